@@ -1,0 +1,197 @@
+"""Settings: one frozen dataclass, named presets, and overrides that refuse what does not exist.
+
+Every field is a name that `--set` takes. What a preset changes stands in `PRESETS`; everything else is the paper's
+value (specification, Sections 1 to 4).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ctsm_lib.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one run. Paper: Sec. 4.2; the defaults are preset `paper`."""
+
+    preset: str = "paper"
+    model: str = "ctsm"
+    seed: int = 0
+
+    # Data
+    vocab: Literal["protocol", "train"] = "protocol"
+    knowledge: Literal["auto", "comet", "atomic", "none"] = "auto"
+    comet_model: str = "mismayil/comet-bart-ai2"
+    max_context: int = 256  # tokens; longer contexts lose their beginning
+    neutral_vad: Literal["standard", "printed"] = "standard"
+
+    # Backbone
+    dim: int = 300
+    encoder_layers: int = 1
+    decoder_layers: int = 1
+    heads: int = 2
+    key_depth: int = 40  # of all heads together, keys and values alike
+    ffn: Literal["linear", "conv"] = "linear"
+    ffn_dim: int = 50
+    small_heads: int = 2  # knowledge, refining, emotion and response encoders
+    small_key_depth: int = 40
+    small_ffn_dim: int = 50
+    dropout: float = 0.0
+    embedding_scale: float = 300**0.5
+    tie_output: bool = False
+    output_bias: Literal["zero", "unigram"] = "zero"
+    train_vectors: bool = True
+
+    # CTSM
+    trait: bool = True  # TEE
+    state: bool = True  # SEE
+    guidance: bool = True  # EGM
+    contrast: bool = True  # CCL
+    fusion: Literal["separate", "joint"] = "separate"
+    compressed_dim: int = 10
+    memory: Literal["student", "emotion"] = "student"
+    contrast_negatives: Literal["both", "cross"] = "both"
+    temperature: float = 0.07
+    student_label_weight: float = 0.0
+    weight_emotion: float = 1.0  # gamma 1 to 4 of Eq. (25)
+    weight_generation: float = 1.0
+    weight_contrast: float = 1.0
+    weight_diversity: float = 1.5
+
+    # Training
+    optimizer: Literal["adam", "adamw"] = "adam"
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-9
+    weight_decay: float = 0.0
+    schedule: Literal["noam", "linear"] = "noam"
+    learning_rate: float = 1.0  # Noam's factor, or the linear schedule's peak
+    warmup: int = 8_000
+    batch_size: int = 16
+    clip: float = 0.0  # 0: none
+    max_iterations: int = 24_000
+    check_every: int = 500
+    check_from: int = 8_000
+    patience: int = 4  # dev checks without a better ppl_token; 0: never stop early
+    precision: Literal["float32", "bf16"] = "float32"
+
+    # Answers
+    max_response: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "heads", "key_depth", "ffn_dim", "small_heads", "small_key_depth", "small_ffn_dim"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "a whole number from 1")
+        for name in ("encoder_layers", "decoder_layers", "batch_size", "max_iterations", "check_every", "warmup"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "a whole number from 1")
+        _require(self.key_depth % self.heads == 0, "key_depth", self.key_depth, f"a multiple of heads={self.heads}")
+        small = f"a multiple of small_heads={self.small_heads}"
+        _require(self.small_key_depth % self.small_heads == 0, "small_key_depth", self.small_key_depth, small)
+        _require(self.max_context >= 2, "max_context", self.max_context, "at least 2 tokens")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
+        _require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.max_response >= 1, "max_response", self.max_response, "a whole number from 1")
+
+    def asdict(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Settings from JSON.
+
+        Raises:
+            ConfigError: a name that does not exist or a value of the wrong type.
+        """
+        known = typing.get_type_hints(cls)
+        return cls(**{name: _checked(name, value, known) for name, value in values.items()})
+
+    def override(self, settings: Iterable[str]) -> Config:
+        """These settings with `key=value` changes, as `--set` takes them.
+
+        Raises:
+            ConfigError: no `=`, an unknown name (with the nearest valid one), or a value of the wrong kind.
+        """
+        known = typing.get_type_hints(type(self))
+        changes: dict[str, Any] = {}
+        for setting in settings:
+            name, equals, text = setting.partition("=")
+            if not equals:
+                raise ConfigError(f"--set takes key=value, not {setting!r}.")
+            name = name.strip()
+            changes[name] = _checked(name, _parsed(name, text.strip(), known), known)
+        return dataclasses.replace(self, **changes)
+
+
+def _require(true: bool, name: str, value: object, expected: str) -> None:
+    if not true:
+        raise ConfigError(f"{name}={value} is not possible: it must be {expected}.")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(names)}."
+
+
+def _parsed(name: str, text: str, known: dict[str, Any]) -> Any:
+    kind = known.get(name)
+    if kind is bool:
+        return {"true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)
+    try:
+        return kind(text) if kind in (int, float) else text
+    except ValueError:
+        return text
+
+
+def _checked(name: str, value: Any, known: dict[str, Any]) -> Any:
+    if name not in known:
+        raise ConfigError(f"There is no setting {name!r}. {_nearest(name, known)}")
+    kind = known[name]
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ConfigError(f"{name}={value!r} is not possible. {_nearest(str(value), choices)}")
+        return value
+    if kind is float and type(value) in (int, float) and value == value and abs(value) != float("inf"):
+        return float(value)
+    if type(value) is not kind or kind is float:
+        expected = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]
+        raise ConfigError(f"{name}={value!r} is not possible: it must be {expected}.")
+    return value
+
+
+_IMPROVED: dict[str, Any] = dict(
+    encoder_layers=1, decoder_layers=2, heads=6, key_depth=300, ffn_dim=1024, dropout=0.15, embedding_scale=3.0,
+    fusion="joint", tie_output=True, output_bias="unigram", contrast_negatives="cross", student_label_weight=1.0,
+    optimizer="adamw", epsilon=1e-8, weight_decay=0.01, schedule="linear", learning_rate=1e-3, warmup=300,
+    batch_size=32, clip=1.0, max_iterations=6_000, check_every=500, check_from=500, patience=0,
+)  # fmt: skip
+_SAMPLE: dict[str, Any] = _IMPROVED | dict(
+    dim=128, heads=4, key_depth=128, ffn_dim=256, decoder_layers=1, warmup=50, max_iterations=400,
+    check_every=100, check_from=100, batch_size=16, learning_rate=2e-3, dropout=0.2,
+)  # fmt: skip
+
+PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "sample": _SAMPLE}
+PRESET_NOTES = {
+    "paper": "what the paper and its specification say: Adam, Noam 1/8000, batch 16, no dropout",
+    "improved": "the same components, better optimised: the default for real data",
+    "sample": "small, for the embedded sample: about a minute on two cores",
+}
+
+
+def preset(name: str, settings: Iterable[str] = ()) -> Config:
+    """A named preset with overrides.
+
+    Raises:
+        ConfigError: an unknown preset or setting.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}. {_nearest(name, PRESETS)}")
+    return Config(preset=name, **PRESETS[name]).override(settings)

@@ -1,0 +1,106 @@
+"""Inference-enriched context: what the speaker said, joined with what commonsense adds to it.
+
+Paper: Sec. 3.3; the fusion follows CEM (Sabour et al., 2022) as the paper says. Specification, Section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ctsm_lib.corpus import CLS, PAD
+from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
+
+COGNITIVE = 4  # xIntent, xNeed, xWant, xEffect; the fifth relation, xReact, is affective
+
+
+class KnowledgeEncoder(nn.Module):
+    """One vector for each of the five relations.
+
+    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation; `k_e` is the mean of Encoder_emo over
+    those of xReact. A relation without phrases takes a learned vector.
+    """
+
+    def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
+        super().__init__()
+        self.cognitive, self.emotional = make_encoder(dim), make_encoder(dim)
+        self.absent = nn.Parameter(torch.zeros(COGNITIVE + 1, dim))
+
+    def forward(self, knowledge_BRS: Tensor, embed: TokenEmbedding) -> Tensor:
+        """[B, 5, D] from ids [B, 5, S]."""
+        batch, relations, _ = knowledge_BRS.shape
+        empty_BR = (knowledge_BRS == PAD).all(dim=-1)
+        cognitive = knowledge_BRS[:, :COGNITIVE].flatten(0, 1)
+        # Only relations that have phrases are encoded: with no provider at all this costs nothing.
+        rows = (~empty_BR[:, :COGNITIVE]).flatten().nonzero().squeeze(1)
+        vectors = self.absent.expand(batch, relations, -1).clone()
+        flat = vectors.view(batch * relations, -1)
+        index = torch.arange(batch * relations, device=flat.device).view(batch, relations)
+        if len(rows):
+            ids = torch.cat([cognitive.new_full((len(rows), 1), CLS), cognitive[rows]], dim=1)
+            encoded = self.cognitive(embed(ids), ids != PAD)[:, 0]
+            flat = flat.index_copy(0, index[:, :COGNITIVE].flatten()[rows], encoded.to(flat.dtype))
+        rows = (~empty_BR[:, COGNITIVE]).nonzero().squeeze(1)
+        if len(rows):
+            ids = knowledge_BRS[rows, COGNITIVE]
+            encoded = masked_mean(self.emotional(embed(ids), ids != PAD), ids != PAD)
+            flat = flat.index_copy(0, index[rows, COGNITIVE], encoded.to(flat.dtype))
+        return flat.view(batch, relations, -1)
+
+
+class SeparateFusion(nn.Module):
+    """The paper's fusion: each relation refines the context by itself, and a gated MLP joins the five results.
+
+    `U_r = Encoder_cr([H_C ; K_r])`, `U_e = Encoder_er([H_C ; k_e])`, `Z = [U_1..U_4 ; U_e]`,
+    `H = W_2 relu(W_1 (sigmoid(Z) * Z))`.
+    """
+
+    def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
+        super().__init__()
+        # [H ; K] W = H W_h + K W_k: the halves are applied apart, since K is the same at every token.
+        self.context_in, self.knowledge_in = nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.emotion_context_in = nn.Linear(dim, dim, bias=False)
+        self.emotion_knowledge_in = nn.Linear(dim, dim, bias=False)
+        self.cognitive, self.emotional = make_encoder(dim), make_encoder(dim)
+        self.first = nn.Linear((COGNITIVE + 1) * dim, 3 * dim, bias=False)
+        self.second = nn.Linear(3 * dim, dim, bias=False)
+
+    def forward(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> Tensor:
+        """[B, L, D]."""
+        batch, length, dim = context_BLD.shape
+        shared = self.context_in(context_BLD).unsqueeze(1)
+        added = self.knowledge_in(knowledge_BRD[:, :COGNITIVE]).unsqueeze(2)
+        mask = mask_BL.repeat_interleave(COGNITIVE, dim=0)
+        cognitive = self.cognitive((shared + added).flatten(0, 1), mask)
+        cognitive = cognitive.view(batch, COGNITIVE, length, dim).transpose(1, 2).flatten(2)
+        emotional = self.emotion_context_in(context_BLD) + self.emotion_knowledge_in(knowledge_BRD[:, COGNITIVE:])
+        joined = torch.cat([cognitive, self.emotional(emotional, mask_BL)], dim=-1)  # B L 5D
+        return self.second(self.first(joined.sigmoid() * joined).relu())
+
+
+class JointFusion(nn.Module):
+    """One refining encoder for all five relations, and a gated MLP that is added to the context (preset `improved`).
+
+    Departure: five refining passes become one, and the context has a way around them; a third of the work.
+    """
+
+    def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
+        super().__init__()
+        self.context_in = nn.Linear(dim, dim, bias=False)
+        self.knowledge_in = nn.Linear((COGNITIVE + 1) * dim, dim, bias=False)
+        self.refine = make_encoder(dim)
+        self.gate = nn.Linear(2 * dim, dim)
+        self.first, self.second = nn.Linear(2 * dim, dim), nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> Tensor:
+        """[B, L, D]."""
+        added = self.knowledge_in(knowledge_BRD.flatten(1)).unsqueeze(1)
+        refined = self.refine(self.context_in(context_BLD) + added, mask_BL)
+        both = torch.cat([context_BLD, refined], dim=-1)
+        return self.norm(context_BLD + self.gate(both).sigmoid() * self.second(self.first(both).relu()))
+
+
+FUSIONS = {"separate": SeparateFusion, "joint": JointFusion}

@@ -1,0 +1,211 @@
+"""The whole model. Paper: Figure 2 and Eq. (25).
+
+Training runs everything; answering and scoring run the student's path only, so that no label can leak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ctsm_lib.batches import Batch
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import PAD
+from ctsm_lib.model.context import FUSIONS, KnowledgeEncoder
+from ctsm_lib.model.contrast import cross_contrastive_loss
+from ctsm_lib.model.emotion import EmotionEncoding
+from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder
+from ctsm_lib.model.guidance import EmotionPredictor, label_loss, soft_label_loss
+from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
+from ctsm_lib.parallel import gather_rows, world
+
+
+@dataclass
+class Tables:
+    """What is known of every word of the vocabulary, [V, ...] float32, and the ids of the 32 label words."""
+
+    vectors: Tensor  # V D
+    vad: Tensor  # V 3
+    idf: Tensor  # V
+    intensity: Tensor  # V
+    labels: Tensor  # 32
+    log_unigram: Tensor  # V
+
+    @classmethod
+    def empty(cls, size: int, dim: int) -> Tables:
+        """Tables of the right shape, for a model whose weights come from a checkpoint."""
+        flat = torch.zeros(size)
+        labels = torch.zeros(32, dtype=torch.int64)
+        return cls(torch.zeros(size, dim), torch.zeros(size, 3), flat, flat.clone(), labels, flat.clone())
+
+
+@dataclass
+class Memory:
+    """What the decoder and the explorers need of a context.
+
+    Attributes:
+        states: [B, L, D] decoder memory.
+        mask, context: [B, L].
+        emotion_logits: [B, 32], the student's.
+        pooling: [B, L] the student's attention pooling S.
+    """
+
+    states: Tensor
+    mask: Tensor
+    context: Tensor
+    emotion_logits: Tensor
+    pooling: Tensor
+
+
+@dataclass
+class Output:
+    """What a pass over a batch gives.
+
+    Attributes:
+        losses: by name; shares of the whole batch over all processes, so that they add up. "contrast" is of the whole
+            batch already. "total" is Eq. (25), scaled so that averaging gradients over processes is exact.
+        emotion_logits: [B, 32], the student's.
+        teacher_logits: [B, 32] in training, else None.
+        token_nll, token_row, token_prediction: [N] real target tokens.
+    """
+
+    losses: dict[str, Tensor]
+    emotion_logits: Tensor
+    teacher_logits: Tensor | None
+    token_nll: Tensor
+    token_row: Tensor
+    token_prediction: Tensor
+
+
+class CTSM(nn.Module):
+    """Combining Trait and State emotions for eMpathetic responses."""
+
+    vad: Tensor
+    idf: Tensor
+    intensity: Tensor
+    labels: Tensor
+
+    def __init__(self, config: Config, tables: Tables):
+        super().__init__()
+        self.config = config
+        dim = config.dim
+
+        def small(width: int) -> Encoder:
+            depths = (config.small_heads, config.small_key_depth, config.small_ffn_dim)
+            return Encoder(width, 1, *depths, config.ffn, config.dropout)
+
+        for name in ("vad", "idf", "intensity", "labels"):
+            self.register_buffer(name, getattr(tables, name).clone())
+        self.embed = TokenEmbedding(tables.vectors, config.embedding_scale, config.dropout, config.train_vectors, PAD)
+        backbone = (config.heads, config.key_depth, config.ffn_dim, config.ffn, config.dropout)
+        self.encoder = Encoder(dim, config.encoder_layers, *backbone)
+        self.knowledge = KnowledgeEncoder(dim, small)
+        fusion = FUSIONS[config.fusion]
+        self.student_fusion = fusion(dim, small)
+        self.emotion = EmotionEncoding(dim, config.compressed_dim, config.trait, config.state, small)
+        width = dim + self.emotion.width  # 357
+        self.student = EmotionPredictor(width, intensity=config.guidance)
+        if config.guidance:
+            self.teacher_fusion = fusion(dim, small)
+            self.teacher = EmotionPredictor(width)
+        if config.contrast:
+            self.target_encoder = small(dim)
+            self.emotion_view = nn.Linear(self.emotion.width, dim) if self.emotion.width else None
+        memory_dim = dim + (self.emotion.width if config.memory == "emotion" else 0)
+        bias = tables.log_unigram if config.output_bias == "unigram" else None
+        size = len(tables.vectors)
+        self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, size, config.tie_output, bias)
+        self.diversity = DiversityLoss(size)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and not name.startswith("embed.") and name != "knowledge.absent":
+                nn.init.xavier_uniform_(parameter)
+
+    def read(self, batch: Batch) -> dict[str, Tensor]:
+        """Everything that the context gives, by the paper's names; [B, L, ...].
+
+        Returns:
+            mask, intensity, E_C, H_C, K (knowledge, [B, 5, D]), H_stu, V_ts ([V_t ; V_s]) and H_ts ([H_t ; H_s]).
+        """
+        mask = batch.context != PAD
+        embedded = self.embed(batch.context, batch.speaker)  # E_C
+        context = self.encoder(embedded, mask)  # H_C, Eq. (1)
+        knowledge = self.knowledge(batch.knowledge, self.embed)
+        labels = self.embed.words(self.labels) * self.embed.scale  # one scale for both sides of the cosine
+        vad, idf = self.vad[batch.context], self.idf[batch.context].unsqueeze(-1)
+        embeddings, encoded = self.emotion(context, embedded, labels, vad, idf, mask)
+        enriched = self.student_fusion(context, knowledge, mask)
+        return {
+            "mask": mask, "intensity": self.intensity[batch.context], "E_C": embedded, "H_C": context, "K": knowledge,
+            "H_stu": enriched, "V_ts": embeddings, "H_ts": encoded,
+        }  # fmt: skip
+
+    def encode(self, batch: Batch) -> Memory:
+        """Read contexts for answering: the student's path."""
+        return self._memory(batch, self.read(batch))
+
+    def _memory(self, batch: Batch, read: dict[str, Tensor]) -> Memory:
+        student = torch.cat([read["H_stu"], read["H_ts"].to(read["H_stu"].dtype)], dim=-1)  # Eq. (16)
+        logits, pooling = self.student(student, read["intensity"], read["mask"])
+        states = student if self.config.memory == "emotion" else read["H_stu"]
+        return Memory(states, read["mask"], batch.context, logits, pooling)
+
+    def start(self, memory: Memory) -> DecoderCache:
+        """A decoder cache for contexts that were read."""
+        return self.decoder.start(memory.states, memory.mask, memory.context)
+
+    def step(self, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of the next word [B, V], alpha [B], copy weights [B, L]."""
+        return self.decoder.step(self.embed, cache, token_B)
+
+    def forward(self, batch: Batch) -> Output:
+        """Losses and predictions for pairs with targets; in evaluation mode without teacher and contrast.
+
+        Paper: Eq. (25).
+        """
+        assert batch.target is not None and batch.label is not None
+        read = self.read(batch)
+        memory = self._memory(batch, read)
+        taught = self.decoder.teach(self.embed, self.start(memory), batch.target)
+        config, nll = self.config, -taught.log_prob
+        losses = {"generation": nll.sum() / batch.total_tokens}
+        student, teacher = memory.emotion_logits, None
+        hard = label_loss(student, batch.label).sum() / batch.total_pairs
+        losses["student_label"] = hard
+        total = config.weight_generation * losses["generation"]
+        if self.training:
+            if config.guidance:
+                enriched = self.teacher_fusion(read["H_C"], read["K"], read["mask"])
+                seen = torch.cat([enriched, read["V_ts"].to(enriched.dtype)], dim=-1)  # Eq. (10)
+                teacher, _ = self.teacher(seen, read["intensity"], read["mask"])
+                losses["teacher"] = label_loss(teacher, batch.label).sum() / batch.total_pairs
+                losses["student"] = soft_label_loss(student, teacher).sum() / batch.total_pairs
+                emotion = losses["teacher"] + losses["student"] + config.student_label_weight * hard  # Eq. (19)
+            else:
+                emotion = hard
+            total = total + config.weight_emotion * emotion
+            self.diversity.update(taught)
+            losses["diversity"] = (self.diversity.weights(taught.target) * nll).sum() / batch.total_tokens
+            total = total + config.weight_diversity * losses["diversity"]
+            # Averaging gradients over processes divides these sums by the number of processes; undo it.
+            total = total * world()
+            if config.contrast:
+                views = self._views(batch, read, taught.states, taught.mask)
+                losses["contrast"] = cross_contrastive_loss(
+                    gather_rows(views, batch.total_pairs), config.temperature, config.contrast_negatives
+                )
+                total = total + config.weight_contrast * losses["contrast"]
+        losses["total"] = total
+        return Output(losses, student, teacher, nll.detach(), taught.row, taught.prediction)
+
+    def _views(self, batch: Batch, read: dict[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
+        """H_Y, H_ts, H^stu and P_w, each averaged over its time, [B, 4, D]. Paper: Eq. (22)."""
+        assert batch.target is not None
+        target = masked_mean(self.target_encoder(self.embed(batch.target), mask), mask)
+        context = masked_mean(read["H_stu"], read["mask"])
+        # A mean of linear maps is the linear map of the mean, and the mean is shorter.
+        mean = masked_mean(read["H_ts"], read["mask"])
+        emotion = self.emotion_view(mean) if self.emotion_view is not None else context
+        return torch.stack([view.float() for view in (target, emotion, context, masked_mean(states, mask))], dim=1)
+

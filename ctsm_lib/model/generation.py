@@ -1,0 +1,248 @@
+"""Decoder, pointer generator and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
+
+Shapes: B batch, T target length, N real target tokens of a batch, L context length, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ctsm_lib.corpus import EOS, PAD, SOS
+from ctsm_lib.model.layers import Attention, FeedForward, TokenEmbedding
+from ctsm_lib.parallel import all_sum
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the context, feed-forward; pre-norm."""
+
+    def __init__(self, dim: int, memory_dim: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float):
+        super().__init__()
+        self.self_norm, self.cross_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.self_attention = Attention(dim, dim, heads, key_depth, dropout)
+        self.cross_attention = Attention(dim, memory_dim, heads, key_depth, dropout)
+        self.ffn = FeedForward(dim, ffn_dim, ffn, dropout, causal=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, states: Tensor, past: KeysValues | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor
+    ) -> tuple[Tensor, KeysValues, Tensor]:
+        """One layer.
+
+        Args:
+            states: [B, T, D].
+            past: keys and values of earlier positions, or None.
+            memory: keys and values of the context.
+            self_mask: [B or 1, T, T + past].
+            mask: [B, 1, L].
+            real: [B, T].
+
+        Returns:
+            [B, T, D]; keys and values with this call's added; cross-attention weights [B, H, T, L].
+        """
+        normed = self.self_norm(states)
+        own = self.self_attention.keys_values(normed)
+        if past is not None:
+            own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
+        states = states + self.dropout(self.self_attention(normed, own, self_mask)[0])
+        attended, weights = self.cross_attention(self.cross_norm(states), memory, mask)
+        states = states + self.dropout(attended)
+        return states + self.ffn(self.ffn_norm(states), real), own, weights
+
+
+@dataclass
+class Taught:
+    """What teacher forcing gives. N real target tokens, row by row.
+
+    Attributes:
+        log_prob: [N] log P(y).
+        prediction: [N] arg-max of P.
+        alpha: [N] probability of generating rather than copying.
+        target: [N] y.
+        row: [N] which pair of the batch.
+        states: [B, T, D] decoder states before the output layer.
+        mask: [B, T].
+    """
+
+    log_prob: Tensor
+    prediction: Tensor
+    alpha: Tensor
+    target: Tensor
+    row: Tensor
+    states: Tensor
+    mask: Tensor
+
+
+@dataclass
+class DecoderCache:
+    """What a step needs of the steps before it; rows can be selected, repeated and dropped."""
+
+    memory: list[KeysValues]
+    mask: Tensor  # B L
+    context: Tensor  # B L
+    past: list[KeysValues | None]
+    length: int = 0
+
+    def select(self, rows: Tensor) -> DecoderCache:
+        """The cache of some rows, in the given order."""
+        memory = [(key[rows], value[rows]) for key, value in self.memory]
+        past = [None if kv is None else (kv[0][rows], kv[1][rows]) for kv in self.past]
+        return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length)
+
+
+class PointerGenerator(nn.Module):
+    """`P = alpha softmax(W o) + (1 - alpha) copy`, over the closed vocabulary.
+
+    Paper: Sec. 3.6.1, after See et al. (2017). Where the output layer is tied, `W o = E (A o + a) + b` with the word
+    table E.
+    """
+
+    def __init__(self, dim: int, size: int, tied: bool, bias: Tensor | None):
+        super().__init__()
+        self.gate = nn.Linear(dim, 1)
+        self.output = nn.Linear(dim, dim) if tied else nn.Linear(dim, size)
+        self.tied = tied
+        self.bias = nn.Parameter(torch.zeros(size)) if tied else None
+        if bias is not None:
+            with torch.no_grad():
+                (self.bias if self.bias is not None else self.output.bias).copy_(bias)
+
+    def logits(self, states_ND: Tensor, words_VD: Tensor) -> Tensor:
+        """[N, V] before the softmax, float32."""
+        if self.tied:
+            return F.linear(self.output(states_ND), words_VD, self.bias).float()
+        return self.output(states_ND).float()
+
+    def distribution(self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of every word, [B, V], and alpha [B]. For answering, a step at a time."""
+        logits = self.logits(states_BD, words_VD)
+        gate = self.gate(states_BD).float()
+        generated = F.logsigmoid(gate) + logits.log_softmax(dim=-1)
+        copied = torch.zeros_like(generated).scatter_add_(1, context_BL, copy_BL.float())
+        tiny = torch.finfo(torch.float32).tiny
+        mixed = torch.logaddexp(generated, F.logsigmoid(-gate) + copied.clamp(min=tiny).log())
+        return torch.where(copied > 0, mixed, generated), gate.sigmoid().squeeze(1)
+
+    def score(
+        self, states_ND: Tensor, copy_NL: Tensor, context_NL: Tensor, target_N: Tensor, words_VD: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probability of each target, arg-max of P, and alpha, each [N], without building P over the vocabulary.
+
+        Copying only concerns words of the context: P of the target needs the copy weight of that one word, and the
+        arg-max is either the likeliest generated word or a word of the context.
+
+        Args:
+            copy_NL: copy weights of context positions, PAD positions 0.
+            context_NL: the words at those positions.
+        """
+        logits = self.logits(states_ND, words_VD)
+        gate = self.gate(states_ND).float()  # N 1
+        log_sum = logits.logsumexp(dim=-1, keepdim=True)
+        generated = (logits.gather(1, target_N.unsqueeze(1)) - log_sum + F.logsigmoid(gate)).squeeze(1)
+        copied = (copy_NL * (context_NL == target_N.unsqueeze(1))).sum(dim=1)
+        tiny = torch.finfo(torch.float32).tiny
+        mixed = torch.logaddexp(generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log())
+        log_prob = torch.where(copied > 0, mixed, generated)
+        with torch.no_grad():
+            best, word = logits.max(dim=1)
+            alpha = gate.sigmoid()
+            # Copy weight of a word that stands in several places: every place gets the sum of them.
+            same = (context_NL.unsqueeze(1) == context_NL.unsqueeze(2)).to(copy_NL.dtype)
+            place = (same @ copy_NL.unsqueeze(2)).squeeze(2)
+            total = alpha * (logits.gather(1, context_NL) - log_sum).exp() + (1 - alpha) * place
+            total = total.masked_fill(context_NL == PAD, -1.0)
+            best_copy, where = total.max(dim=1)
+            best_generated = alpha.squeeze(1) * (best - log_sum.squeeze(1)).exp()
+            copied_word = context_NL.gather(1, where.unsqueeze(1)).squeeze(1)
+            prediction = torch.where(best_copy > best_generated, copied_word, word)
+        return log_prob, prediction, alpha.squeeze(1)
+
+
+class ResponseDecoder(nn.Module):
+    """Decoder layers and pointer generator; teacher forcing and step-by-step answering share every weight."""
+
+    def __init__(
+        self,
+        dim: int, memory_dim: int, layers: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float,
+        size: int, tied: bool, bias: Tensor | None,
+    ):  # fmt: skip
+        super().__init__()
+        make = (DecoderLayer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(make)
+        self.norm = nn.LayerNorm(dim)
+        self.pointer = PointerGenerator(dim, size, tied, bias)
+        self.lookback = 4 * layers if ffn == "conv" else 0
+
+    def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
+        """A cache for contexts: their keys and values are computed once."""
+        memory = [layer.cross_attention.keys_values(memory_BLD) for layer in self.layers]
+        return DecoderCache(memory, mask_BL, context_BL, [None] * len(self.layers))
+
+    def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
+        """States [B, T, D] and the last layer's head-averaged attention to the context [B, T, L]."""
+        length = embedded.shape[1]
+        causal = torch.ones(length, cache.length + length, dtype=torch.bool, device=embedded.device)
+        causal = causal.tril(diagonal=cache.length).unsqueeze(0)
+        states, weights = embedded, embedded
+        for number, layer in enumerate(self.layers):
+            arguments = (cache.past[number], cache.memory[number], causal, cache.mask.unsqueeze(1), real)
+            states, cache.past[number], weights = layer(states, *arguments)
+        cache.length += length
+        return self.norm(states), weights.mean(dim=1)
+
+    def teach(self, embed: TokenEmbedding, cache: DecoderCache, target_BT: Tensor) -> Taught:
+        """Score targets under teacher forcing; the vocabulary is projected at real targets only.
+
+        Args:
+            cache: what `start` returned; it is used up.
+            target_BT: [B, T] with EOS, padded.
+        """
+        mask = target_BT != PAD
+        shifted = torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
+        states, copy = self.run(embed(shifted), cache, mask)
+        row, _ = place = mask.nonzero(as_tuple=True)
+        target = target_BT[place]
+        scored = self.pointer.score(states[place], copy[place], cache.context[row], target, embed.words.weight)
+        return Taught(*scored, target, row, states, mask)
+
+    def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
+        embedded = embed(token_B.unsqueeze(1), start=cache.length)
+        states, copy = self.run(embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1))
+        log_prob, alpha = self.pointer.distribution(states[:, 0], copy[:, 0], cache.context, embed.words.weight)
+        return log_prob, alpha, copy[:, 0]
+
+
+class DiversityLoss(nn.Module):
+    """Weights against words that the model says too often. Source: CEM (Sabour et al., 2022); Paper: Eq. (25).
+
+    Running counts f of arg-max predictions in training give `w_v = 1 - f_v / max f`, rescaled to mean 1. The counts are
+    state: a checkpoint holds them.
+    """
+
+    counts: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(size, dtype=torch.int64))
+
+    def update(self, taught: Taught) -> None:
+        """Count this batch's predictions of all processes, without a predicted EOS and what follows it."""
+        ended = torch.zeros_like(taught.mask, dtype=torch.int64)
+        ended[taught.mask] = (taught.prediction == EOS).to(torch.int64)
+        before_end = (ended.cumsum(dim=1) == 0)[taught.mask]
+        new = torch.zeros_like(self.counts)
+        new.scatter_add_(0, taught.prediction, before_end.to(torch.int64))
+        self.counts += all_sum(new)
+
+    def weights(self, target_N: Tensor) -> Tensor:
+        """`w` of each target, [N]."""
+        counts = self.counts.double()
+        most = counts.max().clamp(min=1)
+        mean = 1 - counts.sum() / (most * len(counts))
+        return ((1 - counts[target_N] / most) / mean.clamp(min=1e-9)).float()

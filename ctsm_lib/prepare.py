@@ -1,0 +1,118 @@
+"""From files to what a run needs: corpus, knowledge, pairs, per-word tables. Everything slow is cached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ctsm_lib.batches import Pairs, Phrases
+from ctsm_lib.cache import Arrays, cached, digest
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
+from ctsm_lib.knowledge import Provider, infer_cached, provider_for
+from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
+from ctsm_lib.model import Tables
+from ctsm_lib.sources import Sources, cache_folder
+from ctsm_lib.vectors import Vectors, load_vectors
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Prepared:
+    """Data ready for training or scoring.
+
+    Attributes:
+        pairs: split -> its pairs with their knowledge.
+        description: which data this is; goes into every run and result.
+    """
+
+    corpus: Corpus
+    lexicon: Lexicon
+    vectors: Vectors
+    pairs: dict[str, Pairs]
+    provider: Provider
+    description: dict
+
+    def tables(self, config: Config) -> Tables:
+        """Per-word tables for a new model; words without a vector get N(0, 0.01^2), PAD zero."""
+        vocabulary, random = self.corpus.vocabulary, np.random.default_rng(config.seed)
+        vectors = np.array(self.vectors.matrix, dtype=np.float32)
+        missing = ~self.vectors.found
+        vectors[missing] = random.normal(0, 0.01, (int(missing.sum()), vectors.shape[1]))
+        vectors[PAD] = 0
+        vad, rated = self.lexicon.table(vocabulary, config.neutral_vad)
+        labels = [vocabulary.index[emotion] for emotion in EMOTIONS]
+        counts = self.corpus.target_counts + 0.1  # words that are never answered stay possible
+        arrays = (vectors, vad, self.corpus.idf, intensity(vad, rated))
+        floats = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for array in arrays]
+        log_unigram = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
+        return Tables(*floats, torch.tensor(labels), log_unigram)
+
+
+def provider_name(config: Config, sources: Sources) -> str:
+    """Which knowledge provider a configuration means: "auto" is `atomic` where the data folder has it."""
+    if config.knowledge != "auto":
+        return config.knowledge
+    return "atomic" if sources.knowledge else "none"
+
+
+def make_provider(config: Config, sources: Sources, device: str = "cpu") -> Provider:
+    """The knowledge provider of a configuration."""
+    name = provider_name(config, sources)
+    return provider_for(name, sources.knowledge, comet_model=config.comet_model, device=device)
+
+
+def prepare(
+    config: Config,
+    sources: Sources,
+    splits: Sequence[str] = SPLITS,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Prepared:
+    """Read, tokenise, rate, embed and infer, or take it all from the cache.
+
+    Args:
+        splits: for which splits knowledge is needed.
+        workers: processes for tokenising.
+        device: where COMET runs.
+
+    Raises:
+        DataError: a file is missing or malformed.
+    """
+    folder = cache_folder()
+    corpus = prepare_corpus(sources.dialogues, folder, config.vocab, workers)
+    lexicon = read_lexicon(sources.lexicon)
+    vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
+    provider = make_provider(config, sources, device)
+    pairs = {split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits}
+    description = {
+        "data": sources.origin,
+        "dialogues": corpus.fingerprint,
+        "lexicon": f"{sources.lexicon.name} ({lexicon.scale}, {len(lexicon):,} words)",
+        "vectors": vectors.describe(),
+        "knowledge": provider.name,
+        "vocab": f"{corpus.vocab} ({len(corpus.vocabulary):,})",
+        "malformed_rows": len(corpus.problems),
+    }
+    return Prepared(corpus, lexicon, vectors, pairs, provider, description)
+
+
+def _pairs(corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool) -> Pairs:
+    part = corpus.splits[split]
+    if provider.name == "none":
+        return Pairs(part, None, max_context)
+
+    def build() -> tuple[Arrays, dict]:
+        texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
+        phrases = Phrases.encode(infer_cached(provider, texts, cache_folder(), progress), corpus.vocabulary)
+        return {"tokens": phrases.tokens, "offsets": phrases.offsets}, {}
+
+    key = {"corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split, "provider": provider.fingerprint}
+    arrays, _ = cached(cache_folder(), f"knowledge-{split}", key | {"words": digest(len(corpus.vocabulary))}, build)
+    return Pairs(part, Phrases(arrays["tokens"], arrays["offsets"]), max_context)

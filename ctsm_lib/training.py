@@ -1,0 +1,287 @@
+"""The training loop, from the first batch to the last checkpoint. Paper: Sec. 4.2; specification, Section 4."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+from tqdm import tqdm
+
+from ctsm_lib import parallel
+from ctsm_lib.batches import Shuffled
+from ctsm_lib.checkpoint import (
+    create_run,
+    load_checkpoint,
+    newest_checkpoint,
+    read_run,
+    save_checkpoint,
+    save_weights,
+)
+from ctsm_lib.config import Config
+from ctsm_lib.errors import RunError
+from ctsm_lib.model import CTSM, Output
+from ctsm_lib.prepare import Prepared
+from ctsm_lib.scores import score_pairs, teacher_forced
+from ctsm_lib.versions import versions
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
+
+
+def build_model(config: Config, prepared: Prepared) -> CTSM:
+    """A new model; its weights depend on the seed only."""
+    torch.manual_seed(config.seed)
+    return CTSM(config, prepared.tables(config))
+
+
+def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """Adam or AdamW, fused (on the CPU that is ten times faster); matrices decay, vectors and the word table do not."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decays = [p for name, p in trained if p.dim() > 1 and not name.startswith("embed.")]
+    others = [p for name, p in trained if p.dim() <= 1 or name.startswith("embed.")]
+    groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=0.0, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
+
+
+def learning_rate(config: Config, iteration: int) -> float:
+    """Rate of an iteration, counted from 1.
+
+    "noam": `factor d^-0.5 min(i^-0.5, i warmup^-1.5)` (Vaswani et al., 2017); "linear": up to the peak, then down to 0.
+    """
+    if config.schedule == "noam":
+        return config.learning_rate * config.dim**-0.5 * min(iteration**-0.5, iteration * config.warmup**-1.5)
+    rise = iteration / config.warmup
+    fall = (config.max_iterations - iteration) / max(config.max_iterations - config.warmup, 1)
+    return config.learning_rate * max(min(rise, fall), 0.0)
+
+
+def train(
+    config: Config,
+    prepared: Prepared,
+    out: Path,
+    *,
+    resume: bool = False,
+    cpu: bool = False,
+    stop_after: int | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> dict:
+    """Train one run, or go on with it.
+
+    Args:
+        out: the run folder; new, or with `resume` one that was begun.
+        stop_after: end at this iteration as if interrupted (the schedule still is `max_iterations` long).
+        tensorboard: also write event files to `out/tensorboard`.
+
+    Returns:
+        iteration, finished, interrupted, best (dev scores) and seconds.
+
+    Raises:
+        RunError: the folder exists (or does not, with `resume`), or the loss is no longer finite.
+    """
+    distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
+    precision = "bf16" if config.precision == "bf16" else "no"
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[distributed])
+    device, main = accelerator.device, accelerator.is_main_process
+    words = prepared.corpus.vocabulary
+    if resume:
+        _check_same_run(out, config, words.words)
+    elif main:
+        create_run(out, config, words, prepared.description | {"device": str(device), "versions": versions()})
+    model = build_model(config, prepared).to(device)
+    optimizer = make_optimizer(config, model)
+    state: dict = {"iteration": 0, "best": None, "bad_checks": 0, "seconds": 0.0, "finished": False}
+    if resume and (checkpoint := newest_checkpoint(out)):
+        state |= load_checkpoint(checkpoint, model, optimizer)
+        if main:
+            _forget_after(out / "log.jsonl", state["iteration"])
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    wrapped.train()
+    if parallel.rank() and not state["iteration"]:
+        torch.manual_seed(config.seed + 1_000 * parallel.rank())  # dropout differs between processes
+
+    order = Shuffled(prepared.pairs["train"], config.batch_size, config.seed)
+    records = (out / "log.jsonl").open("a", encoding="utf-8") if main else None
+    board = _tensorboard(out) if tensorboard and main else None
+    last = min(config.max_iterations, stop_after or config.max_iterations)
+    bar = tqdm(total=config.max_iterations, initial=state["iteration"], disable=None if progress and main else True, unit="it")
+    window, seen, since = _Window(), 0, time.monotonic()
+    begun, before = time.monotonic(), state["seconds"]
+
+    def write(record: dict) -> None:
+        if records is not None:
+            records.write(json.dumps(record) + "\n")
+            records.flush()
+        for name, value in record.items() if board is not None else ():
+            board.add_scalar(name, value, record["iteration"])
+
+    def save() -> None:
+        state["seconds"] = before + time.monotonic() - begun
+        if main:
+            save_checkpoint(out, state["iteration"], model, _plain(optimizer), state)
+        accelerator.wait_for_everyone()
+
+    interrupted = False
+    with _graceful_stop() as stop:
+        while state["iteration"] < last and not state["finished"]:
+            iteration = state["iteration"] + 1
+            index = order[iteration - 1]
+            batch = prepared.pairs["train"].collate(index, parallel.share()).to(device)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, iteration)
+            with accelerator.autocast():
+                output = wrapped(batch)
+            accelerator.backward(output.losses["total"])
+            norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip) if config.clip else None
+            optimizer.step()
+            optimizer.zero_grad()
+            state["iteration"] = iteration
+            window.add(output, batch.label, norm)
+            seen += len(index)
+            bar.update()
+            if iteration % LOG_EVERY == 0 or iteration == last:
+                record = window.read()
+                if not math.isfinite(record["total"]):
+                    raise RunError(
+                        f"The loss of iteration {iteration} is {record['total']}. Lower learning_rate, or set clip=1."
+                    )
+                rate = seen / max(time.monotonic() - since, 1e-9)
+                bar.set_postfix_str(_postfix(record, rate))
+                write({"iteration": iteration, "lr": learning_rate(config, iteration), "examples_per_s": rate, **record})
+                window, seen, since = _Window(), 0, time.monotonic()
+            if (iteration % config.check_every == 0 and iteration >= config.check_from) or iteration == config.max_iterations:
+                _check(config, state, wrapped, prepared, device, accelerator, out, write)
+                save()
+                since = time.monotonic()
+            elif iteration % config.check_every == 0:
+                save()
+            interrupted = bool(stop) or (iteration == last and last < config.max_iterations)
+            if interrupted:
+                save()
+                break
+    bar.close()
+    state["finished"] = state["finished"] or state["iteration"] >= config.max_iterations
+    if main and state["best"] is None and not interrupted:
+        save()
+    if records is not None:
+        records.close()
+    state["seconds"] = before + time.monotonic() - begun
+    return state | {"interrupted": interrupted}
+
+
+def _check(config, state, model, prepared, device, accelerator, out, write) -> None:  # type: ignore[no-untyped-def]
+    """Score all dev pairs, keep the best weights, and decide whether to stop."""
+    with accelerator.autocast():
+        scores = teacher_forced(score_pairs(model, prepared.pairs["valid"], device))
+    iteration = state["iteration"]
+    write({"iteration": iteration} | {f"dev_{name}": value for name, value in scores.items()})
+    log.info("iteration %d: dev %s", iteration, {name: round(value, 2) for name, value in scores.items()})
+    tqdm.write(f"iteration {iteration}: dev ppl_token {scores['ppl_token']:.2f}, acc {scores['acc']:.2f}")
+    if state["best"] is None or scores["ppl_token"] < state["best"]["ppl_token"]:
+        state["best"], state["bad_checks"] = scores | {"iteration": iteration}, 0
+        if accelerator.is_main_process:
+            save_weights(out / "best.safetensors", accelerator.unwrap_model(model), state["best"])
+    else:
+        state["bad_checks"] += 1
+        state["finished"] = 0 < config.patience <= state["bad_checks"]
+
+
+class _Window:
+    """Means since the last log line; nothing is read from the device before `read`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
+        self.count = 0
+
+    def add(self, output: Output, label: torch.Tensor | None, norm: torch.Tensor | None) -> None:
+        values = {name: value.detach() for name, value in output.losses.items()}
+        values["acc"] = 100 * (output.emotion_logits.argmax(dim=-1) == label).float().mean()
+        if norm is not None:
+            values["grad_norm"] = norm.detach()
+        for name, value in values.items():
+            self.sums[name] = self.sums[name].to(value.device) + value
+        self.count += 1
+
+    def read(self) -> dict[str, float]:
+        means = {name: float(value) / self.count for name, value in self.sums.items()}
+        return means | {"ppl": math.exp(min(means["generation"] * parallel.world(), 50))}
+
+
+def _postfix(record: dict[str, float], rate: float) -> str:
+    names = ("generation", "teacher", "student", "contrast", "diversity")
+    losses = " ".join(f"{name[:3]} {record[name]:.2f}" for name in names if name in record)
+    return f"{losses} | ppl {record['ppl']:.1f} acc {record['acc']:.0f}% | {rate:.0f} ex/s"
+
+
+def _plain(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+def _check_same_run(out: Path, config: Config, words: list[str]) -> None:
+    old, vocabulary, _ = read_run(out)
+    free = {"max_iterations", "patience", "check_every"}
+    changed = [name for name, value in config.asdict().items() if value != getattr(old, name) and name not in free]
+    if changed:
+        raise RunError(f"{out} was begun with {', '.join(f'{n}={getattr(old, n)}' for n in changed)}; resume it with that.")
+    if vocabulary.words != words:
+        raise RunError(f"{out} was begun with {len(vocabulary)} words, the data has {len(words)}: other data.")
+
+
+def _forget_after(path: Path, iteration: int) -> None:
+    """Drop log lines behind the checkpoint: they will be written again."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["iteration"] <= iteration:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue  # a line cut off by a kill
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _tensorboard(out: Path):  # type: ignore[no-untyped-def]
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise RunError("--tensorboard needs the package tensorboard: pip install tensorboard.") from None
+    return SummaryWriter(str(out / "tensorboard"))
+
+
+@contextmanager
+def _graceful_stop() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM: the loop ends after the iteration at hand. A second Ctrl-C ends at once."""
+    caught: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)
+
+
