@@ -24,7 +24,7 @@ class Batch:
     Attributes:
         context: [B, L] ids, `[CLS] u1 .. un`, padded with PAD.
         speaker: [B, L] USR, SYS or CLS for each context token, PAD where there is none.
-        knowledge: [B, 5, S] ids of each relation's phrases one behind the other, no CLS.
+        knowledge: [B, 5, S] CLS and each relation's phrases one behind the other.
         target: [B, T] ids of the response with EOS; None when answering.
         label: [B] index into `EMOTIONS`; None when answering.
         pair: [B] which pairs of the split these are.
@@ -73,6 +73,13 @@ class Phrases:
         offsets = np.concatenate([[0], np.cumsum(np.array(lengths, dtype=np.int64))])
         return cls(np.array(flat, dtype=np.int32), offsets.astype(np.int64))
 
+    def padded(self, slots: np.ndarray) -> np.ndarray:
+        """[n, 5, S] CLS and phrases for the slots (utterance * 5 + relation) [n, 5]."""
+        begin = self.offsets[slots]
+        length = self.offsets[slots + 1] - begin
+        ids = _gather(self.tokens, begin, length, int(length.max(initial=0)))
+        return np.concatenate([np.full((*slots.shape, 1), CLS), ids], axis=-1)
+
 
 def _gather(flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int, pad: int = PAD) -> np.ndarray:
     """Rows `flat[begin : begin + length]`, padded on the right to `width`."""
@@ -118,8 +125,7 @@ class Pairs:
         target = _gather(self.split.tokens, self.target_begin[index], target_length, int(target_length.max(initial=0)) + 1)
         target[np.arange(len(index)), target_length] = EOS
         slots = index[:, None] * 5 + np.arange(5)
-        begin, end = self.phrases.offsets[slots], self.phrases.offsets[slots + 1]
-        knowledge = _gather(self.phrases.tokens, begin, end - begin, max(int((end - begin).max(initial=0)), 1))
+        knowledge = self.phrases.padded(slots)
         return Batch(
             torch.from_numpy(np.concatenate([cls, context], axis=1)),
             torch.from_numpy(np.concatenate([cls, speaker], axis=1)),
@@ -165,8 +171,8 @@ class Shuffled:
         random = np.random.default_rng([self.seed, epoch, 0])
         order = random.permutation(len(self.pairs))
         pool = np.arange(len(order)) // (self.batch_size * self.pool)
-        cost = self.pairs.context_length[order] + self.pairs.target_length[order]
-        return order[np.lexsort((cost, pool))]
+        lengths = (self.pairs.target_length[order], self.pairs.context_length[order])  # the context costs most
+        return order[np.lexsort((*lengths, pool))]
 
 
 def context_batch(
@@ -188,10 +194,8 @@ def context_batch(
         state = [USR if n % 2 == 0 else SYS for n, turn in enumerate(tokens) for _ in turn]
         rows.append([CLS, *row[-(max_context - 1) :]])
         states.append([CLS, *state[-(max_context - 1) :]])
-    phrases = Phrases.encode(inferences, vocabulary)
     width = max(map(len, rows))
-    begin, end = phrases.offsets[:-1].reshape(-1, 5), phrases.offsets[1:].reshape(-1, 5)
-    knowledge = _gather(phrases.tokens, begin, end - begin, max(int((end - begin).max()), 1))
+    knowledge = Phrases.encode(inferences, vocabulary).padded(np.arange(5 * len(rows)).reshape(-1, 5))
     padded = [[*row, *[PAD] * (width - len(row))] for row in rows]
     padded_states = [[*state, *[PAD] * (width - len(state))] for state in states]
     return Batch(torch.tensor(padded), torch.tensor(padded_states), torch.from_numpy(knowledge))

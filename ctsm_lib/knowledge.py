@@ -8,6 +8,7 @@ keyed by provider and text.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -17,11 +18,11 @@ import time
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from nltk.stem import PorterStemmer
@@ -44,7 +45,7 @@ DEFAULT_COMET = "mismayil/comet-bart-ai2"
 
 Inference = dict[str, list[str]]  # relation -> at most MAX_PHRASES phrases
 
-VERSION = 1  # raise when a provider's answer to the same text changes
+ATOMIC_VERSION, COMET_VERSION = 1, 1  # raise when a provider's answer to the same text changes
 
 
 class Provider(Protocol):
@@ -128,8 +129,10 @@ _PERSON_RULES = [
         (r"\bperson ?z\b", "someone else"),
     )
 ]
-_NOTHING = {"", "none", "nan", "n/a", "na", "nil", "null", "no", "nothing", "no effect", "no one", "unknown", "not applicable", "to",
-            "them", "their", "someone", "someone's", "someone else", "someone else's", "it"}  # fmt: skip
+_NOTHING = frozenset(
+    "|none|nan|n/a|na|nil|null|no|nothing|no effect|no one|unknown|not applicable|to|them|their|someone|someone's|"
+    "someone else|someone else's|it".split("|")
+)
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "`": "'"})
 
 
@@ -147,7 +150,7 @@ def clean_phrase(text: str) -> str:
     while text.startswith("to "):
         text = text[3:].lstrip()
     text = text.strip(" .,;:!?\"'*-/()")
-    return "" if text in _NOTHING or not re.search("[a-z]", text) else text
+    return "" if text in _NOTHING or not re.search("[a-z]{2}", text) else text
 
 
 def clean_phrases(texts: Iterable[str]) -> list[str]:
@@ -165,63 +168,72 @@ def clean_phrases(texts: Iterable[str]) -> list[str]:
 # Retrieval
 # ---------------------------------------------------------------------------------------------------------------------
 
-# Words that say nothing about what happened. Unlike scikit-learn's list it keeps negations ("not", "never"), particles that
-# change a verb ("up", "off") and whatever can carry a feeling ("alone", "cry", "serious").
+# Words that say nothing about what happened. Unlike scikit-learn's list it keeps negations ("not", "never"), particles
+# that change a verb ("up", "off") and whatever can carry a feeling ("alone", "cry", "serious").
 _STOP = frozenset(
-    "a an the this that these those i me my mine myself we us our ours ourselves you your yours yourself he him his himself she "
-    "her hers herself it its itself they them their theirs themselves one ones someone somebody something everything anything who "
-    "whom whose which what when where why how am is are was were be been being do does did doing done have has had having will "
-    "would shall should can could may might must of at by for with about into through to from in on as than then so and or but if "
-    "because while until since after before there here just very really too also some any such own same other another each all "
-    "both more most many much s t d ll m re ve quite rather actually basically literally pretty lot lots bit kind sort well oh "
-    "yes yeah yea yep ok okay hi hello hey um uh lol haha thanks thank today yesterday tomorrow tonight now ever even still already "
-    "recently lately soon only almost always usually sometimes finally however though although maybe probably definitely know think "
-    "thought guess mean like want seem thing things stuff way day days week weeks weekend month months year years hour hours minute "
-    "minutes ago time times last next couple few two three sure true yet again anyway wow luckily exactly totally let yup im ive ill id everyone everybody people".split()
+    "a an the this that these those i me my mine myself we us our ours ourselves you your yours yourself he him his "
+    "himself she her hers herself it its itself they them their theirs themselves one ones someone somebody something "
+    "everything anything who whom whose which what when where why how am is are was were be been being do does did "
+    "doing done have has had having will would shall should can could may might must of at by for with about into "
+    "through to from in on as than then so and or but if because while until since after before there here just very "
+    "really too also some any such own same other another each all both more most many much s t d ll m re ve quite "
+    "rather actually basically literally pretty lot lots bit kind sort well oh yes yeah yea yep ok okay hi hello hey "
+    "um uh lol haha thanks thank today yesterday tomorrow tonight now ever even still already recently lately soon "
+    "only almost always usually sometimes finally however though although maybe probably definitely know think "
+    "thought guess mean like want seem thing things stuff way day days week weeks weekend month months year years "
+    "hour hours minute minutes ago time times last next couple few two three sure true yet again anyway wow luckily "
+    "exactly totally let yup im ive id everyone everybody people".split()
 )
 _IRREGULAR = {
     form: base
-    for line in """become became|begin began begun|bend bent|bite bit bitten|bleed bled|blow blew blown|break broke broken
-    |bring brought|build built|burn burnt|buy bought|catch caught|choose chose chosen|come came|creep crept|deal dealt
-    |dig dug|draw drew drawn|dream dreamt|drink drank drunk|drive drove driven|eat ate eaten|fall fell fallen|feed fed|feel felt
-    |fight fought|find found|flee fled|fly flew flown|forget forgot forgotten|forgive forgave forgiven|freeze froze frozen
-    |get got gotten|give gave given|go goes went gone|grow grew grown|hang hung|hear heard|hide hid hidden|hold held
-    |keep kept|lay laid|lead led|lean leant|learn learnt|leave left|lend lent|lie lied lying|light lit
-    |lose lost loses losing|make made|meet met|pay paid|ride rode ridden|ring rang rung|rise rose risen
-    |run ran|say said|see saw seen|seek sought|sell sold|send sent|shake shook shaken|shine shone|shoot shot|show shown
-    |shrink shrank shrunk|sing sang sung|sink sank sunk|sit sat|sleep slept|slide slid|smell smelt|sneak snuck|speak spoke spoken
-    |speed sped|spend spent|spill spilt|spin spun|stand stood|steal stole stolen|stick stuck|sting stung
-    |strike struck|swear swore sworn|sweep swept|swim swam swum|swing swung|take took taken|teach taught|tear tore torn
-    |tell told|throw threw thrown|understand understood|wake woke woken awoke|wear wore worn|weep wept|win won
-    |wind wound|write wrote written|die dying dead|child children kid kids|man men|woman women|person people|foot feet
-    |tooth teeth|wife wives|mouse mice|not cannot nt dont didnt doesnt cant wont isnt wasnt couldnt wouldnt havent hadnt|mother mom mum mommy mama|father dad daddy|grandmother grandma
-    |grandfather grandpa|marry marriage wed wedding|lonely loneliness|anger angry mad|sad sadness|happy happiness
-    |scared scary|terrified terror|frightened fright|television tv|phone cellphone|exam test|bike bicycle""".split("|")
+    for line in """
+    become became|begin began begun|bend bent|bite bit bitten|bleed bled|blow blew blown|break broke broken|
+    bring brought|build built|burn burnt|buy bought|catch caught|choose chose chosen|come came|creep crept|
+    deal dealt|dig dug|draw drew drawn|dream dreamt|drink drank drunk|drive drove driven|eat ate eaten|
+    fall fell fallen|feed fed|feel felt|fight fought|find found|flee fled|fly flew flown|
+    forget forgot forgotten|forgive forgave forgiven|freeze froze frozen|get got gotten|give gave given|
+    go goes went gone|grow grew grown|hang hung|hear heard|hide hid hidden|hold held|keep kept|lay laid|
+    lead led|lean leant|learn learnt|leave left|lend lent|lie lied lying|light lit|lose lost loses losing|
+    make made|meet met|pay paid|ride rode ridden|ring rang rung|rise rose risen|run ran|say said|
+    see saw seen|seek sought|sell sold|send sent|shake shook shaken|shine shone|shoot shot|show shown|
+    shrink shrank shrunk|sing sang sung|sink sank sunk|sit sat|sleep slept|slide slid|smell smelt|
+    sneak snuck|speak spoke spoken|speed sped|spend spent|spill spilt|spin spun|stand stood|
+    steal stole stolen|stick stuck|sting stung|strike struck|swear swore sworn|sweep swept|swim swam swum|
+    swing swung|take took taken|teach taught|tear tore torn|tell told|throw threw thrown|
+    understand understood|wake woke woken awoke|wear wore worn|weep wept|win won|wind wound|
+    write wrote written|die dying dead|child children kid kids|man men|woman women|person people|foot feet|
+    tooth teeth|wife wives|mouse mice|
+    not cannot nt dont didnt doesnt cant wont isnt wasnt couldnt wouldnt havent hadnt|mother mom mum mommy mama|
+    father dad daddy|grandmother grandma|grandfather grandpa|marry marriage wed wedding|lonely loneliness|
+    anger angry mad|sad sadness|happy happiness|scared scary|terrified terror|frightened fright|television tv|
+    phone cellphone|exam test|bike bicycle
+    """.split("|")
     for base, *forms in [line.split()]
     for form in forms
-}  # fmt: skip
+}
 _stemmer = PorterStemmer()
 # "I was robbed" is not "I robbed", "is annoyed" not "annoys": a participle after one of these is a state.
 _STATE_VERBS = frozenset(
-    "am is are was were be been being get gets got getting gotten feel feels felt feeling become becomes became becoming seem so "
-    "very too".split()
+    "am is are was were be been being get gets got getting gotten feel feels felt feeling become becomes became "
+    "becoming seem so very too".split()
 )
+_PRONOUNS = frozenset("i we he she they you it".split())
 _PARTICIPLES = frozenset(
-    "broken bitten caught cut driven eaten forgotten forgiven frozen given hurt hit held left lost let made paid put shot shaken "
-    "stolen stuck sworn taken taught told torn thrown worn beaten set hung stung struck burnt won".split()
+    "broken bitten caught cut driven eaten forgotten forgiven frozen given hurt hit held left lost let made paid put "
+    "shot shaken stolen stuck sworn taken taught told torn thrown worn beaten set hung stung struck burnt won".split()
 )
 # What is annoying makes one annoyed: these verbs' participles are a state everywhere.
 _FEELING_VERBS = frozenset(
     _stemmer.stem(verb)
-    for verb in "amaze amuse annoy astonish bore comfort confuse depress devastate disappoint disgust embarrass excite exhaust "
-    "fascinate frighten frustrate heartbreak humiliate impress infuriate interest irritate overwhelm please relax relieve satisfy "
-    "scare shock stress surprise terrify thrill tire worry".split()
+    for verb in "amaze amuse annoy astonish bore comfort confuse depress devastate disappoint disgust embarrass "
+    "excite exhaust fascinate frighten frustrate humiliate impress infuriate interest irritate overwhelm "
+    "please relax relieve satisfy scare shock stress surprise terrify thrill tire worry".split()
 )
 # Events of which one word is enough.
 _FEELINGS = frozenset(
     _stemmer.stem(word)
-    for word in "afraid alone angry anxious ashamed brave calm cheerful cry eager furious glad grateful guilty happy hopeful "
-    "jealous lonely nervous nostalgic proud sad sentimental sick sorry upset".split()
+    for word in "afraid alone angry anxious ashamed brave calm cheerful cry eager furious glad grateful guilty happy "
+    "hopeful jealous lonely nervous nostalgic proud sad sentimental sick sorry upset heartbroken".split()
 )
 _CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC knows this idiom
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
@@ -235,11 +247,11 @@ def _stem(word: str, state: bool) -> str:
     word = word.split("'")[0]
     if word in _STOP:
         return ""
-    word = _IRREGULAR.get(word, word) if word not in _PARTICIPLES or not state else word
-    stem: str = _stemmer.stem(_IRREGULAR.get(word, word))
-    if word.endswith(("ed", "ing")) and stem in _FEELING_VERBS:
-        return f"{stem}="
-    return f"{stem}=" if state and (word.endswith("ed") or word in _PARTICIPLES) else stem
+    base = _IRREGULAR.get(word, word)
+    stem: str = _stemmer.stem(base)
+    feeling = base.endswith(("ed", "ing")) and stem in _FEELING_VERBS
+    passive = state and (word.endswith("ed") or word in _PARTICIPLES)
+    return f"{stem}=" if feeling or passive else stem
 
 
 def _words(text: str) -> list[str]:
@@ -260,6 +272,8 @@ def _stems(words: Iterable[str]) -> list[str]:
             stems.append(stem)
         if word in _STATE_VERBS:
             state = True
+        elif word in _PRONOUNS:  # "so I left"
+            state = False
         elif stem and stem != "not" and not word.endswith("ly"):
             state = False
     return stems
@@ -267,7 +281,7 @@ def _stems(words: Iterable[str]) -> list[str]:
 
 def _features(stems: Sequence[str]) -> list[str]:
     """Stems and pairs of neighbouring ones."""
-    return [*stems, *(f"{a} {b}" for a, b in zip(stems, stems[1:], strict=False))]
+    return [*stems, *map(" ".join, itertools.pairwise(stems))]
 
 
 # Who does it? Inferences are about PersonX, so that a speaker who is not PersonX is to ask an event with caution.
@@ -281,6 +295,7 @@ _SUBJECTS |= {word: _YOU for word in "you your you're".split()}
 _SUBJECT_WEIGHTS = np.array([1.0, 0.8, 0.75, 0.55, 0.6], dtype=np.float32)
 _FEELING_WEIGHT = 1.6  # what a word of feeling counts, next to others
 _SHORT = 14.0  # TF-IDF length of a sentence of two or three words
+_ENOUGH = 9.5  # TF-IDF length of stems from which on an event has full weight
 _NEGATIONS = frozenset({"not", "never", "no"})
 _NEGATION_WEIGHT = np.float32(0.7)  # where one of utterance and event is negated, and the other is not
 
@@ -326,8 +341,8 @@ def read_atomic(folder: Path) -> tuple[Tails, list[str]]:
     """Read every ATOMIC 2019 table and every Event2Mind file of a folder.
 
     Args:
-        folder: `*.tsv` are tables with the columns split, head, relation, tail; `*.jsonl` hold one Event2Mind event a line.
-            Files of COMET's generations are passed over.
+        folder: `*.tsv` are tables with the columns split, head, relation, tail; `*.jsonl` hold one Event2Mind event a
+            line. Files of COMET's generations are passed over.
 
     Returns:
         Events without persons, with the phrases that annotators gave; and one sentence for every row left out.
@@ -428,66 +443,90 @@ def _json_row(line: str) -> Row | str:
     return row["event"], found
 
 
+class EventIndex:
+    """The events of a folder's files, weighed and ready to be compared.
+
+    Attributes:
+        names: the events' stems, joined.
+        answers: for each event and each relation its phrases, the most frequent first.
+        negated: whether an event is that something does not happen.
+        content: how much an event says: "gets" little, "gets promoted" or a feeling enough; at most 1.
+        matrix: [features, events], every event of length 1.
+        problems: see `read_atomic`.
+
+    Raises:
+        DataError: see `read_atomic`.
+    """
+
+    def __init__(self, folder: Path):
+        tails, self.problems = read_atomic(folder)
+        if not tails:
+            raise DataError(
+                f"the files in {folder} say nothing about any event; fetch them again, or use `--set knowledge=none`."
+            )
+        self.names = [" ".join(stems) for stems in tails]
+        self.answers = [
+            [[phrase for phrase, _ in found.get(relation, Counter()).most_common()] for relation in RELATIONS]
+            for found in tails.values()
+        ]
+        self.negated = np.array([not _NEGATIONS.isdisjoint(stems) for stems in tails])
+        self._counter = CountVectorizer(analyzer=_features, dtype=np.float32)
+        self._weigher = TfidfTransformer(sublinear_tf=True, norm=None)
+        counts = self._counter.fit_transform(tails)
+        self._weigher.fit(counts)
+        features = self._counter.get_feature_names_out()
+        feelings = [feature.endswith("=") or feature in _FEELINGS for feature in features]
+        self._weigher.idf_ = self._weigher.idf_ * np.where(feelings, _FEELING_WEIGHT, 1)
+        self.matrix = normalize(self._weigher.transform(counts)).T.tocsr()
+        idf = dict(zip(features, self._weigher.idf_, strict=True))
+        length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in tails])
+        self.content: np.ndarray = (np.minimum(length / _ENOUGH, 1) ** 2).astype(np.float32)
+
+    def compare(self, stems: Sequence[Sequence[str]]) -> sparse.csr_matrix:
+        """[texts, events] similarities of texts that are given by their stems."""
+        weights = self._weigher.transform(self._counter.transform(stems))
+        length = norm(weights, axis=1)
+        # Long sentences tell of several things: their length counts by its root only.
+        scale = np.where(length > _SHORT, np.sqrt(length * _SHORT), np.maximum(length, 1e-6))
+        return (sparse.diags_array(1 / scale).astype(np.float32) @ weights) @ self.matrix
+
+
 class AtomicRetrieval:
     """What people wrote about the events that are nearest to an utterance.
 
-    Events that differ in function words and persons only are one. Similarity is the cosine of TF-IDF vectors of stems and
-    pairs of stems, for each event the largest over the sentences and clauses of the utterance, less where the speaker is
-    not the one who acts, and less for events of little content.
+    Events that differ in function words and persons only are one. Similarity is the cosine of TF-IDF vectors of stems
+    and pairs of stems (with long sentences' lengths damped), for each event the largest over the sentences and clauses
+    of the utterance, mixed with the whole utterance's. It is less where the speaker is not the one who acts, where only
+    one side is negated, and for events of little content.
+
+    The files are read when the first text is not in the cache.
 
     Args:
         folder: see `read_atomic`.
         floor: an event less similar than this is not asked.
         ratio: nor is one that is less similar than this share of the nearest event's similarity.
         whole_weight: what the whole utterance's similarity counts, next to that of its most similar part.
-        content: TF-IDF length of its stems from which on an event has full weight.
         max_events: how many events at most are asked, nearest first.
 
     Raises:
-        DataError: see `read_atomic`.
+        DataError: the folder is missing or holds no file to read.
     """
 
     name = "atomic"
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        floor: float = 0.55,
-        ratio: float = 0.7,
-        whole_weight: float = 0.25,
-        content: float = 9.5,
-        max_events: int = 20,
+        self, folder: Path, *, floor: float = 0.55, ratio: float = 0.7, whole_weight: float = 0.25, max_events: int = 20
     ):
+        self.folder = folder
         self.floor, self.ratio, self.whole_weight, self.max_events = floor, ratio, whole_weight, max_events
-        files = [file_fingerprint(path) for path in _atomic_paths(folder)]
-        settings = [VERSION, floor, ratio, whole_weight, content, max_events]
+        files = [(path.name, file_fingerprint(path)) for path in _atomic_paths(folder)]
+        settings = [ATOMIC_VERSION, floor, ratio, whole_weight, max_events]
         self.fingerprint = f"atomic-{digest([files, settings])[:20]}"
-        tails, self.problems = read_atomic(folder)
-        self._answers = [
-            [
-                [phrase for phrase, _ in found[relation].most_common()] if relation in found else []
-                for relation in RELATIONS
-            ]
-            for found in tails.values()
-        ]
-        self.events = [" ".join(stems) for stems in tails]
-        self._negated = np.array([not _NEGATIONS.isdisjoint(stems) for stems in tails])
-        self._counter = CountVectorizer(analyzer=_features, dtype=np.float32)
-        self._weigher = TfidfTransformer(sublinear_tf=True, norm=None)
-        counts = self._counter.fit_transform(tails)
-        self._weigher.fit(counts)
-        feelings = [stem.endswith("=") or stem in _FEELINGS for stem in self._counter.get_feature_names_out()]
-        self._weigher.idf_ = self._weigher.idf_ * np.where(feelings, _FEELING_WEIGHT, 1)
-        weights = self._weigher.transform(counts)
-        self._event_weight = self._content(list(tails), content)
-        self._index = normalize(weights).T.tocsr()  # [features, events]
 
-    def _content(self, events: Sequence[Sequence[str]], full: float) -> np.ndarray:
-        """How much an event says: "gets" says little, "gets promoted" or a feeling says enough."""
-        idf = dict(zip(self._counter.get_feature_names_out(), self._weigher.idf_, strict=True))
-        length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in events])
-        return (np.minimum(length / full, 1) ** 2).astype(np.float32)
+    @cached_property
+    def index(self) -> EventIndex:
+        """The events; reading them takes seconds."""
+        return EventIndex(self.folder)
 
     def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
         """See `Provider`."""
@@ -503,25 +542,18 @@ class AtomicRetrieval:
     def nearest(self, text: str) -> list[tuple[str, float]]:
         """The events (their stems) that are asked about one text, with their similarities, nearest first."""
         events, similarities = self._search([text])[0]
-        return [(self.events[event], float(value)) for event, value in zip(events, similarities, strict=True)]
+        return [(self.index.names[event], float(value)) for event, value in zip(events, similarities, strict=True)]
 
     def _answer(self, events: np.ndarray) -> Inference:
         inference: Inference = {}
         for place, relation in enumerate(RELATIONS):
             phrases: dict[str, None] = {}
             for event in events:
-                phrases |= dict.fromkeys(self._answers[event][place])
+                phrases |= dict.fromkeys(self.index.answers[event][place])
                 if len(phrases) >= MAX_PHRASES:
                     break
             inference[relation] = list(phrases)[:MAX_PHRASES]
         return inference
-
-    def _weights(self, stems: Sequence[Sequence[str]]) -> sparse.csr_matrix:
-        weights = self._weigher.transform(self._counter.transform(stems))
-        length = norm(weights, axis=1)
-        # Long sentences tell of several things: their length counts by its root only.
-        scale = np.where(length > _SHORT, np.sqrt(length * _SHORT), np.maximum(length, 1e-6))
-        return sparse.diags_array(1 / scale).astype(np.float32) @ weights
 
     def _search(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Events and similarities for each text, nearest first."""
@@ -530,13 +562,13 @@ class AtomicRetrieval:
         subject = np.array([_subject(words) for found in segments for words in found])
         stems = [_stems(words) for found in segments for words in found]
         negated = np.array([not _NEGATIONS.isdisjoint(found) for found in stems])
-        parts = (self._weights(stems) @ self._index).tocoo()
+        parts = self.index.compare(stems).tocoo()
         parts.data *= _SUBJECT_WEIGHTS[subject[parts.row]]
-        parts.data[negated[parts.row] != self._negated[parts.col]] *= _NEGATION_WEIGHT
-        whole = self._weights([_stems(_words(text)) for text in texts]) @ self._index
+        parts.data[negated[parts.row] != self.index.negated[parts.col]] *= _NEGATION_WEIGHT
+        whole = self.index.compare([_stems(_words(text)) for text in texts])
         best = _row_maximum(parts, owner, whole.shape)
         score = (best * (1 - self.whole_weight) + whole * self.whole_weight).tocoo()
-        row, event, value = score.row, score.col, np.minimum(score.data, 1) * self._event_weight[score.col]
+        row, event, value = score.row, score.col, np.minimum(score.data, 1) * self.index.content[score.col]
         top = np.zeros(len(texts), dtype=value.dtype)
         np.maximum.at(top, row, value)
         keep = value >= np.maximum(self.floor, self.ratio * top)[row]
@@ -546,12 +578,12 @@ class AtomicRetrieval:
         ends = np.searchsorted(row, np.arange(len(texts) + 1))
         return [
             (event[a : min(b, a + self.max_events)], value[a : min(b, a + self.max_events)])
-            for a, b in zip(ends[:-1], ends[1:], strict=True)
+            for a, b in itertools.pairwise(ends)
         ]
 
 
 def _row_maximum(matrix: sparse.coo_matrix, owner: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
-    """Sum up rows that have one owner, taking the maximum of each column."""
+    """Make one row of all rows that have one owner: the largest value of each column."""
     cell = owner[matrix.row].astype(np.int64) * shape[1] + matrix.col
     order = np.lexsort((-matrix.data, cell))
     cell = cell[order]
@@ -586,7 +618,9 @@ class Comet:
         files = []
         if folder.is_dir():
             files = [(p.name, file_fingerprint(p)) for p in sorted(folder.iterdir()) if p.is_file()]
-        self.fingerprint = f"comet-{digest([VERSION, model if not files else '', files, beams, self.max_length])[:20]}"
+        self.fingerprint = (
+            f"comet-{digest([COMET_VERSION, model if not files else '', files, beams, self.max_length])[:20]}"
+        )
         self._loaded: tuple[Any, Any] | None = None
 
     def _load(self) -> tuple[Any, Any]:
@@ -605,8 +639,8 @@ class Comet:
             except Exception as error:  # the hub, the disk and the device each raise their own
                 reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
                 raise CtsmError(
-                    f"the COMET model {self.model!r} cannot be loaded on {self.device}: {reason}. Give a hub id or a folder "
-                    "that save_pretrained wrote, or use `--set knowledge=atomic` or `--set knowledge=none`."
+                    f"the COMET model {self.model!r} cannot be loaded on {self.device}: {reason.rstrip('.')}. Give a "
+                    "hub id or a folder that save_pretrained wrote, or use `--set knowledge=atomic` or `--set knowledge=none`."
                 ) from error
             self._loaded = tokenizer, model
         return self._loaded
@@ -615,42 +649,65 @@ class Comet:
         """See `Provider`."""
         inferences = [empty_inference() for _ in texts]
         jobs = [(i, relation) for i, text in enumerate(texts) if text.strip() for relation in RELATIONS]
-        jobs.sort(
-            key=lambda job: -len(texts[job[0]])
-        )  # like lengths together: little padding, and the largest batch first
         if not jobs:
             return inferences
-        import torch
-
-        tokenizer, model = self._load()
+        # Like lengths together cost little padding; with the longest first, a lack of memory shows at once.
+        jobs.sort(key=lambda job: -len(texts[job[0]]))
         kept = min(self.beams, MAX_PHRASES)
-        with tqdm(total=len(jobs), desc="commonsense", unit="query", disable=None if progress else True) as bar:
-            for begin in range(0, len(jobs), self.batch_size):
+        begin = 0
+        with tqdm(total=len(jobs), desc="comet", unit="query", disable=None if progress else True) as bar:
+            while begin < len(jobs):
                 batch = jobs[begin : begin + self.batch_size]
-                queries = [f"{' '.join(texts[i].split())} {relation} [GEN]" for i, relation in batch]
-                inputs = tokenizer(queries, return_tensors="pt", padding=True)
-                with torch.inference_mode():
-                    found = model.generate(
-                        input_ids=inputs["input_ids"].to(self.device),
-                        attention_mask=inputs["attention_mask"].to(self.device),
-                        num_beams=self.beams,
-                        num_return_sequences=kept,
-                        max_length=self.max_length,
-                        min_length=0,
-                        do_sample=False,
-                    )
-                phrases = tokenizer.batch_decode(found, skip_special_tokens=True)
+                phrases = self._generate([_comet_query(texts[i], relation) for i, relation in batch], kept)
+                if phrases is None:
+                    self.batch_size = max(1, self.batch_size // 2)
+                    log.warning("the device's memory is too small; decoding %d queries at once", self.batch_size)
+                    continue
                 for n, (i, relation) in enumerate(batch):
                     inferences[i][relation] = clean_phrases(phrases[n * kept : (n + 1) * kept])
+                begin += len(batch)
                 bar.update(len(batch))
         return inferences
+
+    def _generate(self, queries: list[str], kept: int) -> list[str] | None:
+        """`kept` tails for each query, None when a smaller batch may fit the memory."""
+        tokenizer, model = self._load()
+        import torch
+
+        longest = getattr(model.config, "max_position_embeddings", 1024)
+        inputs = tokenizer(queries, return_tensors="pt", padding=True, truncation=True, max_length=longest)
+        try:
+            with torch.inference_mode():
+                found = model.generate(
+                    input_ids=inputs["input_ids"].to(self.device),
+                    attention_mask=inputs["attention_mask"].to(self.device),
+                    num_beams=self.beams,
+                    num_return_sequences=kept,
+                    max_length=self.max_length,
+                    min_length=0,
+                    do_sample=False,
+                )
+        except torch.OutOfMemoryError:
+            if len(queries) == 1:
+                raise
+            return None
+        decoded: list[str] = tokenizer.batch_decode(found, skip_special_tokens=True)
+        return decoded
+
+
+def _comet_query(text: str, relation: str) -> str:
+    # The form of COMET's training. The end must survive, so that it is the text of a novelist that is cut.
+    return f"{' '.join(text.split()[:200])[:2000]} {relation} [GEN]"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Cache
 # ---------------------------------------------------------------------------------------------------------------------
 
-_FIRST_CHUNK, _LAST_CHUNK, _CHUNK_SECONDS = 64, 4096, 5.0
+FIRST_CHUNK, LAST_CHUNK, CHUNK_SECONDS = 64, 4096, 5.0  # chunks grow until one takes so long
+LOCK_SECONDS = 60.0  # how long to wait for a second process
+
+T = TypeVar("T")
 
 
 def infer_cached(
@@ -667,15 +724,15 @@ def infer_cached(
     Returns:
         One inference a text, in the order of the texts.
 
-    What was inferred is written every few seconds, so that an interruption costs little. A damaged database is put aside
-    and begun anew; a folder that cannot be written costs only the caching. Both are logged.
+    What was inferred is written every few seconds, so that an interruption costs little. A damaged database is put
+    aside and begun anew; a folder that cannot be written costs only the caching. Both are logged.
     """
     if provider.name == "none" or not texts:
         return provider.infer(texts, progress=progress)
     store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint)
     found = store.get(list(dict.fromkeys(texts)))
     missing = sorted((text for text in dict.fromkeys(texts) if text not in found), key=lambda text: (len(text), text))
-    size, begin = _FIRST_CHUNK, 0
+    size, begin = FIRST_CHUNK, 0
     with tqdm(total=len(missing), desc=provider.name, unit="text", disable=None if progress else True) as bar:
         while begin < len(missing):
             chunk = missing[begin : begin + size]
@@ -685,8 +742,8 @@ def infer_cached(
             found |= new
             begin += len(chunk)
             bar.update(len(chunk))
-            if time.monotonic() - started < _CHUNK_SECONDS:
-                size = min(2 * size, _LAST_CHUNK)
+            if time.monotonic() - started < CHUNK_SECONDS:
+                size = min(2 * size, LAST_CHUNK)
     return [{relation: list(phrases) for relation, phrases in found[text].items()} for text in texts]
 
 
@@ -724,33 +781,37 @@ class _Store:
 
     def _read(self, db: sqlite3.Connection, texts: Sequence[str]) -> dict[str, Inference]:
         keys = {_text_key(text): text for text in texts}
-        wanted = list(keys)
         found: dict[str, Inference] = {}
-        for begin in range(0, len(wanted), 500):
+        wanted = list(keys)
+        for begin in range(0, len(wanted), 500):  # sqlite takes so many question marks for sure
             part = wanted[begin : begin + 500]
             marks = ",".join("?" * len(part))
             query = f"SELECT text, crc, phrases FROM inferences WHERE provider = ? AND text IN ({marks})"
             for key, crc, phrases in db.execute(query, (self.fingerprint, *part)):
-                if zlib.crc32(phrases.encode()) == crc:  # else: a row that rotted; it is inferred again
+                if (
+                    isinstance(phrases, bytes) and zlib.crc32(phrases) == crc
+                ):  # else the row rotted: it is inferred again
                     found[keys[key]] = dict(zip(RELATIONS, json.loads(phrases), strict=True))
         return found
 
-    def _try(self, action: Any, verb: str) -> Any:
+    def _try(self, action: Callable[[sqlite3.Connection], T], verb: str) -> T | None:
         for attempt in (1, 2):
             if not self.usable:
                 return None
             identity = _identity(self.path)
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as db:
+                with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)) as db:
+                    db.text_factory = bytes  # a rotten row need not be UTF-8
                     db.execute(self._TABLE)
                     return action(db)
-            except (OSError, sqlite3.OperationalError) as error:  # read-only, full, locked for a minute
+            except (OSError, sqlite3.Error) as error:
+                if _is_damage(error):
+                    self.usable = attempt == 1 and self._put_aside(identity, error)
+                    continue
                 log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
-                self.usable = False
-            except (sqlite3.DatabaseError, ValueError, AttributeError, TypeError) as error:
-                if attempt == 2 or not self._put_aside(identity, error):
-                    self.usable = False
+                self.usable = "locked" in str(error)  # the other process will be done some day
+                return None
         return None
 
     def _put_aside(self, identity: tuple[int, int] | None, error: Exception) -> bool:
@@ -767,6 +828,13 @@ class _Store:
             log.warning("cannot rename %s (%s); going on without it", self.path, problem)
             return False
         return True
+
+
+def _is_damage(error: Exception) -> bool:
+    # sqlite calls a full or read-only disk "operational", too; only a table with other columns is for us to mend.
+    if isinstance(error, sqlite3.OperationalError):
+        return "column" in str(error)
+    return isinstance(error, sqlite3.DatabaseError)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ctsm_lib.corpus import CLS, PAD
-from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
+from ctsm_lib.corpus import PAD
+from ctsm_lib.model.layers import Encoder, masked_mean
 
 COGNITIVE = 4  # xIntent, xNeed, xWant, xEffect; the fifth relation, xReact, is affective
 
@@ -28,26 +28,28 @@ class KnowledgeEncoder(nn.Module):
         self.cognitive, self.emotional = make_encoder(dim), make_encoder(dim)
         self.absent = nn.Parameter(torch.zeros(COGNITIVE + 1, dim))
 
-    def forward(self, knowledge_BRS: Tensor, embed: TokenEmbedding) -> Tensor:
-        """[B, 5, D] from ids [B, 5, S]."""
-        batch, relations, _ = knowledge_BRS.shape
-        empty_BR = (knowledge_BRS == PAD).all(dim=-1)
-        cognitive = knowledge_BRS[:, :COGNITIVE].flatten(0, 1)
+    def forward(self, ids_BRS: Tensor, embedded_BRSD: Tensor) -> Tensor:
+        """[B, 5, D].
+
+        Args:
+            ids_BRS: [B, 5, S] CLS and the phrases of each relation one behind the other.
+            embedded_BRSD: their embedding.
+        """
+        batch, relations, length, dim = embedded_BRSD.shape
+        mask = (ids_BRS != PAD).flatten(0, 1)
+        embedded = embedded_BRSD.flatten(0, 1)
+        vectors = self.absent.to(embedded.dtype).repeat(batch, 1)  # B*R D
+        affective = torch.arange(batch * relations, device=ids_BRS.device) % relations == COGNITIVE
+        given = mask[:, 1:].any(dim=1)
         # Only relations that have phrases are encoded: with no provider at all this costs nothing.
-        rows = (~empty_BR[:, :COGNITIVE]).flatten().nonzero().squeeze(1)
-        vectors = self.absent.expand(batch, relations, -1).clone()
-        flat = vectors.view(batch * relations, -1)
-        index = torch.arange(batch * relations, device=flat.device).view(batch, relations)
-        if len(rows):
-            ids = torch.cat([cognitive.new_full((len(rows), 1), CLS), cognitive[rows]], dim=1)
-            encoded = self.cognitive(embed(ids), ids != PAD)[:, 0]
-            flat = flat.index_copy(0, index[:, :COGNITIVE].flatten()[rows], encoded.to(flat.dtype))
-        rows = (~empty_BR[:, COGNITIVE]).nonzero().squeeze(1)
-        if len(rows):
-            ids = knowledge_BRS[rows, COGNITIVE]
-            encoded = masked_mean(self.emotional(embed(ids), ids != PAD), ids != PAD)
-            flat = flat.index_copy(0, index[rows, COGNITIVE], encoded.to(flat.dtype))
-        return flat.view(batch, relations, -1)
+        if len(rows := (given & ~affective).nonzero().squeeze(1)):
+            encoded = self.cognitive(embedded[rows], mask[rows])[:, 0]
+            vectors = vectors.index_copy(0, rows, encoded.to(vectors.dtype))
+        if len(rows := (given & affective).nonzero().squeeze(1)):
+            inner = mask[rows, 1:]  # no CLS here: the mean is over the words of the reaction
+            encoded = masked_mean(self.emotional(embedded[rows, 1:], inner), inner)
+            vectors = vectors.index_copy(0, rows, encoded.to(vectors.dtype))
+        return vectors.view(batch, relations, dim)
 
 
 class SeparateFusion(nn.Module):

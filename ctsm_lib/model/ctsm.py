@@ -16,7 +16,7 @@ from ctsm_lib.corpus import PAD
 from ctsm_lib.model.context import FUSIONS, KnowledgeEncoder
 from ctsm_lib.model.contrast import cross_contrastive_loss
 from ctsm_lib.model.emotion import EmotionEncoding
-from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder
+from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder, previous_words
 from ctsm_lib.model.guidance import EmotionPredictor, label_loss, soft_label_loss
 from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
 from ctsm_lib.parallel import gather_rows, world
@@ -129,16 +129,21 @@ class CTSM(nn.Module):
             mask, intensity, E_C, H_C, K (knowledge, [B, 5, D]), H_stu, V_ts ([V_t ; V_s]) and H_ts ([H_t ; H_s]).
         """
         mask = batch.context != PAD
-        embedded = self.embed(batch.context, batch.speaker)  # E_C
+        ids = {"context": batch.context, "speaker": batch.speaker, "knowledge": batch.knowledge, "labels": self.labels}
+        if batch.target is not None:
+            ids |= {"previous": previous_words(batch.target), "target": batch.target}
+        words = self.embed.look_up(ids)
+        embedded = self.embed(words["context"], words["speaker"])  # E_C
         context = self.encoder(embedded, mask)  # H_C, Eq. (1)
-        knowledge = self.knowledge(batch.knowledge, self.embed)
-        labels = self.embed.words(self.labels) * self.embed.scale  # one scale for both sides of the cosine
+        knowledge = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))
+        labels = words["labels"]  # on the same scale as the tokens: both sides of the cosine see a word alike
         vad, idf = self.vad[batch.context], self.idf[batch.context].unsqueeze(-1)
         embeddings, encoded = self.emotion(context, embedded, labels, vad, idf, mask)
         enriched = self.student_fusion(context, knowledge, mask)
         return {
             "mask": mask, "intensity": self.intensity[batch.context], "E_C": embedded, "H_C": context, "K": knowledge,
             "H_stu": enriched, "V_ts": embeddings, "H_ts": encoded,
+            **{name: words[name] for name in ("previous", "target") if name in words},
         }  # fmt: skip
 
     def encode(self, batch: Batch) -> Memory:
@@ -167,7 +172,7 @@ class CTSM(nn.Module):
         assert batch.target is not None and batch.label is not None
         read = self.read(batch)
         memory = self._memory(batch, read)
-        taught = self.decoder.teach(self.embed, self.start(memory), batch.target)
+        taught = self.decoder.teach(self.embed, read["previous"], self.start(memory), batch.target)
         config, nll = self.config, -taught.log_prob
         losses = {"generation": nll.sum() / batch.total_tokens}
         student, teacher = memory.emotion_logits, None
@@ -191,7 +196,7 @@ class CTSM(nn.Module):
             # Averaging gradients over processes divides these sums by the number of processes; undo it.
             total = total * world()
             if config.contrast:
-                views = self._views(batch, read, taught.states, taught.mask)
+                views = self._views(read, taught.states, taught.mask)
                 losses["contrast"] = cross_contrastive_loss(
                     gather_rows(views, batch.total_pairs), config.temperature, config.contrast_negatives
                 )
@@ -199,10 +204,9 @@ class CTSM(nn.Module):
         losses["total"] = total
         return Output(losses, student, teacher, nll.detach(), taught.row, taught.prediction)
 
-    def _views(self, batch: Batch, read: dict[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
+    def _views(self, read: dict[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
         """H_Y, H_ts, H^stu and P_w, each averaged over its time, [B, 4, D]. Paper: Eq. (22)."""
-        assert batch.target is not None
-        target = masked_mean(self.target_encoder(self.embed(batch.target), mask), mask)
+        target = masked_mean(self.target_encoder(self.embed(read["target"]), mask), mask)
         context = masked_mean(read["H_stu"], read["mask"])
         # A mean of linear maps is the linear map of the mean, and the mean is shorter.
         mean = masked_mean(read["H_ts"], read["mask"])

@@ -95,6 +95,26 @@ class DecoderCache:
         return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length)
 
 
+class _TargetLogProbability(torch.autograd.Function):
+    """log softmax at one place of each row, [N], from logits [N, V], and the log of the softmax's denominator.
+
+    Autograd's own way through logsumexp and gather makes five passes over [N, V] going back; this makes two.
+    """
+
+    @staticmethod
+    def forward(ctx, logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def,override]
+        log_sum = logits_NV.logsumexp(dim=-1)
+        ctx.save_for_backward(logits_NV, target_N, log_sum)
+        ctx.mark_non_differentiable(log_sum)
+        return logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum, log_sum
+
+    @staticmethod
+    def backward(ctx, grad_N: Tensor, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
+        logits_NV, target_N, log_sum = ctx.saved_tensors
+        grad = (logits_NV - log_sum.unsqueeze(1)).exp_().mul_(-grad_N.unsqueeze(1))
+        return grad.scatter_add_(1, target_N.unsqueeze(1), grad_N.unsqueeze(1)), None
+
+
 class PointerGenerator(nn.Module):
     """`P = alpha softmax(W o) + (1 - alpha) copy`, over the closed vocabulary.
 
@@ -142,8 +162,9 @@ class PointerGenerator(nn.Module):
         """
         logits = self.logits(states_ND, words_VD)
         gate = self.gate(states_ND).float()  # N 1
-        log_sum = logits.logsumexp(dim=-1, keepdim=True)
-        generated = (logits.gather(1, target_N.unsqueeze(1)) - log_sum + F.logsigmoid(gate)).squeeze(1)
+        chosen, log_sum = _TargetLogProbability.apply(logits, target_N)
+        log_sum = log_sum.unsqueeze(1)
+        generated = chosen + F.logsigmoid(gate).squeeze(1)
         copied = (copy_NL * (context_NL == target_N.unsqueeze(1))).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
         mixed = torch.logaddexp(generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log())
@@ -161,6 +182,11 @@ class PointerGenerator(nn.Module):
             copied_word = context_NL.gather(1, where.unsqueeze(1)).squeeze(1)
             prediction = torch.where(best_copy > best_generated, copied_word, word)
         return log_prob, prediction, alpha.squeeze(1)
+
+
+def previous_words(target_BT: Tensor) -> Tensor:
+    """What the decoder reads at each target position: SOS, then the target without its last token, [B, T]."""
+    return torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
 
 
 class ResponseDecoder(nn.Module):
@@ -195,16 +221,16 @@ class ResponseDecoder(nn.Module):
         cache.length += length
         return self.norm(states), weights.mean(dim=1)
 
-    def teach(self, embed: TokenEmbedding, cache: DecoderCache, target_BT: Tensor) -> Taught:
+    def teach(self, embed: TokenEmbedding, previous: Tensor, cache: DecoderCache, target_BT: Tensor) -> Taught:
         """Score targets under teacher forcing; the vocabulary is projected at real targets only.
 
         Args:
+            previous: [B, T, D] word vectors of the shifted target (`previous_words`).
             cache: what `start` returned; it is used up.
             target_BT: [B, T] with EOS, padded.
         """
         mask = target_BT != PAD
-        shifted = torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
-        states, copy = self.run(embed(shifted), cache, mask)
+        states, copy = self.run(embed(previous), cache, mask)
         row, _ = place = mask.nonzero(as_tuple=True)
         target = target_BT[place]
         scored = self.pointer.score(states[place], copy[place], cache.context[row], target, embed.words.weight)
@@ -212,7 +238,8 @@ class ResponseDecoder(nn.Module):
 
     def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
-        embedded = embed(token_B.unsqueeze(1), start=cache.length)
+        words = embed.look_up({"token": token_B.unsqueeze(1)})["token"]
+        embedded = embed(words, start=cache.length)
         states, copy = self.run(embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1))
         log_prob, alpha = self.pointer.distribution(states[:, 0], copy[:, 0], cache.context, embed.words.weight)
         return log_prob, alpha, copy[:, 0]

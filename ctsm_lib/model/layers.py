@@ -147,7 +147,8 @@ class Encoder(nn.Module):
 class TokenEmbedding(nn.Module):
     """Word, plus speaker state, times a scale, plus position. Paper: Sec. 3.3.
 
-    One word table serves context, response, knowledge, speaker states and label words.
+    One word table serves context, response, knowledge, speaker states and label words. Everything that a batch needs is
+    looked up at once: each look-up would cost a gradient as large as the whole table.
     """
 
     def __init__(self, vectors_VD: Tensor, scale: float, dropout: float, train: bool, pad: int):
@@ -156,10 +157,17 @@ class TokenEmbedding(nn.Module):
         self.scale = scale
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, ids_BL: Tensor, speaker_BL: Tensor | None = None, start: int = 0) -> Tensor:
-        """[..., L, D]; `start` is the position of the first token."""
-        embedded = self.words(ids_BL)
-        if speaker_BL is not None:
-            embedded = embedded + self.words(speaker_BL)
-        signal = positions(ids_BL.shape[-1], embedded.shape[-1], ids_BL.device, start)
-        return self.dropout(embedded * self.scale + signal)
+    def look_up(self, ids: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Word vectors [..., D] for every named tensor of ids [...], scaled, in one look-up."""
+        flat = self.words(torch.cat([value.flatten() for value in ids.values()])) * self.scale
+        parts = flat.split([value.numel() for value in ids.values()])
+        return {name: part.view(*value.shape, -1) for (name, value), part in zip(ids.items(), parts, strict=True)}
+
+    def forward(self, words: Tensor, speaker: Tensor | None = None, start: int = 0) -> Tensor:
+        """Embedding [..., L, D] of looked-up words and, for the context, of speaker states.
+
+        Args:
+            start: position of the first token.
+        """
+        embedded = words if speaker is None else words + speaker
+        return self.dropout(embedded + positions(words.shape[-2], words.shape[-1], words.device, start))
