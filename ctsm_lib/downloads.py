@@ -1,18 +1,16 @@
 """Public data from its public addresses: verified before it gets its name, or not there at all.
 
-What to fetch stands in `data/registry.toml`. A transfer grows in `<target>/.partial` and survives an interruption only
-where the server can continue it; archives are checked and unpacked in a temporary folder of the target, and whole
-files are renamed into place. One fetch at a time for a folder.
+What to fetch stands in `data/registry.toml`. A transfer grows in a hidden file of the target folder and survives an
+interruption only where the server can go on with it; archives are checked and unpacked in a temporary folder there, and
+whole files are renamed into place. One fetch at a time for a folder.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import json
 import logging
-import math
 import os
 import shutil
 import stat
@@ -21,22 +19,17 @@ import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ctsm_lib.errors import DataError
-
-if TYPE_CHECKING:
-    from requests import Response
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
-CHUNK_BYTES = 1 << 16
 BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError)
 
 
@@ -48,7 +41,7 @@ class Member:
     to: str
     bytes: int | None = None
     rows: Sequence[int] = ()
-    bounds: Sequence[float] = (-math.inf, math.inf)
+    bounds: Sequence[float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class Part:
         return self.urls[0].rpartition("/")[2]
 
     def is_in(self, target: Path) -> bool:
-        return all((target / member.to).is_file() for member in self.members)
+        return all(os.path.isfile(target / member.to) for member in self.members)
 
 
 def load_registry(path: Path | None = None) -> dict[str, Part]:
@@ -115,26 +108,23 @@ def fetch(
         DataError: an unknown part, or at least one failed; the message has a line for each.
     """
     registry = load_registry() if registry is None else registry
-    names = list(dict.fromkeys(registry if parts is None else parts))
+    names = dict.fromkeys(registry if parts is None else parts)
     if unknown := [name for name in names if name not in registry]:
         raise DataError(f"There is no part {', '.join(unknown)} to fetch. Choose from {', '.join(registry)}.")
     chosen = [registry[name] for name in names]
     outcome: dict[str, str] = {}
     failures: dict[str, str] = {}
     # All questions come first: nobody wants to be asked after ten minutes of downloading.
-    asked = [part for part in chosen if part.terms and not part.is_in(target)]
-    declined = [part for part in asked if not accept(part.terms.strip())]
+    declined = [part for part in chosen if part.terms and not part.is_in(target) and not accept(part.terms.strip())]
     for part in chosen:
         try:
             outcome[part.name] = "declined" if part in declined else _fetch(part, target, progress)
         except DataError as error:
             failures[part.name] = str(error)
         except OSError as error:
-            what = f"{error.filename or target}: {error.strerror or error}"
-            failures[part.name] = f"{part.title} cannot be stored ({what}). Free the folder or choose another."
+            failures[part.name] = f"{part.title} cannot be stored in {target} ({error}). Choose another folder."
     if failures:
-        count = [f"{len(failures)} of {len(names)} parts could not be fetched."] if len(names) > 1 else []
-        raise DataError("\n".join(count + [f"{name}: {failures.get(name) or outcome[name]}" for name in names]))
+        raise DataError("\n".join(f"{name}: {(outcome | failures)[name]}" for name in names))
     return outcome
 
 
@@ -170,37 +160,24 @@ def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
     for url in sorted(part.urls, key=lambda url: -at_hand[url]):
         try:
             return Path(pooch.retrieve(url, part.sha256, fname=part.archive, path=work, downloader=transfer))
-        except _Failure as failure:
+        except DataError as failure:
             reasons.append(str(failure))
-            if failure.kept:  # another address would start from nothing
+            if transfer.begun(url)[0] > at_hand[url]:  # another address would start from nothing
+                reasons[-1] += " (kept: the next fetch goes on from there)"
                 break
         except ValueError:  # pooch's word for a wrong checksum
             reasons.append(f"what {url} delivered does not have the sha256 {part.sha256}")
-        finally:
-            with contextlib.suppress(OSError):
-                transfer.file.parent.rmdir()  # unless something is kept there
-    raise DataError(
-        f"{part.title} could not be fetched: {'; '.join(reasons)}. "
-        f"Try again later, or download {part.urls[0]} by hand into {target} and run the same command again."
-    )
-
-
-class _Failure(Exception):
-    """An address that did not deliver; `kept` where the transfer can be continued there."""
-
-    kept = False
+    way_out = f"Try again later, or download {part.urls[0]} by hand into {target} and run the same command again."
+    raise DataError(f"{part.title} could not be fetched: {'; '.join(reasons)}. {way_out}")
 
 
 class _Transfer:
-    """A downloader for pooch that goes on from where an earlier transfer of the same version ended.
-
-    The begun transfer is a `.part` file, and a note of which version of which address its bytes are.
-    """
+    """A downloader for pooch. A note beside the begun file says which version of which address its bytes are."""
 
     def __init__(self, part: Part, target: Path, progress: bool) -> None:
-        self.part, self.target, self.progress = part, target, progress
-        self.file = target / ".partial" / f"{part.archive}.part"
-        self.note = self.file.with_suffix(".json")
+        self.title, self.progress = part.title, progress
+        self.file = target / f".{part.archive}.part"
+        self.note = target / f".{part.archive}.json"
 
     def begun(self, url: str) -> tuple[int, dict]:
         """Bytes at hand and the note; (0, {}) where nothing can be continued from this address."""
@@ -215,35 +192,41 @@ class _Transfer:
         self.note.unlink(missing_ok=True)
 
     def __call__(self, url: str, output: str, _pooch: object) -> None:
+        from tqdm import tqdm
+        from urllib3.exceptions import HTTPError, TimeoutError
+
         response, start, note = self.open(url)
+        done, total, trouble = start, note["length"], "broke off"
         with response:
-            body = self.chunks(response, start, note)
-            first = next(body, b"")
-            if not start and first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-                raise _Failure(f"{url} answered with a web page (HTML, an error or log-in page?), not an archive")
-            rest = (note["length"] or self.part.size) - start
-            _require_space(self.part, self.target, rest + self.part.unpacked)
+            hidden = None if self.progress else True  # None: where standard error is no terminal
+            bar = tqdm(desc=self.title, total=total, initial=start, unit="B", unit_scale=True, disable=hidden)
             try:
-                self.write(chain([first], body), start, note)
-            except (_Failure, KeyboardInterrupt) as error:
-                # What the user or the network ended is kept where the server can go on with it.
-                if not note["version"]:
+                if not start:
                     self.drop()
-                elif isinstance(error, _Failure):
-                    error.args, error.kept = (f"{error} (kept: the next fetch goes on from there)",), True
-                raise
-            except BaseException:
+                if note["version"]:
+                    self.note.write_text(json.dumps(note), encoding="utf-8")
+                with bar, self.file.open("ab") as file:
+                    # Undecoded: some servers call a .gz file "Content-Encoding: gzip", and it would arrive unpacked.
+                    for chunk in response.raw.stream(1 << 16, decode_content=False):
+                        done += file.write(chunk)
+                        bar.update(len(chunk))
+                if total in (None, done):
+                    os.replace(self.file, output)
+                    return self.drop()
+            except TimeoutError:
+                trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
+            except HTTPError:
+                pass
+            except Exception:  # what the network or the user (Ctrl-C) ended may be kept; a full disk, say, may not
                 self.drop()
                 raise
-        os.replace(self.file, output)
-        self.drop()
+            finally:
+                if not (note["version"] and done):
+                    self.drop()
+        raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
 
-    def open(self, url: str) -> tuple[Response, int, dict]:
-        """Ask for the rest of what was begun, else for the whole.
-
-        Returns:
-            the response; at which byte it starts; the note, with a version only where this can be continued.
-        """
+    def open(self, url: str) -> tuple[Any, int, dict]:
+        """Ask for the rest, else for the whole: response, its first byte, note (with a version if resumable)."""
         import requests
 
         start, note = self.begun(url)
@@ -252,12 +235,11 @@ class _Transfer:
             headers |= {"Range": f"bytes={start}-", "If-Range": note["version"]}
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
-        except requests.Timeout as error:
-            raise _Failure(f"{url} did not answer within {TIMEOUT_SECONDS:g} seconds") from error
         except requests.RequestException as error:
             cause = getattr(error.args[0] if error.args else None, "reason", None)
             why = getattr(getattr(cause, "__cause__", None), "strerror", None) or type(error).__name__
-            raise _Failure(f"{url} could not be reached ({why}; is there a network?)") from error
+            why = f"no answer within {TIMEOUT_SECONDS:g} seconds" if isinstance(error, requests.Timeout) else why
+            raise DataError(f"{url} could not be reached ({why}; is there a network?)") from error
         # What If-Range understands: a strong ETag, else the date of the last change.
         etag = response.headers.get("ETag", "W/")
         version = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
@@ -268,101 +250,60 @@ class _Transfer:
             response.close()
             self.drop()  # the file has changed and the server did not heed If-Range: once more, from the start
             return self.open(url)
-        if response.status_code != 200:
+        if response.status_code != 200 or "text/html" in response.headers.get("Content-Type", ""):
             response.close()
-            raise _Failure(f"{url} answered with HTTP {response.status_code} {response.reason}")
+            what = "a web page instead of an archive" if response.status_code == 200 else response.reason
+            raise DataError(f"{url} answered HTTP {response.status_code}: {what}")
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
-        continuable = total and response.headers.get("Accept-Ranges") == "bytes"
-        return response, 0, {"url": url, "version": version if continuable else "", "length": total}
-
-    def chunks(self, response: Response, start: int, note: dict) -> Iterator[bytes]:
-        """The body, down to its announced end; a `_Failure` where it ends earlier."""
-        from urllib3.exceptions import HTTPError, TimeoutError
-
-        done, total, trouble = start, note["length"], "broke off"
-        try:
-            # Undecoded: some servers call a .gz file "Content-Encoding: gzip", and it would arrive unpacked.
-            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-                done += len(chunk)
-                yield chunk
-            if total in (None, done):
-                return
-        except TimeoutError:
-            trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
-        except HTTPError:
-            pass
-        raise _Failure(f"{note['url']} {trouble} after {done} of {total or 'an unknown number of'} bytes")
-
-    def write(self, body: Iterable[bytes], start: int, note: dict) -> None:
-        from tqdm import tqdm
-
-        self.file.parent.mkdir(exist_ok=True)
-        if not start:
-            self.drop()
-        if note["version"]:
-            self.note.write_text(json.dumps(note), encoding="utf-8")
-        hidden = None if self.progress else True  # None: where standard error is no terminal
-        bar = tqdm(desc=self.part.title, total=note["length"], initial=start, unit="B", unit_scale=True, disable=hidden)
-        with bar, self.file.open("ab") as file:
-            for chunk in body:
-                file.write(chunk)
-                bar.update(len(chunk))
+        resumable = total and response.headers.get("Accept-Ranges") == "bytes"
+        return response, 0, {"url": url, "version": version if resumable else "", "length": total}
 
 
 def _require_space(part: Part, target: Path, needed: int) -> None:
     if needed > (free := shutil.disk_usage(target).free):
-        raise DataError(
-            f"{part.title} needs {needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB are free there. "
-            "Free some space, or choose another folder."
-        )
+        numbers = f"{needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB are free there"
+        raise DataError(f"{part.title} needs {numbers}. Free some space, or choose another folder.")
 
 
 def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
-    """Extract the wanted members into `work`, in the registry's order.
-
-    Raises:
-        DataError: the archive is damaged, lacks a member, or has one (wanted or not) that is no place for a file.
-    """
+    """Extract the wanted members into `work`, in the registry's order; refuse an archive with a dangerous member."""
+    source = f"{part.title}: {archive if archive.parent == target else 'the archive from ' + part.urls[0]}"
     files = [work / f"member-{i}" for i in range(len(part.members))]
     try:
         with zipfile.ZipFile(archive) if archive.suffix == ".zip" else tarfile.open(archive) as opened:
             plain: dict[PurePosixPath, tuple[int, Callable]] = {}
-            for name, is_file, is_folder, size, reader in _entries(opened):
+            for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
-                if path.anchor or ".." in path.parts or not (is_file or is_folder):
-                    raise DataError(
-                        f"{part.title}: the archive holds {name!r}, a link, a device or a path out of the folder, "
-                        f"and was not unpacked. Do not use it; ask whoever serves {part.urls[0]}."
-                    )
-                if is_file and "__MACOSX" not in path.parts:  # macOS adds shadows of all files
+                if path.anchor or ".." in path.parts or not is_file:
+                    raise DataError(f"{source} holds {name!r}, a link, a device or a path out of it; do not use it.")
+                if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
                     plain[PurePosixPath(name)] = (size, reader)
-            ends = [PurePosixPath(member.name).parts for member in part.members]
-            hits = [[path for path in plain if path.parts[-len(end) :] == end] for end in ends]
-            if not all(hits):
-                lacking = [member.name for member, hit in zip(part.members, hits, strict=True) if not hit]
-                raise DataError(f"{part.title}: the archive from {part.urls[0]} lacks {', '.join(lacking)}.")
-            wanted = [plain[min(hit, key=lambda path: len(path.parts))] for hit in hits]
+            wanted = []
+            for end in (PurePosixPath(member.name).parts for member in part.members):
+                hits = [path for path in plain if path.parts[-len(end) :] == end]
+                if not hits:
+                    raise DataError(f"{source} holds no {'/'.join(end)}; is it another edition?")
+                wanted.append(plain[min(hits, key=lambda path: len(path.parts))])
             _require_space(part, target, sum(size for size, _ in wanted))
             for destination, (_, reader) in zip(files, wanted, strict=True):
-                with reader() as source, destination.open("wb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
+                with reader() as content, destination.open("wb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
     except BAD_ARCHIVE as error:
-        place = f"{target / archive.name} (delete it there)" if archive.parent == target else f"what {part.urls[0]} sent"
-        raise DataError(f"{part.title}: {place} is no sound archive: {error}. Fetch it again.") from error
+        raise DataError(f"{source} is no sound archive ({error}); fetch it again.") from error
     return files
 
 
-def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[tuple[str, bool, bool, int, Callable]]:
-    """Name, whether it is a file, whether a folder, size, and how to open it."""
+def _entries(opened: zipfile.ZipFile | tarfile.TarFile) -> Iterator[tuple[str, bool, int, Callable]]:
+    """All but folders: name, whether it is a plain file, size, how to open it."""
     if isinstance(opened, zipfile.ZipFile):
         for info in opened.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix
-            is_file = kind in (0, stat.S_IFREG) and not info.is_dir()
-            yield info.filename, is_file, info.is_dir(), info.file_size, partial(opened.open, info)
+            if not info.is_dir():  # the kind is 0 where the archive was not made on Unix
+                is_file = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+                yield info.filename, is_file, info.file_size, partial(opened.open, info)
     else:
-        for entry in opened.getmembers():
-            yield entry.name, entry.isfile(), entry.isdir(), entry.size, partial(opened.extractfile, entry)
+        files = (entry for entry in opened if not entry.isdir())
+        yield from ((entry.name, entry.isfile(), entry.size, partial(opened.extractfile, entry)) for entry in files)
 
 
 def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
@@ -370,8 +311,8 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
     pins_file = target / "pins.json"
     try:
         known = dict(json.loads(pins_file.read_text(encoding="utf-8"))) if pins_file.is_file() else {}
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{pins_file} is damaged ({error}). Delete it and fetch again to pin anew.") from None
+    except (ValueError, TypeError):
+        raise DataError(f"{pins_file} is damaged. Delete it and fetch again to pin anew.") from None
     pins = dict(known)
     for member, path in zip(part.members, files, strict=True):
         again = f"Delete {target / member.to} if it is there, and fetch again."
@@ -385,26 +326,23 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
                 f"If a new edition is wanted, delete {pins_file} too."
             )
     if pins != known:
-        side = target / ".pins.json"
-        side.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
-        os.replace(side, pins_file)
+        pins_file.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
 
 
 def _verify_ratings(path: Path, member: Member, again: str) -> None:
-    rows, (low, high) = 0, member.bounds
+    low, high = member.bounds
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n"), 1):
-            values = line.rstrip().split("\t")[1:]
-            if number == 1 and values[-1:] == ["Dominance"]:
-                continue
-            if len(values) != 3 or not all(low <= float(value) <= high for value in values):
-                raise ValueError(f"line {number} is {line[:60]!r}")
-            rows += 1
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+        lines = lines[1:] if lines[0].rstrip().endswith("Dominance") else lines
+        for line in lines:
+            values = [float(value) for value in line.split("\t")[1:]]
+            if len(values) != 3 or not all(low <= value <= high for value in values):
+                raise ValueError(f"one line is {line[:60]!r}")
     except ValueError as error:  # also what is no number, and what is no UTF-8
         raise DataError(f"{member.to} is no list of words rated from {low} to {high}: {error}. {again}") from None
-    if rows not in member.rows:
-        expected = " or ".join(map(str, member.rows))
-        raise DataError(f"{member.to} has {rows} rated words instead of {expected}. {again}")
+    if len(lines) not in member.rows:
+        rows = " or ".join(map(str, member.rows))
+        raise DataError(f"{member.to} has {len(lines)} rated words instead of {rows}. {again}")
 
 
 def _sha256(path: Path) -> str:

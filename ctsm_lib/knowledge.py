@@ -130,7 +130,7 @@ _PERSON_RULES = [
     )
 ]
 _NOTHING = frozenset(
-    "|none|nan|n/a|na|nil|null|no|nothing|no effect|no one|unknown|not applicable|to|them|their|someone|someone's|"
+    "|none|at all|nan|n/a|na|nil|null|no|nothing|no effect|no one|unknown|not applicable|to|them|their|someone|someone's|"
     "someone else|someone else's|it".split("|")
 )
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "`": "'"})
@@ -147,8 +147,7 @@ def clean_phrase(text: str) -> str:
     text = " ".join(re.sub(r"_+|\[gen\]|<[^<>]*>", " ", text).split()).strip(" .,;:!?\"'*-/()")
     for pattern, replacement in _PERSON_RULES:
         text = pattern.sub(replacement, text)
-    while text.startswith("to "):
-        text = text[3:].lstrip()
+    text = re.sub(r"^(?:(?:to|none) +)+", "", text)
     text = text.strip(" .,;:!?\"'*-/()")
     return "" if text in _NOTHING or not re.search("[a-z]{2}", text) else text
 
@@ -294,8 +293,9 @@ _SUBJECTS |= {
 _SUBJECTS |= {word: _YOU for word in "you your you're".split()}
 _SUBJECT_WEIGHTS = np.array([1.0, 0.8, 0.75, 0.55, 0.6], dtype=np.float32)
 _FEELING_WEIGHT = 1.6  # what a word of feeling counts, next to others
-_SHORT = 14.0  # TF-IDF length of a sentence of two or three words
-_ENOUGH = 9.5  # TF-IDF length of stems from which on an event has full weight
+# TF-IDF lengths in units of the rarest word's weight, so that they hold for tables of every size:
+_SHORT = 1.4  # of a sentence of two or three words
+_ENOUGH = 0.95  # of the stems of an event that says enough
 _NEGATIONS = frozenset({"not", "never", "no"})
 _NEGATION_WEIGHT = np.float32(0.7)  # where one of utterance and event is negated, and the other is not
 
@@ -474,20 +474,22 @@ class EventIndex:
         self._weigher = TfidfTransformer(sublinear_tf=True, norm=None)
         counts = self._counter.fit_transform(tails)
         self._weigher.fit(counts)
+        self._unit = float(np.log((1 + len(tails)) / 2) + 1)  # the weight of a word that one event has
         features = self._counter.get_feature_names_out()
         feelings = [feature.endswith("=") or feature in _FEELINGS for feature in features]
         self._weigher.idf_ = self._weigher.idf_ * np.where(feelings, _FEELING_WEIGHT, 1)
         self.matrix = normalize(self._weigher.transform(counts)).T.tocsr()
         idf = dict(zip(features, self._weigher.idf_, strict=True))
         length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in tails])
-        self.content: np.ndarray = (np.minimum(length / _ENOUGH, 1) ** 2).astype(np.float32)
+        self.content: np.ndarray = (np.minimum(length / (_ENOUGH * self._unit), 1) ** 2).astype(np.float32)
 
     def compare(self, stems: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """[texts, events] similarities of texts that are given by their stems."""
         weights = self._weigher.transform(self._counter.transform(stems))
         length = norm(weights, axis=1)
         # Long sentences tell of several things: their length counts by its root only.
-        scale = np.where(length > _SHORT, np.sqrt(length * _SHORT), np.maximum(length, 1e-6))
+        short = _SHORT * self._unit
+        scale = np.where(length > short, np.sqrt(length * short), np.maximum(length, 1e-6))
         return (sparse.diags_array(1 / scale).astype(np.float32) @ weights) @ self.matrix
 
 
@@ -618,9 +620,8 @@ class Comet:
         files = []
         if folder.is_dir():
             files = [(p.name, file_fingerprint(p)) for p in sorted(folder.iterdir()) if p.is_file()]
-        self.fingerprint = (
-            f"comet-{digest([COMET_VERSION, model if not files else '', files, beams, self.max_length])[:20]}"
-        )
+        what = files or model  # a folder is its files, wherever it lies
+        self.fingerprint = f"comet-{digest([COMET_VERSION, what, beams, self.max_length])[:20]}"
         self._loaded: tuple[Any, Any] | None = None
 
     def _load(self) -> tuple[Any, Any]:
@@ -640,7 +641,8 @@ class Comet:
                 reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
                 raise CtsmError(
                     f"the COMET model {self.model!r} cannot be loaded on {self.device}: {reason.rstrip('.')}. Give a "
-                    "hub id or a folder that save_pretrained wrote, or use `--set knowledge=atomic` or `--set knowledge=none`."
+                    "hub id or a folder that save_pretrained wrote, or use `--set knowledge=atomic` "
+                    "or `--set knowledge=none`."
                 ) from error
             self._loaded = tokenizer, model
         return self._loaded
@@ -744,7 +746,12 @@ def infer_cached(
             bar.update(len(chunk))
             if time.monotonic() - started < CHUNK_SECONDS:
                 size = min(2 * size, LAST_CHUNK)
-    return [{relation: list(phrases) for relation, phrases in found[text].items()} for text in texts]
+    # Nobody who changes one answer shall change another: those of a repeated text are copies.
+    first = {text: number for number, text in reversed(list(enumerate(texts)))}
+    return [
+        found[text] if first[text] == number else {relation: list(found[text][relation]) for relation in RELATIONS}
+        for number, text in enumerate(texts)
+    ]
 
 
 class _Store:
@@ -773,6 +780,7 @@ class _Store:
 
         def write(db: sqlite3.Connection) -> bool:
             db.execute("BEGIN IMMEDIATE")  # a second process waits here, not halfway
+            db.execute(self._TABLE)
             db.executemany("INSERT OR REPLACE INTO inferences VALUES (?, ?, ?, ?)", rows)
             db.execute("COMMIT")
             return True
@@ -780,38 +788,41 @@ class _Store:
         self._try(write, "write")
 
     def _read(self, db: sqlite3.Connection, texts: Sequence[str]) -> dict[str, Inference]:
-        keys = {_text_key(text): text for text in texts}
         found: dict[str, Inference] = {}
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'inferences'").fetchone():
+            return found
+        keys = {_text_key(text): text for text in texts}
         wanted = list(keys)
         for begin in range(0, len(wanted), 500):  # sqlite takes so many question marks for sure
             part = wanted[begin : begin + 500]
             marks = ",".join("?" * len(part))
             query = f"SELECT text, crc, phrases FROM inferences WHERE provider = ? AND text IN ({marks})"
-            for key, crc, phrases in db.execute(query, (self.fingerprint, *part)):
-                if (
-                    isinstance(phrases, bytes) and zlib.crc32(phrases) == crc
-                ):  # else the row rotted: it is inferred again
-                    found[keys[key]] = dict(zip(RELATIONS, json.loads(phrases), strict=True))
+            rows = [
+                (key, phrases)
+                for key, crc, phrases in db.execute(query, (self.fingerprint, *part))
+                if isinstance(phrases, bytes) and zlib.crc32(phrases) == crc  # a row that rotted is inferred again
+            ]
+            parsed = json.loads(b"[" + b",".join(phrases for _, phrases in rows) + b"]")  # much faster than row by row
+            for (key, _), lists in zip(rows, parsed, strict=True):
+                found[keys[key]] = dict(zip(RELATIONS, lists, strict=True))
         return found
 
     def _try(self, action: Callable[[sqlite3.Connection], T], verb: str) -> T | None:
+        if not self.usable:
+            return None
         for attempt in (1, 2):
-            if not self.usable:
-                return None
             identity = _identity(self.path)
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)) as db:
                     db.text_factory = bytes  # a rotten row need not be UTF-8
-                    db.execute(self._TABLE)
                     return action(db)
             except (OSError, sqlite3.Error) as error:
-                if _is_damage(error):
-                    self.usable = attempt == 1 and self._put_aside(identity, error)
+                if attempt == 1 and _is_damage(error) and self._put_aside(identity, error):
                     continue
                 log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
                 self.usable = "locked" in str(error)  # the other process will be done some day
-                return None
+                break
         return None
 
     def _put_aside(self, identity: tuple[int, int] | None, error: Exception) -> bool:
@@ -825,7 +836,7 @@ class _Store:
                 if source.exists():
                     os.replace(source, aside.with_name(aside.name + suffix))
         except OSError as problem:
-            log.warning("cannot rename %s (%s); going on without it", self.path, problem)
+            log.warning("cannot rename %s (%s)", self.path, problem)
             return False
         return True
 
