@@ -206,7 +206,7 @@ class _Transfer:
                 if note["version"]:
                     self.note.write_text(json.dumps(note), encoding="utf-8")
                 with bar, self.file.open("ab") as file:
-                    # Undecoded: some servers call a .gz file "Content-Encoding: gzip", and it would arrive unpacked.
+                    # Undecoded: a .gz file that is served with "Content-Encoding: gzip" would arrive unpacked.
                     for chunk in response.raw.stream(1 << 16, decode_content=False):
                         done += file.write(chunk)
                         bar.update(len(chunk))
@@ -333,7 +333,7 @@ def _verify_ratings(path: Path, member: Member, again: str) -> None:
     low, high = member.bounds
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-        lines = lines[1:] if lines[0].rstrip().endswith("Dominance") else lines
+        lines = lines[lines[0].rstrip().endswith("Dominance") :]  # without the header, where there is one
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
             if len(values) != 3 or not all(low <= value <= high for value in values):
@@ -341,8 +341,7 @@ def _verify_ratings(path: Path, member: Member, again: str) -> None:
     except ValueError as error:  # also what is no number, and what is no UTF-8
         raise DataError(f"{member.to} is no list of words rated from {low} to {high}: {error}. {again}") from None
     if len(lines) not in member.rows:
-        rows = " or ".join(map(str, member.rows))
-        raise DataError(f"{member.to} has {len(lines)} rated words instead of {rows}. {again}")
+        raise DataError(f"{member.to} has {len(lines)} rated words, none of the known numbers {member.rows}. {again}")
 
 
 def _sha256(path: Path) -> str:

@@ -130,8 +130,8 @@ _PERSON_RULES = [
     )
 ]
 _NOTHING = frozenset(
-    "|none|at all|nan|n/a|na|nil|null|no|nothing|no effect|no one|unknown|not applicable|to|them|their|someone|someone's|"
-    "someone else|someone else's|it".split("|")
+    "|none|at all|nan|n/a|na|nil|null|no|nothing|no effect|no one|unknown|not applicable|to|it|them|their|someone|"
+    "someone's|someone else|someone else's".split("|")
 )
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "`": "'"})
 
@@ -235,6 +235,7 @@ _FEELINGS = frozenset(
     "hopeful jealous lonely nervous nostalgic proud sad sentimental sick sorry upset heartbroken".split()
 )
 _CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC knows this idiom
+_END_UP = re.compile(r"\bend(?:ed|s|ing)? up\b")  # what follows is what happened
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
@@ -258,7 +259,7 @@ def _words(text: str) -> list[str]:
     for short, long in CONTRACTIONS.items():
         if short in text:
             text = text.replace(short, long)
-    return _WORD.findall(_CANNOT_WAIT.sub("am excited", text))
+    return _WORD.findall(_END_UP.sub(" ", _CANNOT_WAIT.sub("am excited", text)))
 
 
 def _stems(words: Iterable[str]) -> list[str]:
@@ -276,6 +277,10 @@ def _stems(words: Iterable[str]) -> list[str]:
         elif stem and stem != "not" and not word.endswith("ly"):
             state = False
     return stems
+
+
+def _is_feeling(stem: str) -> bool:
+    return stem.endswith("=") or stem in _FEELINGS
 
 
 def _features(stems: Sequence[str]) -> list[str]:
@@ -296,8 +301,9 @@ _FEELING_WEIGHT = 1.6  # what a word of feeling counts, next to others
 # TF-IDF lengths in units of the rarest word's weight, so that they hold for tables of every size:
 _SHORT = 1.4  # of a sentence of two or three words
 _ENOUGH = 0.95  # of the stems of an event that says enough
+_VAGUE_WEIGHT = 0.8  # what an event of one word counts that is no feeling
 _NEGATIONS = frozenset({"not", "never", "no"})
-_NEGATION_WEIGHT = np.float32(0.7)  # where one of utterance and event is negated, and the other is not
+_NEGATION_WEIGHT = np.float32(0.55)  # where one of utterance and event is negated, and the other is not
 
 
 def _subject(words: Sequence[str]) -> int:
@@ -476,12 +482,14 @@ class EventIndex:
         self._weigher.fit(counts)
         self._unit = float(np.log((1 + len(tails)) / 2) + 1)  # the weight of a word that one event has
         features = self._counter.get_feature_names_out()
-        feelings = [feature.endswith("=") or feature in _FEELINGS for feature in features]
+        feelings = [_is_feeling(feature) for feature in features]
         self._weigher.idf_ = self._weigher.idf_ * np.where(feelings, _FEELING_WEIGHT, 1)
         self.matrix = normalize(self._weigher.transform(counts)).T.tocsr()
         idf = dict(zip(features, self._weigher.idf_, strict=True))
         length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in tails])
-        self.content: np.ndarray = (np.minimum(length / (_ENOUGH * self._unit), 1) ** 2).astype(np.float32)
+        vague = np.array([len(stems) == 1 and not _is_feeling(stems[0]) for stems in tails])
+        content = np.minimum(length / (_ENOUGH * self._unit), 1) ** 2 * np.where(vague, _VAGUE_WEIGHT, 1)
+        self.content: np.ndarray = content.astype(np.float32)
 
     def compare(self, stems: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """[texts, events] similarities of texts that are given by their stems."""
@@ -498,8 +506,8 @@ class AtomicRetrieval:
 
     Events that differ in function words and persons only are one. Similarity is the cosine of TF-IDF vectors of stems
     and pairs of stems (with long sentences' lengths damped), for each event the largest over the sentences and clauses
-    of the utterance, mixed with the whole utterance's. It is less where the speaker is not the one who acts, where only
-    one side is negated, and for events of little content.
+    of the utterance, less where the whole utterance is less similar. It is less, too, where the speaker is not the one
+    who acts, where only one side is negated, and for events of little content.
 
     The files are read when the first text is not in the cache.
 
@@ -507,7 +515,7 @@ class AtomicRetrieval:
         folder: see `read_atomic`.
         floor: an event less similar than this is not asked.
         ratio: nor is one that is less similar than this share of the nearest event's similarity.
-        whole_weight: what the whole utterance's similarity counts, next to that of its most similar part.
+        whole_weight: what the whole utterance's similarity counts, where it is less than that of its most similar part.
         max_events: how many events at most are asked, nearest first.
 
     Raises:
@@ -517,7 +525,7 @@ class AtomicRetrieval:
     name = "atomic"
 
     def __init__(
-        self, folder: Path, *, floor: float = 0.55, ratio: float = 0.7, whole_weight: float = 0.25, max_events: int = 20
+        self, folder: Path, *, floor: float = 0.6, ratio: float = 0.7, whole_weight: float = 0.25, max_events: int = 20
     ):
         self.folder = folder
         self.floor, self.ratio, self.whole_weight, self.max_events = floor, ratio, whole_weight, max_events
@@ -569,7 +577,8 @@ class AtomicRetrieval:
         parts.data[negated[parts.row] != self.index.negated[parts.col]] *= _NEGATION_WEIGHT
         whole = self.index.compare([_stems(_words(text)) for text in texts])
         best = _row_maximum(parts, owner, whole.shape)
-        score = (best * (1 - self.whole_weight) + whole * self.whole_weight).tocoo()
+        # The whole can only take away: it must not outweigh that the speaker is not the one who acts.
+        score = (best * (1 - self.whole_weight) + best.minimum(whole) * self.whole_weight).tocoo()
         row, event, value = score.row, score.col, np.minimum(score.data, 1) * self.index.content[score.col]
         top = np.zeros(len(texts), dtype=value.dtype)
         np.maximum.at(top, row, value)

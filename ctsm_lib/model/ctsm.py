@@ -121,6 +121,8 @@ class CTSM(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.dim() > 1 and not name.startswith("embed.") and name != "knowledge.absent":
                 nn.init.xavier_uniform_(parameter)
+        if config.tie_output:  # GloVe rows are long: full-sized weights would begin with a perplexity of millions
+            self.decoder.pointer.output.weight.data *= 0.1
 
     def read(self, batch: Batch) -> dict[str, Tensor]:
         """Everything that the context gives, by the paper's names; [B, L, ...].

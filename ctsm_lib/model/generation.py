@@ -16,6 +16,7 @@ from ctsm_lib.model.layers import Attention, FeedForward, TokenEmbedding
 from ctsm_lib.parallel import all_sum
 
 KeysValues = tuple[Tensor, Tensor]
+Past = tuple[Tensor, Tensor, Tensor]  # a layer's keys, values and last feed-forward inputs
 
 
 class DecoderLayer(nn.Module):
@@ -30,20 +31,20 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, states: Tensor, past: KeysValues | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor
-    ) -> tuple[Tensor, KeysValues, Tensor]:
+        self, states: Tensor, past: Past | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor
+    ) -> tuple[Tensor, Past, Tensor]:
         """One layer.
 
         Args:
             states: [B, T, D].
-            past: keys and values of earlier positions, or None.
+            past: what earlier positions left, or None.
             memory: keys and values of the context.
             self_mask: [B or 1, T, T + past].
             mask: [B, 1, L].
             real: [B, T].
 
         Returns:
-            [B, T, D]; keys and values with this call's added; cross-attention weights [B, H, T, L].
+            [B, T, D]; `past` with this call's added; cross-attention weights [B, H, T, L].
         """
         normed = self.self_norm(states)
         own = self.self_attention.keys_values(normed)
@@ -52,7 +53,13 @@ class DecoderLayer(nn.Module):
         states = states + self.dropout(self.self_attention(normed, own, self_mask)[0])
         attended, weights = self.cross_attention(self.cross_norm(states), memory, mask)
         states = states + self.dropout(attended)
-        return states + self.ffn(self.ffn_norm(states), real), own, weights
+        inputs = self.ffn_norm(states)
+        if past is not None and self.ffn.reach:  # a convolution reads earlier positions, too
+            inputs = torch.cat([past[2], inputs], dim=1)
+            real = torch.cat([real.new_ones(past[2].shape[:2]), real], dim=1)
+        states = states + self.ffn(inputs, real)[:, -states.shape[1] :]
+        tail = inputs[:, inputs.shape[1] - min(self.ffn.reach, inputs.shape[1]) :]
+        return states, (*own, tail), weights
 
 
 @dataclass
@@ -85,13 +92,13 @@ class DecoderCache:
     memory: list[KeysValues]
     mask: Tensor  # B L
     context: Tensor  # B L
-    past: list[KeysValues | None]
+    past: list[Past | None]
     length: int = 0
 
     def select(self, rows: Tensor) -> DecoderCache:
         """The cache of some rows, in the given order."""
         memory = [(key[rows], value[rows]) for key, value in self.memory]
-        past = [None if kv is None else (kv[0][rows], kv[1][rows]) for kv in self.past]
+        past = [None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows]) for kept in self.past]
         return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length)
 
 
@@ -202,7 +209,6 @@ class ResponseDecoder(nn.Module):
         self.layers = nn.ModuleList(make)
         self.norm = nn.LayerNorm(dim)
         self.pointer = PointerGenerator(dim, size, tied, bias)
-        self.lookback = 4 * layers if ffn == "conv" else 0
 
     def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""

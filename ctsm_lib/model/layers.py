@@ -95,6 +95,7 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, kind: str = "linear", dropout: float = 0.0, causal: bool = False):
         super().__init__()
         self.kind, self.causal = kind, causal
+        self.reach = 4 if kind == "conv" else 0  # how many earlier positions a causal result depends on
         make = nn.Linear if kind == "linear" else lambda a, b: nn.Conv1d(a, b, kernel_size=3)
         self.first, self.second = make(dim, hidden), make(hidden, dim)
         self.dropout = nn.Dropout(dropout)

@@ -1,0 +1,674 @@
+"""Commonsense providers and their cache, on tables small enough to know the answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import multiprocessing
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctsm_lib import knowledge
+from ctsm_lib.errors import ConfigError, CtsmError, DataError
+from ctsm_lib.knowledge import (
+    MAX_PHRASES,
+    RELATIONS,
+    AtomicRetrieval,
+    Comet,
+    Inference,
+    NoKnowledge,
+    Provider,
+    clean_phrase,
+    clean_phrases,
+    infer_cached,
+    provider_for,
+    read_atomic,
+)
+
+TABLE = [
+    ("John breaks up with Tom", "xReact", "sad"),
+    ("John breaks up with Tom", "xReact", "lonely"),
+    ("John breaks up with Tom", "xReact", "lonely"),
+    ("John breaks up with Tom", "xWant", "to cry"),
+    ("John breaks up with Tom", "xNeed", "none"),
+    ("John breaks up with Tom", "xAttr", "mean"),
+    ("John loses John's wallet", "xReact", "worried"),
+    ("John loses John's wallet", "xEffect", "John searches everywhere"),
+    ("John loses John's dog", "xReact", "heartbroken"),
+    ("John does not find the dog", "xReact", "desperate"),
+    ("John gets promoted", "xIntent", "to earn more"),
+    ("John gets promoted", "xReact", "proud"),
+    ("John promotes Tom", "xReact", "generous"),
+    ("John feels lonely", "xWant", "to call a friend"),
+    ("John gets", "xReact", "neutral"),
+    ("John bakes a cake for Tom", "xNeed", "to buy flour"),
+    ("John flies to the moon", "oReact", "amazed"),
+]
+EVENTS = [
+    {"event": "PersonX loses ___", "xIntent": ["none"], "xReact": ["upset."], "oReact": ["none"]},
+    {"event": "PersonX loses PersonX's wallet", "xIntent": ["none"], "xReact": ["angry", "nan"], "oReact": ["none"]},
+    {"event": "PersonX rides PersonY's bike", "xIntent": ["to have fun"], "xReact": ["free"], "oReact": ["none"]},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "atomic"
+    folder.mkdir()
+    lines = ["split\thead\trelation\ttail", *("\t".join(["test", *row]) for row in TABLE)]
+    (folder / "table.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "events.jsonl").write_text("\n".join(json.dumps(event) for event in EVENTS), encoding="utf-8")
+    (folder / "some_generations.jsonl").write_text('{"head": "PersonX sings", "generations": ["sings"]}\n')
+    return folder
+
+
+class Counting:
+    """A provider that says what it is asked, and how often."""
+
+    name = "comet"
+
+    def __init__(self, fingerprint: str = "one", fail_at: int | None = None):
+        self.fingerprint, self.fail_at = fingerprint, fail_at
+        self.asked: list[str] = []
+
+    def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
+        if self.fail_at is not None and len(self.asked) >= self.fail_at:
+            raise KeyboardInterrupt
+        self.asked += texts
+        return [{r: [f"{self.fingerprint} {r} {text}"] if r != "xNeed" else [] for r in RELATIONS} for text in texts]
+
+
+# --- phrases
+
+
+@pytest.mark.parametrize(
+    ("tail", "phrase"),
+    [
+        ("to go home", "go home"),
+        ("to to go home", "go home"),
+        ("To Go  Home.", "go home"),
+        (" to go to the store", "go to the store"),
+        ("none", ""),
+        ("none to be happy", "be happy"),
+        ("none at all", ""),
+        ("None.", ""),
+        ("to", ""),
+        ("nan", ""),
+        ("", ""),
+        ("...", ""),
+        ("7", ""),
+        ("g", ""),
+        ("PersonX smiles", "smiles"),
+        ("Person X smiles", "smiles"),
+        ("John smiles", "smiles"),
+        ("PersonX is happy", "happy"),
+        ("John", ""),
+        ("to PersonY", ""),
+        ("to thank PersonY", "thank someone"),
+        ("to thank Tom", "thank someone"),
+        ("to take Tom's hand", "take someone's hand"),
+        ("to get PersonX's keys", "get their keys"),
+        ("to be knowing y", "be knowing someone"),
+        ("PersonY thanks PersonX", "someone thanks them"),
+        ("to give ___ to PersonZ", "give to someone else"),
+        ("a tomato", "a tomato"),
+        ("to see a johnny", "see a johnny"),
+        ("x-ray", "x-ray"),
+        ("naïve, isn’t it", "naive, isn't it"),
+        ("tomorrow", "tomorrow"),
+        ("<s>happy</s>", "happy"),
+        ("happy [GEN]", "happy"),
+    ],
+)
+def test_clean_phrase(tail: str, phrase: str) -> None:
+    assert clean_phrase(tail) == phrase
+
+
+def test_clean_phrases_keeps_the_first_distinct_ones_that_say_something() -> None:
+    tails = ["none", "to go", "go", "go.", "a dog", "b cat", "c cow", "d hen", "e pig"]
+    assert clean_phrases(tails) == ["go", "a dog", "b cat", "c cow", "d hen"]
+    assert clean_phrases([]) == []
+
+
+# --- providers
+
+
+def test_provider_for(folder: Path) -> None:
+    assert isinstance(provider_for("none", None), NoKnowledge)
+    assert isinstance(provider_for("atomic", folder), AtomicRetrieval)
+    comet = provider_for("comet", None, comet_model="some/model", device="cpu")
+    assert isinstance(comet, Comet)
+    assert comet.model == "some/model"
+    with pytest.raises(ConfigError, match="'atmoic'.*comet, atomic, none"):
+        provider_for("atmoic", folder)
+
+
+def test_none_is_empty_and_stays_off_the_disk(tmp_path: Path) -> None:
+    inferences = infer_cached(provider_for("none", None), ["a", "b"], tmp_path / "cache")
+    assert inferences == [{relation: [] for relation in RELATIONS}] * 2
+    assert inferences[0] is not inferences[1]
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("path", [None, "absent"])
+def test_atomic_without_a_folder_names_the_way_out(tmp_path: Path, path: str | None) -> None:
+    with pytest.raises(DataError, match="--set knowledge=none"):
+        provider_for("atomic", tmp_path / path if path else None)
+
+
+def test_atomic_with_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="neither an ATOMIC table"):
+        AtomicRetrieval(tmp_path)
+
+
+# --- reading
+
+
+def test_both_formats_are_merged(folder: Path) -> None:
+    tails, problems = read_atomic(folder)
+    assert problems == []
+    assert tails[("lose", "wallet")] == {
+        "xReact": Counter({"worried": 1, "angry": 1}),
+        "xEffect": Counter({"searches everywhere": 1}),
+    }
+    assert tails[("break", "up")] == {"xReact": Counter({"lonely": 2, "sad": 1}), "xWant": Counter({"cry": 1})}
+    assert ("get", "promot=") in tails and ("promot",) in tails  # being promoted is not promoting
+    assert not any(
+        "sing" in event or "moon" in event for event in tails
+    )  # a generation; an event without our relations
+
+
+def test_malformed_rows_are_counted_and_the_first_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (folder / "table.tsv").open("a") as file:
+        file.write("test\tJohn sings\txReact\n\ntest\t \txReact\tx\ntest\tJohn sings\treact\thappy\n")
+    with (folder / "events.jsonl").open("a") as file:
+        file.write('\n{"event": "PersonX sings"\n{"event": 3}\n{"event": "PersonX sings", "xIntent": "no list"}\n[1]\n')
+    with caplog.at_level(logging.WARNING):
+        tails, problems = read_atomic(folder)
+    first = 2 + len(TABLE)
+    assert [problem.split(": ")[0] for problem in problems] == [
+        *(f"table.tsv:{line}" for line in (first, first + 2, first + 3)),
+        *(f"events.jsonl:{line}" for line in (4, 5, 6, 7)),
+    ]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == f"table.tsv: 3 malformed rows left out, first: table.tsv:{first}: 3 columns where 4 belong"
+    assert messages[1].startswith("events.jsonl: 4 malformed rows left out, first: events.jsonl:4: not JSON")
+    assert not any("sing" in event for event in tails)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.tsv", b"", "bad.tsv:1: expected the columns"),
+        ("bad.tsv", b"head,relation,tail\n", "bad.tsv:1: expected the columns"),
+        ("bad.tsv", b"split\thead\trelation\ttail\n", "bad.tsv has no valid row"),
+        ("bad.tsv", b"split\thead\trelation\ttail\na\tb\n", "bad.tsv has no valid row; line 2: 2 columns"),
+        ("bad.jsonl", b"", "bad.jsonl has no valid row"),
+        ("bad.jsonl", b"no\n", "bad.jsonl has no valid row; line 1: not JSON"),
+        ("bad.jsonl", b"\xff\xfe\x00", "bad.jsonl cannot be read as UTF-8"),
+        ("bad.jsonl", b"[" * 100_000, "bad.jsonl has no valid row; line 1: not JSON"),
+    ],
+)
+def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_atomic(folder)
+
+
+def test_files_that_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.tsv").write_text("split\thead\trelation\ttail\ntest\tJohn sings\txReact\tnone\n")
+    with pytest.raises(DataError, match="say nothing about any event"):
+        AtomicRetrieval(tmp_path).infer(["i sing"])
+
+
+def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b"\xef\xbb\xbfsplit\thead\trelation\ttail\r\ntest\tJohn sings\txReact\thappy\r\n")
+    assert read_atomic(tmp_path)[0] == {("sing",): {"xReact": Counter({"happy": 1})}}
+
+
+# --- retrieval
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("I broke up with my girlfriend.", "break up"),
+        ("i lost my wallet yesterday", "lose wallet"),
+        ("We had lunch. Then I was promoted!", "get promot="),
+        ("I promoted him", "promot"),
+        ("I'm losing my dog", "lose dog"),
+        ("i couldn't find my dog", "not find dog"),
+        ("So lonely...", "feel lone"),
+        ("my brother is riding his bicycle", "ride bike"),
+    ],
+)
+def test_the_fitting_event_is_nearest(folder: Path, text: str, nearest: str) -> None:
+    assert AtomicRetrieval(folder, floor=0.2).nearest(text)[0][0] == nearest
+
+
+def test_answers_are_the_humans_tails(folder: Path) -> None:
+    (inference,) = AtomicRetrieval(folder).infer(["I broke up with my girlfriend"])
+    assert inference == {
+        "xIntent": [],
+        "xNeed": [],
+        "xWant": ["cry"],
+        "xEffect": [],
+        "xReact": ["lonely", "sad"],  # two annotators before one
+    }
+
+
+@pytest.mark.parametrize("text", ["", "  ", "?!", "Yes, I think so.", "Quantum chromodynamics", "\ud800", "\0"])
+def test_an_unfit_utterance_gets_nothing(folder: Path, text: str) -> None:
+    assert AtomicRetrieval(folder).infer([text]) == [{relation: [] for relation in RELATIONS}]
+
+
+def test_who_acts_and_negation_count(folder: Path) -> None:
+    provider = AtomicRetrieval(folder, floor=0.05, ratio=0.0)
+
+    def similarity(text: str, event: str) -> float:
+        return dict(provider.nearest(text))[event]
+
+    event = "lose wallet"
+    assert similarity("I lost my wallet", event) > similarity("My son lost his wallet", event)
+    assert similarity("My son lost his wallet", event) >= similarity("He lost his wallet", event)
+    assert similarity("I lost my wallet", event) > similarity("I did not lose my wallet", event)
+
+
+def test_at_most_five_phrases_of_the_nearest_events_first(tmp_path: Path) -> None:
+    rows = [("John rides a horse", f"phrase a{i}") for i in range(3)]
+    rows += [("John rides a horse quickly", f"phrase {c}") for c in ("a0", "ba", "bb", "bc")]
+    lines = ["split\thead\trelation\ttail", *(f"test\t{head}\txWant\t{tail}" for head, tail in rows)]
+    (tmp_path / "a.tsv").write_text("\n".join(lines))
+    (inference,) = AtomicRetrieval(tmp_path, floor=0.1, ratio=0.0).infer(["I rode a horse"])
+    assert inference["xWant"] == ["phrase a0", "phrase a1", "phrase a2", "phrase ba", "phrase bb"]
+
+
+def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ...]]) -> list[tuple[str, float]]:
+    """The definition of the similarity, one event after the other."""
+    documents = [knowledge._features(event) for event in events]
+    df = Counter(feature for document in documents for feature in set(document))
+    unit = math.log((1 + len(events)) / 2) + 1
+    idf = {}
+    for feature, count in df.items():
+        idf[feature] = math.log((1 + len(events)) / (1 + count)) + 1
+        if feature.endswith("=") or feature in knowledge._FEELINGS:
+            idf[feature] *= 1.6
+
+    def vector(stems: Sequence[str]) -> dict[str, float]:
+        counts = Counter(feature for feature in knowledge._features(stems) if feature in idf)
+        return {feature: (1 + math.log(count)) * idf[feature] for feature, count in counts.items()}
+
+    def length(vector: dict[str, float]) -> float:
+        return math.sqrt(sum(value**2 for value in vector.values()))
+
+    def similarity(stems: Sequence[str], event: Sequence[str]) -> float:
+        a, b = vector(stems), vector(event)
+        dot = sum(value * b.get(feature, 0) for feature, value in a.items())
+        norm = length(a) if length(a) <= 1.4 * unit else math.sqrt(1.4 * unit * length(a))
+        return dot / norm / length(b) if dot else 0.0
+
+    found = []
+    for event in events:
+        best = 0.0
+        for segment in knowledge._segments(text):
+            words = knowledge._words(segment)
+            stems = knowledge._stems(words)
+            value = similarity(stems, event) * float(knowledge._SUBJECT_WEIGHTS[knowledge._subject(words)])
+            if any(stem in ("not", "never", "no") for stem in stems) != any(s in ("not", "never", "no") for s in event):
+                value *= 0.55
+            best = max(best, value)
+        whole = similarity(knowledge._stems(knowledge._words(text)), event)
+        score = min(1.0, 0.75 * best + 0.25 * min(best, whole))
+        if len(event) == 1 and not event[0].endswith("=") and event[0] not in knowledge._FEELINGS:
+            score *= 0.8
+        score *= min(1.0, math.sqrt(sum(idf[stem] ** 2 for stem in set(event))) / (0.95 * unit)) ** 2
+        found.append((" ".join(event), score))
+    floor = max(provider.floor, provider.ratio * max(score for _, score in found))
+    return sorted((f for f in found if f[1] >= floor), key=lambda f: -f[1])[: provider.max_events]
+
+
+TEXTS = [
+    "I broke up with my girlfriend. She lost my dog, and I got promoted!",
+    "He rides my bike, he loses everything",
+    "you lost me my wallet?",
+    "i am so lonely because i never find my dog and never bake a cake",
+    "cake " * 50,
+    "",
+    "I baked a cake but I couldn't find my wallet so I was lonely. Get up. Then we flew to the moon",
+]
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.3])
+def test_equal_to_a_slow_loop(folder: Path, floor: float) -> None:
+    provider = AtomicRetrieval(folder, floor=floor, ratio=0.2)
+    events = list(read_atomic(folder)[0])
+    found = 0
+    for text in TEXTS:
+        slow, fast = slow_search(provider, text, events), provider.nearest(text)
+        assert [v for _, v in fast] == pytest.approx([v for _, v in slow], abs=1e-5)
+        assert dict(fast) == pytest.approx(dict(slow), abs=1e-5)
+        found += len(fast)
+    assert found > 10
+
+
+def test_an_answer_depends_on_its_text_only(folder: Path) -> None:
+    provider = AtomicRetrieval(folder, floor=0.1)
+    together = provider.infer(TEXTS * 700, progress=False)  # more than one chunk
+    assert together == [inference for text in TEXTS for inference in provider.infer([text])] * 700
+    assert provider.infer([]) == []
+
+
+def test_atomic_fingerprint_knows_files_and_settings(folder: Path) -> None:
+    first = AtomicRetrieval(folder).fingerprint
+    assert AtomicRetrieval(folder).fingerprint == first
+    assert AtomicRetrieval(folder, floor=0.3).fingerprint != first
+    with (folder / "table.tsv").open("a") as file:
+        file.write("test\tJohn sings\txReact\thappy\n")
+    assert AtomicRetrieval(folder).fingerprint != first
+
+
+# --- COMET
+
+
+@pytest.fixture
+def tiny_comet(tmp_path: Path) -> Path:
+    pytest.importorskip("transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')")
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+    words = ["<s>", "<pad>", "</s>", "<unk>", "[GEN]", *RELATIONS, *"i lost my dog sad angry to cry none home".split()]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call,unused-ignore]
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+    torch.manual_seed(0)
+    config = BartConfig(
+        vocab_size=len(words), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64, init_std=1.0,
+        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=2,
+    )  # fmt: skip
+    folder = tmp_path / "tiny-comet"
+    BartForConditionalGeneration(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def test_comet_generates_clean_phrases_in_the_order_of_the_texts(tiny_comet: Path) -> None:
+    texts = ["i lost my dog", "sad", "", "i cry to my dog at home " * 40, "sad"]
+    provider = Comet(str(tiny_comet), batch_size=3)
+    inferences = provider.infer(texts, progress=False)
+    assert inferences[2] == {relation: [] for relation in RELATIONS}
+    assert inferences[1] == inferences[4]
+    assert inferences[0] != inferences[1]
+    for inference in inferences:
+        assert list(inference) == list(RELATIONS)
+        for phrases in inference.values():
+            assert len(phrases) <= MAX_PHRASES
+            assert [clean_phrase(phrase) for phrase in phrases] == phrases
+    assert any(phrases for phrases in inferences[0].values())
+    # However the queries are batched, the answers are the same.
+    assert Comet(str(tiny_comet), batch_size=64).infer(texts, progress=False) == inferences
+
+
+def test_comet_asks_in_the_form_of_its_training(tiny_comet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Comet(str(tiny_comet), beams=2)
+    asked: list[str] = []
+
+    def generate(queries: list[str], kept: int) -> list[str]:
+        asked.extend(queries)
+        return [f"to answer {query.split()[-2]} {n}" for query in queries for n in range(kept)]
+
+    monkeypatch.setattr(provider, "_generate", generate)
+    (inference,) = provider.infer(["i  lost\nmy dog"])
+    assert asked == [f"i lost my dog {relation} [GEN]" for relation in RELATIONS]
+    assert inference["xWant"] == ["answer xwant 0", "answer xwant 1"]
+
+
+def test_comet_halves_its_batches_when_memory_is_short(
+    tiny_comet: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    expected = Comet(str(tiny_comet)).infer(TEXTS[:3], progress=False)
+    provider = Comet(str(tiny_comet), batch_size=8)
+    _, model = provider._load()
+    generate = model.generate
+
+    def short(input_ids: torch.Tensor, **settings: object) -> object:
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError("too much")
+        return generate(input_ids=input_ids, **settings)
+
+    monkeypatch.setattr(model, "generate", short)
+    with caplog.at_level(logging.WARNING):
+        assert provider.infer(TEXTS[:3], progress=False) == expected
+    assert provider.batch_size == 2
+    assert "memory" in caplog.text
+
+
+def test_comet_fingerprint_is_that_of_the_files(tiny_comet: Path, tmp_path: Path) -> None:
+    first = Comet(str(tiny_comet)).fingerprint
+    moved = tmp_path / "moved"
+    tiny_comet.rename(moved)
+    assert Comet(str(moved)).fingerprint == first
+    assert Comet(str(moved), beams=4).fingerprint != first
+    assert Comet(str(moved), batch_size=2).fingerprint == first  # the answers are the same
+    (moved / "config.json").write_text("{}")
+    assert Comet(str(moved)).fingerprint != first
+
+
+def test_comet_that_cannot_be_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CtsmError, match="empty.*cannot be loaded on cpu.*--set knowledge=none"):
+        Comet(str(tmp_path / "empty")).infer(["hello"])
+
+
+def test_comet_on_a_device_that_is_not_there(tiny_comet: Path) -> None:
+    with pytest.raises(CtsmError, match="cannot be loaded on cuda:99"):
+        Comet(str(tiny_comet), "cuda:99").infer(["hello"])
+
+
+def test_comet_without_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(CtsmError, match=r"pip install 'ctsm-lab\[comet\]'"):
+        Comet(str(tmp_path)).infer(["hello"])
+
+
+def test_comet_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        Comet(beams=0)
+
+
+# --- cache
+
+
+def test_a_second_time_nothing_is_asked(tmp_path: Path) -> None:
+    texts = ["a", "b", "a", "\ud800", "", "b"]
+    first, second = Counting(), Counting()
+    inferences = infer_cached(first, texts, tmp_path)
+    assert sorted(first.asked) == sorted({"a", "b", "\ud800", ""})
+    assert inferences == Counting().infer(texts)
+    assert infer_cached(second, texts, tmp_path) == inferences
+    assert second.asked == []
+    assert infer_cached(second, [*texts, "c"], tmp_path)[:-1] == inferences
+    assert second.asked == ["c"]
+
+
+def test_repeated_texts_do_not_share_their_lists(tmp_path: Path) -> None:
+    inferences = infer_cached(Counting(), ["a", "a"], tmp_path)
+    inferences[0]["xWant"].append("changed")
+    assert "changed" not in inferences[1]["xWant"]
+
+
+def test_providers_do_not_mix(tmp_path: Path) -> None:
+    one = infer_cached(Counting("one"), ["a"], tmp_path)
+    two = infer_cached(Counting("two"), ["a"], tmp_path)
+    assert one != two
+    assert infer_cached(Counting("one"), ["a"], tmp_path) == one
+    assert [path.name for path in tmp_path.iterdir()] == ["knowledge.sqlite"]
+
+
+def test_an_interruption_costs_one_chunk_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knowledge, "FIRST_CHUNK", 10)
+    monkeypatch.setattr(knowledge, "CHUNK_SECONDS", 0.0)  # chunks do not grow
+    texts = [f"text {i:03}" for i in range(45)]
+    interrupted = Counting(fail_at=30)
+    with pytest.raises(KeyboardInterrupt):
+        infer_cached(interrupted, texts, tmp_path)
+    assert len(interrupted.asked) == 30
+    again = Counting()
+    assert infer_cached(again, texts, tmp_path) == Counting().infer(texts)
+    assert sorted(again.asked + interrupted.asked) == texts
+
+
+def test_quick_chunks_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Sizes(Counting):
+        def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
+            sizes.append(len(texts))
+            return super().infer(texts, progress)
+
+    monkeypatch.setattr(knowledge, "LAST_CHUNK", 256)
+    infer_cached(Sizes(), [str(i) for i in range(1000)], tmp_path)
+    assert sizes == [64, 128, 256, 256, 256, 40]
+
+
+def _flip(path: Path, needle: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(needle)] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "truncated", "header", "other table"])
+def test_a_damaged_database_is_begun_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    texts = [f"text {i}" for i in range(500)]
+    expected = infer_cached(Counting(), texts, tmp_path)
+    path = tmp_path / "knowledge.sqlite"
+    if damage == "text":
+        path.write_bytes(b"this is not a database" * 1000)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "header":
+        _flip(path, b"SQLite")
+    else:
+        path.unlink()
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE inferences (a, b)")
+        db.close()
+    provider = Counting()
+    with caplog.at_level(logging.WARNING):
+        assert infer_cached(provider, texts, tmp_path) == expected
+    assert sorted(provider.asked) == sorted(texts)
+    aside = [found for found in tmp_path.iterdir() if ".damaged-" in found.name]
+    assert len(aside) == (damage != "empty")  # an empty file is a new database to sqlite
+    assert ("is damaged" in caplog.text) == (damage != "empty")
+    again = Counting()
+    assert infer_cached(again, texts, tmp_path) == expected
+    assert again.asked == []
+
+
+def test_a_rotten_row_is_inferred_again(tmp_path: Path) -> None:
+    texts = ["alpha", "beta"]
+    expected = infer_cached(Counting(), texts, tmp_path)
+    _flip(tmp_path / "knowledge.sqlite", b"xWant alpha")
+    provider = Counting()
+    assert infer_cached(provider, texts, tmp_path) == expected
+    assert provider.asked == ["alpha"]
+    provider = Counting()
+    assert infer_cached(provider, texts, tmp_path) == expected
+    assert provider.asked == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING):
+        inferences = infer_cached(Counting(), ["a"], tmp_path / "file" / "cache")
+    assert inferences == Counting().infer(["a"])
+    assert len(caplog.records) == 1
+    assert "going on without" in caplog.text
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_a_read_only_folder_is_read(tmp_path: Path) -> None:
+    infer_cached(Counting(), ["a"], tmp_path)
+    tmp_path.chmod(0o500)
+    (tmp_path / "knowledge.sqlite").chmod(0o400)
+    try:
+        provider = Counting()
+        assert infer_cached(provider, ["a", "b"], tmp_path) == Counting().infer(["a", "b"])
+        assert provider.asked == ["b"]
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_read_only_database_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    infer_cached(Counting(), ["a"], tmp_path)
+    connect = sqlite3.connect
+
+    def read_only(path: Path, **settings: Any) -> Any:
+        return connect(f"file:{path}?mode=ro", uri=True, **settings)
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    provider = Counting()
+    with caplog.at_level(logging.WARNING):
+        assert infer_cached(provider, ["a", "b"], tmp_path) == Counting().infer(["a", "b"])
+    assert provider.asked == ["b"]
+    assert "cannot write" in caplog.text
+
+
+def test_a_lock_costs_the_caching_of_one_chunk_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(knowledge, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(knowledge, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(knowledge, "CHUNK_SECONDS", 0.0)
+    infer_cached(Counting(), ["a"], tmp_path)
+    other = sqlite3.connect(tmp_path / "knowledge.sqlite", isolation_level=None)
+
+    class Locking(Counting):
+        def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
+            other.execute("BEGIN IMMEDIATE" if texts == ["b"] else "ROLLBACK")
+            return super().infer(texts, progress)
+
+    with caplog.at_level(logging.WARNING):
+        infer_cached(Locking(), ["a", "b", "c"], tmp_path)
+    other.close()
+    assert "locked" in caplog.text
+    provider = Counting()
+    infer_cached(provider, ["a", "b", "c"], tmp_path)
+    assert provider.asked == ["b"]
+
+
+def _work(folder: Path, begin: int) -> None:
+    texts = [f"text {i}" for i in range(begin, begin + 300)]
+    assert infer_cached(Counting(), texts, folder, progress=False) == Counting().infer(texts)
+
+
+def test_processes_at_once(tmp_path: Path) -> None:
+    context: Any = multiprocessing.get_context("spawn")  # forking a process that has threads is asking for trouble
+    processes = [context.Process(target=_work, args=(tmp_path / "cache", begin)) for begin in (0, 100, 200)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    provider: Provider = Counting()
+    infer_cached(provider, [f"text {i}" for i in range(500)], tmp_path / "cache")
+    assert isinstance(provider, Counting)
+    assert provider.asked == []
