@@ -11,7 +11,7 @@ import difflib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ctsm_lib.errors import ConfigError
 
@@ -118,15 +118,27 @@ class Config:
         Raises:
             ConfigError: no `=`, an unknown name (with the nearest valid one), or a value of the wrong kind.
         """
-        known = typing.get_type_hints(type(self))
-        changes: dict[str, Any] = {}
-        for setting in settings:
-            name, equals, text = setting.partition("=")
-            if not equals:
-                raise ConfigError(f"--set takes key=value, not {setting!r}.")
-            name = name.strip()
-            changes[name] = _checked(name, _parsed(name, text.strip(), known), known)
-        return dataclasses.replace(self, **changes)
+        return overridden(self, settings)
+
+
+Settings = TypeVar("Settings", bound=Any)
+
+
+def overridden(settings: Settings, changes: Iterable[str]) -> Settings:
+    """Any dataclass of settings with `key=value` changes.
+
+    Raises:
+        ConfigError: as `Config.override`.
+    """
+    known = typing.get_type_hints(type(settings))
+    values: dict[str, Any] = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, not {change!r}.")
+        name = name.strip()
+        values[name] = _checked(name, _parsed(name, text.strip(), known), known)
+    return dataclasses.replace(settings, **values)
 
 
 def _require(true: bool, name: str, value: object, expected: str) -> None:
@@ -174,7 +186,7 @@ _IMPROVED: dict[str, Any] = dict(
     batch_size=32, clip=1.0, max_iterations=5_500, check_every=1_000, check_from=1_000, patience=0,
 )  # fmt: skip
 _SAMPLE: dict[str, Any] = _IMPROVED | dict(
-    dim=128, heads=4, key_depth=128, ffn_dim=256, decoder_layers=1, warmup=50, max_iterations=400,
+    dim=128, heads=4, key_depth=128, ffn_dim=256, decoder_layers=1, warmup=50, max_iterations=300,
     check_every=100, check_from=100, batch_size=16, learning_rate=2e-3, dropout=0.2,
 )  # fmt: skip
 

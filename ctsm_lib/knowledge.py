@@ -129,10 +129,11 @@ _PERSON_RULES = [
         (r"\bperson ?z\b", "someone else"),
     )
 ]
-_NOTHING = frozenset(
+_SAY_NOTHING = (
     "|none|at all|nan|n/a|na|nil|null|no|nothing|no effect|no one|unknown|not applicable|to|it|them|their|someone|"
-    "someone's|someone else|someone else's".split("|")
+    "someone's|someone else|someone else's"
 )
+_NOTHING = frozenset(_SAY_NOTHING.split("|"))
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "`": "'"})
 
 
@@ -167,9 +168,14 @@ def clean_phrases(texts: Iterable[str]) -> list[str]:
 # Retrieval
 # ---------------------------------------------------------------------------------------------------------------------
 
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # Words that say nothing about what happened. Unlike scikit-learn's list it keeps negations ("not", "never"), particles
 # that change a verb ("up", "off") and whatever can carry a feeling ("alone", "cry", "serious").
-_STOP = frozenset(
+_STOP = _set(
     "a an the this that these those i me my mine myself we us our ours ourselves you your yours yourself he him his "
     "himself she her hers herself it its itself they them their theirs themselves one ones someone somebody something "
     "everything anything who whom whose which what when where why how am is are was were be been being do does did "
@@ -181,11 +187,9 @@ _STOP = frozenset(
     "only almost always usually sometimes finally however though although maybe probably definitely know think "
     "thought guess mean like want seem thing things stuff way day days week weeks weekend month months year years "
     "hour hours minute minutes ago time times last next couple few two three sure true yet again anyway wow luckily "
-    "exactly totally let yup im ive id everyone everybody people".split()
+    "exactly totally let yup im ive id everyone everybody people"
 )
-_IRREGULAR = {
-    form: base
-    for line in """
+_FORMS = """
     become became|begin began begun|bend bent|bite bit bitten|bleed bled|blow blew blown|break broke broken|
     bring brought|build built|burn burnt|buy bought|catch caught|choose chose chosen|come came|creep crept|
     deal dealt|dig dug|draw drew drawn|dream dreamt|drink drank drunk|drive drove driven|eat ate eaten|
@@ -206,33 +210,35 @@ _IRREGULAR = {
     father dad daddy|grandmother grandma|grandfather grandpa|marry marriage wed wedding|lonely loneliness|
     anger angry mad|sad sadness|happy happiness|scared scary|terrified terror|frightened fright|television tv|
     phone cellphone|exam test|bike bicycle
-    """.split("|")
-    for base, *forms in [line.split()]
-    for form in forms
-}
+    """
+_IRREGULAR = {form: base for line in _FORMS.split("|") for base, *forms in [line.split()] for form in forms}
 _stemmer = PorterStemmer()
 # "I was robbed" is not "I robbed", "is annoyed" not "annoys": a participle after one of these is a state.
-_STATE_VERBS = frozenset(
+_STATE_VERBS = _set(
     "am is are was were be been being get gets got getting gotten feel feels felt feeling become becomes became "
-    "becoming seem so very too".split()
+    "becoming seem so very too"
 )
-_PRONOUNS = frozenset("i we he she they you it".split())
-_PARTICIPLES = frozenset(
+_PRONOUNS = _set("i we he she they you it")
+_PARTICIPLES = _set(
     "broken bitten caught cut driven eaten forgotten forgiven frozen given hurt hit held left lost let made paid put "
-    "shot shaken stolen stuck sworn taken taught told torn thrown worn beaten set hung stung struck burnt won".split()
+    "shot shaken stolen stuck sworn taken taught told torn thrown worn beaten set hung stung struck burnt won"
 )
 # What is annoying makes one annoyed: these verbs' participles are a state everywhere.
 _FEELING_VERBS = frozenset(
     _stemmer.stem(verb)
-    for verb in "amaze amuse annoy astonish bore comfort confuse depress devastate disappoint disgust embarrass "
-    "excite exhaust fascinate frighten frustrate humiliate impress infuriate interest irritate overwhelm "
-    "please relax relieve satisfy scare shock stress surprise terrify thrill tire worry".split()
+    for verb in _set(
+        "amaze amuse annoy astonish bore comfort confuse depress devastate disappoint disgust embarrass "
+        "excite exhaust fascinate frighten frustrate humiliate impress infuriate interest irritate overwhelm "
+        "please relax relieve satisfy scare shock stress surprise terrify thrill tire worry"
+    )
 )
 # Events of which one word is enough.
 _FEELINGS = frozenset(
     _stemmer.stem(word)
-    for word in "afraid alone angry anxious ashamed brave calm cheerful cry eager furious glad grateful guilty happy "
-    "hopeful jealous lonely nervous nostalgic proud sad sentimental sick sorry upset heartbroken".split()
+    for word in _set(
+        "afraid alone angry anxious ashamed brave calm cheerful cry eager furious glad grateful guilty happy "
+        "hopeful jealous lonely nervous nostalgic proud sad sentimental sick sorry upset heartbroken"
+    )
 )
 _CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC knows this idiom
 _END_UP = re.compile(r"\bend(?:ed|s|ing)? up\b")  # what follows is what happened
@@ -270,17 +276,17 @@ def _stems(words: Iterable[str]) -> list[str]:
         stem = _stem(word, state)
         if stem:
             stems.append(stem)
+        begins_anew = word in _PRONOUNS  # "so I left"
+        says_something = stem and stem != "not" and not word.endswith("ly")
         if word in _STATE_VERBS:
             state = True
-        elif word in _PRONOUNS:  # "so I left"
-            state = False
-        elif stem and stem != "not" and not word.endswith("ly"):
+        elif begins_anew or says_something:
             state = False
     return stems
 
 
 def _is_feeling(stem: str) -> bool:
-    return stem.endswith("=") or stem in _FEELINGS
+    return stem in _FEELINGS or (stem.endswith("=") and stem[:-1] in _FEELING_VERBS)
 
 
 def _features(stems: Sequence[str]) -> list[str]:
@@ -290,18 +296,19 @@ def _features(stems: Sequence[str]) -> list[str]:
 
 # Who does it? Inferences are about PersonX, so that a speaker who is not PersonX is to ask an event with caution.
 _SELF, _MINE, _OTHER, _TO_ME, _YOU = range(5)
-_SUBJECTS = {word: _SELF for word in "i im we i'm i'll i'd i've me".split()}
-_SUBJECTS |= {word: _MINE for word in "my our mine".split()}
-_SUBJECTS |= {
-    word: _OTHER for word in "he she they his her their the someone somebody people everyone he's she's they're".split()
+_SUBJECTS = {
+    **dict.fromkeys(_set("i im we i'm i'll i'd i've me"), _SELF),
+    **dict.fromkeys(_set("my our mine"), _MINE),
+    **dict.fromkeys(_set("he she they his her their the someone somebody people everyone he's she's they're"), _OTHER),
+    **dict.fromkeys(_set("you your you're"), _YOU),
 }
-_SUBJECTS |= {word: _YOU for word in "you your you're".split()}
 _SUBJECT_WEIGHTS = np.array([1.0, 0.8, 0.75, 0.55, 0.6], dtype=np.float32)
 _FEELING_WEIGHT = 1.6  # what a word of feeling counts, next to others
 # TF-IDF lengths in units of the rarest word's weight, so that they hold for tables of every size:
 _SHORT = 1.4  # of a sentence of two or three words
 _ENOUGH = 0.95  # of the stems of an event that says enough
 _VAGUE_WEIGHT = 0.8  # what an event of one word counts that is no feeling
+_FELT_WEIGHT = 1.15  # what an event counts that names a feeling: whoever says how they feel is to be believed
 _NEGATIONS = frozenset({"not", "never", "no"})
 _NEGATION_WEIGHT = np.float32(0.55)  # where one of utterance and event is negated, and the other is not
 
@@ -449,6 +456,12 @@ def _json_row(line: str) -> Row | str:
     return row["event"], found
 
 
+def _kind_weight(stems: Event) -> float:
+    if any(map(_is_feeling, stems)):
+        return _FELT_WEIGHT
+    return _VAGUE_WEIGHT if len(stems) == 1 else 1.0
+
+
 class EventIndex:
     """The events of a folder's files, weighed and ready to be compared.
 
@@ -456,7 +469,7 @@ class EventIndex:
         names: the events' stems, joined.
         answers: for each event and each relation its phrases, the most frequent first.
         negated: whether an event is that something does not happen.
-        content: how much an event says: "gets" little, "gets promoted" or a feeling enough; at most 1.
+        content: how much an event says: "gets" little, "gets promoted" enough (1), a feeling a little more.
         matrix: [features, events], every event of length 1.
         problems: see `read_atomic`.
 
@@ -487,9 +500,8 @@ class EventIndex:
         self.matrix = normalize(self._weigher.transform(counts)).T.tocsr()
         idf = dict(zip(features, self._weigher.idf_, strict=True))
         length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in tails])
-        vague = np.array([len(stems) == 1 and not _is_feeling(stems[0]) for stems in tails])
-        content = np.minimum(length / (_ENOUGH * self._unit), 1) ** 2 * np.where(vague, _VAGUE_WEIGHT, 1)
-        self.content: np.ndarray = content.astype(np.float32)
+        kind = np.array([_kind_weight(stems) for stems in tails])
+        self.content: np.ndarray = (np.minimum(length / (_ENOUGH * self._unit), 1) ** 2 * kind).astype(np.float32)
 
     def compare(self, stems: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """[texts, events] similarities of texts that are given by their stems."""

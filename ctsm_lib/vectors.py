@@ -51,6 +51,19 @@ class Vectors:
         return {"name": self.name, "note": note, "exact_share": round(exact, 4), "covered": round(covered, 4)}
 
 
+def exact_share(path: Path) -> float:
+    """Share of an `.npz` file's vectors that are exact.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return float((archive["kind"] == 0).mean()) if "kind" in archive.files else 1.0
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error
+
+
 def load_vectors(path: Path | None, corpus: Corpus, cache_folder: Path, dim: int = 300) -> Vectors:
     """Vectors for a corpus's vocabulary, cached as a memory-mapped matrix.
 

@@ -50,6 +50,7 @@ TABLE = [
     ("John feels lonely", "xWant", "to call a friend"),
     ("John gets", "xReact", "neutral"),
     ("John bakes a cake for Tom", "xNeed", "to buy flour"),
+    ("John gets scared of the dog", "xReact", "terrified"),
     ("John flies to the moon", "oReact", "amazed"),
 ]
 EVENTS = [
@@ -147,7 +148,7 @@ def test_provider_for(folder: Path) -> None:
     comet = provider_for("comet", None, comet_model="some/model", device="cpu")
     assert isinstance(comet, Comet)
     assert comet.model == "some/model"
-    with pytest.raises(ConfigError, match="'atmoic'.*comet, atomic, none"):
+    with pytest.raises(ConfigError, match=r"'atmoic'.*comet, atomic, none"):
         provider_for("atmoic", folder)
 
 
@@ -180,7 +181,7 @@ def test_both_formats_are_merged(folder: Path) -> None:
         "xEffect": Counter({"searches everywhere": 1}),
     }
     assert tails[("break", "up")] == {"xReact": Counter({"lonely": 2, "sad": 1}), "xWant": Counter({"cry": 1})}
-    assert ("get", "promot=") in tails and ("promot",) in tails  # being promoted is not promoting
+    assert {("get", "promot="), ("promot",)} <= set(tails)  # being promoted is not promoting
     assert not any(
         "sing" in event or "moon" in event for event in tails
     )  # a generation; an event without our relations
@@ -291,6 +292,9 @@ def test_at_most_five_phrases_of_the_nearest_events_first(tmp_path: Path) -> Non
     assert inference["xWant"] == ["phrase a0", "phrase a1", "phrase a2", "phrase ba", "phrase bb"]
 
 
+FELT = knowledge._FEELINGS | {f"{stem}=" for stem in knowledge._FEELING_VERBS}
+
+
 def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ...]]) -> list[tuple[str, float]]:
     """The definition of the similarity, one event after the other."""
     documents = [knowledge._features(event) for event in events]
@@ -299,7 +303,7 @@ def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ..
     idf = {}
     for feature, count in df.items():
         idf[feature] = math.log((1 + len(events)) / (1 + count)) + 1
-        if feature.endswith("=") or feature in knowledge._FEELINGS:
+        if feature in FELT:
             idf[feature] *= 1.6
 
     def vector(stems: Sequence[str]) -> dict[str, float]:
@@ -327,7 +331,9 @@ def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ..
             best = max(best, value)
         whole = similarity(knowledge._stems(knowledge._words(text)), event)
         score = min(1.0, 0.75 * best + 0.25 * min(best, whole))
-        if len(event) == 1 and not event[0].endswith("=") and event[0] not in knowledge._FEELINGS:
+        if any(stem in FELT for stem in event):
+            score *= 1.15
+        elif len(event) == 1:
             score *= 0.8
         score *= min(1.0, math.sqrt(sum(idf[stem] ** 2 for stem in set(event))) / (0.95 * unit)) ** 2
         found.append((" ".join(event), score))
@@ -337,7 +343,7 @@ def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ..
 
 TEXTS = [
     "I broke up with my girlfriend. She lost my dog, and I got promoted!",
-    "He rides my bike, he loses everything",
+    "It was so scary, and my dog scared me. He rides my bike, he loses everything",
     "you lost me my wallet?",
     "i am so lonely because i never find my dog and never bake a cake",
     "cake " * 50,
@@ -378,6 +384,9 @@ def test_atomic_fingerprint_knows_files_and_settings(folder: Path) -> None:
 # --- COMET
 
 
+SAYS = ("i", "lost", "my", "dog", "sad", "angry", "to", "cry", "none", "home")
+
+
 @pytest.fixture
 def tiny_comet(tmp_path: Path) -> Path:
     pytest.importorskip("transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')")
@@ -385,7 +394,7 @@ def tiny_comet(tmp_path: Path) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    words = ["<s>", "<pad>", "</s>", "<unk>", "[GEN]", *RELATIONS, *"i lost my dog sad angry to cry none home".split()]
+    words = ["<s>", "<pad>", "</s>", "<unk>", "[GEN]", *RELATIONS, *SAYS]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call,unused-ignore]
@@ -470,7 +479,7 @@ def test_comet_fingerprint_is_that_of_the_files(tiny_comet: Path, tmp_path: Path
 def test_comet_that_cannot_be_loaded(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CtsmError, match="empty.*cannot be loaded on cpu.*--set knowledge=none"):
+    with pytest.raises(CtsmError, match=r"empty.*cannot be loaded on cpu.*--set knowledge=none"):
         Comet(str(tmp_path / "empty")).infer(["hello"])
 
 

@@ -86,6 +86,7 @@ class CTSM(nn.Module):
     idf: Tensor
     intensity: Tensor
     labels: Tensor
+    log_unigram: Tensor  # decoding may penalise frequent words
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
@@ -96,7 +97,7 @@ class CTSM(nn.Module):
             depths = (config.small_heads, config.small_key_depth, config.small_ffn_dim)
             return Encoder(width, 1, *depths, config.ffn, config.dropout)
 
-        for name in ("vad", "idf", "intensity", "labels"):
+        for name in ("vad", "idf", "intensity", "labels", "log_unigram"):
             self.register_buffer(name, getattr(tables, name).clone())
         self.embed = TokenEmbedding(tables.vectors, config.embedding_scale, config.dropout, config.train_vectors, PAD)
         backbone = (config.heads, config.key_depth, config.ffn_dim, config.ffn, config.dropout)

@@ -1,0 +1,51 @@
+# Two commands for a fresh machine with Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+RUN = $(BIN)/python -m ctsm_lib
+DEMO ?= runs/demo
+
+.PHONY: help demo test lint data train figures bench clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+# A stamp a set of extras: nothing is installed twice while pyproject.toml and constraints.txt stay as they are.
+$(VENV)/.base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.base  ## Train, score and talk on the embedded sample; the analysis; Figure 3
+	@env -u CTSM_DATA PYTHON=$(BIN)/python DEMO=$(DEMO) sh scripts/demo.sh
+
+test: $(VENV)/.dev  ## Check the style and run every test
+	$(BIN)/ruff check ctsm_lib tests
+	$(BIN)/ruff format --check ctsm_lib tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Mend what ruff can mend, and check types
+	$(BIN)/ruff check --fix ctsm_lib tests
+	$(BIN)/ruff format ctsm_lib tests
+	$(BIN)/mypy
+
+data: $(VENV)/.base  ## Download the real data (1.7 GB on disk)
+	$(RUN) data fetch
+
+train: $(VENV)/.base  ## Train preset `improved` on the real data
+	$(RUN) train --preset improved --out runs/improved
+
+figures: $(VENV)/.base  ## Draw the figures
+	$(RUN) figures --out figures
+
+bench: $(VENV)/.base  ## Measure speed beside this machine's limit
+	$(RUN) bench --json figures/results/bench.json
+
+clean:  ## Remove what was made (not runs/ and not data/raw)
+	rm -rf $(VENV) data/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,210 @@
+"""A trained run, ready to answer, score and explain itself. What the command line, notebooks and explorers share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ctsm_lib.batches import context_batch
+from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, tokenize
+from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
+from ctsm_lib.errors import DataError, RunError
+from ctsm_lib.knowledge import Provider, provider_for
+from ctsm_lib.model import CTSM, Tables
+from ctsm_lib.prepare import Prepared, make_provider
+from ctsm_lib.scores import response_scores, score_pairs, teacher_forced
+from ctsm_lib.sources import Sources
+from ctsm_lib.versions import versions
+
+MAX_CHARACTERS = 100_000  # of one turn: longer text is cut from the left before it is tokenised
+
+
+@dataclass
+class Run:
+    """A model with its words and settings.
+
+    Attributes:
+        facts: of the weights: the iteration they are from, and their dev scores.
+        description: which data it was trained on.
+        note: what the user should know, e.g. that training has not reached a dev check.
+    """
+
+    folder: Path
+    config: Config
+    vocabulary: Vocabulary
+    model: CTSM
+    facts: dict
+    description: dict
+    note: str = ""
+
+    @property
+    def iteration(self) -> int:
+        """Iterations that the weights were trained for."""
+        return int(self.facts.get("iteration", 0))
+
+    def about(self, device: str, data: dict | None = None) -> dict:
+        """What every result carries."""
+        data = data or self.description
+        return {
+            "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
+            "iterations": self.iteration, "data": data.get("data"), "fingerprint": data.get("dialogues"),
+            "vectors": self.description.get("vectors"), "knowledge": data.get("knowledge"),
+            "vocab": self.description.get("vocab"), "precision": self.config.precision, "device": device,
+            "trained_on": self.description.get("data"), "versions": versions(),
+        }  # fmt: skip
+
+    def provider(self, sources: Sources | None) -> tuple[Provider, str]:
+        """The knowledge provider it was trained with, or `none` with a note where that is not to be had."""
+        trained = str(self.description.get("knowledge", "none"))
+        if trained == "atomic" and (sources is None or sources.knowledge is None):
+            return provider_for("none", None), "no ATOMIC tables here: answering without commonsense"
+        if sources is None:
+            return provider_for(trained, None, comet_model=self.config.comet_model), ""
+        config = self.config.override([f"knowledge={trained}"])
+        return make_provider(config, sources), ""
+
+    def respond(
+        self, contexts: Sequence[Sequence[str]], provider: Provider, how: Decoding | None = None, device: str = "cpu"
+    ) -> list[Response]:
+        """Answer conversations.
+
+        Args:
+            contexts: each a list of turns, the speaker's first.
+
+        Raises:
+            DataError: a context without turns or words.
+        """
+        cleaned = [[clean_turn(turn) for turn in turns] for turns in contexts]
+        for turns in cleaned:
+            if not turns or not any(tokenize(turns[-1])):
+                raise DataError("There is nothing to answer: the last turn holds no word.")
+        inferences = provider.infer([turns[-1] for turns in cleaned], progress=False)
+        batch = context_batch(cleaned, inferences, self.vocabulary, self.config.max_context).to(device)
+        how = how or Decoding(max_length=self.config.max_response)
+        answers, memory = answer_batch(self.model, batch, how, self.model.log_unigram)
+        probabilities = memory.emotion_logits.float().softmax(dim=-1).tolist()
+        return [self._response(answer, row) for answer, row in zip(answers, probabilities, strict=True)]
+
+    def _response(self, answer: Answer, probabilities: list[float]) -> Response:
+        ranked = sorted(zip(EMOTIONS, probabilities, strict=True), key=lambda item: -item[1])
+        words = self.vocabulary.decode(answer.ids)
+        return Response(detokenize(words), words, dict(ranked), answer.log_prob, answer.alpha)
+
+
+@dataclass
+class Response:
+    """An answer as text, its words, all emotions with probabilities (likeliest first), and alpha of each token."""
+
+    text: str
+    words: list[str]
+    emotions: dict[str, float]
+    log_prob: float
+    alpha: list[float]
+
+    def asdict(self, top: int = 5) -> dict:
+        """As JSON, with the `top` emotions."""
+        values = asdict(self)
+        values["emotions"] = dict(list(self.emotions.items())[:top])
+        return values
+
+
+def clean_turn(text: str) -> str:
+    """A turn as the model may read it: no control characters, not longer than `MAX_CHARACTERS`.
+
+    Raises:
+        DataError: it is not text.
+    """
+    if not isinstance(text, str):
+        raise DataError(f"A turn is text, not {type(text).__name__}.")
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text[-MAX_CHARACTERS:].strip()
+
+
+def detokenize(words: Sequence[str]) -> str:
+    """Words as a person would write them: spacing around punctuation, capitals at sentence starts and for "I"."""
+    text = ""
+    for word in words:
+        attach = word in {".", ",", "!", "?", ";", ":", "%", ")", "'s", "n't", "'re", "'ve", "'ll", "'d", "'m", "..."}
+        text += word if attach or not text or text.endswith("(") else f" {word}"
+    sentences, start = [], True
+    for character in text:
+        sentences.append(character.upper() if start and character.isalpha() else character)
+        start = character in ".!?" or (start and not character.isalnum())
+    text = "".join(sentences)
+    return " ".join("I" if word == "i" else f"I{word[1:]}" if word[:2] in ("i'", "i,") else word for word in text.split(" "))
+
+
+def load_run(folder: Path, device: str = "cpu") -> Run:
+    """Load a run: its best weights, or the newest checkpoint's where no dev check was reached.
+
+    Raises:
+        RunError: the folder is missing, damaged, or holds no weights yet.
+    """
+    config, vocabulary, description = read_run(folder)
+    model = CTSM(config, Tables.empty(len(vocabulary), config.dim))
+    note = ""
+    weights = folder / "best.safetensors"
+    if not weights.is_file():
+        checkpoint = newest_checkpoint(folder)
+        if checkpoint is None:
+            raise RunError(f"{folder} has no weights yet: its training has not reached a checkpoint.")
+        weights, note = checkpoint / "model.safetensors", "no dev check yet: these are the newest weights, not the best"
+    facts = load_weights(weights, model)
+    return Run(folder, config, vocabulary, model.to(device).eval(), facts, description, note)
+
+
+def evaluate(
+    run: Run,
+    prepared: Prepared,
+    split: str = "test",
+    how: Decoding | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+    batch_size: int = 64,
+) -> tuple[dict, list[dict]]:
+    """All scores of a split, and every answer with its context.
+
+    Raises:
+        RunError: an unknown split, or the data's vocabulary is not the run's.
+    """
+    if split not in SPLITS:
+        raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
+    if prepared.corpus.vocabulary.words != run.vocabulary.words:
+        trained = run.description.get("data")
+        raise RunError(
+            f"{run.folder} was trained on other data ({trained}, {len(run.vocabulary):,} words) than this "
+            f"({prepared.description['data']}, {len(prepared.corpus.vocabulary):,} words). Set CTSM_DATA to its data."
+        )
+    how = how or Decoding(max_length=run.config.max_response)
+    pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
+    scores = teacher_forced(score_pairs(run.model, pairs, device, batch_size, progress))
+    answers, logits = answer_pairs(run.model, pairs, how, device, batch_size, run.model.log_unigram, progress)
+    texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
+    references = [part.response_text(pair) for pair in range(len(pairs))]
+    scores |= response_scores(texts, references)
+    alphas = [alpha for answer in answers for alpha in answer.alpha]
+    scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
+    rows = [
+        {
+            "emotion": EMOTIONS[part.pairs[pair, 3]],
+            "predicted": EMOTIONS[int(logits[pair].argmax())],
+            "context": part.context_texts(pair),
+            "response": texts[pair],
+            "reference": references[pair],
+        }
+        for pair in range(len(pairs))
+    ]
+    result = scores | {"split": split, "decoding": asdict(how)}
+    return result | {"run": run.about(device, prepared.description)}, rows
+
+
+def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
+    """One JSON object a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
