@@ -326,14 +326,17 @@ def bench(
     settings: Sets = None,
     vectors: Vectors = None,
     seconds: Annotated[float, typer.Option(help="How long training is measured.")] = 20.0,
+    run: Annotated[Optional[Path], typer.Option(help="A trained run to answer the whole test split with.")] = None,  # noqa: UP045
 ) -> None:
     """Measure training, answering and preparation beside the limit computed for this machine."""
     from ctsm_lib.bench import measure
     from ctsm_lib.checkpoint import write_json
     from ctsm_lib.config import preset as make
+    from ctsm_lib.runs import load_run
     from ctsm_lib.sources import find_sources
 
-    result = measure(make(preset, settings or []), find_sources(vectors=vectors), seconds)
+    loaded = load_run(run) if run else None
+    result = measure(make(preset, settings or []), find_sources(vectors=vectors), seconds, loaded)
     if as_json:
         as_json.parent.mkdir(parents=True, exist_ok=True)
         write_json(as_json, result)

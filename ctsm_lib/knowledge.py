@@ -45,7 +45,7 @@ DEFAULT_COMET = "mismayil/comet-bart-ai2"
 
 Inference = dict[str, list[str]]  # relation -> at most MAX_PHRASES phrases
 
-ATOMIC_VERSION, COMET_VERSION = 1, 1  # raise when a provider's answer to the same text changes
+ATOMIC_VERSION, COMET_VERSION = 2, 1  # raise when a provider's answer to the same text changes
 
 
 class Provider(Protocol):

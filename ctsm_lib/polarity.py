@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,95 +19,71 @@ from ctsm_lib.prepare import Prepared
 PAPER_SHARE = 48.75  # per cent of 23,712 words
 TIE = 1e-6  # cosines this close are equal: rounding, which differs between machines, must not decide
 NO_STATE = -1
-QUALITIES = {"all": (0, 1, 2, 3), "published": (0, 1), "exact": (0,)}  # keys of vectors.KINDS
+QUALITIES = {"all": (0, 1, 2, 3), "published": (0, 1), "exact": (0,)}  # keys of `vectors.KINDS`
 THRESHOLDS, BANDS = (0.4, 0.45, 0.5, 0.55, 0.6), (0.0, 0.05, 0.1, 0.2, 0.3)
 _ROWS, _RULES = 8192, 16  # words and rules at a time: 400,000 x 300 is never copied whole
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to count; the defaults are the paper's.
-
-    Attributes:
-        unrated: the trait of words without a rating. The neutral valence 0.5 makes it negative.
-        missing: words without a vector are left out, have a negative state (a zero vector is a tie), or count as words
-            that agree or disagree (the two bounds).
-        count: which words are counted; the centroids are those of all words that take part.
-        vectors: "published" takes exact and mapped GloVe vectors for vectors, and estimated ones for none.
-        unit: centroids of unit vectors instead of raw ones, in which long vectors count more.
-        leave_one_out: a word's own vector is taken out of its group's centroid before it is compared.
-        weighted: words count as often as they occur.
-        threshold, band: positive above the threshold; within the band around it neutral, and left out.
-    """
+    """One way to count; the defaults are the paper's."""
 
     label: str = "the paper's rule"
-    unrated: Literal["negative", "positive", "left out"] = "negative"
-    missing: Literal["left out", "negative", "agree", "disagree"] = "left out"
-    count: Literal["all", "rated", "unrated"] = "all"
-    vectors: Literal["all", "published", "exact"] = "all"
-    unit: bool = False
-    leave_one_out: bool = False
-    weighted: bool = False
-    threshold: float = 0.5
-    band: float = 0.0
+    unrated: Literal["negative", "positive", "left out"] = "negative"  # trait of unrated words; neutral 0.5 is negative
+    missing: Literal["left out", "negative", "agree", "disagree"] = "left out"  # words without vector; 0 ties: negative
+    count: Literal["all", "rated", "unrated"] = "all"  # of the words that make the centroids, which are counted
+    vectors: Literal["all", "published", "exact"] = "all"  # vectors of lower quality are taken for none
+    unit: bool = False  # centroids of unit vectors, so that long vectors do not count more
+    leave_one_out: bool = False  # a word has no vote in the centroids that it is compared with
+    weighted: bool = False  # words count as often as they occur
+    threshold: float = 0.5  # positive above
+    band: float = 0.0  # this close to the threshold a rated word is neutral and left out
 
 
 @dataclass(frozen=True)
 class PolarityReport:
-    """What one rule gives: words counted, and per cent of them with two polarities, a positive trait, a positive state.
+    """What one rule gives, in per cent of the words counted; `reason` says why, where there is no share."""
 
-    `low` and `high` are the 95 % bootstrap interval of `share` (words resampled, centroids kept); `reason` says why there
-    is no share where there is none.
-    """
-
-    rule: Rule
     words: int = 0
     differ: int = 0
     share: float | None = None
-    low: float | None = None
+    low: float | None = None  # 95 % bootstrap interval: words resampled, centroids kept
     high: float | None = None
     positive_trait: float | None = None
     positive_state: float | None = None
     reason: str = ""
 
-    def as_dict(self) -> dict:
-        """As JSON has it: the rule's choices beside the numbers."""
-        numbers = asdict(self)
-        return numbers.pop("rule") | numbers
-
 
 def trait_polarity(valence: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """[n] int8: 1 where the valence [n] in [0, 1] is above the threshold, else 0. Paper: Sec. 5.4."""
+    """[n] int8: 1 where the valence, [n] in [0, 1], is above the threshold, else 0. Paper: Sec. 5.4."""
     # Rounded, since a float32 0.6 is above 0.6; lexicons have three decimals.
     return (np.round(np.asarray(valence, dtype=np.float64), 6) > round(threshold, 6)).astype(np.int8)
 
 
 def centroids(vectors: np.ndarray, polarity: np.ndarray, unit: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Mean vector [d] of the positive and of the negative words, float64; zero vectors belong to neither.
+    """Mean vector [d] of the positive and of the negative words. Paper: Sec. 5.4.
 
     Args:
-        vectors: [n, d].
-        polarity: [n] 0 or 1.
+        vectors, polarity: [n, d]; zero vectors belong to neither group. [n] 0 or 1.
         unit: average unit vectors.
 
     Raises:
         DataError: a group has no word with a vector.
-
-    Paper: Sec. 5.4.
     """
-    weights = _weights(np.asarray(polarity), _lengths(vectors), unit)
+    weights = _weights(polarity, _lengths(vectors), unit)
     positive, negative = _sums(vectors, weights) / (weights > 0).sum(axis=0)[:, None]
     return positive, negative
 
 
-def state_polarity(vectors: np.ndarray, trait: np.ndarray, unit: bool = False, leave_one_out: bool = False) -> np.ndarray:
+def state_polarity(
+    vectors: np.ndarray, trait: np.ndarray, unit: bool = False, leave_one_out: bool = False
+) -> np.ndarray:
     """1 where a word is more similar to the positive words' centroid than to the negative ones', else 0.
 
     A tie is negative: the paper leaves it open, but gives the middle of its valence to the negative side, too.
 
     Args:
-        vectors: [n, d].
-        trait: [n] 0 or 1.
+        vectors, trait: [n, d], and [n] 0 or 1.
 
     Returns:
         [n] int8; -1 (`NO_STATE`) for a zero vector and for a word that leave-one-out leaves without a centroid.
@@ -117,30 +93,22 @@ def state_polarity(vectors: np.ndarray, trait: np.ndarray, unit: bool = False, l
 
     Paper: Sec. 5.4.
     """
-    weights = _weights(np.asarray(trait), lengths := _lengths(vectors), unit)
-    return _state(group_cosines(vectors, weights, lengths, np.full(2, leave_one_out)))
+    weights = _weights(trait, lengths := _lengths(vectors), unit)
+    return _state(_group_cosines(vectors, lengths, weights, np.full(2, leave_one_out)))
 
 
-def group_cosines(vectors: np.ndarray, weights: np.ndarray, lengths: np.ndarray, leave_out: np.ndarray) -> np.ndarray:
-    """Cosine of every word to the centroid of every group.
+def _group_cosines(vectors: np.ndarray, lengths: np.ndarray, weights: np.ndarray, leave_out: np.ndarray) -> np.ndarray:
+    """[n, G] cosine of every word to every group's centroid; nan where one of them has no direction.
 
-    Leaving a word x of weight w out of its group's sum S takes no second pass over the group:
-    `x (S - w x) = x S - w |x|^2` and `|S - w x|^2 = |S|^2 - 2 w x S + w^2 |x|^2`.
-
-    Args:
-        vectors, lengths: [n, d], and [n] their lengths.
-        weights: [n, G]; 0 for words outside a group.
-        leave_out: [G] bool, for which groups a word's own vector is left out.
-
-    Returns:
-        [n, G] float64; nan where the word or the centroid has no direction.
+    `weights` [n, G] are 0 outside a group. Where `leave_out` [G] says so, a word x of weight w is left out of its group's
+    sum S, without a second pass: `x (S - w x) = x S - w |x|^2` and `|S - w x|^2 = |S|^2 - 2 w x S + w^2 |x|^2`.
     """
     sums = _sums(vectors, weights)  # [G, d]
     square = (sums**2).sum(axis=1)
     cosines = np.empty(weights.shape)
     for rows in _blocks(len(vectors)):
-        dots = vectors[rows].astype(np.float64) @ sums.T
-        own, length = weights[rows] * leave_out, lengths[rows, None]
+        dots, length = vectors[rows].astype(np.float64) @ sums.T, lengths[rows, None]
+        own = weights[rows] * leave_out
         rest = square - 2 * own * dots + (own * length) ** 2
         rest[rest <= 1e-12 * (square + (own * length) ** 2)] = np.nan  # what rounding leaves of nothing
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -152,7 +120,7 @@ def group_cosines(vectors: np.ndarray, weights: np.ndarray, lengths: np.ndarray,
 def shuffled_shares(vectors: np.ndarray, trait: np.ndarray, free: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """[K] per cent that differ when traits are dealt out anew: what chance gives.
 
-    All draws share two matrix products: indicators [K, n] times vectors are the groups' sums, and the difference of their
+    All draws share two products: indicators [K, n] times vectors are the groups' sums, and the difference of their
     directions times the vectors is the difference of the cosines.
 
     Args:
@@ -160,27 +128,17 @@ def shuffled_shares(vectors: np.ndarray, trait: np.ndarray, free: np.ndarray, dr
         free: [n] bool, the words among which traits are shuffled; the others keep theirs.
     """
     random = np.random.default_rng(seed)
-    dealt = np.repeat(np.asarray(trait, dtype=bool)[None], draws, axis=0)  # [K, n]
+    dealt = np.repeat(np.asarray(trait, dtype=bool)[None], draws, axis=0)
     for labels in dealt:
         labels[free] = random.permutation(labels[free])
     positive = _sums(vectors, dealt.T)
     negative = _sums(vectors, np.ones((len(trait), 1))) - positive
-    axis = positive / _lengths(positive)[:, None] - negative / _lengths(negative)[:, None]  # [K, d]
+    axis = positive / _lengths(positive)[:, None] - negative / _lengths(negative)[:, None]
     differ = np.zeros(draws)
     for rows in _blocks(len(trait)):
         block = vectors[rows].astype(np.float64)
         differ += ((axis @ block.T > TIE * _lengths(block)) != dealt[:, rows]).sum(axis=1)
     return 100 * differ / len(trait)
-
-
-@dataclass(frozen=True)
-class _Words:
-    valence: np.ndarray  # [n] float64, as are the lengths, 0 where there is no vector
-    rated: np.ndarray
-    vectors: np.ndarray
-    lengths: np.ndarray
-    counts: np.ndarray
-    kind: np.ndarray
 
 
 def analyse(
@@ -200,42 +158,36 @@ def analyse(
     """The paper's count, and the same count under every choice that the paper leaves open.
 
     Args:
-        words, vectors: n different words, and [n, d].
+        words, vectors, counts: n different words, [n, d], and [n] how often each occurs.
         valence, rated: [n] in [0, 1], and [n] bool, whether the lexicon has the word.
         found: [n] bool, whether there is a vector; a zero vector is none.
-        counts: [n] how often each word occurs.
-        labels: words that are reported one by one.
-        vad: [n, 3], for the labels' arousal and dominance.
+        labels, vad: words that are reported one by one, and [n, 3] for their arousal and dominance.
         kind: [n] a key of `vectors.KINDS`, where vectors are of different quality.
         draws, seed: of the permutation baselines and the bootstrap.
 
     Returns:
-        What JSON holds: choices (the paper's rule first, then rated words only), sweep, permutation, labels, conclusion.
+        What JSON holds: choices (the paper's rule, rated words only, ...), sweep, permutation, labels, conclusion.
 
     Raises:
-        DataError: arrays that do not fit, a word twice, a valence outside [0, 1], or an empty group under the paper's rule.
+        DataError: arrays do not fit, a word is there twice, a valence outside [0, 1], no positive or no negative word.
 
-    Paper: Sec. 5.4. Departure: the paper gives one number; on its data, most of the words counted have no rating.
+    Paper: Sec. 5.4. Departure: the paper gives one number, in which most of the words have no rating.
     """
     data = _checked(words, valence, rated, vectors, found, counts, kind)
-    rules, sweep = _choices(data), _sweep()
-    reports, details = [], []
-    random = np.random.default_rng(seed)
-    for rule, trait, state, cosines, used, reason in _applied(data, [*rules, *sweep]):
-        if not reports and reason:
-            raise DataError(reason)
-        reports.append(_report(rule, data, trait, state, used, reason, random))
-        if len(details) < 2:
-            details.append((trait, state, cosines))
+    rules = _rules(data)
+    shown, reports = _evaluate(data, rules, np.random.default_rng(seed))
+    if reports[0].share is None:
+        raise DataError(reports[0].reason)
+    rows = [asdict(rule) | asdict(report) for rule, report in zip(rules, reports, strict=True)]
     index = {word: i for i, word in enumerate(words)}
-    table = [_label(word, index[word], data, vad, details) for word in labels if word in index]
+    table = [{"word": word} | _label(index[word], data, vad, shown) for word in labels if word in index]
     result = {
         "words": len(words),
-        "rated": int(data.rated.sum()),
-        "with_vector": int((data.lengths > 0).sum()),
+        "rated": int(data["rated"].sum()),
+        "with_vector": int((data["lengths"] > 0).sum()),
         "paper_share": PAPER_SHARE,
-        "choices": [report.as_dict() for report in reports[: len(rules)]],
-        "sweep": [report.as_dict() for report in reports[len(rules) :]],
+        "choices": [row for row in rows if not row["label"].startswith("sweep")],
+        "sweep": [row for row in rows if row["label"].startswith("sweep")],
         "permutation": {"draws": draws, "seed": seed} | _permutations(data, reports, draws, seed),
         "labels": table,
         "labels_differ": [row["word"] for row in table if row["differ"]],
@@ -251,14 +203,13 @@ def analyse_prepared(prepared: Prepared, neutral: str = "standard", draws: int =
         neutral: what unrated words get, a key of `lexicon.NEUTRAL_VAD`; both make them negative.
 
     Raises:
-        DataError: an empty group under the paper's rule.
+        DataError: no positive or no negative word.
     """
-    vocabulary, vectors, first = prepared.corpus.vocabulary, prepared.vectors, len(SPECIALS)
-    vad, rated = (array[first:] for array in prepared.lexicon.table(vocabulary, neutral))
-    words, counts, kind = vocabulary.words[first:], prepared.corpus.counts[first:], vectors.kind[first:]
-    result = analyse(
-        words, vad[:, 0], rated, vectors.matrix[first:], kind >= 0, counts, vad=vad, kind=kind, draws=draws, seed=seed
-    )
+    vectors, first = prepared.vectors, len(SPECIALS)
+    vad, rated = (array[first:] for array in prepared.lexicon.table(prepared.corpus.vocabulary, neutral))
+    words, counts, kind = prepared.corpus.vocabulary.words[first:], prepared.corpus.counts[first:], vectors.kind[first:]
+    of_words = (vad[:, 0], rated, vectors.matrix[first:], kind >= 0, counts)
+    result = analyse(words, *of_words, vad=vad, kind=kind, draws=draws, seed=seed)
     return {"description": prepared.description | {"neutral_vad": neutral}} | result
 
 
@@ -278,11 +229,11 @@ def _sums(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _weights(trait: np.ndarray, lengths: np.ndarray, unit: bool) -> np.ndarray:
-    """[n, 2]: what each word's vector is multiplied with in the positive and in the negative group's sum."""
-    weights = np.stack([trait == 1, trait == 0], axis=1) * (lengths > 0)[:, None].astype(np.float64)
+    """[n, 2]: what a word's vector is multiplied with in the positive and in the negative group's sum."""
+    weights = (np.asarray(trait)[:, None] == [1, 0]) * np.where(lengths > 0, 1.0, 0.0)[:, None]
     for name, members in zip(("positive", "negative"), weights.sum(axis=0), strict=True):
         if not members:
-            raise DataError(f"The {name} group is empty: none of the {len(trait)} words with a vector has a {name} trait.")
+            raise DataError(f"The {name} group is empty: no word with a vector has a {name} trait.")
     return weights / np.where(lengths > 0, lengths, 1)[:, None] if unit else weights
 
 
@@ -291,130 +242,128 @@ def _state(cosines: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(margin), NO_STATE, margin > TIE).astype(np.int8)
 
 
-def _checked(words, valence, rated, vectors, found, counts, kind) -> _Words:  # type: ignore[no-untyped-def]
+def _checked(words, valence, rated, vectors, found, counts, kind) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
     kind = np.where(found, 0, -1) if kind is None else kind
-    shapes = {"valence": valence, "rated": rated, "found": found, "counts": counts, "kind": kind, "vectors": vectors}
-    for name, array in shapes.items():
+    arrays = dict(valence=valence, rated=rated, vectors=vectors, found=found, counts=counts, kind=kind)
+    for name, array in arrays.items():
         if np.ndim(array) != 1 + (name == "vectors") or len(array) != len(words):
             raise DataError(f"{name} has the shape {np.shape(array)}, but there are {len(words)} words.")
     if len(set(words)) != len(words):
         raise DataError(f"The word {Counter(words).most_common(1)[0][0]!r} is there twice and would vote twice.")
-    valence, lengths = np.asarray(valence, dtype=np.float64), np.where(found, _lengths(vectors), 0.0)
-    if not ((valence >= 0) & (valence <= 1)).all():  # also false for nan
+    if not ((np.asarray(valence) >= 0) & (np.asarray(valence) <= 1)).all():  # also false for nan
         raise DataError("A valence is not in [0, 1]. Bring ratings in [-1, 1] (NRC VAD v2) there with (v + 1) / 2.")
+    lengths = np.where(found, _lengths(vectors), 0.0)
     if not np.isfinite(lengths).all():
         raise DataError(f"The vector of {words[int(np.argmin(np.isfinite(lengths)))]!r} is not finite.")
-    return _Words(valence, np.asarray(rated, dtype=bool), vectors, lengths, np.asarray(counts), np.asarray(kind))
+    return {name: np.asarray(array) for name, array in arrays.items()} | {"lengths": lengths}
 
 
-def _choices(data: _Words) -> list[Rule]:
-    rules = [Rule(), Rule("rated words only", "left out")]
-    for name, unrated in (("all words", "negative"), ("rated words", "left out")):
-        rules += [
-            Rule(f"{name}, leave-one-out", unrated, leave_one_out=True),
-            Rule(f"{name}, unit vectors", unrated, unit=True),
-            Rule(f"{name}, by frequency", unrated, weighted=True),
-        ]
-    rules += [
-        Rule("unrated words positive", "positive"),
-        Rule("rated words, centroids of all", count="rated"),
-        Rule("unrated words, centroids of all", count="unrated"),
-    ]
-    if not data.lengths.all():
-        rules += [Rule(f"words without vector: {missing}", missing=missing) for missing in ("negative", "agree", "disagree")]
-    for name in ("published", "exact"):
-        if 0 < np.isin(data.kind, QUALITIES[name]).sum() < (data.kind >= 0).sum():
-            rules += [Rule(f"{name} vectors", vectors=name), Rule(f"{name} vectors, rated words", "left out", vectors=name)]
-    return rules
-
-
-def _sweep() -> list[Rule]:
-    rules = [Rule("rated words", "left out", threshold=t, band=b) for t in THRESHOLDS for b in BANDS]
+def _rules(data: dict[str, np.ndarray]) -> list[Rule]:
+    only: dict[str, Any] = {"unrated": "left out"}
+    rules = [Rule(), Rule("rated words only", **only)]
+    for name, options in (("all words", {}), ("rated words", only)):
+        rules.append(Rule(f"{name}, leave-one-out", leave_one_out=True, **options))
+        rules.append(Rule(f"{name}, unit vectors", unit=True, **options))
+        rules.append(Rule(f"{name}, by frequency", weighted=True, **options))
+    rules.append(Rule("unrated words positive", "positive"))
+    rules += [Rule("rated words, all centroids", count="rated"), Rule("unrated words, all centroids", count="unrated")]
+    choices: Any = ("negative", "agree", "disagree") if not data["lengths"].all() else ()
+    rules += [Rule(f"words without vector: {missing}", missing=missing) for missing in choices]
+    choices = ("published", "exact")
+    for name in choices:
+        if 0 < np.isin(data["kind"], QUALITIES[name]).sum() < (data["kind"] >= 0).sum():
+            rules += [Rule(f"{name} vectors", vectors=name), Rule(f"{name} vectors, rated", vectors=name, **only)]
+    rules += [Rule("sweep, rated words", threshold=t, band=b, **only) for t in THRESHOLDS for b in BANDS]
     # Below the neutral valence, a threshold turns all unrated words positive: that is the point of showing it.
-    return rules + [Rule("all words", "negative" if t >= 0.5 else "positive", threshold=t) for t in THRESHOLDS]
+    sides: Any = [(t, "negative" if t >= 0.5 else "positive") for t in THRESHOLDS]
+    return rules + [Rule("sweep, all words", unrated, threshold=t) for t, unrated in sides]
 
 
-def _applied(data: _Words, rules: list[Rule]) -> Iterator[tuple]:
-    """Rule, trait [n], state [n], cosines [n, 2], which words are counted [n], and why none is."""
+def _evaluate(data: dict, rules: list[Rule], random: np.random.Generator) -> tuple[list[tuple], list[PolarityReport]]:
+    """Trait [n], state [n] and cosines [n, 2] of the first two rules, and the report of every rule."""
+    shown: list[tuple] = []
+    reports: list[PolarityReport] = []
     for some in (rules[begin : begin + _RULES] for begin in range(0, len(rules), _RULES)):
-        kept = []
+        kept, columns = [], []
         for rule in some:
-            trait, reason = trait_polarity(data.valence, rule.threshold), ""
-            trait[~data.rated] = rule.unrated == "positive"
-            part = data.rated | (rule.unrated != "left out")
-            part &= (rule.band == 0) | (np.abs(data.valence - rule.threshold) > rule.band + 1e-6)
-            has = part & (data.lengths > 0) & np.isin(data.kind, QUALITIES[rule.vectors])
+            trait, reason = trait_polarity(data["valence"], rule.threshold), ""
+            trait[~data["rated"]] = rule.unrated == "positive"
+            part = data["rated"] | (rule.unrated != "left out")
+            part &= (rule.band == 0) | (np.abs(data["valence"] - rule.threshold) > rule.band + 1e-6)
+            has = part & (data["lengths"] > 0) & np.isin(data["kind"], QUALITIES[rule.vectors])
             try:
-                weights = _weights(trait, data.lengths * has, rule.unit)
-            except DataError as error:
-                weights, reason = np.zeros((len(trait), 2)), str(error)
-            kept.append((rule, trait, part, has, weights, reason))
+                columns.append(_weights(trait, data["lengths"] * has, rule.unit))
+            except DataError as error:  # a sweep may run out of words; the paper's rule may not
+                columns.append(np.zeros((len(trait), 2)))
+                reason = str(error)
+            kept.append((rule, trait, part, has, reason))
         leave_out = np.repeat([rule.leave_one_out for rule in some], 2)
-        cosines = group_cosines(data.vectors, np.concatenate([row[4] for row in kept], axis=1), data.lengths, leave_out)
-        for k, (rule, trait, part, has, _, reason) in enumerate(kept):
-            state = np.where(has, _state(cosines[:, 2 * k : 2 * k + 2]), NO_STATE)
-            fill = {"left out": state, "negative": 0 * trait, "agree": trait, "disagree": 1 - trait}[rule.missing]
+        cosines = _group_cosines(data["vectors"], data["lengths"], np.concatenate(columns, axis=1), leave_out)
+        for (rule, trait, part, has, reason), pair in zip(kept, np.split(cosines, len(kept), axis=1), strict=True):
+            state = np.where(has, _state(pair), NO_STATE)
+            shown += [(trait, state, pair)] if len(shown) < 2 else []
+            fill: Any = {"left out": NO_STATE, "negative": 0, "agree": trait, "disagree": 1 - trait}[rule.missing]
             state = np.where(state == NO_STATE, fill, state)
-            counted = {"all": part, "rated": part & data.rated, "unrated": part & ~data.rated}[rule.count]
-            yield rule, trait, state, cosines[:, 2 * k : 2 * k + 2], counted & (state != NO_STATE), reason
+            used = part & (state != NO_STATE)
+            used &= {"all": True, "rated": data["rated"], "unrated": ~data["rated"]}[rule.count]
+            weight = data["counts"][used] if rule.weighted else np.ones(int(used.sum()))
+            if reason or not weight.sum():
+                reports.append(PolarityReport(reason=reason or "No word is left to be counted."))
+            else:
+                reports.append(_report(trait[used], state[used], weight, rule.weighted, random))
+    return shown, reports
 
 
-def _report(rule, data, trait, state, used, reason, random) -> PolarityReport:  # type: ignore[no-untyped-def]
-    weight = data.counts[used].astype(np.float64) if rule.weighted else np.ones(int(used.sum()))
-    if reason or not weight.sum():
-        return PolarityReport(rule, reason=reason or "No word is left to be counted.")
-    differ, n = (trait != state)[used], len(weight)
-    if rule.weighted:
+def _report(trait: np.ndarray, state: np.ndarray, weight: np.ndarray, weighted: bool, random: Any) -> PolarityReport:
+    differ, n = trait != state, len(trait)
+    if weighted:
         picks = (random.integers(n, size=n) for _ in range(200))
         shares = [np.average(differ[pick], weights=weight[pick] + 1e-12) for pick in picks]
-    else:  # n words drawn with replacement: how many of them differ is binomial
+    else:  # of n words drawn with replacement, the number that differ is binomial
         shares = random.binomial(n, differ.mean(), 2000) / n
-    means = (np.average(values, weights=weight) for values in (differ, trait[used], state[used]))
-    share, trait_share, state_share = (round(100 * float(mean), 4) for mean in means)
-    low, high = (round(100 * float(value), 4) for value in np.quantile(shares, (0.025, 0.975)))
-    return PolarityReport(rule, n, int(differ.sum()), share, low, high, trait_share, state_share)
+    means = [np.average(column, weights=weight) for column in (differ, trait, state)]
+    values = [round(100 * float(value), 4) for value in (means[0], *np.quantile(shares, (0.025, 0.975)), *means[1:])]
+    return PolarityReport(n, int(differ.sum()), *values[:5])
 
 
-def _label(word: str, i: int, data: _Words, vad: np.ndarray | None, details: list[tuple]) -> dict:
-    (trait, state, cosines), (_, state_rated, _) = details
-    row = {"word": word, "valence": round(float(data.valence[i]), 6), "rated": bool(data.rated[i]), "trait": int(trait[i])}
-    if vad is not None:
-        row |= {"arousal": round(float(vad[i, 1]), 6), "dominance": round(float(vad[i, 2]), 6)}
-    for name, states in (("", state), ("_rated_only", state_rated)):
-        none = states[i] == NO_STATE
-        row["state" + name] = None if none else int(states[i])
-        row["differ" + name] = None if none else bool(states[i] != trait[i])
-    positive, negative = (None if np.isnan(value) else round(float(value), 6) for value in cosines[i])
-    return row | {"cos_positive": positive, "cos_negative": negative}
+def _label(i: int, data: dict[str, np.ndarray], vad: np.ndarray | None, shown: list[tuple]) -> dict:
+    triple = (data["valence"][i], None, None) if vad is None else vad[i]
+    values = dict(zip(("valence", "arousal", "dominance"), triple, strict=True))
+    values |= dict(zip(("cos_positive", "cos_negative"), shown[0][2][i], strict=True))
+    row: dict[str, Any] = {"rated": bool(data["rated"][i]), "trait": int(shown[0][0][i])}
+    for name, value in values.items():
+        row[name] = None if value is None or np.isnan(value) else round(float(value), 6)
+    for name, (trait, state, _) in zip(("", "_rated_only"), shown, strict=True):
+        known = state[i] != NO_STATE
+        row[f"state{name}"] = int(state[i]) if known else None
+        row[f"differ{name}"] = bool(state[i] != trait[i]) if known else None
+    return row
 
 
-def _permutations(data: _Words, reports: list[PolarityReport], draws: int, seed: int) -> dict:
-    has, trait = data.lengths > 0, trait_polarity(data.valence) * data.rated
-    result = {}
-    for name, report, used, free in (
-        ("all words", reports[0], has, np.ones_like(has)),
-        ("all words, only ratings shuffled", reports[0], has, data.rated),
-        ("rated words", reports[1], has & data.rated, data.rated),
+def _permutations(data: dict[str, np.ndarray], reports: list[PolarityReport], draws: int, seed: int) -> dict:
+    has, rated, result = data["lengths"] > 0, data["rated"], {}
+    for name, used, free, observed in (
+        ("all words", has, np.ones_like(has), reports[0].share),
+        ("all words, only ratings shuffled", has, rated, reports[0].share),
+        ("rated words", has & rated, rated, reports[1].share),
     ):
-        if report.share is not None:
-            shares = shuffled_shares(data.vectors[used], trait[used], free[used], draws, seed)
+        if observed is not None:
+            trait = trait_polarity(data["valence"][used]) * rated[used]
+            shares = shuffled_shares(data["vectors"][used], trait, free[used], draws, seed)
             low, high = np.quantile(shares, (0.025, 0.975))
-            row = {"mean": shares.mean(), "low": low, "high": high, "observed": report.share}
-            row["p"] = (1 + (shares <= report.share).sum()) / (1 + draws)
+            row = {"mean": shares.mean(), "low": low, "high": high, "observed": observed}
+            row["p"] = (1 + (shares <= observed + 1e-4).sum()) / (1 + draws)
             result[name] = {key: round(float(value), 4) for key, value in row.items()}
     return result
 
 
 def _conclusion(result: dict) -> str:
-    paper, rated, chance = result["choices"][0], result["choices"][1], result["permutation"].get("rated words")
-    text = (
-        f"By the paper's rule {paper['share']:.1f} % of {paper['words']:,} words differ (the paper: {PAPER_SHARE} %), but "
-        f"{100 - 100 * result['rated'] / result['words']:.1f} % of the words have no rating and count as negative"
-    )
+    (paper, rated), chance = result["choices"][:2], result["permutation"].get("rated words")
+    unrated = 100 - 100 * result["rated"] / result["words"]
+    text = f"By the paper's rule {paper['share']:.1f} % of {paper['words']:,} words differ (the paper: {PAPER_SHARE} %)"
+    text += f", but {unrated:.1f} % of all words have no rating and count as negative"
     if chance is None:
         return f"{text}; the rated words alone cannot be compared."
-    verdict = "fewer than" if chance["p"] < 0.05 else "not fewer than"
-    return (
-        f"{text}; of the {rated['words']:,} rated words {rated['share']:.1f} % differ (95 % interval {rated['low']:.1f} to "
-        f"{rated['high']:.1f}), {verdict} the {chance['mean']:.1f} % under shuffled valences."
-    )
+    verdict = "fewer than" if chance["p"] < 0.05 else "no fewer than"
+    interval = f"{rated['share']:.1f} % (95 % interval {rated['low']:.1f} to {rated['high']:.1f})"
+    return f"{text}; of the {rated['words']:,} rated words {interval} differ, {verdict} by chance ({chance['mean']:.1f} %)."

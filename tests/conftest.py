@@ -1,0 +1,68 @@
+"""What all tests share: a cache of their own, the sample, and the real data where there is some."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny models run faster on one thread, and repeatably
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "data" / "sample"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """No test reads or fills the user's cache, and none sees the user's CTSM_DATA unless it asks for it."""
+    saved = {name: os.environ.pop(name, None) for name in ("CTSM_DATA", "CTSM_CACHE")}
+    os.environ["CTSM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["CTSM_REAL_DATA"] = saved["CTSM_DATA"] or str(ROOT.parent / "shared" / "data")
+    yield
+    for name, value in saved.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def real_data(_own_cache) -> Path:
+    """The folder with the real data; skips where there is none."""
+    folder = Path(os.environ["CTSM_REAL_DATA"])
+    if not (folder / "empatheticdialogues" / "train.csv").is_file():
+        pytest.skip("real data absent: set CTSM_DATA to a folder with EmpatheticDialogues, NRC VAD and GloVe")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_sources(_own_cache):
+    """The embedded sample."""
+    from ctsm_lib.sources import find_sources
+
+    return find_sources(SAMPLE)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """Preset `sample`, made so small that a training step takes milliseconds."""
+    from ctsm_lib.config import preset
+
+    sizes = "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 batch_size=8 warmup=5".split()
+    return preset("sample", [*sizes, "max_iterations=12", "check_every=6", "check_from=6"])
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tiny_config, sample_sources):
+    """The sample, prepared for `tiny_config`."""
+    from ctsm_lib.prepare import prepare
+
+    return prepare(tiny_config, sample_sources, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config, tiny_prepared, tmp_path_factory) -> Path:
+    """A finished run of twelve iterations."""
+    from ctsm_lib.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_config, tiny_prepared, folder, cpu=True, progress=False)
+    return folder
