@@ -183,7 +183,7 @@ _IMPROVED: dict[str, Any] = dict(
     encoder_layers=1, decoder_layers=2, heads=6, key_depth=300, ffn_dim=1024, dropout=0.15, embedding_scale=3.0,
     fusion="joint", tie_output=True, output_bias="unigram", contrast_negatives="cross", student_label_weight=1.0,
     optimizer="adamw", epsilon=1e-8, weight_decay=0.01, schedule="linear", learning_rate=1e-3, warmup=300,
-    batch_size=32, clip=1.0, max_iterations=5_500, check_every=1_000, check_from=1_000, patience=0,
+    batch_size=32, clip=1.0, max_iterations=4_500, check_every=1_000, check_from=1_000, patience=0,
 )  # fmt: skip
 _SAMPLE: dict[str, Any] = _IMPROVED | dict(
     dim=128, heads=4, key_depth=128, ffn_dim=256, decoder_layers=1, warmup=50, max_iterations=300,

@@ -37,7 +37,7 @@ class Rule:
     leave_one_out: bool = False  # a word has no vote in the centroids that it is compared with
     weighted: bool = False  # words count as often as they occur
     threshold: float = 0.5  # positive above
-    band: float = 0.0  # this close to the threshold a rated word is neutral and left out
+    band: float = 0.0  # this close to the threshold a word is neutral and left out
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def centroids(vectors: np.ndarray, polarity: np.ndarray, unit: bool = False) -> 
     Raises:
         DataError: a group has no word with a vector.
     """
-    weights = _weights(polarity, _lengths(vectors), unit)
+    weights = _both(_weights(polarity, _lengths(vectors), unit))
     positive, negative = _sums(vectors, weights) / (weights > 0).sum(axis=0)[:, None]
     return positive, negative
 
@@ -93,22 +93,21 @@ def state_polarity(
 
     Paper: Sec. 5.4.
     """
-    weights = _weights(trait, lengths := _lengths(vectors), unit)
+    weights = _both(_weights(trait, lengths := _lengths(vectors), unit))
     return _state(_group_cosines(vectors, lengths, weights, np.full(2, leave_one_out)))
 
 
 def _group_cosines(vectors: np.ndarray, lengths: np.ndarray, weights: np.ndarray, leave_out: np.ndarray) -> np.ndarray:
     """[n, G] cosine of every word to every group's centroid; nan where one of them has no direction.
 
-    `weights` [n, G] are 0 outside a group. Where `leave_out` [G] says so, a word x of weight w is left out of its group's
-    sum S, without a second pass: `x (S - w x) = x S - w |x|^2` and `|S - w x|^2 = |S|^2 - 2 w x S + w^2 |x|^2`.
+    `weights` [n, G] are 0 outside a group. Where `leave_out` [G], a word x of weight w is left out of its group's sum
+    S without a second pass: `x (S - w x) = x S - w |x|^2` and `|S - w x|^2 = |S|^2 - 2 w x S + w^2 |x|^2`.
     """
     sums = _sums(vectors, weights)  # [G, d]
     square = (sums**2).sum(axis=1)
     cosines = np.empty(weights.shape)
-    for rows in _blocks(len(vectors)):
-        dots, length = vectors[rows].astype(np.float64) @ sums.T, lengths[rows, None]
-        own = weights[rows] * leave_out
+    for rows, block in _blocks(vectors):
+        dots, length, own = block @ sums.T, lengths[rows, None], weights[rows] * leave_out
         rest = square - 2 * own * dots + (own * length) ** 2
         rest[rest <= 1e-12 * (square + (own * length) ** 2)] = np.nan  # what rounding leaves of nothing
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -133,10 +132,11 @@ def shuffled_shares(vectors: np.ndarray, trait: np.ndarray, free: np.ndarray, dr
         labels[free] = random.permutation(labels[free])
     positive = _sums(vectors, dealt.T)
     negative = _sums(vectors, np.ones((len(trait), 1))) - positive
-    axis = positive / _lengths(positive)[:, None] - negative / _lengths(negative)[:, None]
+    axis = (
+        positive / np.fmax(_lengths(positive), 1e-30)[:, None] - negative / np.fmax(_lengths(negative), 1e-30)[:, None]
+    )
     differ = np.zeros(draws)
-    for rows in _blocks(len(trait)):
-        block = vectors[rows].astype(np.float64)
+    for rows, block in _blocks(vectors):
         differ += ((axis @ block.T > TIE * _lengths(block)) != dealt[:, rows]).sum(axis=1)
     return 100 * differ / len(trait)
 
@@ -174,10 +174,9 @@ def analyse(
     Paper: Sec. 5.4. Departure: the paper gives one number, in which most of the words have no rating.
     """
     data = _checked(words, valence, rated, vectors, found, counts, kind)
+    _both(_weights(trait_polarity(data["valence"]) * data["rated"], data["lengths"], unit=False))
     rules = _rules(data)
     shown, reports = _evaluate(data, rules, np.random.default_rng(seed))
-    if reports[0].share is None:
-        raise DataError(reports[0].reason)
     rows = [asdict(rule) | asdict(report) for rule, report in zip(rules, reports, strict=True)]
     index = {word: i for i, word in enumerate(words)}
     table = [{"word": word} | _label(index[word], data, vad, shown) for word in labels if word in index]
@@ -185,6 +184,7 @@ def analyse(
         "words": len(words),
         "rated": int(data["rated"].sum()),
         "with_vector": int((data["lengths"] > 0).sum()),
+        "rated_with_vector": int((data["rated"] & (data["lengths"] > 0)).sum()),
         "paper_share": PAPER_SHARE,
         "choices": [row for row in rows if not row["label"].startswith("sweep")],
         "sweep": [row for row in rows if row["label"].startswith("sweep")],
@@ -217,24 +217,29 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
 
 
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(begin, begin + _ROWS) for begin in range(0, n, _ROWS))
+def _blocks(vectors: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    for begin in range(0, len(vectors), _ROWS):
+        yield slice(begin, begin + _ROWS), vectors[begin : begin + _ROWS].astype(np.float64)
 
 
 def _sums(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
     sums = np.zeros((weights.shape[1], vectors.shape[1]))
-    for rows in _blocks(len(vectors)):
-        sums += weights[rows].T.astype(np.float64) @ vectors[rows].astype(np.float64)
+    for rows, block in _blocks(vectors):
+        sums += weights[rows].T.astype(np.float64) @ block
     return sums
 
 
 def _weights(trait: np.ndarray, lengths: np.ndarray, unit: bool) -> np.ndarray:
     """[n, 2]: what a word's vector is multiplied with in the positive and in the negative group's sum."""
     weights = (np.asarray(trait)[:, None] == [1, 0]) * np.where(lengths > 0, 1.0, 0.0)[:, None]
-    for name, members in zip(("positive", "negative"), weights.sum(axis=0), strict=True):
-        if not members:
-            raise DataError(f"The {name} group is empty: no word with a vector has a {name} trait.")
     return weights / np.where(lengths > 0, lengths, 1)[:, None] if unit else weights
+
+
+def _both(weights: np.ndarray) -> np.ndarray:
+    for column, name in enumerate(("positive", "negative")):
+        if not weights[:, column].any():
+            raise DataError(f"The {name} group is empty: no word with a vector has a {name} trait.")
+    return weights
 
 
 def _state(cosines: np.ndarray) -> np.ndarray:
@@ -259,21 +264,21 @@ def _checked(words, valence, rated, vectors, found, counts, kind) -> dict[str, n
 
 
 def _rules(data: dict[str, np.ndarray]) -> list[Rule]:
-    only: dict[str, Any] = {"unrated": "left out"}
-    rules = [Rule(), Rule("rated words only", **only)]
-    for name, options in (("all words", {}), ("rated words", only)):
-        rules.append(Rule(f"{name}, leave-one-out", leave_one_out=True, **options))
-        rules.append(Rule(f"{name}, unit vectors", unit=True, **options))
-        rules.append(Rule(f"{name}, by frequency", weighted=True, **options))
+    rated: dict[str, Any] = {"unrated": "left out"}
+    rules = [Rule(), Rule("rated words only", **rated)]
+    for name, only in (("all words", {}), ("rated words", rated)):
+        rules.append(Rule(f"{name}, leave-one-out", leave_one_out=True, **only))
+        rules.append(Rule(f"{name}, unit vectors", unit=True, **only))
+        rules.append(Rule(f"{name}, by frequency", weighted=True, **only))
     rules.append(Rule("unrated words positive", "positive"))
     rules += [Rule("rated words, all centroids", count="rated"), Rule("unrated words, all centroids", count="unrated")]
-    choices: Any = ("negative", "agree", "disagree") if not data["lengths"].all() else ()
-    rules += [Rule(f"words without vector: {missing}", missing=missing) for missing in choices]
-    choices = ("published", "exact")
-    for name in choices:
-        if 0 < np.isin(data["kind"], QUALITIES[name]).sum() < (data["kind"] >= 0).sum():
-            rules += [Rule(f"{name} vectors", vectors=name), Rule(f"{name} vectors, rated", vectors=name, **only)]
-    rules += [Rule("sweep, rated words", threshold=t, band=b, **only) for t in THRESHOLDS for b in BANDS]
+    fates: Any = ("negative", "agree", "disagree") if not data["lengths"].all() else ()
+    rules += [Rule(f"words without vector: {fate}", missing=fate) for fate in fates]
+    better: Any = [q for q, k in QUALITIES.items() if 0 < np.isin(data["kind"], k).sum() < (data["kind"] >= 0).sum()]
+    for quality in better:
+        rules.append(Rule(f"{quality} vectors", vectors=quality))
+        rules.append(Rule(f"{quality} vectors, rated words", vectors=quality, **rated))
+    rules += [Rule("sweep, rated words", threshold=t, band=b, **rated) for t in THRESHOLDS for b in BANDS]
     # Below the neutral valence, a threshold turns all unrated words positive: that is the point of showing it.
     sides: Any = [(t, "negative" if t >= 0.5 else "positive") for t in THRESHOLDS]
     return rules + [Rule("sweep, all words", unrated, threshold=t) for t, unrated in sides]
@@ -286,20 +291,16 @@ def _evaluate(data: dict, rules: list[Rule], random: np.random.Generator) -> tup
     for some in (rules[begin : begin + _RULES] for begin in range(0, len(rules), _RULES)):
         kept, columns = [], []
         for rule in some:
-            trait, reason = trait_polarity(data["valence"], rule.threshold), ""
+            trait = trait_polarity(data["valence"], rule.threshold)
             trait[~data["rated"]] = rule.unrated == "positive"
             part = data["rated"] | (rule.unrated != "left out")
             part &= (rule.band == 0) | (np.abs(data["valence"] - rule.threshold) > rule.band + 1e-6)
             has = part & (data["lengths"] > 0) & np.isin(data["kind"], QUALITIES[rule.vectors])
-            try:
-                columns.append(_weights(trait, data["lengths"] * has, rule.unit))
-            except DataError as error:  # a sweep may run out of words; the paper's rule may not
-                columns.append(np.zeros((len(trait), 2)))
-                reason = str(error)
-            kept.append((rule, trait, part, has, reason))
+            columns.append(_weights(trait, data["lengths"] * has, rule.unit))
+            kept.append((rule, trait, part, has))
         leave_out = np.repeat([rule.leave_one_out for rule in some], 2)
         cosines = _group_cosines(data["vectors"], data["lengths"], np.concatenate(columns, axis=1), leave_out)
-        for (rule, trait, part, has, reason), pair in zip(kept, np.split(cosines, len(kept), axis=1), strict=True):
+        for (rule, trait, part, has), pair in zip(kept, np.split(cosines, len(kept), axis=1), strict=True):
             state = np.where(has, _state(pair), NO_STATE)
             shown += [(trait, state, pair)] if len(shown) < 2 else []
             fill: Any = {"left out": NO_STATE, "negative": 0, "agree": trait, "disagree": 1 - trait}[rule.missing]
@@ -307,32 +308,29 @@ def _evaluate(data: dict, rules: list[Rule], random: np.random.Generator) -> tup
             used = part & (state != NO_STATE)
             used &= {"all": True, "rated": data["rated"], "unrated": ~data["rated"]}[rule.count]
             weight = data["counts"][used] if rule.weighted else np.ones(int(used.sum()))
-            if reason or not weight.sum():
-                reports.append(PolarityReport(reason=reason or "No word is left to be counted."))
-            else:
-                reports.append(_report(trait[used], state[used], weight, rule.weighted, random))
+            reports.append(_report(trait[used], state[used], weight, rule.weighted, random))
     return shown, reports
 
 
 def _report(trait: np.ndarray, state: np.ndarray, weight: np.ndarray, weighted: bool, random: Any) -> PolarityReport:
+    if not weight.sum():  # a sweep may run out of words; the paper's rule may not
+        return PolarityReport(reason="No word is left to be counted, or one of the groups is empty.")
     differ, n = trait != state, len(trait)
     if weighted:
         picks = (random.integers(n, size=n) for _ in range(200))
         shares = [np.average(differ[pick], weights=weight[pick] + 1e-12) for pick in picks]
     else:  # of n words drawn with replacement, the number that differ is binomial
         shares = random.binomial(n, differ.mean(), 2000) / n
-    means = [np.average(column, weights=weight) for column in (differ, trait, state)]
-    values = [round(100 * float(value), 4) for value in (means[0], *np.quantile(shares, (0.025, 0.975)), *means[1:])]
-    return PolarityReport(n, int(differ.sum()), *values[:5])
+    share, *means = np.average(np.stack([differ, trait, state]), axis=1, weights=weight)
+    values = (round(100 * float(value), 4) for value in (share, *np.quantile(shares, (0.025, 0.975)), *means))
+    return PolarityReport(n, int(differ.sum()), *values)  # type: ignore[arg-type]
 
 
 def _label(i: int, data: dict[str, np.ndarray], vad: np.ndarray | None, shown: list[tuple]) -> dict:
-    triple = (data["valence"][i], None, None) if vad is None else vad[i]
-    values = dict(zip(("valence", "arousal", "dominance"), triple, strict=True))
-    values |= dict(zip(("cos_positive", "cos_negative"), shown[0][2][i], strict=True))
+    names = ("valence", "arousal", "dominance", "cos_positive", "cos_negative")
+    values = (*((data["valence"][i], np.nan, np.nan) if vad is None else vad[i]), *shown[0][2][i])
     row: dict[str, Any] = {"rated": bool(data["rated"][i]), "trait": int(shown[0][0][i])}
-    for name, value in values.items():
-        row[name] = None if value is None or np.isnan(value) else round(float(value), 6)
+    row |= {name: None if np.isnan(v) else round(float(v), 6) for name, v in zip(names, values, strict=True)}
     for name, (trait, state, _) in zip(("", "_rated_only"), shown, strict=True):
         known = state[i] != NO_STATE
         row[f"state{name}"] = int(state[i]) if known else None
@@ -347,7 +345,7 @@ def _permutations(data: dict[str, np.ndarray], reports: list[PolarityReport], dr
         ("all words, only ratings shuffled", has, rated, reports[0].share),
         ("rated words", has & rated, rated, reports[1].share),
     ):
-        if observed is not None:
+        if observed is not None and draws:
             trait = trait_polarity(data["valence"][used]) * rated[used]
             shares = shuffled_shares(data["vectors"][used], trait, free[used], draws, seed)
             low, high = np.quantile(shares, (0.025, 0.975))
@@ -359,11 +357,12 @@ def _permutations(data: dict[str, np.ndarray], reports: list[PolarityReport], dr
 
 def _conclusion(result: dict) -> str:
     (paper, rated), chance = result["choices"][:2], result["permutation"].get("rated words")
-    unrated = 100 - 100 * result["rated"] / result["words"]
+    unrated = 100 - 100 * result["rated_with_vector"] / result["with_vector"]
     text = f"By the paper's rule {paper['share']:.1f} % of {paper['words']:,} words differ (the paper: {PAPER_SHARE} %)"
-    text += f", but {unrated:.1f} % of all words have no rating and count as negative"
+    text += f", but {unrated:.1f} % of them have no rating and count as negative; "
     if chance is None:
-        return f"{text}; the rated words alone cannot be compared."
-    verdict = "fewer than" if chance["p"] < 0.05 else "no fewer than"
-    interval = f"{rated['share']:.1f} % (95 % interval {rated['low']:.1f} to {rated['high']:.1f})"
-    return f"{text}; of the {rated['words']:,} rated words {interval} differ, {verdict} by chance ({chance['mean']:.1f} %)."
+        return f"{text}the rated words alone cannot be compared."
+    text += (
+        f"of the {rated['words']:,} rated ones {rated['share']:.1f} % ({rated['low']:.1f} to {rated['high']:.1f}) do"
+    )
+    return f"{text}, {'fewer' if chance['p'] < 0.05 else 'no fewer'} than by chance ({chance['mean']:.1f} %)."
