@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The background is transparent, and each colour has a contrast of at least 4 to white and to a dark page (#0d1117) alike.
+# The background is transparent: each colour has a contrast of at least 4 to white and to a dark page (#0d1117) alike.
 # Blue and orange stay apart for every kind of colour blindness; marks differ in shape, too.
 INK, BLUE, ORANGE, GRID = "#75797f", "#2a7de1", "#c45f0a", "rgba(125,130,138,0.28)"
+SOLID_GRID = "#9a9da3"  # WebGL draws half-transparent lines white on transparent ground
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 _EYE = np.array([-1.0, -1.75, 0.62])  # Figure 3 is seen from here: valence runs to the right
-_PIXELS = 330.0  # of one unit of valence on the screen; for label placement only
+_ASPECT = np.array([1.75, 1.35, 1.35])  # valence is the longest axis: it is what the picture is about
+_PIXELS = 325.0  # of one unit along an axis of aspect 1, in the still picture; for the labels only
 _OFFSET = 0.09  # how far the state mark lies from the trait mark where they differ
 
 
 def template() -> dict:
     """The house template: fonts, colours and transparent paper, as plotly's `layout.template` takes it."""
     axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": INK, "automargin": True, "ticks": "outside"}
-    scene_axis = {"gridcolor": GRID, "zerolinecolor": GRID, "showbackground": False, "linecolor": INK, "color": INK}
+    scene_axis = {"gridcolor": SOLID_GRID, "zeroline": False, "showbackground": False, "linecolor": INK, "color": INK}
     layout = {
         "font": {"family": FONT, "size": 14, "color": INK},
         "title": {"x": 0.01, "xanchor": "left", "font": {"size": 18}},
@@ -69,7 +71,7 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
     known = np.array([row[f"state{suffix}"] is not None for row in rows], dtype=bool)
     differ = np.array([bool(row[f"differ{suffix}"]) for row in rows], dtype=bool)
     state = trait.copy()
-    state[differ, 0] += np.where([row["trait"] for row, yes in zip(rows, differ, strict=True) if yes], -_OFFSET, _OFFSET)
+    state[:, 0] += _OFFSET * differ * np.array([1 - 2 * row["trait"] for row in rows])
 
     def marks(where: np.ndarray, points: np.ndarray, name: str, marker: dict, **options: Any) -> go.Scatter3d:
         texts = [_hover(row, suffix) for row, yes in zip(rows, where, strict=True) if yes]
@@ -81,8 +83,7 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
     figure = go.Figure(
         [
             _middle(),
-            _lines(trait, trait * [1, 1, 0], GRID, 2),
-            _lines(trait[differ], state[differ], BLUE, 6),
+            _links(trait[differ], state[differ]),
             marks(~differ, trait, "Trait", circle | {"color": ORANGE}),
             marks(known & ~differ, state, "State", diamond | {"color": INK}),
             marks(differ, trait, "differs: trait", circle | {"color": BLUE}),
@@ -90,7 +91,7 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
         ]
     )
     choice = "centroids of rated words" if rated_only else "the paper's rule"
-    axis = {"range": [-0.04, 1.06], "tickvals": [0, 0.25, 0.5, 0.75, 1], "title": {"font": {"size": 16}}}
+    axis = {"range": [-0.04, 1.06], "tickvals": [0, 0.5, 1], "title": {"font": {"size": 16}}}
     camera = {"eye": dict(zip("xyz", _EYE.tolist(), strict=True)), "projection": {"type": "orthographic"}}
     figure.update_layout(
         template=template(),
@@ -100,10 +101,11 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
         title_text=f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ",
         legend={"x": 0.99, "xanchor": "right", "y": 0.99, "font": {"size": 15}, "itemsizing": "constant"},
         scene={
-            "xaxis": axis | {"title": {"text": "Valence"}},
-            "yaxis": axis | {"title": {"text": "Arousal"}},
-            "zaxis": axis | {"title": {"text": "Dominance"}},
-            "aspectmode": "cube",
+            # The line breaks keep a title clear of the tick in the middle of its axis.
+            "xaxis": axis | {"title": {"text": "<br><br>Valence"}},
+            "yaxis": axis | {"title": {"text": "<br><br>Arousal"}},
+            "zaxis": axis | {"title": {"text": "<br><br>Dominance"}},
+            "aspectratio": dict(zip("xyz", _ASPECT.tolist(), strict=True)),
             "camera": camera,
             "annotations": _labels(rows, trait, state, differ),
         },
@@ -130,12 +132,12 @@ def _middle() -> go.Mesh3d:
     return go.Mesh3d(x=[0.5] * 4, y=y, z=z, i=[0, 0], j=[1, 2], k=[2, 3], color=INK, opacity=0.1, hoverinfo="skip")
 
 
-def _lines(begin: np.ndarray, end: np.ndarray, color: str, width: int) -> go.Scatter3d:
+def _links(begin: np.ndarray, end: np.ndarray) -> go.Scatter3d:
     import plotly.graph_objects as go
 
     points = np.stack([begin, end, np.full_like(begin, np.nan)], axis=1).reshape(-1, 3)
     x, y, z = ([None if math.isnan(v) else v for v in column] for column in points.T.tolist())
-    line = {"color": color, "width": width}
+    line = {"color": BLUE, "width": 6}
     return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False)
 
 
@@ -144,7 +146,7 @@ def _labels(rows: list[dict], trait: np.ndarray, state: np.ndarray, differ: np.n
     view = -_EYE / np.linalg.norm(_EYE)
     right = np.cross(view, [0, 0, 1])
     right /= np.linalg.norm(right)
-    screen = np.stack([right, -np.cross(right, view)], axis=1) * _PIXELS  # [3, 2] to pixels, y down
+    screen = _ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * _PIXELS  # [3, 2] to pixels, y down
     marks = np.concatenate([trait @ screen, state[differ] @ screen])
     anchors = marks[: len(rows)]
     texts = [row["word"] + ("" if row["rated"] else " (unrated)") for row in rows]
@@ -158,12 +160,24 @@ def _labels(rows: list[dict], trait: np.ndarray, state: np.ndarray, differ: np.n
             spots = np.concatenate([ring * (half[i] * [1, 0.9] + gap) for gap in (8, 14, 22, 34, 48, 64)])
             boxes = anchors[i] + spots  # [spots, 2] middles
             others = done & (np.arange(len(rows)) != i)
-            covered = _overlap(boxes, half[i], placed[others], half[others])
-            marked = _overlap(boxes, half[i], marks, np.full((len(marks), 2), 7.0))
-            length = np.linalg.norm(spots, axis=1)
-            placed[i] = boxes[np.argmin(4 * covered + 3 * marked + 2 * length)]
+            leaders = [anchors[others] + step * (placed - anchors)[others] for step in (0.3, 0.5, 0.7)]
+            points = np.concatenate([marks, *leaders])
+            cost = 4 * _overlap(boxes, half[i], placed[others], half[others])
+            cost += 3 * _overlap(boxes, half[i], points, np.full((len(points), 2), 7.0))
+            for step in (0.3, 0.5, 0.7):  # the own leader should cross no label
+                cost += 3 * _overlap(anchors[i] + step * spots, np.full(2, 4.0), placed[others], half[others])
+            placed[i] = boxes[np.argmin(cost + 2 * np.linalg.norm(spots, axis=1))]
             done[i] = True
-    annotations = []
+    middle = {
+        "x": 0.5,
+        "y": 1,
+        "z": 1,
+        "text": "valence 0.5",
+        "showarrow": False,
+        "xanchor": "left",
+        "yanchor": "bottom",
+    }
+    annotations: list[dict] = [middle | {"font": {"size": 13, "color": INK}}]
     for i, text in enumerate(texts):
         color, (ax, ay) = BLUE if differ[i] else INK, np.round(placed[i] - anchors[i], 1).tolist()
         x, y, z = trait[i].tolist()
@@ -229,9 +243,9 @@ def sensitivity(analysis: dict) -> go.Figure:
         height=190 + 27 * len(rows),
         margin={"l": 10, "r": 140, "t": 100, "b": 90},
         title={"text": "How many words differ depends on what is counted", "y": 0.98, "yanchor": "top"},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "yref": "paper"},
+        legend={"orientation": "h", "x": 0, "y": 1 + 24 / (27 * len(rows)), "yanchor": "bottom"},
         xaxis={"title": {"text": "words whose trait and state polarity differ (%)"}, "rangemode": "tozero"},
-        yaxis={"categoryorder": "array", "categoryarray": order, "range": [-0.6, len(rows) - 0.4], "ticks": ""},
+        yaxis={"categoryorder": "array", "categoryarray": order, "range": [-0.6, len(rows) - 0.4], "ticksuffix": " "},
     )
     return _source(figure, analysis, "bars: 95 % intervals")
 
@@ -255,8 +269,9 @@ def _source(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
         vectors = description["vectors"]
         parts += [f"data: {description['data']}", f"vectors: {vectors['name']} ({vectors['note']})"]
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "showarrow": False}
+    shift = 26 - figure.layout.margin.b
     return figure.add_annotation(
-        text=html.escape("; ".join(parts), quote=False), font={"size": 12}, yshift=-(figure.layout.margin.b - 26), **place
+        text=html.escape("; ".join(parts), False), font={"size": 12}, yshift=shift, xshift=10, **place
     )
 
 
@@ -270,11 +285,11 @@ def training_curve(records: Sequence[dict]) -> go.Figure:
     """
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=1, cols=2, subplot_titles=("perplexity", "emotion accuracy (%)"), horizontal_spacing=0.1)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=("perplexity", "emotion accuracy (%)"))
     series: tuple[tuple[str, str, int, dict], ...] = (
         ("ppl", "training", 1, {"mode": "lines", "line": {"color": INK, "width": 1.5}}),
         ("dev_ppl_token", "dev, per token", 1, {"mode": "lines+markers", "line": {"color": BLUE}}),
-        ("dev_ppl_peer", "dev, mean of answers", 1, {"mode": "lines+markers", "line": {"color": ORANGE, "dash": "dot"}}),
+        ("dev_ppl_peer", "dev, mean of answers", 1, {"mode": "lines+markers", "line": {"color": ORANGE}}),
         ("acc", "training", 2, {"mode": "lines", "line": {"color": INK, "width": 1.5}, "showlegend": False}),
         ("dev_acc", "dev", 2, {"mode": "lines+markers", "line": {"color": BLUE}, "showlegend": False}),
     )
@@ -315,8 +330,8 @@ def _page(figure: go.Figure, name: str) -> str:
     title = html.escape(figure.layout.title.text or name)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}body{margin:8px}</style>'
-        f"</head><body>\n{body}\n</body></html>\n"
+        '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}</style></head>'
+        f"<body>\n{body}\n</body></html>\n"
     )
 
 
@@ -333,7 +348,7 @@ def _stills(figure: go.Figure, out: Path, name: str) -> list[Path]:
     except Exception as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         log.warning("%s is written without PNG and SVG, which need kaleido and Chromium: %s", name, reason)
-        return [path for path in paths if path.is_file()][:0]
+        return []
     return paths
 
 

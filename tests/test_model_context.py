@@ -61,7 +61,7 @@ def embedding_of(ids: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("ffn", FFNS)
 def test_knowledge_vectors_equal_the_formula(ffn: str) -> None:
-    """`K_r` = CLS state of Encoder_cog; `k_e` = mean of Encoder_emo over the words; learned where there is no phrase."""
+    """`K_r`: CLS state of Encoder_cog; `k_e`: mean of Encoder_emo over the words; learned where there is no phrase."""
     encoder, ids = knowledge_encoder(ffn), ids_of(PHRASES)
     vectors = encoder(ids, embedding_of(ids))
     for row, relations in enumerate(PHRASES):
@@ -184,11 +184,13 @@ def test_fusion_is_invariant_to_padding_and_batch(kind: str, ffn: str) -> None:
 
 
 def test_separate_fusion_has_the_papers_widths_and_no_biases() -> None:
-    """`[H ; K]` 600 -> 300, Z 1500 -> 900 -> 300, no biases; one refining encoder for four relations, one for xReact."""
+    """`[H ; K]` 600 -> 300, Z 1500 -> 900 -> 300, no biases; a refining encoder for four relations, one for xReact."""
     model = CTSM(Config(), Tables.empty(40, 300))
     fusion = model.student_fusion
     assert isinstance(fusion, SeparateFusion)
-    shapes = {name: tuple(layer.weight.shape) for name, layer in fusion.named_children() if isinstance(layer, nn.Linear)}
+    shapes = {
+        name: tuple(layer.weight.shape) for name, layer in fusion.named_children() if isinstance(layer, nn.Linear)
+    }
     assert shapes == {
         "context_in": (300, 300), "knowledge_in": (300, 300),
         "emotion_context_in": (300, 300), "emotion_knowledge_in": (300, 300),

@@ -21,7 +21,7 @@ def unit_rows(*shape: int, seed: int = 0) -> Tensor:
 
 
 def test_eq_22_five_pairs() -> None:
-    """(H_Y, H_ts), (H^stu, P_w), (H^stu, H_Y), (H_ts, P_w), (H_Y, P_w): every pair of the four views but (H^stu, H_ts)."""
+    """(H_Y, H_ts), (H^stu, P_w), (H^stu, H_Y), (H_ts, P_w), (H_Y, P_w): every pair of views but (H^stu, H_ts)."""
     target, emotion, context, generated = VIEWS  # H_Y, H_ts, H^stu, P_w
     expected = {(target, emotion), (context, generated), (context, target), (emotion, generated), (target, generated)}
     assert set(PAIRS) == expected
@@ -34,7 +34,7 @@ def test_eq_22_five_pairs() -> None:
 def test_eq_23_equals_loops_over_anchors_and_keys(negatives: str, size: int) -> None:
     """`-log e^(p.q/tau) / sum_k e^(p.k/tau)`, mean over the 2B anchors of both views.
 
-    k: the positive and the other dialogues of both views ("both") or of the other view ("cross"); never the anchor itself.
+    k: the positive and the other dialogues of both views ("both") or of the other view ("cross"), not the anchor.
     """
     first, second = unit_rows(3, size, 6), unit_rows(3, size, 6, seed=1)
     losses = pair_loss(first, second, 0.07, negatives)
@@ -121,4 +121,6 @@ def test_order_of_the_batch_does_not_matter() -> None:
     """The dialogues in another order have the same loss."""
     views = normal(5, 4, 6)
     for negatives in NEGATIVES:
-        close(cross_contrastive_loss(views.flip(0), 0.07, negatives), cross_contrastive_loss(views, 0.07, negatives), 1e-6)
+        close(
+            cross_contrastive_loss(views.flip(0), 0.07, negatives), cross_contrastive_loss(views, 0.07, negatives), 1e-6
+        )

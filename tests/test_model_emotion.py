@@ -68,7 +68,9 @@ def test_eq_5_and_6_map_both_sides_with_a_bias_each() -> None:
     """`E~_e = W_1 e + b_1`, `E~_C = W_2 E_C + b_2`, then the cosine."""
     module = randomise(StateInclination(DIM)).double()
     tokens, labels = normal(1, 5, DIM), normal(32, DIM, seed=1)
-    expected = slow_cosine(slow_linear(module.tokens, tokens[0].numpy()), slow_linear(module.emotion_words, labels.numpy()))
+    expected = slow_cosine(
+        slow_linear(module.tokens, tokens[0].numpy()), slow_linear(module.emotion_words, labels.numpy())
+    )
     close(module(tokens, labels, real_mask([5]))[0], expected)
     assert module.tokens.bias is not None
     assert module.emotion_words.bias is not None

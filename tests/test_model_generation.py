@@ -38,7 +38,9 @@ TIED = [False, True]
 # ------------------------------------------------------------------------------------------------------------- decoder
 
 
-def decoder_of(ffn: str = "linear", layers: int = 1, memory: int = 11, tied: bool = False, seed: int = 0) -> ResponseDecoder:
+def decoder_of(
+    ffn: str = "linear", layers: int = 1, memory: int = 11, tied: bool = False, seed: int = 0
+) -> ResponseDecoder:
     decoder = ResponseDecoder(DIM, memory, layers, 2, 6, 10, ffn, 0.0, SIZE, tied, None)
     return randomise(decoder, seed, scale=0.4).double()
 
@@ -209,7 +211,9 @@ def random_context(rows: int, seed: int = 3) -> Tensor:
     return context.masked_fill(torch.arange(7) >= lengths, PAD)
 
 
-def full_distribution(pointer: PointerGenerator, states: Tensor, copy: Tensor, context: Tensor, words: Tensor) -> Tensor:
+def full_distribution(
+    pointer: PointerGenerator, states: Tensor, copy: Tensor, context: Tensor, words: Tensor
+) -> Tensor:
     """[N, V] `alpha softmax(W o) + (1 - alpha) copy` in float64, with autograd through all of it."""
     logits = torch.nn.functional.linear(states, pointer.output.weight, pointer.output.bias)
     if pointer.tied:
@@ -227,14 +231,16 @@ def test_distribution_mixes_generating_and_copying(tied: bool) -> None:
     log_prob, alpha = pointer.distribution(states, copy, context, words)
     close(log_prob.exp().sum(dim=1), torch.ones(30))
     for row in range(30):
-        expected, gate = slow_distribution(pointer, array(states[row]), copy[row].tolist(), context[row].tolist(), array(words))
+        expected, gate = slow_distribution(
+            pointer, array(states[row]), copy[row].tolist(), context[row].tolist(), array(words)
+        )
         close(log_prob[row].exp(), expected)
         close(alpha[row], gate)
     close(full_distribution(pointer, states, copy, context, words), log_prob.exp())  # the reference of the tests below
 
 
 @pytest.mark.parametrize("tied", TIED)
-@pytest.mark.parametrize("sharp", [0.3, 1.0, 5.0])
+@pytest.mark.parametrize("sharp", [1.0, 2.0, 5.0])
 def test_score_equals_the_distribution_at_the_targets(sharp: float, tied: bool) -> None:
     """`score` builds no distribution, yet has its log-probability of the target, its arg-max and its alpha."""
     pointer, states, context, words = pointer_of(tied, 0.5 * sharp), normal(300, DIM), random_context(300), words_of()
@@ -264,7 +270,7 @@ def made_pointer(generated: dict[int, float], alpha: float = 0.5) -> PointerGene
 @pytest.mark.parametrize(
     ("generated", "context", "copy", "winner"),
     [
-        # P(15) = 0.30; P(8) = 0.5 * 3 * 0.22 = 0.33 only as a sum: each place alone has 0.11, less than word 7 with 0.17.
+        # P(15) = 0.30; P(8) = 0.5 * 3 * 0.22 = 0.33 only as a sum: one place has 0.11, less than word 7 with 0.17.
         ({15: 0.6, 8: 0.0001, 7: 0.0001}, [7, 8, 8, 8, PAD], [0.34, 0.22, 0.22, 0.22, 0], 8),
         # P(15) = 0.25; P(8) = 0.5 (0.3 + 0.3) = 0.30: second in generating and in copying, first in the mixture.
         ({15: 0.5, 8: 0.3}, [7, 8, 9, PAD, PAD], [0.45, 0.3, 0.25, 0, 0], 8),
@@ -290,7 +296,7 @@ def test_prediction_is_the_arg_max_of_the_whole_mixture(
 
 @pytest.mark.parametrize("tied", TIED)
 def test_gradients_of_score_equal_autograd_through_the_distribution(tied: bool) -> None:
-    """`d log P(y)` with respect to states, copy weights, word table and all weights, targets in and out of the context."""
+    """`d log P(y)` by states, copy weights, word table and all weights, for targets in and out of the context."""
     pointer, context = pointer_of(tied), random_context(40)
     target = torch.randint(6, 13, (40,), generator=torch.Generator().manual_seed(1))
     given = {"states": normal(40, DIM), "copy": copy_of(context), "words": words_of()}
@@ -405,7 +411,7 @@ def test_diversity_counts_predictions_before_the_end() -> None:
 
 
 def test_diversity_weights_are_the_formula_with_mean_one() -> None:
-    """`w_v = 1 - f_v / max f`, divided by its mean over the vocabulary: exactly 1 on average, 0 for the commonest word."""
+    """`w_v = 1 - f_v / max f`, divided by its mean over the vocabulary: 1 on average, 0 for the commonest word."""
     loss = DiversityLoss(SIZE)
     loss.counts.copy_(torch.randint(0, 1000, (SIZE,), generator=torch.Generator().manual_seed(0)))
     counts = loss.counts.tolist()

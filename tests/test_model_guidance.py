@@ -82,7 +82,10 @@ def test_predictor_is_invariant_to_padding_and_batch() -> None:
     module, mask = predictor(), real_mask(LENGTHS, extra=2)
     values, intensity = normal(3, 8, 9).float(), normal(3, 8, seed=1).float()
     logits, pooling = module(values, intensity, mask)
-    dirty = torch.where(mask.unsqueeze(-1), values, torch.tensor(30.0)), torch.where(mask, intensity, torch.tensor(30.0))
+    dirty = (
+        torch.where(mask.unsqueeze(-1), values, torch.tensor(30.0)),
+        torch.where(mask, intensity, torch.tensor(30.0)),
+    )
     close(module(dirty[0].flip(0), dirty[1].flip(0), mask.flip(0))[0].flip(0), logits, 1e-6)
     for row, length in enumerate(LENGTHS):
         part = (slice(row, row + 1), slice(0, length))

@@ -105,7 +105,9 @@ def test_attention_equals_loops_over_heads_queries_and_keys(heads: int) -> None:
     assert weights.shape == (3, heads, 4, 6)
     for row in range(3):
         mask = allowed[row]
-        expected = slow_attention(attention, queries[row].numpy(), memory[row].numpy(), lambda i, j, m=mask: bool(m[i, j]))
+        expected = slow_attention(
+            attention, queries[row].numpy(), memory[row].numpy(), lambda i, j, m=mask: bool(m[i, j])
+        )
         close(result[row], expected[0])
         close(weights[row], expected[1])
 
