@@ -91,20 +91,16 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
         ]
     )
     choice = "centroids of rated words" if rated_only else "the paper's rule"
-    axis = {"range": [-0.04, 1.06], "tickvals": [0, 0.5, 1], "title": {"font": {"size": 16}}}
+    # No tick at 0.5: the titles stand there.
+    axis = {"range": [-0.04, 1.06], "tickvals": [0, 0.25, 0.75, 1], "title": {"font": {"size": 16}}}
     camera = {"eye": dict(zip("xyz", _EYE.tolist(), strict=True)), "projection": {"type": "orthographic"}}
-    figure.update_layout(
-        template=template(),
-        width=980,
-        height=820,
-        margin={"l": 0, "r": 0, "t": 60, "b": 40},
+    _size(figure, 820, left=0, right=0, top=60, bottom=40).update_layout(
         title_text=f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ",
         legend={"x": 0.99, "xanchor": "right", "y": 0.99, "font": {"size": 15}, "itemsizing": "constant"},
         scene={
-            # The line breaks keep a title clear of the tick in the middle of its axis.
-            "xaxis": axis | {"title": {"text": "<br><br>Valence"}},
-            "yaxis": axis | {"title": {"text": "<br><br>Arousal"}},
-            "zaxis": axis | {"title": {"text": "<br><br>Dominance"}},
+            "xaxis": axis | {"title": {"text": "Valence"}},
+            "yaxis": axis | {"title": {"text": "Arousal"}},
+            "zaxis": axis | {"title": {"text": "Dominance"}},
             "aspectratio": dict(zip("xyz", _ASPECT.tolist(), strict=True)),
             "camera": camera,
             "annotations": _labels(rows, trait, state, differ),
@@ -237,11 +233,7 @@ def sensitivity(analysis: dict) -> go.Figure:
     figure.add_vline(x=paper, line={"color": INK, "dash": "dash", "width": 2})
     figure.add_annotation(x=paper, y=1, yref="paper", yanchor="bottom", text=f"the paper: {paper} %", showarrow=False)
     order = [label for label, *_ in rows][::-1]
-    figure.update_layout(
-        template=template(),
-        width=980,
-        height=190 + 27 * len(rows),
-        margin={"l": 10, "r": 140, "t": 100, "b": 90},
+    _size(figure, 190 + 27 * len(rows), left=10, right=140, top=100, bottom=90).update_layout(
         title={"text": "How many words differ depends on what is counted", "y": 0.98, "yanchor": "top"},
         legend={"orientation": "h", "x": 0, "y": 1 + 24 / (27 * len(rows)), "yanchor": "bottom"},
         xaxis={"title": {"text": "words whose trait and state polarity differ (%)"}, "rangemode": "tozero"},
@@ -262,12 +254,18 @@ def _row_label(row: dict) -> str:
     return f"{label}, neutral within {row['band']}" if row["band"] else f"{label}, threshold {row['threshold']}"
 
 
+def _size(figure: go.Figure, height: int, *, left: int, right: int, top: int, bottom: int) -> go.Figure:
+    margin = {"l": left, "r": right, "t": top, "b": bottom}
+    return figure.update_layout(template=template(), width=980, height=height, margin=margin)
+
+
 def _source(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
     """Say below the picture what it was drawn from; approximate vectors are named as such."""
     parts = [choice]
     if description := analysis.get("description"):
         vectors = description["vectors"]
-        parts += [f"data: {description['data']}", f"vectors: {vectors['name']} ({vectors['note']})"]
+        note = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
+        parts += [f"data: {description['data']}", f"vectors: {vectors['name']}{note}"]
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "showarrow": False}
     shift = 26 - figure.layout.margin.b
     return figure.add_annotation(
@@ -299,11 +297,11 @@ def training_curve(records: Sequence[dict]) -> go.Figure:
             x, y = zip(*points, strict=True)
             figure.add_scatter(x=x, y=y, name=name, row=1, col=column, **options)
     figure.update_xaxes(title_text="iteration", rangemode="tozero")
-    figure.update_yaxes(type="log", row=1, col=1)
+    ticks = [base * 10**power for power in range(1, 6) for base in (1, 2, 3, 5)]  # plotly labels 20 as "2" by itself
+    figure.update_yaxes(type="log", tickvals=ticks, row=1, col=1)
     figure.update_yaxes(rangemode="tozero", row=1, col=2)
     legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
-    margin = {"l": 60, "r": 20, "t": 50, "b": 100}
-    return figure.update_layout(template=template(), width=980, height=460, margin=margin, legend=legend)
+    return _size(figure, 460, left=60, right=20, top=50, bottom=100).update_layout(legend=legend)
 
 
 def write_figure(figure: go.Figure, data: dict, out: Path, name: str) -> list[Path]:
@@ -316,11 +314,12 @@ def write_figure(figure: go.Figure, data: dict, out: Path, name: str) -> list[Pa
     Returns:
         What was written. Without kaleido or Chromium that is HTML and JSON, and one logged sentence says so.
     """
+    document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     out.mkdir(parents=True, exist_ok=True)
-    written = [out / f"{name}.html", out / f"{name}.json"]
-    written[0].write_text(_page(figure, name), encoding="utf-8")
-    document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-    written[1].write_text(document + "\n", encoding="utf-8")
+    written = []
+    for ending, text in (("html", _page(figure, name)), ("json", document)):
+        written.append(out / f"{name}.{ending}")
+        written[-1].write_text(text, encoding="utf-8")
     return written + _stills(figure, out, name)
 
 
@@ -336,20 +335,21 @@ def _page(figure: go.Figure, name: str) -> str:
 
 
 def _stills(figure: go.Figure, out: Path, name: str) -> list[Path]:
-    paths = [out / f"{name}.png", out / f"{name}.svg"]
+    written: list[Path] = []
+    size = {"width": figure.layout.width, "height": figure.layout.height}
     try:
         import kaleido
 
-        size = {"width": figure.layout.width, "height": figure.layout.height}
-        for path in paths:
-            options = size | {"format": path.suffix[1:], "scale": 2 if path.suffix == ".png" else 1}
-            # mathjax would be fetched from the network; BROWSER_PATH names another browser.
-            path.write_bytes(kaleido.calc_fig_sync(figure.to_dict(), options, kopts={"mathjax": False, "timeout": 60}))
-    except Exception as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        log.warning("%s is written without PNG and SVG, which need kaleido and Chromium: %s", name, reason)
-        return []
-    return paths
+        for ending, scale in (("png", 2), ("svg", 1)):
+            options = size | {"format": ending, "scale": scale}
+            # MathJax would be fetched from the network. Kaleido itself looks at BROWSER_PATH for the browser.
+            image = kaleido.calc_fig_sync(figure.to_dict(), options, kopts={"mathjax": False, "timeout": 60})
+            (out / f"{name}.{ending}").write_bytes(image)
+            written.append(out / f"{name}.{ending}")
+    except Exception as error:  # whatever a browser does wrong, the picture itself is there
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        log.warning("%s has no new PNG and SVG, which need kaleido and Chromium: %s", name, reason)
+    return written
 
 
 FIGURES: dict[str, Callable[[dict], go.Figure]] = {"fig3": fig3, "sensitivity": sensitivity}

@@ -13,6 +13,7 @@ from ctsm_lib.batches import Pairs, Phrases
 from ctsm_lib.cache import Arrays, cached, digest
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
+from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import Provider, infer_cached, provider_for
 from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
 from ctsm_lib.model import Tables
@@ -83,8 +84,11 @@ def prepare(
         device: where COMET runs.
 
     Raises:
+        ConfigError: an unknown split.
         DataError: a file is missing or malformed.
     """
+    if unknown := [split for split in splits if split not in SPLITS]:
+        raise ConfigError(f"There is no split {unknown[0]!r}. There are: {', '.join(SPLITS)}.")
     folder = cache_folder()
     corpus = prepare_corpus(sources.dialogues, folder, config.vocab, workers)
     lexicon = read_lexicon(sources.lexicon)

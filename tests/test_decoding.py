@@ -24,12 +24,19 @@ def pairs(tiny_prepared):
 
 
 @pytest.fixture(scope="module")
-def lively(run):
-    """The tiny run with its output sharpened, so that answers differ in words and length."""
+def lively(run, pairs):
+    """The tiny run with its output sharpened, and EOS made just likely enough that answers differ in length."""
     torch.manual_seed(0)
+    pointer = run.model.decoder.pointer
     with torch.no_grad():
-        run.model.decoder.pointer.output.weight.add_(0.3 * torch.randn_like(run.model.decoder.pointer.output.weight))
-        run.model.decoder.pointer.bias[EOS] += 1.0
+        for parameter in run.model.decoder.parameters():
+            if parameter.dim() > 1:
+                parameter.add_(0.4 * torch.randn_like(parameter))
+        for _ in range(60):
+            pointer.bias[EOS] += 0.3
+            answers, _ = answer_batch(run.model, batch_of(pairs, list(range(20))), Decoding(max_length=12))
+            if len({len(answer.ids) for answer in answers}) > 3:
+                break
     return run.model
 
 
