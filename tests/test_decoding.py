@@ -10,12 +10,7 @@ from ctsm_lib.config import overridden
 from ctsm_lib.corpus import EOS, PAD, SOS
 from ctsm_lib.decoding import NEVER, Decoding, answer_batch, answer_pairs
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.runs import load_run
-
-
-@pytest.fixture(scope="module")
-def run(tiny_run):
-    return load_run(tiny_run)
+from ctsm_lib.training import build_model
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +19,17 @@ def pairs(tiny_prepared):
 
 
 @pytest.fixture(scope="module")
-def lively(run, pairs):
-    """The tiny run with its output sharpened, and EOS made just likely enough that answers differ in length."""
-    torch.manual_seed(0)
-    pointer = run.model.decoder.pointer
+def lively(tiny_config, tiny_prepared, pairs):
+    """An untrained model with scattered words, and EOS made just likely enough that answers differ in length."""
+    model = build_model(replace(tiny_config, tie_output=False, output_bias="zero"), tiny_prepared).eval()
     with torch.no_grad():
-        for parameter in run.model.decoder.parameters():
-            if parameter.dim() > 1:
-                parameter.add_(0.4 * torch.randn_like(parameter))
+        model.embed.words.weight.add_(1.5 * torch.randn_like(model.embed.words.weight))
         for _ in range(60):
-            pointer.bias[EOS] += 0.3
-            answers, _ = answer_batch(run.model, batch_of(pairs, list(range(20))), Decoding(max_length=12))
+            model.decoder.pointer.output.bias[EOS] += 0.3
+            answers, _ = answer_batch(model, batch_of(pairs, list(range(20))), Decoding(max_length=12))
             if len({len(answer.ids) for answer in answers}) > 3:
                 break
-    return run.model
+    return model
 
 
 def batch_of(pairs, index):

@@ -333,6 +333,18 @@ def test_training_is_finite_and_reaches_every_parameter(changes: dict[str, Any])
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("changes", [OPTIONS["paper"], OPTIONS["improved"]], ids=["paper", "improved"])
+def test_dropout_acts_in_training_only(changes: dict[str, Any]) -> None:
+    """Two training passes differ and are finite; at evaluation the model with dropout is the one without."""
+    model, plain, batch = tiny_model(dropout=0.3, **changes), tiny_model(**changes), collate(random_pairs(4))
+    torch.manual_seed(0)
+    first, second = (model.train()(batch).losses for _ in range(2))
+    for name, value in first.items():
+        assert value.isfinite()
+        assert second[name].item() != value.item(), name
+    assert torch.equal(evaluate(model, batch).token_nll, evaluate(plain, batch).token_nll)
+
+
 def test_eq_18_trains_the_student_not_the_teacher() -> None:
     """No gradient of L_stu reaches the teacher's fusion and predictor; L_tchr's reaches all of it."""
     model = tiny_model()

@@ -186,6 +186,15 @@ def test_decoder_is_invariant_to_padding(ffn: str, layers: int) -> None:
         close(alone.states[0], taught.states[row, :words], 1e-6)
 
 
+def test_dropout_leaves_the_copy_weights_a_distribution() -> None:
+    """In training dropout acts on what attention mixes, not on the weights that are copied with: they sum to 1."""
+    decoder = ResponseDecoder(DIM, 11, 2, 2, 6, 10, "linear", 0.5, SIZE, False, None)
+    torch.manual_seed(0)
+    cache = decoder.start(normal(3, 5, 11).float(), CONTEXT != PAD, CONTEXT)
+    _, copy = decoder.train().run(normal(3, 7, DIM).float(), cache, TARGET != PAD)
+    close(copy.sum(dim=2), torch.ones(3, 7))
+
+
 # --------------------------------------------------------------------------------------------------- pointer generator
 
 
