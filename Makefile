@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN = $(BIN)/python -m ctsm_lib
 DEMO ?= runs/demo
 
-.PHONY: help demo test lint data train figures bench clean
+.PHONY: help demo test lint data train figures bench constraints clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -46,6 +46,9 @@ figures: $(VENV)/.base  ## Draw the figures
 
 bench: $(VENV)/.base  ## Measure speed beside this machine's limit
 	$(RUN) bench --json figures/results/bench.json
+
+constraints: $(VENV)/.dev  ## Write the versions that are installed now to constraints.txt
+	@{ head -n 1 constraints.txt; $(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu//'; } > .constraints && mv .constraints constraints.txt
 
 clean:  ## Remove what was made (not runs/ and not data/raw)
 	rm -rf $(VENV) data/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

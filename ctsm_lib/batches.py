@@ -6,7 +6,7 @@ Per-word features (VAD, intensity, IDF) are not here: the model holds them as ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -45,8 +45,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for v in values))
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: value for name, value in moved.items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class Pairs:
         self.split = split
         self.phrases = phrases or Phrases(np.zeros(0, dtype=np.int32), np.zeros(len(pairs) * 5 + 1, dtype=np.int64))
         if len(self.phrases.offsets) != len(pairs) * 5 + 1:
-            raise DataError(f"Knowledge for {len(self.phrases.offsets) // 5} utterances does not fit {len(pairs)} pairs.")
+            raise DataError(
+                f"Knowledge for {len(self.phrases.offsets) // 5} utterances does not fit {len(pairs)} pairs."
+            )
         # The beginning of a long context is what goes (spec: "cut from the left"); CLS takes one place.
         self.context_begin = np.maximum(pairs[:, 0], pairs[:, 1] - (max_context - 1))
         self.context_length = pairs[:, 1] - self.context_begin
@@ -122,7 +125,9 @@ class Pairs:
         cls = np.full((len(index), 1), CLS)
         context = _gather(self.split.tokens, self.context_begin[index], context_length, width)
         speaker = _gather(self.split.speaker, self.context_begin[index], context_length, width)
-        target = _gather(self.split.tokens, self.target_begin[index], target_length, int(target_length.max(initial=0)) + 1)
+        target = _gather(
+            self.split.tokens, self.target_begin[index], target_length, int(target_length.max(initial=0)) + 1
+        )
         target[np.arange(len(index)), target_length] = EOS
         slots = index[:, None] * 5 + np.arange(5)
         knowledge = self.phrases.padded(slots)

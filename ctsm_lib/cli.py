@@ -118,7 +118,9 @@ def prepare_command(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Run folder.")],
-    preset: Annotated[str, typer.Option(help="paper, improved or sample. Default: improved, or sample on the sample.")] = "",
+    preset: Annotated[
+        str, typer.Option(help="paper, improved or sample. Default: improved, or sample on the sample.")
+    ] = "",
     seed: Annotated[Optional[int], typer.Option(help="Random seed.")] = None,  # noqa: UP045
     settings: Sets = None,
     vectors: Vectors = None,
@@ -384,8 +386,8 @@ def _device(name: str) -> str:
 
 
 def _decoding(method: str, settings: list[str] | None, max_length: int):  # type: ignore[no-untyped-def]
-    from ctsm_lib.decoding import Decoding
     from ctsm_lib.config import overridden
+    from ctsm_lib.decoding import Decoding
 
     return overridden(Decoding(max_length=max_length), [f"method={method}", *(settings or [])])
 

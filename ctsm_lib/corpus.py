@@ -29,9 +29,40 @@ SPECIALS = ("<unk>", "<pad>", "<eos>", "<sos>", "<usr>", "<sys>", "<cls>")
 UNK, PAD, EOS, SOS, USR, SYS, CLS = range(7)
 SPLITS = ("train", "valid", "test")
 EMOTIONS = tuple(
-    "afraid angry annoyed anticipating anxious apprehensive ashamed caring confident content devastated disappointed "
-    "disgusted embarrassed excited faithful furious grateful guilty hopeful impressed jealous joyful lonely nostalgic "
-    "prepared proud sad sentimental surprised terrified trusting".split()
+    [
+        "afraid",
+        "angry",
+        "annoyed",
+        "anticipating",
+        "anxious",
+        "apprehensive",
+        "ashamed",
+        "caring",
+        "confident",
+        "content",
+        "devastated",
+        "disappointed",
+        "disgusted",
+        "embarrassed",
+        "excited",
+        "faithful",
+        "furious",
+        "grateful",
+        "guilty",
+        "hopeful",
+        "impressed",
+        "jealous",
+        "joyful",
+        "lonely",
+        "nostalgic",
+        "prepared",
+        "proud",
+        "sad",
+        "sentimental",
+        "surprised",
+        "terrified",
+        "trusting",
+    ]
 )
 COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
 CACHE_VERSION = 3  # raise when the meaning of a cached array changes
@@ -283,7 +314,7 @@ def prepare_corpus(folder: Path, cache_folder: Path, vocab: str = "protocol", wo
     for path in paths.values():
         if not path.is_file():
             raise DataError(f"{path} is missing. Fetch it with `ctsm data fetch`, or set CTSM_DATA.")
-    key = {"version": CACHE_VERSION, "vocab": vocab} | {s: file_fingerprint(p) for s, p in paths.items()}
+    key: dict = {"version": CACHE_VERSION, "vocab": vocab} | {s: file_fingerprint(p) for s, p in paths.items()}
     arrays, meta = cached(cache_folder, "corpus", key, lambda: _build(paths, vocab, workers))
     names = ("tokens", "turn_offsets", "dialogue_offsets", "labels", "text", "text_offsets")
     splits = {split: Split(*(arrays[f"{split}_{name}"] for name in names)) for split in SPLITS}

@@ -94,7 +94,9 @@ def read_lexicon(path: Path) -> Lexicon:
             continue
         fields = line.split("\t")
         if len(fields) != 4:
-            raise DataError(f"{path}:{number}: expected word, valence, arousal, dominance between tabs, not {line[:80]!r}.")
+            raise DataError(
+                f"{path}:{number}: expected word, valence, arousal, dominance between tabs, not {line[:80]!r}."
+            )
         try:
             triple = (float(fields[1]), float(fields[2]), float(fields[3]))
         except ValueError:

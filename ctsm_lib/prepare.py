@@ -49,10 +49,19 @@ class Prepared:
         vad, rated = self.lexicon.table(vocabulary, config.neutral_vad)
         labels = [vocabulary.index[emotion] for emotion in EMOTIONS]
         counts = self.corpus.target_counts + 0.1  # words that are never answered stay possible
-        arrays = (vectors, vad, self.corpus.idf, intensity(vad, rated))
-        floats = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for array in arrays]
-        log_unigram = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32))
-        return Tables(*floats, torch.tensor(labels), log_unigram)
+        log_unigram = np.log(counts / counts.sum())
+
+        def table(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+        return Tables(
+            vectors=table(vectors),
+            vad=table(vad),
+            idf=table(self.corpus.idf),
+            intensity=table(intensity(vad, rated)),
+            labels=torch.tensor(labels),
+            log_unigram=table(log_unigram),
+        )
 
 
 def provider_name(config: Config, sources: Sources) -> str:

@@ -136,7 +136,9 @@ def detokenize(words: Sequence[str]) -> str:
         sentences.append(character.upper() if start and character.isalpha() else character)
         start = character in ".!?" or (start and not character.isalnum())
     text = "".join(sentences)
-    return " ".join("I" if word == "i" else f"I{word[1:]}" if word[:2] in ("i'", "i,") else word for word in text.split(" "))
+    return " ".join(
+        "I" if word == "i" else f"I{word[1:]}" if word[:2] in ("i'", "i,") else word for word in text.split(" ")
+    )
 
 
 def load_run(folder: Path, device: str = "cpu") -> Run:
@@ -182,7 +184,7 @@ def evaluate(
         )
     how = how or Decoding(max_length=run.config.max_response)
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
-    scores = teacher_forced(score_pairs(run.model, pairs, device, batch_size, progress))
+    scores: dict = teacher_forced(score_pairs(run.model, pairs, device, batch_size, progress))
     answers, logits = answer_pairs(run.model, pairs, how, device, batch_size, run.model.log_unigram, progress)
     texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
     references = [part.response_text(pair) for pair in range(len(pairs))]
@@ -207,4 +209,3 @@ def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
     """One JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-

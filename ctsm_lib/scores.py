@@ -22,7 +22,11 @@ _words = NLTKWordTokenizer()
 
 @torch.no_grad()
 def score_pairs(
-    model: torch.nn.Module, pairs: Pairs, device: torch.device | str = "cpu", batch_size: int = 64, progress: bool = False
+    model: torch.nn.Module,
+    pairs: Pairs,
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+    progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Negative log-likelihood and emotion logits of every pair, over all processes.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -118,7 +119,9 @@ def train(
     records = (out / "log.jsonl").open("a", encoding="utf-8") if main else None
     board = _tensorboard(out) if tensorboard and main else None
     last = min(config.max_iterations, stop_after or config.max_iterations)
-    bar = tqdm(total=config.max_iterations, initial=state["iteration"], disable=None if progress and main else True, unit="it")
+    bar = tqdm(
+        total=config.max_iterations, initial=state["iteration"], disable=None if progress and main else True, unit="it"
+    )
     window, seen, since = _Window(), 0, time.monotonic()
     begun, before = time.monotonic(), state["seconds"]
 
@@ -126,8 +129,9 @@ def train(
         if records is not None:
             records.write(json.dumps(record) + "\n")
             records.flush()
-        for name, value in record.items() if board is not None else ():
-            board.add_scalar(name, value, record["iteration"])
+        if board is not None:
+            for name, value in record.items():
+                board.add_scalar(name, value, record["iteration"])
 
     def save() -> None:
         state["seconds"] = before + time.monotonic() - begun
@@ -150,7 +154,7 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
             state["iteration"] = iteration
-            window.add(output, batch.label, norm)
+            window.add(output, cast(torch.Tensor, batch.label), norm)
             seen += len(index)
             bar.update()
             if iteration % LOG_EVERY == 0 or iteration == last:
@@ -161,9 +165,13 @@ def train(
                     )
                 rate = seen / max(time.monotonic() - since, 1e-9)
                 bar.set_postfix_str(_postfix(record, rate))
-                write({"iteration": iteration, "lr": learning_rate(config, iteration), "examples_per_s": rate, **record})
+                write(
+                    {"iteration": iteration, "lr": learning_rate(config, iteration), "examples_per_s": rate, **record}
+                )
                 window, seen, since = _Window(), 0, time.monotonic()
-            if (iteration % config.check_every == 0 and iteration >= config.check_from) or iteration == config.max_iterations:
+            if (
+                iteration % config.check_every == 0 and iteration >= config.check_from
+            ) or iteration == config.max_iterations:
                 _check(config, state, wrapped, prepared, device, accelerator, out, write)
                 save()
                 since = time.monotonic()
@@ -207,9 +215,9 @@ class _Window:
         self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
         self.count = 0
 
-    def add(self, output: Output, label: torch.Tensor | None, norm: torch.Tensor | None) -> None:
+    def add(self, output: Output, label: torch.Tensor, norm: torch.Tensor | None) -> None:
         values = {name: value.detach() for name, value in output.losses.items()}
-        values["acc"] = 100 * (output.emotion_logits.argmax(dim=-1) == label).float().mean()
+        values["acc"] = 100 * output.emotion_logits.argmax(dim=-1).eq(label).float().mean()
         if norm is not None:
             values["grad_norm"] = norm.detach()
         for name, value in values.items():
@@ -236,7 +244,9 @@ def _check_same_run(out: Path, config: Config, words: list[str]) -> None:
     free = {"max_iterations", "patience", "check_every"}
     changed = [name for name, value in config.asdict().items() if value != getattr(old, name) and name not in free]
     if changed:
-        raise RunError(f"{out} was begun with {', '.join(f'{n}={getattr(old, n)}' for n in changed)}; resume it with that.")
+        raise RunError(
+            f"{out} was begun with {', '.join(f'{n}={getattr(old, n)}' for n in changed)}; resume it with that."
+        )
     if vocabulary.words != words:
         raise RunError(f"{out} was begun with {len(vocabulary)} words, the data has {len(words)}: other data.")
 
@@ -283,5 +293,3 @@ def _graceful_stop() -> Iterator[list[int]]:
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
-
-

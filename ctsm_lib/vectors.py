@@ -130,12 +130,16 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
             try:
                 row = np.array(line.rsplit(b" ", dim)[1:], dtype=np.float32)
             except ValueError:
-                raise DataError(f"{path}:{number}: the vector of {word[:40]!r} has a value that is no number.") from None
+                raise DataError(
+                    f"{path}:{number}: the vector of {word[:40]!r} has a value that is no number."
+                ) from None
             if not np.isfinite(row).all():
                 raise DataError(f"{path}:{number}: the vector of {word[:40]!r} has a value that is not finite.")
             matrix[i], kind[i] = row, 0
     if not (kind >= 0).any():
-        raise DataError(f"{path} has a vector for none of the {len(vocabulary)} words. Is it a GloVe file in text form?")
+        raise DataError(
+            f"{path} has a vector for none of the {len(vocabulary)} words. Is it a GloVe file in text form?"
+        )
     return matrix, kind
 
 

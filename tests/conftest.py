@@ -46,7 +46,16 @@ def tiny_config():
     """Preset `sample`, made so small that a training step takes milliseconds."""
     from ctsm_lib.config import preset
 
-    sizes = "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 batch_size=8 warmup=5".split()
+    sizes = [
+        "dim=24",
+        "heads=2",
+        "key_depth=24",
+        "ffn_dim=24",
+        "small_key_depth=8",
+        "small_ffn_dim=8",
+        "batch_size=8",
+        "warmup=5",
+    ]
     return preset("sample", [*sizes, "max_iterations=12", "check_every=6", "check_from=6"])
 
 

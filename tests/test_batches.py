@@ -91,9 +91,9 @@ def test_every_epoch_uses_each_pair_once_and_the_order_depends_on_seed_and_posit
 def test_buckets_hold_little_padding_but_no_order_by_length(pairs):
     order = Shuffled(pairs, 8, seed=0)
     lengths = [pairs.context_length[order[i]] for i in range(order.per_epoch)]
-    padding = 1 - sum(l.sum() for l in lengths) / sum(l.max() * len(l) for l in lengths)
+    padding = 1 - sum(b.sum() for b in lengths) / sum(b.max() * len(b) for b in lengths)
     assert padding < 0.08
-    means = np.array([l.mean() for l in lengths])
+    means = np.array([b.mean() for b in lengths])
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.35
 
 

@@ -73,7 +73,7 @@ def test_every_single_flipped_byte_is_noticed(tmp_path):
         content = bytearray(file.read_bytes())
         content[random.integers(len(content))] ^= int(random.integers(1, 256))
         file.write_bytes(content)
-        arrays, meta = cached(tmp_path, "x", {"k": 1}, build)
+        arrays, _ = cached(tmp_path, "x", {"k": 1}, build)
         assert build.calls == tries + 2, file.name
         np.testing.assert_array_equal(arrays["a"], ARRAYS["a"])
 

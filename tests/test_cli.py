@@ -40,7 +40,7 @@ def error(monkeypatch, capsys, *arguments) -> str:
     return message
 
 
-COMMANDS = "doctor train evaluate score respond chat polarity figures bench data".split()
+COMMANDS = ["doctor", "train", "evaluate", "score", "respond", "chat", "polarity", "figures", "bench", "data"]
 
 
 @pytest.mark.parametrize("command", COMMANDS + [f"data {c}" for c in ("fetch", "status", "prepare")])
@@ -62,7 +62,17 @@ def test_data_status_names_every_part():
 
 
 def test_evaluate_writes_every_key_and_every_answer(tiny_run, tmp_path):
-    output = ctsm("evaluate", tiny_run, "--json", tmp_path / "s.json", "--responses", tmp_path / "r.jsonl", "--quiet", "--device", "cpu")
+    output = ctsm(
+        "evaluate",
+        tiny_run,
+        "--json",
+        tmp_path / "s.json",
+        "--responses",
+        tmp_path / "r.jsonl",
+        "--quiet",
+        "--device",
+        "cpu",
+    )
     scores = json.loads((tmp_path / "s.json").read_text())
     assert scores.keys() >= RESULT_KEYS
     assert scores["run"].keys() >= RUN_KEYS
@@ -87,7 +97,16 @@ def test_respond_answers_in_json_with_emotions(tiny_run):
 
 @pytest.mark.parametrize(
     "text",
-    ["😀😀", "!?!?", "zzqx vvkw", "مرحبا يا صديقي", "a\x00b\x07c", "word " * 10_000, "<script>alert(1)</script>", "<pad> <eos>"],
+    [
+        "😀😀",
+        "!?!?",
+        "zzqx vvkw",
+        "مرحبا يا صديقي",
+        "a\x00b\x07c",
+        "word " * 10_000,
+        "<script>alert(1)</script>",
+        "<pad> <eos>",
+    ],
 )
 def test_strange_text_is_answered(tiny_run, text):
     assert "text" in json.loads(ctsm("respond", tiny_run, text, "--json"))

@@ -10,7 +10,13 @@ from ctsm_lib.errors import ConfigError
 
 def test_preset_paper_is_section_4_of_the_specification():
     paper = preset("paper")
-    assert (paper.encoder_layers, paper.decoder_layers, paper.heads, paper.key_depth, paper.ffn_dim) == (1, 1, 2, 40, 50)
+    assert (paper.encoder_layers, paper.decoder_layers, paper.heads, paper.key_depth, paper.ffn_dim) == (
+        1,
+        1,
+        2,
+        40,
+        50,
+    )
     assert (paper.beta1, paper.beta2, paper.epsilon) == (0.9, 0.98, 1e-9)
     assert (paper.schedule, paper.learning_rate, paper.warmup, paper.dim) == ("noam", 1.0, 8000, 300)
     assert (paper.batch_size, paper.clip, paper.dropout, paper.max_iterations) == (16, 0.0, 0.0, 24_000)

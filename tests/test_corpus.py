@@ -72,7 +72,9 @@ def test_tokenize_takes_any_text(text):
 
 
 def test_a_row_becomes_a_turn_and_commas_return(tmp_path):
-    path = write(tmp_path / "a.csv", row(text="well_comma_ yes", situation="a_comma_b"), row(turn=2, speaker=2, text="oh"))
+    path = write(
+        tmp_path / "a.csv", row(text="well_comma_ yes", situation="a_comma_b"), row(turn=2, speaker=2, text="oh")
+    )
     dialogues, problems = read_dialogues(path)
     assert problems == []
     assert dialogues[0].turns == ("well, yes", "oh")
@@ -179,7 +181,12 @@ def test_specials_come_first_and_cannot_be_typed():
 
 def test_idf_by_a_plain_loop(tmp_path):
     """ln((1+N)/(1+df)) + 1 over training utterances, scaled to [0, 1]; unseen 1, CLS and PAD 0."""
-    train = [row(text="the cat the"), row(turn=2, text="the dog"), row(conv="b", text="the end of cat"), row(conv="b", turn=2, text="so")]
+    train = [
+        row(text="the cat the"),
+        row(turn=2, text="the dog"),
+        row(conv="b", text="the end of cat"),
+        row(conv="b", turn=2, text="so"),
+    ]
     test = [row(text="unseenword here"), row(turn=2, text="yes")]
     corpus = prepare_corpus(folder_of(tmp_path, train, train, test), tmp_path / "cache")
     documents = [{"the", "cat"}, {"the", "dog"}, {"the", "end", "of", "cat"}, {"so"}]
@@ -210,7 +217,9 @@ def test_the_sample_is_what_the_readme_says(sample_sources):
     """480 dialogues, 15 for each emotion, 4 to 6 turns, nearly all turns distinct, listener Dist-2 above 25."""
     from ctsm_lib.scores import distinct, response_tokens
 
-    dialogues = [d for s in ("train", "valid", "test") for d in read_dialogues(sample_sources.dialogues / f"{s}.csv")[0]]
+    dialogues = [
+        d for s in ("train", "valid", "test") for d in read_dialogues(sample_sources.dialogues / f"{s}.csv")[0]
+    ]
     assert set(Counter(d.emotion for d in dialogues).values()) == {15}
     assert {len(d.turns) for d in dialogues} <= {4, 5, 6}
     turns = [turn.lower() for d in dialogues for turn in d.turns]

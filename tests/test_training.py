@@ -80,7 +80,10 @@ def test_resume_continues_bit_for_bit(tiny_config, tiny_prepared, tmp_path, at):
         assert one.keys() == two.keys()
         assert all(torch.equal(one[key], two[key]) for key in one)
     assert one["exp_avg/encoder.norm.weight"].abs().sum() > 0
-    assert torch.equal(load_file(whole / "best.safetensors")["embed.words.weight"], load_file(parts / "best.safetensors")["embed.words.weight"])
+    assert torch.equal(
+        load_file(whole / "best.safetensors")["embed.words.weight"],
+        load_file(parts / "best.safetensors")["embed.words.weight"],
+    )
 
 
 def test_another_seed_is_another_run_and_the_same_seed_the_same(tiny_config, tiny_prepared, tmp_path):
@@ -135,9 +138,9 @@ def test_a_killed_process_can_be_resumed(tmp_path, number):
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tiny_run, tiny_config, tiny_prepared, tmp_path):
-    with pytest.raises(RunError, match="exists.*--resume"):
+    with pytest.raises(RunError, match=r"exists.*--resume"):
         train(tiny_config, tiny_prepared, tiny_run, cpu=True, progress=False)
-    with pytest.raises(RunError, match="dropout=0.2"):
+    with pytest.raises(RunError, match=r"dropout=0\.2"):
         train(replace(tiny_config, dropout=0.5), tiny_prepared, tiny_run, cpu=True, progress=False, resume=True)
     with pytest.raises(RunError, match="no run folder"):
         train(tiny_config, tiny_prepared, tmp_path / "none", cpu=True, progress=False, resume=True)

@@ -16,7 +16,9 @@ def glove(tmp_path, text):
     return path
 
 
-@pytest.mark.parametrize("text", ["cat 1 2 3\ndog 4 5 6\n", "2 3\ncat 1 2 3\ndog 4 5 6\n", "cat 1 2 3\r\ndog 4 5 6\r\n"])
+@pytest.mark.parametrize(
+    "text", ["cat 1 2 3\ndog 4 5 6\n", "2 3\ncat 1 2 3\ndog 4 5 6\n", "cat 1 2 3\r\ndog 4 5 6\r\n"]
+)
 def test_glove_with_header_and_crlf(tmp_path, text):
     matrix, kind = read_glove(glove(tmp_path, text), WORDS, 3)
     assert matrix[7].tolist() == [1, 2, 3]

@@ -35,7 +35,7 @@ class KnowledgeEncoder(nn.Module):
             ids_BRS: [B, 5, S] CLS and the phrases of each relation one behind the other.
             embedded_BRSD: their embedding.
         """
-        batch, relations, length, dim = embedded_BRSD.shape
+        batch, relations, _, dim = embedded_BRSD.shape
         mask = (ids_BRS != PAD).flatten(0, 1)
         embedded = embedded_BRSD.flatten(0, 1)
         vectors = self.absent.to(embedded.dtype).repeat(batch, 1)  # B*R D

@@ -215,4 +215,3 @@ class CTSM(nn.Module):
         mean = masked_mean(read["H_ts"], read["mask"])
         emotion = self.emotion_view(mean) if self.emotion_view is not None else context
         return torch.stack([view.float() for view in (target, emotion, context, masked_mean(states, mask))], dim=1)
-

@@ -6,6 +6,7 @@ Shapes: B batch, T target length, N real target tokens of a batch, L context len
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -145,7 +146,9 @@ class PointerGenerator(nn.Module):
             return F.linear(self.output(states_ND), words_VD, self.bias).float()
         return self.output(states_ND).float()
 
-    def distribution(self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor) -> tuple[Tensor, Tensor]:
+    def distribution(
+        self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Log-probabilities of every word, [B, V], and alpha [B]. For answering, a step at a time."""
         logits = self.logits(states_BD, words_VD)
         gate = self.gate(states_BD).float()
@@ -212,7 +215,8 @@ class ResponseDecoder(nn.Module):
 
     def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""
-        memory = [layer.cross_attention.keys_values(memory_BLD) for layer in self.layers]
+        attentions = cast(list[Attention], [layer.cross_attention for layer in self.layers])
+        memory = [attention.keys_values(memory_BLD) for attention in attentions]
         return DecoderCache(memory, mask_BL, context_BL, [None] * len(self.layers))
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,238 @@
+"""Pictures: what is drawn, that it is legible, and that files are repeatable, offline, and possible with no browser."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctsm_lib import figures
+from ctsm_lib.corpus import EMOTIONS
+from ctsm_lib.figures import FIGURES, fig3, sensitivity, template, training_curve, write_figure
+from ctsm_lib.polarity import analyse
+
+
+@pytest.fixture(scope="module")
+def analysis() -> dict[str, Any]:
+    """The 32 emotion words and some others; "anticipating" is unrated, "trusting" has no vector."""
+    random = np.random.default_rng(0)
+    words = [*EMOTIONS, *(f"word{i}" for i in range(60))]
+    vad = np.round(random.random((len(words), 3)), 3)
+    rated = random.random(len(words)) < 0.8
+    rated[: len(EMOTIONS)] = True
+    rated[EMOTIONS.index("anticipating")] = False
+    vad[~rated] = [0.5, 0.0, 0.5]
+    vectors = random.normal(size=(len(words), 4))
+    vectors[:, 0] += 2 * vad[:, 0] - 1
+    found = np.ones(len(words), dtype=bool)
+    found[EMOTIONS.index("trusting")] = False
+    counts = random.integers(1, 9, len(words))
+    result = analyse(words, vad[:, 0], rated, vectors, found, counts, vad=vad, draws=10)
+    vectors_note = {"name": "stub.npz", "note": "approximate vectors"}
+    return {"description": {"data": "stub", "vectors": vectors_note}} | result
+
+
+def by_name(figure: Any) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data if trace.name}
+
+
+def luminance(color: str) -> float:
+    channels = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("color", [figures.INK, figures.BLUE, figures.ORANGE])
+def test_colours_are_legible_on_light_and_on_dark(color: str) -> None:
+    own = luminance(color) + 0.05
+    assert 1.05 / own >= 4
+    assert own / (luminance("#0d1117") + 0.05) >= 4
+
+
+def test_the_template_is_transparent_and_large_enough() -> None:
+    layout = template()["layout"]
+    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == layout["scene"]["bgcolor"] == "rgba(0,0,0,0)"
+    assert layout["font"]["size"] >= 13
+
+
+@pytest.mark.parametrize("rated_only", [False, True])
+def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(analysis: dict, rated_only: bool) -> None:
+    figure, suffix = fig3(analysis, rated_only), "_rated_only" if rated_only else ""
+    rows = analysis["labels"]
+    traces = by_name(figure)
+    assert list(traces) == ["Trait", "State", "differs: trait", "differs: state"]
+    same = [row for row in rows if not row[f"differ{suffix}"]]
+    differ = [row for row in rows if row[f"differ{suffix}"]]
+    assert differ, "the stub has words that differ"
+    assert list(traces["Trait"].x) == [row["valence"] for row in same]
+    with_state = [row for row in same if row[f"state{suffix}"] is not None]
+    assert list(traces["State"].y) == [row["arousal"] for row in with_state], "agreeing marks lie on each other"
+    assert list(traces["differs: trait"].z) == [row["dominance"] for row in differ]
+    assert traces["differs: trait"].marker.color == traces["differs: state"].marker.color == figures.BLUE
+    for row, x in zip(differ, traces["differs: state"].x, strict=True):
+        assert np.sign(x - row["valence"]) == (1 if row[f"state{suffix}"] else -1), "towards its own polarity"
+    axes = figure.layout.scene
+    assert [axes.xaxis.title.text, axes.yaxis.title.text, axes.zaxis.title.text] == ["Valence", "Arousal", "Dominance"]
+    assert axes.camera.projection.type == "orthographic"
+    assert f"{len(differ)} differ" in figure.layout.title.text
+    assert "approximate vectors" in figure.layout.annotations[0].text
+
+
+def test_fig3_hover_has_every_value(analysis: dict) -> None:
+    rows = {row["word"]: row for row in analysis["labels"]}
+    texts = [text for trace in by_name(fig3(analysis)).values() for text in trace.hovertext]
+    sad = next(text for text in texts if "<b>sad</b>" in text)
+    for name in ("valence", "arousal", "dominance", "cos_positive", "cos_negative"):
+        assert f"{rows['sad'][name]:.3f}" in sad
+    assert "not in the lexicon" in next(text for text in texts if "<b>anticipating</b>" in text)
+    assert "none (no vector)" in next(text for text in texts if "<b>trusting</b>" in text)
+
+
+def test_fig3_labels_every_word_and_few_overlap(analysis: dict) -> None:
+    annotations = [note for note in fig3(analysis).layout.scene.annotations if note.showarrow]
+    assert [note.text.removesuffix(" (unrated)") for note in annotations] == list(EMOTIONS)
+    rows = analysis["labels"]
+    for note, row in zip(annotations, rows, strict=True):
+        assert (note.x, note.y, note.z) == (row["valence"], row["arousal"], row["dominance"])
+        assert (note.font.color == figures.BLUE) == bool(row["differ"])
+    view = -figures._EYE / np.linalg.norm(figures._EYE)
+    right = np.cross(view, [0, 0, 1]) / np.linalg.norm(np.cross(view, [0, 0, 1]))
+    screen = figures._ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * figures._PIXELS
+    points = np.array([[note.x, note.y, note.z] for note in annotations])
+    middles = points @ screen + [[note.ax, note.ay] for note in annotations]
+    half = np.array([[3.8 * len(note.text), 8] for note in annotations])
+    away = np.abs(middles[:, None] - middles) >= half[:, None] + half
+    overlapping = (~away.any(axis=2)).sum() - len(annotations)
+    assert overlapping <= 2, "at most one pair"
+
+
+def test_fig3_of_labels_without_arousal_is_empty_but_drawn() -> None:
+    words, valence = ["good", "bad"], np.array([0.9, 0.1])
+    yes = np.ones(2, dtype=bool)
+    analysis = analyse(words, valence, yes, np.eye(2), yes, np.ones(2), labels=words, draws=1)
+    assert "0 emotion words" in fig3(analysis).layout.title.text
+
+
+def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(analysis: dict) -> None:
+    figure = sensitivity(analysis)
+    drawn = {label: (x, low, high) for trace in figure.data for label, x, low, high in zip(
+        trace.y, trace.x, trace.error_x.arrayminus, trace.error_x.array, strict=True
+    )}  # fmt: skip
+    assert len(drawn) == sum(len(trace.x) for trace in figure.data), "no label stands for two rows"
+    assert set(figure.layout.yaxis.categoryarray) == set(drawn)
+    for row in analysis["choices"]:
+        x, low, high = drawn[row["label"]]
+        assert x == row["share"]
+        assert x - low == pytest.approx(row["low"], abs=1e-3)
+        assert x + high == pytest.approx(row["high"], abs=1e-3)
+    assert {trace.marker.symbol for trace in figure.data} == {"diamond", "circle", "x"}, "shape tells, not only colour"
+    rated = by_name(figure)["rated words"]
+    assert "rated words only" in rated.y
+    assert "the paper's rule" not in rated.y
+    assert sum(label.startswith("chance: ") for label in drawn) == 3
+    assert figure.layout.shapes[0].x0 == figure.layout.shapes[0].x1 == 48.75
+    assert any(note.text == "the paper: 48.75 %" for note in figure.layout.annotations)
+
+
+def test_a_choice_without_a_share_is_left_out(analysis: dict) -> None:
+    choices = [dict(row) for row in analysis["choices"]]
+    choices[1] |= {"share": None, "low": None, "high": None}
+    labels = [label for trace in sensitivity(analysis | {"choices": choices}).data for label in trace.y]
+    assert "rated words only" not in labels
+    assert "the paper's rule" in labels
+
+
+def test_training_curve_takes_what_a_log_has() -> None:
+    records = [
+        {"iteration": 20, "ppl": 900.0, "acc": 3.0, "generation": 6.8, "lr": 0.1},
+        {"iteration": 40, "ppl": 300.0, "acc": 6.0},
+        {"iteration": 40, "dev_ppl_token": 250.0, "dev_ppl_peer": 210.0, "dev_acc": 5.0},
+    ]
+    figure = training_curve(records)
+    assert [tuple(trace.y) for trace in figure.data] == [(900, 300), (250,), (210,), (3, 6), (5,)]
+    assert [tuple(trace.x) for trace in figure.data] == [(20, 40), (40,), (40,), (20, 40), (40,)]
+    assert figure.layout.yaxis.type == "log"
+    assert len(training_curve(records[:1]).data) == 2
+    assert len(training_curve([]).data) == 0
+
+
+@pytest.fixture
+def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kaleido is there, Chromium is not."""
+    monkeypatch.setenv("BROWSER_PATH", "/no/such/chromium")
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_html_is_the_same_byte_for_byte_and_needs_no_network(
+    analysis: dict, tmp_path: Path, no_browser: None, name: str
+) -> None:
+    pages = []
+    for folder in ("one", "two"):
+        write_figure(FIGURES[name](analysis), analysis, tmp_path / "new" / folder, name)
+        pages.append((tmp_path / "new" / folder / f"{name}.html").read_bytes())
+    assert pages[0] == pages[1]
+    page = pages[0].decode()
+    for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.split("<body>")[0] + page[-20_000:]):
+        assert "http" not in tag
+    assert not re.search(r"<script[^>]*\ssrc\s*=", page), "plotly.js is inside"
+    assert len(page) > 1_000_000
+    assert f'id="{name}"' in page
+    assert "color-scheme:light dark" in page
+    data = json.loads((tmp_path / "new" / "one" / f"{name}.json").read_text(encoding="utf-8"))
+    assert data == analysis
+
+
+def test_without_a_browser_there_is_html_and_one_sentence(
+    analysis: dict, tmp_path: Path, no_browser: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("kaleido")
+    with caplog.at_level(logging.WARNING, logger="ctsm_lib"):
+        written = write_figure(sensitivity(analysis), analysis, tmp_path, "sensitivity")
+    assert [path.name for path in written] == ["sensitivity.html", "sensitivity.json"]
+    (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("ctsm_lib")]
+    assert "sensitivity has no new PNG and SVG" in message
+    assert "/no/such/chromium" in message
+    assert "\n" not in message
+
+
+def test_without_kaleido_there_is_html_and_one_sentence(
+    analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    written = write_figure(training_curve([]), {"records": []}, tmp_path, "empty")
+    assert [path.name for path in written] == ["empty.html", "empty.json"]
+    assert "need kaleido and Chromium" in caplog.text
+
+
+def test_stills_are_written_where_there_is_a_browser(
+    analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def draw(figure: dict, options: dict, kopts: dict) -> bytes:
+        calls.append((options, kopts))
+        if options["format"] == "svg":
+            raise TimeoutError("the browser\nhangs")
+        return b"png"
+
+    monkeypatch.setitem(sys.modules, "kaleido", SimpleNamespace(calc_fig_sync=draw))
+    written = write_figure(fig3(analysis), analysis, tmp_path, "fig3")
+    assert [path.name for path in written] == ["fig3.html", "fig3.json", "fig3.png"]
+    assert (tmp_path / "fig3.png").read_bytes() == b"png"
+    assert calls[0] == (
+        {"width": 980, "height": 820, "format": "png", "scale": 2},
+        {"mathjax": False, "timeout": 60},
+    )
+
+
+def test_data_that_json_cannot_hold_leaves_no_half_written_picture(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_figure(training_curve([]), {"share": float("nan")}, tmp_path / "out", "bad")
+    assert not (tmp_path / "out").exists()
