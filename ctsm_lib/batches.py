@@ -47,7 +47,7 @@ class Batch:
         """The same batch on another device."""
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: value for name, value in moved.items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

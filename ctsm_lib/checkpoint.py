@@ -88,6 +88,21 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
         raise RunError(f"{folder} cannot be used: {error}") from error
 
 
+def read_log(folder: Path) -> list[dict]:
+    """The records of a run's log.
+
+    Raises:
+        RunError: there is no log, or a line of it is not JSON.
+    """
+    path = folder / "log.jsonl"
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: {folder} is not a run folder of `ctsm train`.") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}).") from error
+
+
 def save_weights(path: Path, model: nn.Module, facts: dict) -> None:
     """Write a model's weights and buffers with `facts` in the header."""
     side = path.with_name(f".{path.name}.{os.getpid()}")

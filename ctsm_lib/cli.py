@@ -160,6 +160,7 @@ def evaluate_command(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     as_json: JsonFile = None,
     responses: Annotated[Optional[Path], typer.Option(help="Write every answer to this JSON-lines file.")] = None,  # noqa: UP045
+    samples: Annotated[Optional[Path], typer.Option(help="Write 40 random answers to this Markdown file.")] = None,  # noqa: UP045
     method: Annotated[str, typer.Option(help="greedy, beam or nucleus.")] = "greedy",
     settings: Annotated[Optional[list[str]], typer.Option("--set", help="A decoding setting: key=value.")] = None,  # noqa: UP045
     vectors: Vectors = None,
@@ -169,7 +170,7 @@ def evaluate_command(
     """Score a run on a split as the paper's tables do: accuracy, both perplexities, Dist, BLEU."""
     from ctsm_lib.checkpoint import write_json
     from ctsm_lib.prepare import prepare
-    from ctsm_lib.runs import evaluate, load_run, write_jsonl
+    from ctsm_lib.runs import evaluate, load_run, write_jsonl, write_samples
     from ctsm_lib.sources import find_sources
 
     chosen = _device(device)
@@ -181,6 +182,8 @@ def evaluate_command(
     scores, rows = evaluate(loaded, prepared, split, how, chosen, progress=not quiet)
     if responses:
         write_jsonl(responses, rows)
+    if samples:
+        write_samples(samples, rows)
     if as_json:
         as_json.parent.mkdir(parents=True, exist_ok=True)
         write_json(as_json, scores)
@@ -303,6 +306,7 @@ def polarity(
 def figures(
     names: Annotated[Optional[list[str]], typer.Argument(help="Which figures. Default: all.")] = None,  # noqa: UP045
     out: Annotated[Path, typer.Option(help="Folder for HTML, PNG, SVG and JSON.")] = Path("figures"),
+    run: Annotated[Optional[Path], typer.Option(help="Draw this run's training curve instead.")] = None,  # noqa: UP045
     vectors: Vectors = None,
     quiet: Quiet = False,
 ) -> None:
@@ -311,6 +315,14 @@ def figures(
     from ctsm_lib.figures import FIGURES, write_figure
     from ctsm_lib.polarity import analyse_prepared
 
+    if run:
+        from ctsm_lib.checkpoint import read_log
+        from ctsm_lib.figures import training_curve
+
+        records = read_log(run)
+        for path in write_figure(training_curve(records), {"records": records}, out, f"{run.name}_training"):
+            typer.echo(str(path))
+        return
     wanted = names or list(FIGURES)
     if unknown := [name for name in wanted if name not in FIGURES]:
         raise ConfigError(f"There is no figure {unknown[0]!r}. There are: {', '.join(FIGURES)}.")

@@ -9,6 +9,7 @@ import html
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -344,6 +345,8 @@ def _stills(figure: go.Figure, out: Path, name: str) -> list[Path]:
             options = size | {"format": ending, "scale": scale}
             # MathJax would be fetched from the network. Kaleido itself looks at BROWSER_PATH for the browser.
             image = kaleido.calc_fig_sync(figure.to_dict(), options, kopts={"mathjax": False, "timeout": 60})
+            if ending == "svg":  # plotly.js draws the six digits in these names at random
+                image = re.sub(rb"\b(topdefs-|defs-|clip|legend|trace)[0-9a-f]{6}", rb"\1", image)
             (out / f"{name}.{ending}").write_bytes(image)
             written.append(out / f"{name}.{ending}")
     except Exception as error:  # whatever a browser does wrong, the picture itself is there

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -203,6 +205,31 @@ def evaluate(
     ]
     result = scores | {"split": split, "decoding": asdict(how)}
     return result | {"run": run.about(device, prepared.description)}, rows
+
+
+def quotation(text: str, words: int = 12) -> str:
+    """The last words of a text: enough to follow an answer, and no more of other people's data than a quotation."""
+    spoken = text.split()
+    return text if len(spoken) <= words else "... " + " ".join(spoken[-words:])
+
+
+def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
+    """Random answers as Markdown, contexts shortened to quotations, and the commonest answers beside them."""
+    chosen = random.Random(seed).sample(list(rows), min(count, len(rows)))
+    lines = [
+        f"# {len(chosen)} random answers out of {len(rows):,}",
+        "",
+        "| emotion | heard | last turn | answer |",
+        "|---|---|---|---|",
+    ]
+    for row in chosen:
+        cells = (row["emotion"], row["predicted"], quotation(row["context"][-1]), row["response"])
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    common = Counter(row["response"] for row in rows).most_common(15)
+    lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]
+    lines += [f"| {text or '(nothing)'} | {times} |" for text, times in common]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_jsonl(path: Path, rows: Sequence[dict]) -> None:

@@ -214,22 +214,26 @@ def test_without_kaleido_there_is_html_and_one_sentence(
 def test_stills_are_written_where_there_is_a_browser(
     analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls, hangs = [], True
 
     def draw(figure: dict, options: dict, kopts: dict) -> bytes:
         calls.append((options, kopts))
-        if options["format"] == "svg":
+        if hangs and options["format"] == "svg":
             raise TimeoutError("the browser\nhangs")
-        return b"png"
+        return b'<clipPath id="clip0a1b2cxy"/><g class="trace scatter trace4e4e4b"/><p d="M0a1b2c"/>'
 
     monkeypatch.setitem(sys.modules, "kaleido", SimpleNamespace(calc_fig_sync=draw))
     written = write_figure(fig3(analysis), analysis, tmp_path, "fig3")
     assert [path.name for path in written] == ["fig3.html", "fig3.json", "fig3.png"]
-    assert (tmp_path / "fig3.png").read_bytes() == b"png"
+    assert b"clip0a1b2cxy" in (tmp_path / "fig3.png").read_bytes(), "only names in an SVG are made the same"
     assert calls[0] == (
         {"width": 980, "height": 820, "format": "png", "scale": 2},
         {"mathjax": False, "timeout": 60},
     )
+    hangs = False
+    assert write_figure(fig3(analysis), analysis, tmp_path, "fig3")[-1].name == "fig3.svg"
+    svg = b'<clipPath id="clipxy"/><g class="trace scatter trace"/><p d="M0a1b2c"/>'
+    assert (tmp_path / "fig3.svg").read_bytes() == svg
 
 
 def test_data_that_json_cannot_hold_leaves_no_half_written_picture(tmp_path: Path) -> None:
