@@ -34,7 +34,7 @@ VALENCE = np.array([0.9, 0.8, 0.1, 0.2, 0.7])
 VECTORS = np.array([[4, 0], [3, 1], [0, 4], [1, 3], [1, 3]], dtype=np.float32)
 
 
-def random_words(n: int = 90, dim: int = 5, seed: int = 0) -> dict[str, Any]:
+def random_words(n: int = 60, dim: int = 5, seed: int = 0) -> dict[str, Any]:
     """A vocabulary with unrated and vector-less words, vectors of three qualities, and valence in the vectors."""
     random = np.random.default_rng(seed)
     valence = np.round(random.random(n), 2)
@@ -146,7 +146,7 @@ def test_an_empty_group_is_named(trait: list[int], name: str) -> None:
 @pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("leave_one_out", [False, True])
 def test_state_polarity_equals_a_plain_loop(unit: bool, leave_one_out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = random_words(60)
+    data = random_words()
     trait = trait_polarity(data["valence"])
     expected = slow_state(data["vectors"], trait, np.ones(60, dtype=bool), unit, leave_one_out)
     assert state_polarity(data["vectors"], trait, unit, leave_one_out).tolist() == expected

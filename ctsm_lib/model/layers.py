@@ -154,7 +154,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vectors_VD: Tensor, scale: float, dropout: float, train: bool, pad: int):
         super().__init__()
-        self.words = nn.Embedding.from_pretrained(vectors_VD, freeze=not train, padding_idx=pad)
+        self.words = nn.Embedding.from_pretrained(vectors_VD.clone(), freeze=not train, padding_idx=pad)
         self.scale = scale
         self.dropout = nn.Dropout(dropout)
 
