@@ -187,7 +187,7 @@ _IMPROVED: dict[str, Any] = dict(
 )  # fmt: skip
 _SAMPLE: dict[str, Any] = _IMPROVED | dict(
     dim=128, heads=4, key_depth=128, ffn_dim=256, decoder_layers=1, warmup=50, max_iterations=300,
-    check_every=100, check_from=100, batch_size=16, learning_rate=2e-3, dropout=0.2,
+    check_every=100, check_from=100, batch_size=16, learning_rate=1e-3, dropout=0.1,
 )  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "sample": _SAMPLE}
