@@ -157,6 +157,8 @@ class TokenEmbedding(nn.Module):
         self.words = nn.Embedding.from_pretrained(vectors_VD.clone(), freeze=not train, padding_idx=pad)
         self.scale = scale
         self.dropout = nn.Dropout(dropout)
+        if train:  # a tied output layer would move the PAD row, which padding_idx does not prevent
+            self.words.weight.register_hook(lambda grad: grad.index_fill_(0, torch.tensor(pad, device=grad.device), 0))
 
     def look_up(self, ids: dict[str, Tensor]) -> dict[str, Tensor]:
         """Word vectors [..., D] for every named tensor of ids [...], scaled, in one look-up."""
