@@ -5,33 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import math
-import multiprocessing
-import os
-import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ctsm_lib import knowledge
 from ctsm_lib.errors import ConfigError, CtsmError, DataError
-from ctsm_lib.knowledge import (
-    MAX_PHRASES,
-    RELATIONS,
-    AtomicRetrieval,
-    Comet,
-    Inference,
-    NoKnowledge,
-    Provider,
-    clean_phrase,
-    clean_phrases,
-    infer_cached,
-    provider_for,
-    read_atomic,
-)
+from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, NoKnowledge, provider_for, stems
+from ctsm_lib.knowledge.atomic import AtomicRetrieval
+from ctsm_lib.knowledge.comet import Comet
+from ctsm_lib.knowledge.phrases import clean_phrase, clean_phrases
+from ctsm_lib.knowledge.tables import read_atomic
 
 TABLE = [
     ("John breaks up with Tom", "xReact", "sad"),
@@ -60,31 +47,19 @@ EVENTS = [
 ]
 
 
+def write_table(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    lines = ["split\thead\trelation\ttail", *("\t".join(["test", *row]) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "atomic"
     folder.mkdir()
-    lines = ["split\thead\trelation\ttail", *("\t".join(["test", *row]) for row in TABLE)]
-    (folder / "table.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_table(folder / "table.tsv", TABLE)
     (folder / "events.jsonl").write_text("\n".join(json.dumps(event) for event in EVENTS), encoding="utf-8")
     (folder / "some_generations.jsonl").write_text('{"head": "PersonX sings", "generations": ["sings"]}\n')
     return folder
-
-
-class Counting:
-    """A provider that says what it is asked, and how often."""
-
-    name = "comet"
-
-    def __init__(self, fingerprint: str = "one", fail_at: int | None = None):
-        self.fingerprint, self.fail_at = fingerprint, fail_at
-        self.asked: list[str] = []
-
-    def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
-        if self.fail_at is not None and len(self.asked) >= self.fail_at:
-            raise KeyboardInterrupt
-        self.asked += texts
-        return [{r: [f"{self.fingerprint} {r} {text}"] if r != "xNeed" else [] for r in RELATIONS} for text in texts]
 
 
 # --- phrases
@@ -152,22 +127,17 @@ def test_provider_for(folder: Path) -> None:
         provider_for("atmoic", folder)
 
 
-def test_none_is_empty_and_stays_off_the_disk(tmp_path: Path) -> None:
-    inferences = infer_cached(provider_for("none", None), ["a", "b"], tmp_path / "cache")
-    assert inferences == [{relation: [] for relation in RELATIONS}] * 2
-    assert inferences[0] is not inferences[1]
-    assert not (tmp_path / "cache").exists()
-
-
-@pytest.mark.parametrize("path", [None, "absent"])
-def test_atomic_without_a_folder_names_the_way_out(tmp_path: Path, path: str | None) -> None:
-    with pytest.raises(DataError, match="--set knowledge=none"):
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (None, "needs a folder.*--set knowledge=none"),
+        ("absent", "is missing.*--set knowledge=none"),
+        (".", "neither an ATOMIC table.*--set knowledge=none"),
+    ],
+)
+def test_atomic_with_nothing_to_read_names_the_way_out(tmp_path: Path, path: str | None, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         provider_for("atomic", tmp_path / path if path else None)
-
-
-def test_atomic_with_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="neither an ATOMIC table"):
-        AtomicRetrieval(tmp_path)
 
 
 # --- reading
@@ -182,9 +152,8 @@ def test_both_formats_are_merged(folder: Path) -> None:
     }
     assert tails[("break", "up")] == {"xReact": Counter({"lonely": 2, "sad": 1}), "xWant": Counter({"cry": 1})}
     assert {("get", "promot="), ("promot",)} <= set(tails)  # being promoted is not promoting
-    assert not any(
-        "sing" in event or "moon" in event for event in tails
-    )  # a generation; an event without our relations
+    # Nothing of generations, nor of an event without our relations.
+    assert not any("sing" in event or "moon" in event for event in tails)
 
 
 def test_malformed_rows_are_counted_and_the_first_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -225,7 +194,7 @@ def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, mes
 
 
 def test_files_that_say_nothing(tmp_path: Path) -> None:
-    (tmp_path / "empty.tsv").write_text("split\thead\trelation\ttail\ntest\tJohn sings\txReact\tnone\n")
+    write_table(tmp_path / "empty.tsv", [("John sings", "xReact", "none")])
     with pytest.raises(DataError, match="say nothing about any event"):
         AtomicRetrieval(tmp_path).infer(["i sing"])
 
@@ -257,13 +226,11 @@ def test_the_fitting_event_is_nearest(folder: Path, text: str, nearest: str) -> 
 
 def test_answers_are_the_humans_tails(folder: Path) -> None:
     (inference,) = AtomicRetrieval(folder).infer(["I broke up with my girlfriend"])
-    assert inference == {
-        "xIntent": [],
-        "xNeed": [],
+    assert {relation: phrases for relation, phrases in inference.items() if phrases} == {
         "xWant": ["cry"],
-        "xEffect": [],
         "xReact": ["lonely", "sad"],  # two annotators before one
     }
+    assert list(inference) == list(RELATIONS)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "?!", "Yes, I think so.", "Quantum chromodynamics", "\ud800", "\0"])
@@ -284,54 +251,46 @@ def test_who_acts_and_negation_count(folder: Path) -> None:
 
 
 def test_at_most_five_phrases_of_the_nearest_events_first(tmp_path: Path) -> None:
-    rows = [("John rides a horse", f"phrase a{i}") for i in range(3)]
-    rows += [("John rides a horse quickly", f"phrase {c}") for c in ("a0", "ba", "bb", "bc")]
-    lines = ["split\thead\trelation\ttail", *(f"test\t{head}\txWant\t{tail}" for head, tail in rows)]
-    (tmp_path / "a.tsv").write_text("\n".join(lines))
+    rows = [("John rides a horse", "xWant", f"phrase a{i}") for i in range(3)]
+    rows += [("John rides a horse quickly", "xWant", f"phrase {c}") for c in ("a0", "ba", "bb", "bc")]
+    write_table(tmp_path / "a.tsv", rows)
     (inference,) = AtomicRetrieval(tmp_path, floor=0.1, ratio=0.0).infer(["I rode a horse"])
     assert inference["xWant"] == ["phrase a0", "phrase a1", "phrase a2", "phrase ba", "phrase bb"]
 
 
-FELT = knowledge._FEELINGS | {f"{stem}=" for stem in knowledge._FEELING_VERBS}
-
-
 def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ...]]) -> list[tuple[str, float]]:
     """The definition of the similarity, one event after the other."""
-    documents = [knowledge._features(event) for event in events]
-    df = Counter(feature for document in documents for feature in set(document))
+    df = Counter(feature for event in events for feature in set(stems.features(event)))
     unit = math.log((1 + len(events)) / 2) + 1
-    idf = {}
-    for feature, count in df.items():
-        idf[feature] = math.log((1 + len(events)) / (1 + count)) + 1
-        if feature in FELT:
-            idf[feature] *= 1.6
+    idf = {
+        feature: (math.log((1 + len(events)) / (1 + count)) + 1) * (1.6 if stems.is_feeling(feature) else 1)
+        for feature, count in df.items()
+    }
 
-    def vector(stems: Sequence[str]) -> dict[str, float]:
-        counts = Counter(feature for feature in knowledge._features(stems) if feature in idf)
+    def vector(found: Sequence[str]) -> dict[str, float]:
+        counts = Counter(feature for feature in stems.features(found) if feature in idf)
         return {feature: (1 + math.log(count)) * idf[feature] for feature, count in counts.items()}
 
-    def length(vector: dict[str, float]) -> float:
-        return math.sqrt(sum(value**2 for value in vector.values()))
-
-    def similarity(stems: Sequence[str], event: Sequence[str]) -> float:
-        a, b = vector(stems), vector(event)
+    def similarity(found: Sequence[str], event: Sequence[str]) -> float:
+        a, b = vector(found), vector(event)
         dot = sum(value * b.get(feature, 0) for feature, value in a.items())
-        norm = length(a) if length(a) <= 1.4 * unit else math.sqrt(1.4 * unit * length(a))
-        return dot / norm / length(b) if dot else 0.0
+        length = math.hypot(*a.values())
+        norm = length if length <= 1.4 * unit else math.sqrt(1.4 * unit * length)
+        return dot / norm / math.hypot(*b.values()) if dot else 0.0
 
+    clauses = [stems.words_of(segment) for segment in stems.segments_of(text)]
     found = []
     for event in events:
         best = 0.0
-        for segment in knowledge._segments(text):
-            words = knowledge._words(segment)
-            stems = knowledge._stems(words)
-            value = similarity(stems, event) * float(knowledge._SUBJECT_WEIGHTS[knowledge._subject(words)])
-            if any(stem in ("not", "never", "no") for stem in stems) != any(s in ("not", "never", "no") for s in event):
+        for words in clauses:
+            said = stems.stems_of(words)
+            value = similarity(said, event) * stems.subject_weight(words)
+            if any(stem in ("not", "never", "no") for stem in said) != any(s in ("not", "never", "no") for s in event):
                 value *= 0.55
             best = max(best, value)
-        whole = similarity(knowledge._stems(knowledge._words(text)), event)
+        whole = similarity(stems.stems_of(stems.words_of(text)), event)
         score = min(1.0, 0.75 * best + 0.25 * min(best, whole))
-        if any(stem in FELT for stem in event):
+        if any(map(stems.is_feeling, event)):
             score *= 1.15
         elif len(event) == 1:
             score *= 0.8
@@ -496,188 +455,4 @@ def test_comet_without_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_comet_settings_are_checked() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        Comet(beams=0)
-
-
-# --- cache
-
-
-def test_a_second_time_nothing_is_asked(tmp_path: Path) -> None:
-    texts = ["a", "b", "a", "\ud800", "", "b"]
-    first, second = Counting(), Counting()
-    inferences = infer_cached(first, texts, tmp_path)
-    assert sorted(first.asked) == sorted({"a", "b", "\ud800", ""})
-    assert inferences == Counting().infer(texts)
-    assert infer_cached(second, texts, tmp_path) == inferences
-    assert second.asked == []
-    assert infer_cached(second, [*texts, "c"], tmp_path)[:-1] == inferences
-    assert second.asked == ["c"]
-
-
-def test_repeated_texts_do_not_share_their_lists(tmp_path: Path) -> None:
-    inferences = infer_cached(Counting(), ["a", "a"], tmp_path)
-    inferences[0]["xWant"].append("changed")
-    assert "changed" not in inferences[1]["xWant"]
-
-
-def test_providers_do_not_mix(tmp_path: Path) -> None:
-    one = infer_cached(Counting("one"), ["a"], tmp_path)
-    two = infer_cached(Counting("two"), ["a"], tmp_path)
-    assert one != two
-    assert infer_cached(Counting("one"), ["a"], tmp_path) == one
-    assert [path.name for path in tmp_path.iterdir()] == ["knowledge.sqlite"]
-
-
-def test_an_interruption_costs_one_chunk_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knowledge, "FIRST_CHUNK", 10)
-    monkeypatch.setattr(knowledge, "CHUNK_SECONDS", 0.0)  # chunks do not grow
-    texts = [f"text {i:03}" for i in range(45)]
-    interrupted = Counting(fail_at=30)
-    with pytest.raises(KeyboardInterrupt):
-        infer_cached(interrupted, texts, tmp_path)
-    assert len(interrupted.asked) == 30
-    again = Counting()
-    assert infer_cached(again, texts, tmp_path) == Counting().infer(texts)
-    assert sorted(again.asked + interrupted.asked) == texts
-
-
-def test_quick_chunks_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-
-    class Sizes(Counting):
-        def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
-            sizes.append(len(texts))
-            return super().infer(texts, progress)
-
-    monkeypatch.setattr(knowledge, "LAST_CHUNK", 256)
-    infer_cached(Sizes(), [str(i) for i in range(1000)], tmp_path)
-    assert sizes == [64, 128, 256, 256, 256, 40]
-
-
-def _flip(path: Path, needle: bytes) -> None:
-    content = bytearray(path.read_bytes())
-    content[content.index(needle)] ^= 0xFF
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("damage", ["text", "empty", "truncated", "header", "other table"])
-def test_a_damaged_database_is_begun_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
-    texts = [f"text {i}" for i in range(500)]
-    expected = infer_cached(Counting(), texts, tmp_path)
-    path = tmp_path / "knowledge.sqlite"
-    if damage == "text":
-        path.write_bytes(b"this is not a database" * 1000)
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "truncated":
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    elif damage == "header":
-        _flip(path, b"SQLite")
-    else:
-        path.unlink()
-        with sqlite3.connect(path) as db:
-            db.execute("CREATE TABLE inferences (a, b)")
-        db.close()
-    provider = Counting()
-    with caplog.at_level(logging.WARNING):
-        assert infer_cached(provider, texts, tmp_path) == expected
-    assert sorted(provider.asked) == sorted(texts)
-    aside = [found for found in tmp_path.iterdir() if ".damaged-" in found.name]
-    assert len(aside) == (damage != "empty")  # an empty file is a new database to sqlite
-    assert ("is damaged" in caplog.text) == (damage != "empty")
-    again = Counting()
-    assert infer_cached(again, texts, tmp_path) == expected
-    assert again.asked == []
-
-
-def test_a_rotten_row_is_inferred_again(tmp_path: Path) -> None:
-    texts = ["alpha", "beta"]
-    expected = infer_cached(Counting(), texts, tmp_path)
-    _flip(tmp_path / "knowledge.sqlite", b"xWant alpha")
-    provider = Counting()
-    assert infer_cached(provider, texts, tmp_path) == expected
-    assert provider.asked == ["alpha"]
-    provider = Counting()
-    assert infer_cached(provider, texts, tmp_path) == expected
-    assert provider.asked == []
-
-
-def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "file").write_text("")
-    with caplog.at_level(logging.WARNING):
-        inferences = infer_cached(Counting(), ["a"], tmp_path / "file" / "cache")
-    assert inferences == Counting().infer(["a"])
-    assert len(caplog.records) == 1
-    assert "going on without" in caplog.text
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
-def test_a_read_only_folder_is_read(tmp_path: Path) -> None:
-    infer_cached(Counting(), ["a"], tmp_path)
-    tmp_path.chmod(0o500)
-    (tmp_path / "knowledge.sqlite").chmod(0o400)
-    try:
-        provider = Counting()
-        assert infer_cached(provider, ["a", "b"], tmp_path) == Counting().infer(["a", "b"])
-        assert provider.asked == ["b"]
-    finally:
-        tmp_path.chmod(0o700)
-
-
-def test_a_read_only_database_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    infer_cached(Counting(), ["a"], tmp_path)
-    connect = sqlite3.connect
-
-    def read_only(path: Path, **settings: Any) -> Any:
-        return connect(f"file:{path}?mode=ro", uri=True, **settings)
-
-    monkeypatch.setattr(sqlite3, "connect", read_only)
-    provider = Counting()
-    with caplog.at_level(logging.WARNING):
-        assert infer_cached(provider, ["a", "b"], tmp_path) == Counting().infer(["a", "b"])
-    assert provider.asked == ["b"]
-    assert "cannot write" in caplog.text
-
-
-def test_a_lock_costs_the_caching_of_one_chunk_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(knowledge, "LOCK_SECONDS", 0.01)
-    monkeypatch.setattr(knowledge, "FIRST_CHUNK", 1)
-    monkeypatch.setattr(knowledge, "CHUNK_SECONDS", 0.0)
-    infer_cached(Counting(), ["a"], tmp_path)
-    other = sqlite3.connect(tmp_path / "knowledge.sqlite", isolation_level=None)
-
-    class Locking(Counting):
-        def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
-            other.execute("BEGIN IMMEDIATE" if texts == ["b"] else "ROLLBACK")
-            return super().infer(texts, progress)
-
-    with caplog.at_level(logging.WARNING):
-        infer_cached(Locking(), ["a", "b", "c"], tmp_path)
-    other.close()
-    assert "locked" in caplog.text
-    provider = Counting()
-    infer_cached(provider, ["a", "b", "c"], tmp_path)
-    assert provider.asked == ["b"]
-
-
-def _work(folder: Path, begin: int) -> None:
-    texts = [f"text {i}" for i in range(begin, begin + 300)]
-    assert infer_cached(Counting(), texts, folder, progress=False) == Counting().infer(texts)
-
-
-def test_processes_at_once(tmp_path: Path) -> None:
-    context: Any = multiprocessing.get_context("spawn")  # forking a process that has threads is asking for trouble
-    processes = [context.Process(target=_work, args=(tmp_path / "cache", begin)) for begin in (0, 100, 200)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    provider: Provider = Counting()
-    infer_cached(provider, [f"text {i}" for i in range(500)], tmp_path / "cache")
-    assert isinstance(provider, Counting)
-    assert provider.asked == []
+        Comet("any/model", beams=0)

@@ -10,16 +10,10 @@ from pathlib import Path
 import pytest
 
 from ctsm_lib.corpus import read_dialogues
-from ctsm_lib.knowledge import (
-    MAX_PHRASES,
-    RELATIONS,
-    AtomicRetrieval,
-    Inference,
-    clean_phrases,
-    infer_cached,
-    provider_for,
-    read_atomic,
-)
+from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, infer_cached, provider_for
+from ctsm_lib.knowledge.atomic import AtomicRetrieval
+from ctsm_lib.knowledge.phrases import clean_phrases
+from ctsm_lib.knowledge.tables import read_atomic
 
 DATA = Path(os.environ.get("CTSM_DATA") or Path(__file__).resolve().parents[2] / ".." / "shared" / "data").resolve()
 FOLDER = DATA / "atomic"
