@@ -214,14 +214,8 @@ def respond(
     device: Device = "cpu",
 ) -> None:
     """Answer one conversation, and say which emotions the model heard."""
-    from ctsm_lib.runs import load_run
-
-    chosen = _device(device)
-    loaded = load_run(run, chosen)
-    provider, note = loaded.provider(_sources_or_none())
-    how = _decoding(method, settings, loaded.config.max_response)
+    chosen, loaded, provider, notes, how = _ready_to_answer(run, device, method, settings)
     answer = loaded.respond([turns], provider, how, chosen)[0]
-    notes = [text for text in (loaded.note, note) if text]
     if as_json:
         about = loaded.about(chosen) | {"knowledge": provider.name}
         typer.echo(json.dumps(answer.asdict() | {"notes": notes, "run": about}, ensure_ascii=False, indent=1))
@@ -240,15 +234,9 @@ def chat(
     device: Device = "cpu",
 ) -> None:
     """Talk to a run. /undo takes a turn back, /new begins anew, /save FILE keeps the talk, /quit ends."""
-    from ctsm_lib.runs import load_run
-
-    chosen = _device(device)
-    loaded = load_run(run, chosen)
-    provider, note = loaded.provider(_sources_or_none())
-    how = _decoding(method, settings, loaded.config.max_response)
-    for text in (loaded.note, note):
-        if text:
-            typer.echo(f"note: {text}", err=True)
+    chosen, loaded, provider, notes, how = _ready_to_answer(run, device, method, settings)
+    for text in notes:
+        typer.echo(f"note: {text}", err=True)
     typer.echo("Tell me what happened. /undo  /new  /save FILE  /quit")
     turns: list[str] = []
     while True:
@@ -383,6 +371,17 @@ def _sources_or_none():  # type: ignore[no-untyped-def]
         return None
 
 
+def _ready_to_answer(run: Path, device: str, method: str, settings: list[str] | None):  # type: ignore[no-untyped-def]
+    """Device, run, knowledge provider, notes for the user, decoding: what `respond` and `chat` begin with."""
+    from ctsm_lib.runs import load_run
+
+    chosen = _device(device)
+    loaded = load_run(run, chosen)
+    provider, note = loaded.provider(_sources_or_none())
+    notes = [text for text in (loaded.note, note) if text]
+    return chosen, loaded, provider, notes, _decoding(method, settings, loaded.config.max_response)
+
+
 def _device(name: str) -> str:
     import torch
 
@@ -417,7 +416,7 @@ def _emotions(emotions: dict[str, float], top: int = 5) -> str:
 
 
 def _better_allocator(arguments: list[str]) -> None:
-    """Start again with allocator settings that only count before Python starts: a quarter faster training on Linux."""
+    """Start again with allocator settings that only count before Python starts: freed memory is kept for the next step."""
     heavy = {"train", "evaluate", "bench", "compare"}
     if sys.platform != "linux" or not heavy & set(arguments[:1]) or os.environ.get("CTSM_ALLOCATOR"):
         return

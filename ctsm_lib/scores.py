@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from nltk.tokenize import NLTKWordTokenizer
-from torch import Tensor
 from tqdm import tqdm
 
 from ctsm_lib.batches import Pairs
@@ -150,8 +149,3 @@ def _bleu(words: Sequence[Sequence[str]], references: Sequence[str]) -> float | 
     joined = [" ".join(response) for response in words]
     truth = [" ".join(response_tokens(text)) for text in references]
     return float(sacrebleu.corpus_bleu(joined, [truth], tokenize="none", force=True).score) if joined else 0.0
-
-
-def detached(values: dict[str, Tensor]) -> dict[str, float]:
-    """Losses as numbers."""
-    return {name: float(value.detach()) for name, value in values.items()}

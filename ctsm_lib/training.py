@@ -49,7 +49,7 @@ def build_model(config: Config, prepared: Prepared) -> CTSM:
 
 
 def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
-    """Adam or AdamW, fused (on the CPU that is ten times faster); matrices decay, vectors and the word table do not."""
+    """Adam or AdamW, fused (one pass over the parameters, on the CPU too); matrices decay, vectors and the word table do not."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decays = [p for name, p in trained if p.dim() > 1 and not name.startswith("embed.")]
     others = [p for name, p in trained if p.dim() <= 1 or name.startswith("embed.")]

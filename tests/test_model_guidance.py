@@ -12,7 +12,6 @@ from ctsm_lib.model.guidance import (
     EmotionPredictor,
     intensity_weights,
     label_loss,
-    predicted_emotion,
     soft_label_loss,
 )
 
@@ -104,13 +103,6 @@ def test_predictor_of_an_empty_row_is_finite() -> None:
     assert values.grad is not None
     assert values.grad.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
-
-
-def test_predicted_emotion_is_the_arg_max() -> None:
-    """`e^ = argmax P`."""
-    logits = torch.zeros(2, 32)
-    logits[0, 31], logits[1, 4] = 1, 0.1
-    assert predicted_emotion(logits).tolist() == [31, 4]
 
 
 # -------------------------------------------------------------------------------------------------------------- losses

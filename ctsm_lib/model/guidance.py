@@ -5,7 +5,6 @@ Paper: Sec. 3.5, Eq. (10) to (19).
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,8 +63,3 @@ class EmotionPredictor(nn.Module):
 def label_loss(logits_BK: Tensor, label_B: Tensor) -> Tensor:
     """Cross-entropy with the dialogue's emotion, [B]. Paper: Eq. (15)."""
     return F.cross_entropy(logits_BK.float(), label_B, reduction="none")
-
-
-def predicted_emotion(logits_BK: Tensor) -> Tensor:
-    """Arg-max of the student, [B]."""
-    return torch.argmax(logits_BK, dim=-1)
