@@ -15,7 +15,7 @@ import pytest
 
 from ctsm_lib import figures
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.figures import FIGURES, fig3, sensitivity, template, training_curve, write_figure
+from ctsm_lib.figures import FIGURES, fig3, figure3, sensitivity, template, training_curve, write_figure
 from ctsm_lib.polarity import analyse
 
 
@@ -102,9 +102,9 @@ def test_fig3_labels_every_word_and_few_overlap(analysis: dict) -> None:
     for note, row in zip(annotations, rows, strict=True):
         assert (note.x, note.y, note.z) == (row["valence"], row["arousal"], row["dominance"])
         assert (note.font.color == figures.BLUE) == bool(row["differ"])
-    view = -figures._EYE / np.linalg.norm(figures._EYE)
+    view = -figure3._EYE / np.linalg.norm(figure3._EYE)
     right = np.cross(view, [0, 0, 1]) / np.linalg.norm(np.cross(view, [0, 0, 1]))
-    screen = figures._ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * figures._PIXELS
+    screen = figure3._ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * figure3._PIXELS
     points = np.array([[note.x, note.y, note.z] for note in annotations])
     middles = points @ screen + [[note.ax, note.ay] for note in annotations]
     half = np.array([[3.8 * len(note.text), 8] for note in annotations])

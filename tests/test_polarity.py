@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctsm_lib import polarity
 from ctsm_lib.corpus import EMOTIONS, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
@@ -22,6 +21,8 @@ from ctsm_lib.polarity import (
     analyse,
     analyse_prepared,
     centroids,
+    choices,
+    rule,
     shuffled_shares,
     state_polarity,
     trait_polarity,
@@ -150,7 +151,7 @@ def test_state_polarity_equals_a_plain_loop(unit: bool, leave_one_out: bool, mon
     trait = trait_polarity(data["valence"])
     expected = slow_state(data["vectors"], trait, np.ones(60, dtype=bool), unit, leave_one_out)
     assert state_polarity(data["vectors"], trait, unit, leave_one_out).tolist() == expected
-    monkeypatch.setattr(polarity, "_ROWS", 7)  # blocks that do not divide the number of words
+    monkeypatch.setattr(rule, "ROWS", 7)  # blocks that do not divide the number of words
     assert state_polarity(data["vectors"], trait, unit, leave_one_out).tolist() == expected
 
 
@@ -271,7 +272,7 @@ def test_shuffled_shares_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> 
     data = random_words(40)
     vectors = data["vectors"] + 0.01  # none is zero
     trait, free = trait_polarity(data["valence"]), data["rated"]
-    monkeypatch.setattr(polarity, "_ROWS", 7)
+    monkeypatch.setattr(rule, "ROWS", 7)
     shares = shuffled_shares(vectors, trait, free, draws=12, seed=3)
     random, expected = np.random.default_rng(3), []
     for _ in range(12):
@@ -297,7 +298,7 @@ def test_results_are_repeatable_and_the_seed_moves_only_what_is_drawn(monkeypatc
     data = random_words()
     first = analyse(**data, draws=10)
     assert analyse(**data, draws=10) == first
-    monkeypatch.setattr(polarity, "_RULES", 3)
+    monkeypatch.setattr(choices, "_RULES", 3)
     assert analyse(**data, draws=10) == first, "how many rules are computed at a time changes nothing"
     other = analyse(**data, draws=10, seed=1)
     assert other["permutation"] != first["permutation"]
