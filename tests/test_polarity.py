@@ -71,8 +71,9 @@ def slow_state(
     return states
 
 
-def slow_rule(rule: dict, data: dict[str, Any]) -> tuple[int, int, float]:
+def slow_rule(rule: dict, data: dict[str, Any], seed: int = 0) -> tuple[int, int, float]:
     """Words counted, words that differ, and the weight of those, one word after the other."""
+    coin = np.random.default_rng(seed).integers(0, 2, len(data["words"]))
     n, trait, part, has = len(data["words"]), [], [], []
     for i in range(n):
         rated, valence = data["rated"][i], data["valence"][i]
@@ -87,7 +88,8 @@ def slow_rule(rule: dict, data: dict[str, Any]) -> tuple[int, int, float]:
     for i in range(n):
         state = states[i] if has[i] else NO_STATE
         if state == NO_STATE and rule["missing"] != "left out":
-            state = {"negative": 0, "agree": trait[i], "disagree": 1 - trait[i]}[rule["missing"]]
+            fates = {"negative": 0, "random": coin[i], "agree": trait[i], "disagree": 1 - trait[i]}
+            state = fates[rule["missing"]]
         counted = {"all": True, "rated": data["rated"][i], "unrated": not data["rated"][i]}[rule["count"]]
         if part[i] and counted and state != NO_STATE:
             words, differ = words + 1, differ + (state != trait[i])
@@ -175,7 +177,7 @@ def test_every_choice_and_sweep_equals_a_plain_loop(seed: int) -> None:
     kinds = {
         (row["unrated"], row["missing"], row["count"], row["vectors"], row["unit"], row["weighted"]) for row in rows
     }
-    assert len(kinds) >= 13
+    assert len(kinds) >= 20
     for row in rows:
         words, differ, share = slow_rule(row, data)
         assert (row["words"], row["differ"]) == (words, differ), row["label"]
@@ -302,7 +304,8 @@ def test_results_are_repeatable_and_the_seed_moves_only_what_is_drawn(monkeypatc
     assert analyse(**data, draws=10) == first, "how many rules are computed at a time changes nothing"
     other = analyse(**data, draws=10, seed=1)
     assert other["permutation"] != first["permutation"]
-    assert [row["share"] for row in other["choices"]] == [row["share"] for row in first["choices"]]
+    for row, same in zip(other["choices"], first["choices"], strict=True):
+        assert row["share"] == same["share"] or row["missing"] == "random"
 
 
 def test_the_bootstrap_interval_is_as_wide_as_it_should_be() -> None:
@@ -349,6 +352,27 @@ def test_prepared_data_are_analysed_without_the_special_tokens() -> None:
     assert result == expected
     printed = analyse_prepared(prepared_stub(data), neutral="printed", draws=5)
     assert printed["choices"] == expected["choices"], "both neutral triples make unrated words negative"
+
+
+def test_a_rule_of_one_s_own_stands_among_the_choices() -> None:
+    own = Rule("mine", unrated="left out", unit=True, threshold=0.55, band=0.1, leave_one_out=True)
+    data = random_words()
+    analysis = analyse(**data, own=own, draws=0)
+    (row,) = [row for row in analysis["choices"] if row["label"] == "mine"]
+    assert (row["words"], row["differ"]) == slow_rule(row, data)[:2]
+    without = analyse(**data, draws=0)
+    assert [r["share"] for r in analysis["choices"] if r is not row] == [r["share"] for r in without["choices"]]
+
+
+def test_random_vectors_toss_a_coin() -> None:
+    """What `missing="random"` stands for: N(0, 0.01^2) vectors are as near to one centroid as to the other."""
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(4000, 50))
+    trait = (random.random(4000) < 0.4).astype(int)
+    vectors[:, 0] += 2 * trait + 3  # the centroids are alike, as real ones are
+    vectors[2000:] = random.normal(0, 0.01, (2000, 50))
+    state = state_polarity(vectors, trait)[2000:]
+    assert np.mean(state != trait[2000:]) == pytest.approx(0.5, abs=0.04)
 
 
 def test_the_defaults_are_the_paper_s_rule() -> None:

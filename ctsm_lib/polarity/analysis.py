@@ -11,7 +11,7 @@ import numpy as np
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.errors import DataError
-from ctsm_lib.polarity.choices import PolarityReport, evaluate, rules_for
+from ctsm_lib.polarity.choices import PolarityReport, Rule, evaluate, rules_for
 from ctsm_lib.polarity.rule import (
     NO_STATE,
     both_groups,
@@ -36,6 +36,7 @@ def analyse(
     *,
     vad: np.ndarray | None = None,
     kind: np.ndarray | None = None,
+    own: Rule | None = None,
     draws: int = 100,
     seed: int = 0,
 ) -> dict:
@@ -47,6 +48,7 @@ def analyse(
         found: [n] bool, whether there is a vector; a zero vector is none.
         labels, vad: words that are reported one by one, and [n, 3] for their arousal and dominance.
         kind: [n] a key of `vectors.KINDS`, where vectors are of different quality.
+        own: a further choice, reported among the others.
         draws, seed: of the permutation baselines and the bootstrap.
 
     Returns:
@@ -59,7 +61,7 @@ def analyse(
     """
     data = _checked(words, valence, rated, vectors, found, counts, kind)
     both_groups(group_weights(trait_polarity(data["valence"]) * data["rated"], data["lengths"], unit=False))
-    rules = rules_for(data)
+    rules = rules_for(data, own)
     shown, reports = evaluate(data, rules, np.random.default_rng(seed))
     rows = [asdict(rule) | asdict(report) for rule, report in zip(rules, reports, strict=True)]
     index = {word: i for i, word in enumerate(words)}

@@ -20,7 +20,9 @@ class Rule:
 
     label: str = "the paper's rule"
     unrated: Literal["negative", "positive", "left out"] = "negative"  # trait of unrated words; neutral 0.5 is negative
-    missing: Literal["left out", "negative", "agree", "disagree"] = "left out"  # words without vector; 0 ties: negative
+    # State of words without a vector: a zero vector ties and is negative; a random one, as a model gets it, tosses a
+    # coin; "agree" and "disagree" are the bounds.
+    missing: Literal["left out", "negative", "random", "agree", "disagree"] = "left out"
     count: Literal["all", "rated", "unrated"] = "all"  # of the words that make the centroids, which are counted
     vectors: Literal["all", "published", "exact"] = "all"  # vectors of lower quality are taken for none
     unit: bool = False  # centroids of unit vectors, so that long vectors do not count more
@@ -44,7 +46,13 @@ class PolarityReport:
     reason: str = ""
 
 
-def rules_for(data: dict[str, np.ndarray]) -> list[Rule]:
+def rules_for(data: dict[str, np.ndarray], own: Rule | None = None) -> list[Rule]:
+    """The table of choices and the sweep, for data in which not every choice makes a difference.
+
+    Args:
+        data: what `analysis.analyse` checked: lengths and kind matter.
+        own: one more, chosen by the user.
+    """
     rated: dict[str, Any] = {"unrated": "left out"}
     rules = [Rule(), Rule("rated words only", **rated)]
     for name, only in (("all words", {}), ("rated words", rated)):
@@ -53,22 +61,27 @@ def rules_for(data: dict[str, np.ndarray]) -> list[Rule]:
         rules.append(Rule(f"{name}, by frequency", weighted=True, **only))
     rules.append(Rule("unrated words positive", "positive"))
     rules += [Rule("rated words, all centroids", count="rated"), Rule("unrated words, all centroids", count="unrated")]
-    fates: Any = ("negative", "agree", "disagree") if not data["lengths"].all() else ()
-    rules += [Rule(f"words without vector: {fate}", missing=fate) for fate in fates]
+    fates: tuple[Any, ...] = ("negative", "random", "agree", "disagree")
+    if not data["lengths"].all():
+        rules += [Rule(f"words without vector: {fate}", missing=fate) for fate in fates]
     better: Any = [q for q, k in QUALITIES.items() if 0 < np.isin(data["kind"], k).sum() < (data["kind"] >= 0).sum()]
     for quality in better:
         rules.append(Rule(f"{quality} vectors", vectors=quality))
         rules.append(Rule(f"{quality} vectors, rated words", vectors=quality, **rated))
+        rules += [Rule(f"{quality} vectors, other words {fate}", vectors=quality, missing=fate) for fate in fates]
+    if own is not None:
+        rules.append(own)
     rules += [Rule("sweep, rated words", threshold=t, band=b, **rated) for t in THRESHOLDS for b in BANDS]
     # Below the neutral valence, a threshold turns all unrated words positive: that is the point of showing it.
-    sides: Any = [(t, "negative" if t >= 0.5 else "positive") for t in THRESHOLDS]
-    return rules + [Rule("sweep, all words", unrated, threshold=t) for t, unrated in sides]
+    traits: Any = [(t, "negative" if t >= 0.5 else "positive") for t in THRESHOLDS]
+    return rules + [Rule("sweep, all words", unrated, threshold=t) for t, unrated in traits]
 
 
 def evaluate(data: dict, rules: list[Rule], random: np.random.Generator) -> tuple[list[tuple], list[PolarityReport]]:
     """Trait [n], state [n] and cosines [n, 2] of the first two rules, and the report of every rule."""
     shown: list[tuple] = []
     reports: list[PolarityReport] = []
+    coin = random.integers(0, 2, len(data["valence"]))
     for some in (rules[begin : begin + _RULES] for begin in range(0, len(rules), _RULES)):
         kept, columns = [], []
         for rule in some:
@@ -84,7 +97,8 @@ def evaluate(data: dict, rules: list[Rule], random: np.random.Generator) -> tupl
         for (rule, trait, part, has), pair in zip(kept, np.split(cosines, len(kept), axis=1), strict=True):
             state = np.where(has, sides(pair), NO_STATE)
             shown += [(trait, state, pair)] if len(shown) < 2 else []
-            fill: Any = {"left out": NO_STATE, "negative": 0, "agree": trait, "disagree": 1 - trait}[rule.missing]
+            fills = {"left out": NO_STATE, "negative": 0, "random": coin, "agree": trait, "disagree": 1 - trait}
+            fill: Any = fills[rule.missing]
             state = np.where(state == NO_STATE, fill, state)
             used = part & (state != NO_STATE)
             used &= {"all": True, "rated": data["rated"], "unrated": ~data["rated"]}[rule.count]
