@@ -28,42 +28,12 @@ log = logging.getLogger(__name__)
 SPECIALS = ("<unk>", "<pad>", "<eos>", "<sos>", "<usr>", "<sys>", "<cls>")
 UNK, PAD, EOS, SOS, USR, SYS, CLS = range(7)
 SPLITS = ("train", "valid", "test")
-EMOTIONS = tuple(
-    [
-        "afraid",
-        "angry",
-        "annoyed",
-        "anticipating",
-        "anxious",
-        "apprehensive",
-        "ashamed",
-        "caring",
-        "confident",
-        "content",
-        "devastated",
-        "disappointed",
-        "disgusted",
-        "embarrassed",
-        "excited",
-        "faithful",
-        "furious",
-        "grateful",
-        "guilty",
-        "hopeful",
-        "impressed",
-        "jealous",
-        "joyful",
-        "lonely",
-        "nostalgic",
-        "prepared",
-        "proud",
-        "sad",
-        "sentimental",
-        "surprised",
-        "terrified",
-        "trusting",
-    ]
-)
+EMOTIONS = (
+    "afraid", "angry", "annoyed", "anticipating", "anxious", "apprehensive", "ashamed", "caring", "confident",
+    "content", "devastated", "disappointed", "disgusted", "embarrassed", "excited", "faithful", "furious",
+    "grateful", "guilty", "hopeful", "impressed", "jealous", "joyful", "lonely", "nostalgic", "prepared",
+    "proud", "sad", "sentimental", "surprised", "terrified", "trusting",
+)  # fmt: skip
 COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
 CACHE_VERSION = 3  # raise when the meaning of a cached array changes
 

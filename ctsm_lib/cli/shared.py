@@ -1,0 +1,88 @@
+"""What several commands share: options, the data they begin with, the file and the scores they end with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:  # these import torch, and `ctsm --help` is to be quick
+    from ctsm_lib.config import Config
+    from ctsm_lib.decoding import Decoding
+    from ctsm_lib.prepare import Prepared
+
+# Typer reads annotations when it runs, and wants `Optional` where a value may be absent.
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
+Vectors = Annotated[Optional[Path], typer.Option("--vectors", help="Word vectors: GloVe text or .npz.")]  # noqa: UP045
+Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Change a setting: key=value. Repeatable.")]  # noqa: UP045
+DecodingSets = Annotated[Optional[list[str]], typer.Option("--set", help="A decoding setting: key=value.")]  # noqa: UP045
+Method = Annotated[str, typer.Option(help="greedy, beam or nucleus.")]
+JsonFile = Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON to this file.")]  # noqa: UP045
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto (an accelerator where there is one).")]
+
+
+def prepared_data(
+    preset_name: str, settings: list[str] | None, vectors: Path | None, quiet: bool, config: Config | None = None
+) -> tuple[Config, Prepared]:
+    """Configuration and data; which preset is the default depends on whether there is real data."""
+    from ctsm_lib.config import preset
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.sources import find_sources
+
+    sources = find_sources(vectors=vectors)
+    if config is None:
+        default = "sample" if sources.origin == "sample" else "improved"
+        config = preset(preset_name or default, settings or [])
+    if sources.origin == "sample" and not quiet:
+        typer.echo("Using the small invented sample (no CTSM_DATA, no data/raw).", err=True)
+    return config, prepare(config, sources, progress=not quiet)
+
+
+def chosen_device(name: str) -> str:
+    """The device that a name stands for; a ConfigError where it is not to be had."""
+    import torch
+
+    from ctsm_lib.errors import ConfigError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {name} is not to be had here: {str(error).splitlines()[0]}") from None
+    return name
+
+
+def decoding(method: str, settings: list[str] | None, max_length: int) -> Decoding:
+    """How answers are chosen."""
+    from ctsm_lib.config import overridden
+    from ctsm_lib.decoding import Decoding
+
+    return overridden(Decoding(max_length=max_length), [f"method={method}", *(settings or [])])
+
+
+def save_json(path: Path | None, value: dict[str, Any]) -> None:
+    """Write a result where the user wants one."""
+    from ctsm_lib.checkpoint import write_json
+
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, value)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print a result for a program to read."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Print scores for people to read, and below what they were made with."""
+    for name, value in scores.items():
+        if isinstance(value, int | float):
+            typer.echo(f"{name:<20} {value:>10,.2f}" if isinstance(value, float) else f"{name:<20} {value:>10,}")
+    for name, value in scores.get("run", {}).items():
+        typer.echo(f"  {name}: {value}")

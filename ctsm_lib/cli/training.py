@@ -1,0 +1,115 @@
+"""`ctsm train`, `ctsm evaluate` and `ctsm score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ctsm_lib.cli.shared import (
+    DecodingSets,
+    Device,
+    JsonFile,
+    JsonFlag,
+    Method,
+    Quiet,
+    Run,
+    Sets,
+    Vectors,
+    chosen_device,
+    decoding,
+    prepared_data,
+    print_json,
+    print_scores,
+    save_json,
+)
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    preset: Annotated[
+        str, typer.Option(help="paper, improved or sample. Default: improved, or sample on the sample.")
+    ] = "",
+    seed: Annotated[Optional[int], typer.Option(help="Random seed.")] = None,  # noqa: UP045
+    settings: Sets = None,
+    vectors: Vectors = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Train CTSM. Ctrl-C ends after the step at hand with a checkpoint; --resume goes on from there."""
+    from ctsm_lib.checkpoint import read_run
+    from ctsm_lib.training import train as run_training
+
+    settings = list(settings or []) + ([f"seed={seed}"] if seed is not None else [])
+    if resume:
+        config = read_run(out)[0].override(settings)
+        _, prepared = prepared_data("", None, vectors, quiet, config)
+    else:
+        config, prepared = prepared_data(preset, settings, vectors, quiet)
+    typer.echo(f"{config.preset} on {prepared.description['data']}: {len(prepared.pairs['train']):,} pairs, "
+               f"vectors {prepared.description['vectors']['name']}, knowledge {prepared.description['knowledge']}")  # fmt: skip
+    result = run_training(
+        config,
+        prepared,
+        out,
+        resume=resume,
+        cpu=chosen_device(device) == "cpu",
+        progress=not quiet,
+        tensorboard=tensorboard,
+    )
+    if best := result["best"]:
+        typer.echo(
+            f"best dev check: iteration {best['iteration']}, ppl_token {best['ppl_token']:.2f}, acc {best['acc']:.2f}"
+        )
+    if result["interrupted"]:
+        typer.echo(f"Interrupted at iteration {result['iteration']}. Go on: ctsm train --out {out} --resume")
+        raise typer.Exit(130)
+    typer.echo(f"Done. Score it: ctsm evaluate {out}   Talk to it: ctsm chat {out}")
+
+
+def evaluate(
+    run: Run,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    as_json: JsonFile = None,
+    responses: Annotated[Optional[Path], typer.Option(help="Write every answer to this JSON-lines file.")] = None,  # noqa: UP045
+    samples: Annotated[Optional[Path], typer.Option(help="Write 40 random answers to this Markdown file.")] = None,  # noqa: UP045
+    method: Method = "greedy",
+    settings: DecodingSets = None,
+    vectors: Vectors = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Score a run on a split as the paper's tables do: accuracy, both perplexities, Dist, BLEU."""
+    from ctsm_lib import runs
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.sources import find_sources
+
+    chosen = chosen_device(device)
+    loaded = runs.load_run(run, chosen)
+    if loaded.note:
+        typer.echo(f"note: {loaded.note}", err=True)
+    how = decoding(method, settings, loaded.config.max_response)
+    prepared = prepare(loaded.config, find_sources(vectors=vectors), splits=[split], progress=not quiet)
+    scores, rows = runs.evaluate(loaded, prepared, split, how, chosen, progress=not quiet)
+    if responses:
+        runs.write_jsonl(responses, rows)
+    if samples:
+        runs.write_samples(samples, rows)
+    save_json(as_json, scores)
+    print_scores(scores)
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="JSON lines with `response` and, for BLEU, `reference`.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Dist, length, distinct answers and BLEU of any file of responses, also of another system's."""
+    from ctsm_lib.responses import read_responses
+    from ctsm_lib.scores import response_scores
+
+    responses, references = read_responses(file)
+    scores = response_scores(responses, references)
+    print_json(scores) if as_json else print_scores(scores)
