@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN = $(BIN)/python -m ctsm_lib
 DEMO ?= runs/demo
 
-.PHONY: help demo test lint data train figures bench constraints clean
+.PHONY: help demo test lint data train figures bench notebooks lab book constraints clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,18 +21,22 @@ $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(VENV)/.notebooks: $(VENV)/.base
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[notebooks]'
+	@touch $@
+
 demo: $(VENV)/.base  ## Train, score and talk on the embedded sample; the analysis; Figure 3
 	@env -u CTSM_DATA PYTHON=$(BIN)/python DEMO=$(DEMO) sh scripts/demo.sh
 
 test: $(VENV)/.dev  ## Check the style and run every test
-	$(BIN)/ruff check ctsm_lib tests
-	$(BIN)/ruff format --check ctsm_lib tests
+	$(BIN)/ruff check ctsm_lib tests notebooks
+	$(BIN)/ruff format --check ctsm_lib tests notebooks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev  ## Mend what ruff can mend, and check types
-	$(BIN)/ruff check --fix ctsm_lib tests
-	$(BIN)/ruff format ctsm_lib tests
+	$(BIN)/ruff check --fix ctsm_lib tests notebooks
+	$(BIN)/ruff format ctsm_lib tests notebooks
 	$(BIN)/mypy
 
 data: $(VENV)/.base  ## Download the real data (1.7 GB on disk)
@@ -46,6 +50,15 @@ figures: $(VENV)/.base  ## Draw the figures
 
 bench: $(VENV)/.base  ## Measure speed beside this machine's limit
 	$(RUN) bench --json figures/results/bench.json
+
+lab: $(VENV)/.notebooks  ## Open the lessons in JupyterLab
+	cd notebooks && ../$(BIN)/jupyter lab 00_start_here.ipynb
+
+notebooks: $(VENV)/.notebooks  ## Build the lessons from notebooks/src, and run the solved ones on the sample
+	$(BIN)/python notebooks/build.py
+
+book: $(VENV)/.notebooks  ## Make a web book of the solved lessons that works offline
+	$(BIN)/python notebooks/book.py
 
 constraints: $(VENV)/.dev  ## Write the versions that are installed now to constraints.txt
 	@{ head -n 1 constraints.txt; $(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu//'; } > .constraints && mv .constraints constraints.txt

@@ -1,0 +1,16 @@
+"""What the exercises of the lessons call: `from ctsm_lib import checks; checks.intensity(mine)`.
+
+A module for each lesson. Every check goes from basic to subtle, isolates one mechanism per assertion, says in its message
+what to think about, and computes the truth by another route than the library does.
+"""
+
+from ctsm_lib.checks.frame import CHECKS, CheckFailed
+from ctsm_lib.checks.trait import intensity, inverse_document_frequency, trait_embedding
+
+__all__ = [
+    "CHECKS",
+    "CheckFailed",
+    "intensity",
+    "inverse_document_frequency",
+    "trait_embedding",
+]

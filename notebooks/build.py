@@ -1,0 +1,279 @@
+"""Build the lessons: from each master in `src/` a notebook for students and a solved one for readers.
+
+A master is a Python file in the percent format with the solutions inside, between the markers of nbgrader:
+`### BEGIN SOLUTION` and `### END SOLUTION`. It is the only notebook file that is edited by hand.
+
+    python notebooks/build.py              # all lessons: student notebooks, and solved ones executed on the sample
+    python notebooks/build.py 02 04        # some of them
+    python notebooks/build.py --check      # are both in step with the masters? executes nothing
+    python notebooks/build.py --nbgrader course/source/ctsm    # masters for `nbgrader generate_assignment`
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+HERE = Path(__file__).resolve().parent
+SOURCES, SOLVED = HERE / "src", HERE / "solutions"
+SOLUTION = re.compile(
+    r"^([ \t]*)### BEGIN SOLUTION\n(.*?)^[ \t]*### END SOLUTION\n?", re.DOTALL | re.MULTILINE
+)
+EXERCISE = re.compile(r"^### Exercise (\d+\.\d+)", re.MULTILINE)
+CHECK = re.compile(r"^checks\.\w+\(", re.MULTILINE)
+STARS = re.compile(r"[★]")
+STUB = "# your code here\nraise NotImplementedError\n"
+PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def read_master(path: Path) -> NotebookNode:
+    """The cells of a master with fixed ids and nbgrader's metadata, solutions still marked.
+
+    Raises:
+        SystemExit: a marker without its partner, or an exercise without a solution or a check.
+    """
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    exercise, points, waiting = "", 1, ""
+    for number, cell in enumerate(notebook.cells):
+        cell.id, cell.metadata = f"cell-{number:03d}", nbformat.from_dict({})
+        if cell.cell_type == "markdown" and (found := EXERCISE.search(cell.source)):
+            if waiting:
+                raise SystemExit(f"{path}: exercise {exercise} has no {waiting}.")
+            exercise, points, waiting = (
+                found[1],
+                max(len(STARS.findall(cell.source)), 1),
+                "solution",
+            )
+        if cell.cell_type != "code":
+            continue
+        begins, ends = (
+            len(re.findall(rf"### {word} SOLUTION", cell.source)) for word in ("BEGIN", "END")
+        )
+        if begins != ends or begins != len(SOLUTION.findall(cell.source + "\n")):
+            raise SystemExit(
+                f"{path}: a cell of exercise {exercise} has BEGIN and END SOLUTION that do not match."
+            )
+        if begins:
+            cell.metadata["nbgrader"] = _grading(f"exercise-{exercise}", solution=True)
+            waiting = "check"
+        elif exercise and CHECK.search(cell.source):
+            cell.metadata["nbgrader"] = _grading(f"check-{exercise}", points=points)
+            waiting = ""
+    if waiting:
+        raise SystemExit(f"{path}: exercise {exercise} has no {waiting}.")
+    return notebook
+
+
+def _grading(name: str, *, solution: bool = False, points: int = 0) -> dict:
+    values = {
+        "grade": points > 0,
+        "grade_id": name,
+        "locked": not solution,
+        "schema_version": 3,
+        "solution": solution,
+    }
+    return values | ({"points": points} if points else {}) | {"task": False}
+
+
+def student(master: NotebookNode) -> NotebookNode:
+    """Stubs that raise NotImplementedError where the solutions were; each solution folded away below its check."""
+    return _transformed(master, lambda found: textwrap.indent(STUB, found[1]), fold=True)
+
+
+def solved(master: NotebookNode) -> NotebookNode:
+    """The solutions in their places, without markers."""
+    return _transformed(master, lambda found: found[2], fold=False)
+
+
+def _transformed(master: NotebookNode, replace, fold: bool) -> NotebookNode:  # type: ignore[no-untyped-def]
+    notebook = nbformat.from_dict(master)
+    cells, solution = [], ""
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if SOLUTION.search(text := cell.source + "\n"):
+            solution = SOLUTION.sub(lambda found: found[2], text).rstrip()
+            cell.source = SOLUTION.sub(replace, text).rstrip()
+        elif fold and solution and "nbgrader" in cell.metadata:
+            name = cell.metadata["nbgrader"]["grade_id"].removeprefix("check-")
+            shown = f"<details><summary>Solution of exercise {name}</summary>\n\n```python\n{solution}\n```\n\n</details>"
+            cells.append(
+                nbformat.v4.new_markdown_cell(shown, id=f"solution-{name.replace('.', '-')}")
+            )
+            solution = ""
+    notebook.cells = cells
+    return notebook
+
+
+def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> NotebookNode:
+    """Run a notebook from a fresh kernel in `folder`; an error in a cell is raised with its traceback."""
+    from nbclient import NotebookClient
+
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        resources={"metadata": {"path": str(folder)}},
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],
+    )
+    client.execute()
+    return notebook
+
+
+def readable(notebook: NotebookNode) -> NotebookNode:
+    """Outputs as they are kept: a still beside each plotly figure, a sentence for each control, no times or widget state."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    figures = []
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if WIDGET in data:
+                text = "A control to play with stands here when the notebook runs; above is one of its states."
+                output["data"] = {"text/html": f"<em>{text}</em>", "text/plain": text}
+            if PLOTLY in data:
+                figures.append(data)
+    _add_stills(figures)
+    return notebook
+
+
+def _add_stills(figures: list[dict]) -> None:
+    """PNGs for viewers that draw no plotly figures. Without a browser the figures stay as they are, and we say so."""
+    if not figures:
+        return
+    try:
+        import base64
+
+        import kaleido
+
+        kaleido.start_sync_server(mathjax=False, timeout=60, silence_warnings=True)
+        for data in figures:
+            layout = data[PLOTLY]["layout"]
+            size = {
+                "width": layout.get("width", 900),
+                "height": layout.get("height", 450),
+                "format": "png",
+                "scale": 1,
+            }
+            image = kaleido.calc_fig_sync(dict(data[PLOTLY]), size)
+            data["image/png"] = base64.b64encode(image).decode("ascii")
+    except Exception as error:  # whatever a browser does wrong, the notebook itself is there
+        print(
+            f"no stills beside the figures, which need kaleido and Chromium: {error}",
+            file=sys.stderr,
+        )
+    finally:
+        kaleido.stop_sync_server(silence_warnings=True)
+
+
+def masters(names: list[str]) -> list[Path]:
+    """The masters whose names begin with one of `names`; all without names.
+
+    Raises:
+        SystemExit: a name that fits no master.
+    """
+    found = sorted(SOURCES.glob("*.py"))
+    for name in names:
+        if not any(path.name.startswith(name) for path in found):
+            raise SystemExit(
+                f"There is no lesson {name!r}. There are: {', '.join(path.stem for path in found)}."
+            )
+    return [
+        path for path in found if not names or any(path.name.startswith(name) for name in names)
+    ]
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Validate and write, beside its place first, the same byte for byte each time."""
+    nbformat.validate(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def out_of_step(paths: list[Path]) -> Iterator[str]:
+    """What `--check` complains about, a sentence each."""
+    for path in paths:
+        master, name = read_master(path), f"{path.stem}.ipynb"
+        if (
+            not (built := HERE / name).is_file()
+            or built.read_text(encoding="utf-8") != nbformat.writes(student(master)) + "\n"
+        ):
+            yield f"notebooks/{name} is not what notebooks/src/{path.name} gives."
+        if not (SOLVED / name).is_file():
+            yield f"notebooks/solutions/{name} is missing."
+            continue
+        kept, wanted = nbformat.read(SOLVED / name, as_version=4), solved(master)
+        if [(c.id, c.cell_type, c.source) for c in kept.cells] != [
+            (c.id, c.cell_type, c.source) for c in wanted.cells
+        ]:
+            yield f"notebooks/solutions/{name} was executed with other cells than notebooks/src/{path.name} has."
+        elif any(
+            cell.cell_type == "code" and cell.source.strip() and not cell.execution_count
+            for cell in kept.cells
+        ):
+            yield f"notebooks/solutions/{name} has cells that were not executed."
+    names = {path.stem for path in masters([])}
+    for folder in (HERE, SOLVED):
+        for stray in sorted(folder.glob("[0-9]*.ipynb")):
+            if stray.stem not in names:
+                yield f"{stray.relative_to(HERE.parent)} has no master in notebooks/src."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("lessons", nargs="*", help="beginnings of names, e.g. 02; default: all")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="say whether all notebooks are in step; exit with 1 if not",
+    )
+    parser.add_argument(
+        "--student", action="store_true", help="only the student notebooks: nothing is executed"
+    )
+    parser.add_argument(
+        "--nbgrader", type=Path, metavar="DIR", help="write masters for nbgrader and stop"
+    )
+    options = parser.parse_args()
+    paths = masters(options.lessons)
+    if options.check:
+        complaints = list(out_of_step(paths))
+        print(
+            "\n".join([*complaints, "Mend it with: make notebooks"])
+            if complaints
+            else "All notebooks are in step."
+        )
+        raise SystemExit(bool(complaints))
+    # Solved notebooks are for everybody to read: they show the sample, never data that may not be passed on.
+    os.environ.pop("CTSM_DATA", None)
+    for path in paths:
+        master, name = read_master(path), f"{path.stem}.ipynb"
+        if options.nbgrader:
+            write(master, options.nbgrader / path.stem / name)
+            continue
+        write(student(master), HERE / name)
+        if not options.student:
+            print(f"{name} ...", flush=True)
+            write(readable(execute(solved(master), HERE)), SOLVED / name)
+
+
+if __name__ == "__main__":
+    main()

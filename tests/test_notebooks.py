@@ -1,0 +1,165 @@
+"""The lessons: in step with their masters, and running from a fresh kernel, solved and not, on the sample and on real data."""
+
+import importlib.util
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupytext", reason="the lessons need the extra `notebooks`")
+pytest.importorskip("nbclient", reason="the lessons need the extra `notebooks`")
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+pytestmark = pytest.mark.skipif(not NOTEBOOKS.is_dir(), reason="installed without the notebooks")
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, NOTEBOOKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+build = load("build")
+LESSONS = build.masters([])
+NAMES = [path.stem for path in LESSONS]
+
+
+def code_lines(notebook) -> int:
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return sum(bool(line.strip()) for source in cells for line in source.splitlines())
+
+
+def test_the_twelve_lessons_are_there():
+    assert [name[:2] for name in NAMES] == [f"{number:02d}" for number in range(12)]
+
+
+def test_all_notebooks_are_in_step_with_their_masters():
+    assert list(build.out_of_step(LESSONS)) == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_form(path):
+    master = build.read_master(path)
+    student, solved = build.student(master), build.solved(master)
+    first = master.cells[0].source
+    assert re.match(r"# \d\d · \w+", first)
+    for heading in ("What you will do", "What you will learn", "What you need", "Library:"):
+        assert heading in first, f"{path.name} opens without {heading!r}"
+    text = "".join(cell.source for cell in student.cells)
+    assert "SOLUTION" not in text and "SOLUTION" not in "".join(cell.source for cell in solved.cells)
+    assert code_lines(solved) < 350
+    longest = max(len(cell.source.splitlines()) for cell in solved.cells if cell.cell_type == "code")
+    assert longest <= 30, f"{path.name} has a cell of {longest} lines"
+    assert not any(cell.get("outputs") for cell in student.cells)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_exercises_have_goal_difficulty_minutes_hint_solution_and_check(path):
+    cells = [cell.source for cell in build.student(build.read_master(path)).cells]
+    found = [source for source in cells if build.EXERCISE.search(source)]
+    for source in found:
+        number = build.EXERCISE.search(source)[1]
+        assert number.split(".")[0] == str(int(path.stem[:2]))
+        assert re.search(r"\*\*Goal:\*\*", source) and re.search(r"\*\*Difficulty:\*\* ★{1,3}\s", source + "\n"), number
+        assert re.search(r"\*\*Minutes:\*\* \d+", source) and "<details><summary>Hint</summary>" in source, number
+        assert any(f"<summary>Solution of exercise {number}<" in cell for cell in cells), number
+
+
+def test_there_are_enough_exercises_and_each_check_is_used_once():
+    from ctsm_lib import checks
+
+    used = []
+    for path in LESSONS:
+        cells = build.read_master(path).cells
+        for cell in cells:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+            if name.startswith("check-"):
+                called = build.CHECK.search(cell.source)[0][len("checks.") : -1]
+                assert checks.CHECKS[called].exercise == name.removeprefix("check-")
+                used.append(called)
+    assert len(used) >= 26
+    assert sorted(used) == sorted(checks.CHECKS)
+
+
+def test_building_twice_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        build.write(build.student(build.read_master(LESSONS[2])), tmp_path / f"{name}.ipynb")
+    assert (tmp_path / "one.ipynb").read_bytes() == (tmp_path / "two.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("# %%\nx = 1\n### BEGIN SOLUTION\n", "do not match"),
+        ("# %% [markdown]\n# ### Exercise 1.1 · A\n\n# %%\nx = 1\n", "has no solution"),
+        (
+            "# %% [markdown]\n# ### Exercise 1.1 · A\n\n# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n",
+            "has no check",
+        ),
+    ],
+)
+def test_a_broken_master_is_refused(tmp_path, text, complaint):
+    path = tmp_path / "01_x.py"
+    path.write_text(text)
+    with pytest.raises(SystemExit, match=complaint):
+        build.read_master(path)
+
+
+def test_check_finds_what_is_out_of_step(tmp_path, monkeypatch):
+    for name, folder in (("HERE", tmp_path), ("SOLVED", tmp_path / "solutions"), ("SOURCES", tmp_path / "src")):
+        monkeypatch.setattr(build, name, folder)
+    (tmp_path / "src").mkdir()
+    master = tmp_path / "src" / "01_x.py"
+    master.write_text("# %%\nprint(1)\n")
+    assert len(list(build.out_of_step([master]))) == 2
+    build.write(build.student(build.read_master(master)), tmp_path / "01_x.ipynb")
+    build.write(build.execute(build.solved(build.read_master(master)), tmp_path), tmp_path / "solutions" / "01_x.ipynb")
+    assert list(build.out_of_step([master])) == []
+    master.write_text("# %%\nprint(2)\n")
+    assert len(list(build.out_of_step([master]))) == 2
+    master.unlink()
+    assert [line for line in build.out_of_step([]) if "has no master" in line]
+
+
+@pytest.fixture(scope="module")
+def sample_environment(tmp_path_factory):
+    """One cache and one trained run for all lessons, as in a class where lesson 00 was run before."""
+    from ctsm_lib.lessons import lesson_config
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.sources import SAMPLE, find_sources
+    from ctsm_lib.training import train
+
+    folder = tmp_path_factory.mktemp("lessons")
+    environment = {"CTSM_CACHE": str(folder / "cache"), "CTSM_RUN": str(folder / "run")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CTSM_CACHE", environment["CTSM_CACHE"])
+        patch.delenv("CTSM_DATA", raising=False)
+        prepared = prepare(lesson_config("sample"), find_sources(SAMPLE), progress=False)
+        train(lesson_config("sample"), prepared, folder / "run", cpu=True, progress=False)
+    return environment
+
+
+def run(notebook, environment, monkeypatch, data=None):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CTSM_DATA", raising=False)
+    if data:
+        monkeypatch.setenv("CTSM_DATA", str(data))
+    begun = time.monotonic()
+    build.execute(notebook, NOTEBOOKS, timeout=300)
+    return time.monotonic() - begun
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["student", "solved"])
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_runs_on_the_sample(path, form, sample_environment, monkeypatch):
+    notebook = getattr(build, form)(build.read_master(path))
+    run(notebook, sample_environment, monkeypatch)
+    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
+    exercises = [cell.source for cell in notebook.cells if build.EXERCISE.search(cell.source)]
+    assert len(re.findall("waits for you" if form == "student" else "is solved", printed)) == len(exercises)
