@@ -13,10 +13,9 @@
 # %%
 import numpy as np
 import torch
+from ctsm_lib import checks, lessons
 from ipywidgets import Text
 from torch import nn
-
-from ctsm_lib import checks, lessons
 
 lessons.begin("trait")
 
