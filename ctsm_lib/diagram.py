@@ -1,7 +1,7 @@
 """Figure 2, drawn by ourselves: the data's way through CTSM, with the module that does each step.
 
-Every lesson opens with this picture and its own part lit. It is made of the tables in `diagram_layout`, without a layout
-engine: the same byte for byte, and mended with an editor. Paper: Figure 2.
+Every lesson opens with this picture and its own part lit. It is made of the tables in `diagram_layout`, without a
+layout engine: the same byte for byte, and mended with an editor. Paper: Figure 2.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctsm_lib.diagram_layout import BOXES, HEIGHT, JOINTS, NOTES, PARTS, UNPAIRED, VIEWS, WIDTH, WIRES, Box
+from ctsm_lib.diagram_layout import BOXES, HEIGHT, JOINTS, NOTES, PARTS, UNPAIRED, VIEWS, WIDTH, WIRES, Box, Wire
 from ctsm_lib.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 SANS = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 MONO = "ui-monospace, SFMono-Regular, Consolas, 'Liberation Mono', monospace"
-TITLE, TEXT, SMALL = 14, 13, 12.5  # px
+TITLE, TEXT, SMALL, MODULE = 14, 13, 12.5, 12  # px
 # The picture has its own light ground, so that it reads alike on a white and on a dark page.
 GROUND, EDGE, INK, PALE_INK, PALE_LINE = "#f6f7f9", "#d9dce1", "#1f2328", "#666c74", "#c4c8ce"
+PALE_PILL = "#737982"
 
 
 @dataclass(frozen=True)
@@ -87,32 +88,29 @@ def architecture(lit: str | Collection[str] = ()) -> str:
         f'<title id="{name}-title">CTSM, from a dialogue to an answer</title>',
         f'<desc id="{name}-desc">{html.escape(alternative_text(lit), False)}</desc>',
         f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="14" fill="{GROUND}" stroke="{EDGE}"/>',
-        _text(16, 36, "CTSM, from a dialogue to an answer", size=18, bold=True),
-        _text(16, 766, "Around the model", bold=True),
+        _text(16, 36, "CTSM, from a dialogue to an answer", size=18, font="bold"),
+        _text(16, 766, "Around the model", font="bold"),
         f'<rect x="580" y="20" width="34" height="22" rx="4" fill="#fff" stroke="{INK}" stroke-dasharray="5 3"/>',
         _text(622, 36, "in training only"),
         _pill(794, 21, "L", INK),
         _text(850, 36, "a loss of Eq. 25"),
     ]
     bright = {key for key, box in BOXES.items() if box.part in parts}
+
+    def ink(wire: Wire, pale: str = PALE_LINE) -> str:
+        return INK if set(wire[0].split() + wire[1].split()) & bright else pale
+
     # Bright wires come last: where two cross, the one that the lesson speaks of goes over the other.
-    wires = sorted(WIRES, key=lambda wire: bool({wire[0], wire[1]} & bright))
-    for source, target, way, arrow, _ in wires:
-        body.append(
-            _wire(
-                way, arrow, INK if {source, target} & bright else PALE_LINE, (source, target) == ("teacher", "student")
-            )
-        )
+    for wire in (wires := sorted(WIRES, key=lambda wire: ink(wire) == INK)):
+        body.append(_wire(wire[2], wire[3], ink(wire), dashed=wire[:2] == ("teacher", "student")))
     for joint in JOINTS:
-        touching = [w for w in wires if joint in w[2].split() and {w[0], w[1]} & bright]
+        color = INK if INK in [ink(wire) for wire in wires if joint in wire[2].split()] else PALE_LINE
         x, y = joint.split(",")
-        body.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{INK if touching else PALE_LINE}"/>')
-    for source, target, _, _, label in WIRES:
-        if label:
-            body.append(_text(*label, size=SMALL, color=INK if {source, target} & bright else PALE_INK))
+        body.append(f'<circle cx="{x}" cy="{y}" r="3.5" fill="{color}"/>')
+    body += [_text(*wire[4], size=SMALL, color=ink(wire, PALE_INK)) for wire in WIRES if wire[4]]
     body += [_text(*note, size=12, color=INK if "guidance" in parts else PALE_INK) for note in NOTES]
-    body += [_box(key, box, box.part in parts) for key, box in BOXES.items()]
-    return "\n".join([*body, _views("decoder" in parts), "</svg>"]) + "\n"
+    body += [_box(key, box, key in bright) for key, box in BOXES.items()]
+    return "\n".join([*body, _views("contrast" in bright), "</svg>"]) + "\n"
 
 
 def write_diagram(out: Path) -> list[Path]:
@@ -127,13 +125,19 @@ def write_diagram(out: Path) -> list[Path]:
         return [svg]
     with tempfile.TemporaryDirectory() as folder:
         page, shot = Path(folder) / "fig2.html", Path(folder) / "fig2.png"
-        page.write_text(
-            f'<!doctype html><meta charset="utf-8"><style>body{{margin:0}}svg{{display:block}}</style>{architecture()}',
-            encoding="utf-8",
+        style = "<style>body{margin:0}svg{display:block}</style>"
+        page.write_text(f'<!doctype html><meta charset="utf-8">{style}{architecture()}', encoding="utf-8")
+        options = (
+            "--headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=2 "
+            f"--default-background-color=00000000 --window-size={WIDTH},{HEIGHT}"
         )
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/profile",
-                   "--force-device-scale-factor=2", "--default-background-color=00000000",
-                   f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={shot}", page.as_uri()]  # fmt: skip
+        command = [
+            browser,
+            *options.split(),
+            f"--user-data-dir={folder}/profile",
+            f"--screenshot={shot}",
+            page.as_uri(),
+        ]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=60)
             shutil.copyfile(shot, png)
@@ -166,23 +170,14 @@ def _markup(text: str, size: float) -> str:
 
 
 def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: float = TEXT,
-    color: str = INK,
-    bold: bool = False,
-    end: str = "start",
-    mono: bool = False,
+    x: float, y: float, text: str, *, size: float = TEXT, color: str = INK, anchor: str = "start", font: str = ""
 ) -> str:
-    font = (' font-weight="600"' if bold else "") + (f' font-family="{MONO}"' if mono else "")
-    anchor = "" if end == "start" else f' text-anchor="{end}"'
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{color}"{font}{anchor}>{_markup(text, size)}</text>'
+    style = {"bold": ' font-weight="600"', "mono": f' font-family="{MONO}"'}.get(font, "")
+    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{color}"{style} text-anchor="{anchor}">{_markup(text, size)}</text>'
 
 
 def _pill(x: float, y: float, text: str, color: str) -> str:
-    label = _text(x + 23, y + 14, text, size=SMALL, color="#ffffff", bold=True, end="middle")
+    label = _text(x + 23, y + 14, text, size=SMALL, color="#ffffff", font="bold", anchor="middle")
     return f'<rect x="{x}" y="{y}" width="46" height="20" rx="10" fill="{color}"/>{label}'
 
 
@@ -190,39 +185,21 @@ def _box(key: str, box: Box, lit: bool) -> str:
     color, tint = PARTS[box.part] if lit else (PALE_LINE, "#ffffff")
     text, column = INK if lit else PALE_INK, box.column or box.width
     dash = ' stroke-dasharray="6 3"' if box.training else ""
-    slim = box.height < 40
-    foot, right = box.y + (19 if slim else box.height - 10), box.x + column - 9
+    slim, left, right = box.height < 40, box.x + 9, box.x + column - 9
+    foot = box.y + (19 if slim else box.height - 10)
     drawn = [
-        f'<g id="{key}" class="{"lit" if lit else "pale"}"><rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" '
-        f'rx="8" fill="{tint}" stroke="{color}" stroke-width="{2 if lit else 1.3}"{dash}/>',
-        _text(box.x + 9, box.y + (19 if slim else 21), box.title, size=TITLE, color=text, bold=True),
+        f'<g data-box="{key}" class="{"lit" if lit else "pale"}"><rect x="{box.x}" y="{box.y}" width="{box.width}" '
+        f'height="{box.height}" rx="8" fill="{tint}" stroke="{color}" stroke-width="{2 if lit else 1.3}"{dash}/>',
+        _text(left, box.y + (19 if slim else 21), box.title, size=TITLE, color=text, font="bold"),
     ]
-    drawn += [_text(box.x + 9, box.y + 40 + 19 * row, line, color=text) for row, line in enumerate(box.text)]
+    drawn += [_text(left, box.y + 40 + 19 * row, line, color=text) for row, line in enumerate(box.text) if line]
     if box.loss:
-        drawn.append(_pill(right - 42, box.y + 7, box.loss, color if lit else "#8b9199"))
-    modules = ", ".join(box.modules)
-    drawn.append(
-        _text(
-            right if slim else box.x + 9,
-            foot,
-            modules,
-            size=12,
-            color=color if lit else text,
-            mono=True,
-            end="end" if slim else "start",
-        )
-    )
-    if box.paper:
-        drawn.append(
-            _text(
-                right if modules else box.x + 9,
-                foot,
-                box.paper,
-                size=SMALL,
-                color=text,
-                end="end" if modules else "start",
-            )
-        )
+        drawn.append(_pill(right - 42, box.y + 7, box.loss, color if lit else PALE_PILL))
+    foots = [(", ".join(box.modules), MODULE, color if lit else text, "mono"), (box.paper, SMALL, text, "")]
+    foots = [entry for entry in foots if entry[0]]
+    places = [(right, "end")] if slim else [(left, "start"), (right, "end")]  # a lone one stands at the left
+    for (x, anchor), (words, size, ink, font) in zip(places, foots, strict=False):
+        drawn.append(_text(x, foot, words, size=size, color=ink, anchor=anchor, font=font))
     return "".join(drawn) + "</g>"
 
 
@@ -233,8 +210,8 @@ def _wire(way: str, arrow: bool, color: str, dashed: bool) -> str:
     head = ""
     if arrow:  # the line stops inside its head, so that the point stays sharp
         points[-1] = (x - 5 * dx, y - 5 * dy)
-        back_x, back_y = x - 8 * dx, y - 8 * dy
-        head = f'<path d="M{x:g},{y:g}L{back_x + 4 * dy:g},{back_y + 4 * dx:g}L{back_x - 4 * dy:g},{back_y - 4 * dx:g}Z" fill="{color}"/>'
+        (a, b), (c, d) = (x - 8 * dx + 4 * dy, y - 8 * dy + 4 * dx), (x - 8 * dx - 4 * dy, y - 8 * dy - 4 * dx)
+        head = f'<path d="M{x:g},{y:g}L{a:g},{b:g}L{c:g},{d:g}Z" fill="{color}"/>'
     line = " ".join(f"{a:g},{b:g}" for a, b in points)
     dash = ' stroke-dasharray="7 4"' if dashed else ""
     # The wide line in the ground's colour lets a wire pass over another.
@@ -252,5 +229,5 @@ def _views(lit: bool) -> str:
         drawn.append(f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{color}" stroke-width="2"/>')
     for name, (x, y) in VIEWS.items():
         drawn.append(f'<rect x="{x - 24}" y="{y - 13}" width="48" height="26" rx="13" fill="#fff" stroke="{color}"/>')
-        drawn.append(_text(x, y + 4, name, color=ink, end="middle"))
+        drawn.append(_text(x, y + 4, name, color=ink, anchor="middle"))
     return "".join(drawn)
