@@ -78,11 +78,11 @@ class Phrases:
         """[n, 5, S] CLS and phrases for the slots (utterance * 5 + relation) [n, 5]."""
         begin = self.offsets[slots]
         length = self.offsets[slots + 1] - begin
-        ids = _gather(self.tokens, begin, length, int(length.max(initial=0)))
+        ids = padded_rows(self.tokens, begin, length, int(length.max(initial=0)))
         return np.concatenate([np.full((*slots.shape, 1), CLS), ids], axis=-1)
 
 
-def _gather(flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int, pad: int = PAD) -> np.ndarray:
+def padded_rows(flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int, pad: int = PAD) -> np.ndarray:
     """Rows `flat[begin : begin + length]`, padded on the right to `width`."""
     column = np.arange(width)
     valid = column < length[..., None]
@@ -123,9 +123,9 @@ class Pairs:
         context_length, target_length = self.context_length[index], self.target_length[index]
         width = int(context_length.max(initial=0))
         cls = np.full((len(index), 1), CLS)
-        context = _gather(self.split.tokens, self.context_begin[index], context_length, width)
-        speaker = _gather(self.split.speaker, self.context_begin[index], context_length, width)
-        target = _gather(
+        context = padded_rows(self.split.tokens, self.context_begin[index], context_length, width)
+        speaker = padded_rows(self.split.speaker, self.context_begin[index], context_length, width)
+        target = padded_rows(
             self.split.tokens, self.target_begin[index], target_length, int(target_length.max(initial=0)) + 1
         )
         target[np.arange(len(index)), target_length] = EOS
