@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import logging
 import re
@@ -16,6 +18,7 @@ import pytest
 from ctsm_lib import figures
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.figures import FIGURES, fig3, figure3, sensitivity, template, training_curve, write_figure
+from ctsm_lib.figures.export import BUNDLES, PARTS, page
 from ctsm_lib.polarity import analyse
 
 
@@ -127,7 +130,11 @@ def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(a
     )}  # fmt: skip
     assert len(drawn) == sum(len(trace.x) for trace in figure.data), "no label stands for two rows"
     assert set(figure.layout.yaxis.categoryarray) == set(drawn)
+    bounds = [row["label"] for row in analysis["choices"] if row["label"] not in drawn]
+    assert set(bounds) <= {f"exact vectors, other words {fate}" for fate in ("negative", "agree", "disagree")}
     for row in analysis["choices"]:
+        if row["label"] in bounds:
+            continue
         x, low, high = drawn[row["label"]]
         assert x == row["share"]
         assert x - low == pytest.approx(row["low"], abs=1e-3)
@@ -179,14 +186,67 @@ def test_html_is_the_same_byte_for_byte_and_needs_no_network(
         pages.append((tmp_path / "new" / folder / f"{name}.html").read_bytes())
     assert pages[0] == pages[1]
     page = pages[0].decode()
-    for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.split("<body>")[0] + page[-20_000:]):
-        assert "http" not in tag
-    assert not re.search(r"<script[^>]*\ssrc\s*=", page), "plotly.js is inside"
-    assert len(page) > 1_000_000
+    library = unpacked(page)
+    own = page.replace(re.search(r'<script type="text/plain" id="plotly-js">([^<]*)', page)[1], "")
+    for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", own):
+        assert "src" not in tag and "http" not in tag, "everything is inside"
+    assert library.startswith("/**\n* plotly.js (") and "Plotly" in library
+    assert len(page) < 1_500_000, "small enough to be committed"
     assert f'id="{name}"' in page
     assert "color-scheme:light dark" in page
+    described = json.loads(re.search(r'-figure">(.*?)</script>', page, re.DOTALL)[1])
+    assert [trace["type"] for trace in described["data"]] == [t.type for t in FIGURES[name](analysis).data]
     data = json.loads((tmp_path / "new" / "one" / f"{name}.json").read_text(encoding="utf-8"))
     assert data == analysis
+
+
+def unpacked(page: str) -> str:
+    """The plotly.js of a page."""
+    packed = re.search(r'<script type="text/plain" id="plotly-js">([^<]*)', page)[1]
+    return gzip.decompress(base64.b64decode(packed)).decode()
+
+
+def test_the_partial_libraries_are_of_the_package_s_version_and_draw_what_they_are_used_for() -> None:
+    import plotly.offline
+
+    for bundle, traces in BUNDLES.items():
+        library = gzip.decompress((PARTS / f"plotly-{bundle}.min.js.gz").read_bytes()).decode()
+        version = re.search(r"plotly.js \([^)]*\) v(\d+)\.", library)[1]
+        assert version == plotly.offline.get_plotlyjs_version().split(".")[0], "renew figures/plotly_js, see its README"
+        for trace in traces:
+            assert f'name:"{trace}"' in library
+
+
+def test_a_page_takes_the_smallest_library_and_text_cannot_leave_its_script() -> None:
+    import plotly.graph_objects as go
+
+    flat = page(go.Figure(go.Bar(x=[1], y=[1], hovertext="</script><script>alert(1)</script>")), "bars")
+    assert "</script><script>alert" not in flat
+    assert "cartesian" in unpacked(flat)[:100]
+    deep = page(go.Figure(go.Scatter3d(x=[1], y=[1], z=[1])), "marks", extra="<p>a note</p>")
+    assert "gl3d" in unpacked(deep)[:100]
+    assert "<p>a note</p>" in deep
+    whole = unpacked(page(go.Figure([go.Scatter3d(), go.Scattergl()]), "both"))
+    assert len(whole) > 4_000_000
+
+
+def test_fig3_filters_words_in_the_page_only(analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure, drawn = fig3(analysis), []
+    buttons = figure.layout.updatemenus[0].buttons
+    count = sum(bool(row["differ"]) for row in analysis["labels"])
+    notes = [len(button.args[1]["scene.annotations"]) for button in buttons]
+    assert notes == [33, 1 + count, 33 - count]
+    hidden = [trace.name for trace, on in zip(figure.data, buttons[1].args[0]["visible"], strict=True) if not on]
+    assert hidden == ["Trait", "State"]
+
+    def draw(picture: dict, options: dict, kopts: dict) -> bytes:
+        drawn.append(picture)
+        return b""
+
+    monkeypatch.setitem(sys.modules, "kaleido", SimpleNamespace(calc_fig_sync=draw))
+    write_figure(figure, analysis, tmp_path, "fig3")
+    assert all("updatemenus" not in picture["layout"] for picture in drawn)
+    assert figure.layout.updatemenus, "the figure itself keeps them"
 
 
 def test_without_a_browser_there_is_html_and_one_sentence(

@@ -205,6 +205,7 @@ def test_the_five_words_give_the_known_answer() -> None:
     cosine = VECTORS[4] @ positive / np.linalg.norm(VECTORS[4]) / np.linalg.norm(positive)
     assert surprised["cos_positive"] == pytest.approx(cosine, abs=1e-6)
     assert "20.0 % of 5 words differ" in analysis["conclusion"]
+    assert "of 2 by the paper's rule 1: surprised" in analysis["labels_note"]
     assert "0.0 % of them have no rating" in analysis["conclusion"]
 
 

@@ -21,7 +21,10 @@ def sensitivity(analysis: dict) -> go.Figure:
     import plotly.graph_objects as go
 
     rows: list[tuple[str, dict, str]] = []  # label, numbers, which series
-    for row in analysis["choices"] + [row for row in analysis["sweep"] if _telling(row)]:
+    choices = [
+        row for row in analysis["choices"] if row["vectors"] != "exact" or row["missing"] in ("left out", "random")
+    ]
+    for row in choices + [row for row in analysis["sweep"] if _telling(row)]:
         rated = row["unrated"] == "left out" or row["count"] == "rated"
         rows.append((_row_label(row), row, "rated words" if rated else "unrated words counted, too"))
     for name, numbers in analysis["permutation"].items():

@@ -62,6 +62,7 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
     # No tick at 0.5: the titles stand there.
     axis = {"range": [-0.04, 1.06], "tickvals": [0, 0.25, 0.75, 1], "title": {"font": {"size": 16}}}
     camera = {"eye": dict(zip("xyz", _EYE.tolist(), strict=True)), "projection": {"type": "orthographic"}}
+    annotations = _labels(rows, trait, state, differ)
     size(figure, 820, left=0, right=0, top=60, bottom=40).update_layout(
         title_text=f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ",
         legend={"x": 0.99, "xanchor": "right", "y": 0.99, "font": {"size": 15}, "itemsizing": "constant"},
@@ -71,10 +72,27 @@ def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
             "zaxis": axis | {"title": {"text": "Dominance"}},
             "aspectratio": dict(zip("xyz", _ASPECT.tolist(), strict=True)),
             "camera": camera,
-            "annotations": _labels(rows, trait, state, differ),
+            "annotations": annotations,
         },
+        updatemenus=[_filters(annotations, differ)],
     )
     return source_line(figure, analysis, choice)
+
+
+def _filters(annotations: list[dict], differ: np.ndarray) -> dict:
+    """Buttons of the live picture: all words, those that differ, those that agree."""
+    buttons = []
+    for label, same, other in (
+        ("all words", True, True),
+        ("words that differ", False, True),
+        ("that agree", True, False),
+    ):
+        shown = [note for note, blue in zip(annotations[1:], differ, strict=True) if (other if blue else same)]
+        visible = {"visible": [True, other, same, same, other, other]}
+        args = [visible, {"scene.annotations": [annotations[0], *shown]}]
+        buttons.append({"label": label, "method": "update", "args": args})
+    place = {"x": 0.01, "xanchor": "left", "y": 0.99, "yanchor": "top", "direction": "right", "showactive": True}
+    return {"type": "buttons", "buttons": buttons, "font": {"color": INK}, "bgcolor": "rgba(0,0,0,0)"} | place
 
 
 def _hover(row: dict, suffix: str) -> str:
@@ -114,7 +132,10 @@ def _labels(rows: list[dict], trait: np.ndarray, state: np.ndarray, differ: np.n
     marks = np.concatenate([trait @ screen, state[differ] @ screen])
     anchors = marks[: len(rows)]
     texts = [row["word"] + ("" if row["rated"] else " (unrated)") for row in rows]
-    half = np.array([[4.2 * len(text) + 2, 9.5] for text in texts])  # half a label's width and height
+    width = np.where(differ, 4.9, 4.2)  # half a letter; bold ones are wider
+    half = np.array([[w * len(text) + 2, 9.5] for w, text in zip(width, texts, strict=True)]).reshape(
+        -1, 2
+    )  # of labels
     angles = np.arange(24) * math.tau / 24
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     placed = np.zeros((len(rows), 2))

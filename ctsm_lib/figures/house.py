@@ -35,6 +35,7 @@ def template() -> dict:
 
 
 def size(figure: go.Figure, height: int, *, left: int, right: int, top: int, bottom: int) -> go.Figure:
+    """The house template, the width of all pictures, and margins in pixels."""
     margin = {"l": left, "r": right, "t": top, "b": bottom}
     return figure.update_layout(template=template(), width=980, height=height, margin=margin)
 
@@ -45,7 +46,8 @@ def source_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
     if description := analysis.get("description"):
         vectors = description["vectors"]
         note = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
-        parts += [f"data: {description['data']}", f"vectors: {vectors['name']}{note}"]
+        data = "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
+        parts += [f"data: {data}", f"vectors: {vectors['name']}{note}"]
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "top", "showarrow": False}
     shift = 26 - figure.layout.margin.b
     return figure.add_annotation(

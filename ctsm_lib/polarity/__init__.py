@@ -1,13 +1,15 @@
 """How often what a word means by itself and where its vector lies disagree, and what that number depends on.
 
-`rule` is the paper's rule, `choices` what it leaves open, `analysis` the whole of Section 5.4.
+`rule` is the paper's rule, `choices` what it leaves open, `analysis` the whole of Section 5.4, `standards` its check
+against the dialogues' labels and a second lexicon.
 """
 
-from ctsm_lib.polarity.analysis import PAPER_SHARE, analyse, analyse_prepared
+from ctsm_lib.polarity.analysis import PAPER_LABEL, PAPER_SHARE, analyse, analyse_prepared
 from ctsm_lib.polarity.choices import BANDS, QUALITIES, THRESHOLDS, PolarityReport, Rule
 from ctsm_lib.polarity.rule import NO_STATE, TIE, centroids, shuffled_shares, state_polarity, trait_polarity
+from ctsm_lib.polarity.standards import outside_standards
 
 __all__ = [
-    "BANDS", "NO_STATE", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "TIE", "PolarityReport", "Rule", "analyse",
-    "analyse_prepared", "centroids", "shuffled_shares", "state_polarity", "trait_polarity",
+    "BANDS", "NO_STATE", "PAPER_LABEL", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "TIE", "PolarityReport", "Rule", "analyse",
+    "analyse_prepared", "centroids", "outside_standards", "shuffled_shares", "state_polarity", "trait_polarity",
 ]  # fmt: skip

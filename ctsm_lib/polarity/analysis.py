@@ -23,6 +23,7 @@ from ctsm_lib.polarity.rule import (
 from ctsm_lib.prepare import Prepared
 
 PAPER_SHARE = 48.75  # per cent of 23,712 words
+PAPER_LABEL = "surprised"  # the one of the 32 labels that the paper's Figure 3 shows to differ
 
 
 def analyse(
@@ -79,7 +80,7 @@ def analyse(
         "labels_differ": [row["word"] for row in table if row["differ"]],
         "labels_missing": [word for word in labels if word not in index],
     }
-    return result | {"conclusion": _conclusion(result)}
+    return result | {"labels_note": _labels_note(result), "conclusion": _conclusion(result)}
 
 
 def analyse_prepared(prepared: Prepared, neutral: str = "standard", draws: int = 100, seed: int = 0) -> dict:
@@ -142,6 +143,18 @@ def _permutations(data: dict[str, np.ndarray], reports: list[PolarityReport], dr
             row["p"] = (1 + (shares <= observed + 1e-4).sum()) / (1 + draws)
             result[name] = {key: round(float(value), 4) for key, value in row.items()}
     return result
+
+
+def _labels_note(result: dict) -> str:
+    def named(key: str) -> str:
+        words = [row["word"] for row in result["labels"] if row[key]]
+        return f"{len(words)}{': ' if words else ''}{', '.join(words)}"
+
+    count = len(result["labels"])
+    return (
+        f"The paper: one emotion word differs, {PAPER_LABEL}. Here, of {count} by the paper's rule {named('differ')}; "
+        f"with centroids of rated words only {named('differ_rated_only')}."
+    )
 
 
 def _conclusion(result: dict) -> str:
