@@ -109,7 +109,9 @@ def architecture(lit: str | Collection[str] = ()) -> str:
         body.append(f'<circle cx="{x}" cy="{y}" r="3.5" fill="{color}"/>')
     body += [_text(*wire[4], size=SMALL, color=ink(wire, PALE_INK)) for wire in WIRES if wire[4]]
     body += [_text(*note, size=12, color=INK if "guidance" in parts else PALE_INK) for note in NOTES]
-    body += [_box(key, box, key in bright) for key, box in BOXES.items()]
+    # What the total loss adds up is lit with it, wherever it is taken.
+    pale_pill = INK if "total" in bright else PALE_PILL
+    body += [_box(key, box, key in bright, pale_pill) for key, box in BOXES.items()]
     return "\n".join([*body, _views("contrast" in bright), "</svg>"]) + "\n"
 
 
@@ -181,7 +183,7 @@ def _pill(x: float, y: float, text: str, color: str) -> str:
     return f'<rect x="{x}" y="{y}" width="46" height="20" rx="10" fill="{color}"/>{label}'
 
 
-def _box(key: str, box: Box, lit: bool) -> str:
+def _box(key: str, box: Box, lit: bool, pale_pill: str) -> str:
     color, tint = PARTS[box.part] if lit else (PALE_LINE, "#ffffff")
     text, column = INK if lit else PALE_INK, box.column or box.width
     dash = ' stroke-dasharray="6 3"' if box.training else ""
@@ -194,7 +196,7 @@ def _box(key: str, box: Box, lit: bool) -> str:
     ]
     drawn += [_text(left, box.y + 40 + 19 * row, line, color=text) for row, line in enumerate(box.text) if line]
     if box.loss:
-        drawn.append(_pill(right - 42, box.y + 7, box.loss, color if lit else PALE_PILL))
+        drawn.append(_pill(right - 42, box.y + 7, box.loss, color if lit else pale_pill))
     foots = [(", ".join(box.modules), MODULE, color if lit else text, "mono"), (box.paper, SMALL, text, "")]
     foots = [entry for entry in foots if entry[0]]
     places = [(right, "end")] if slim else [(left, "start"), (right, "end")]  # a lone one stands at the left
