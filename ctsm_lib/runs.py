@@ -162,6 +162,20 @@ def load_run(folder: Path, device: str = "cpu") -> Run:
     return Run(folder, config, vocabulary, model.to(device).eval(), facts, description, note)
 
 
+def require_same_words(run: Run, prepared: Prepared) -> None:
+    """Refuse data whose vocabulary is not the run's.
+
+    Raises:
+        RunError: it is another one; the message names both.
+    """
+    if prepared.corpus.vocabulary.words != run.vocabulary.words:
+        trained = run.description.get("data")
+        raise RunError(
+            f"{run.folder} was trained on other data ({trained}, {len(run.vocabulary):,} words) than this "
+            f"({prepared.description['data']}, {len(prepared.corpus.vocabulary):,} words). Set CTSM_DATA to its data."
+        )
+
+
 def evaluate(
     run: Run,
     prepared: Prepared,
@@ -178,12 +192,7 @@ def evaluate(
     """
     if split not in SPLITS:
         raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
-    if prepared.corpus.vocabulary.words != run.vocabulary.words:
-        trained = run.description.get("data")
-        raise RunError(
-            f"{run.folder} was trained on other data ({trained}, {len(run.vocabulary):,} words) than this "
-            f"({prepared.description['data']}, {len(prepared.corpus.vocabulary):,} words). Set CTSM_DATA to its data."
-        )
+    require_same_words(run, prepared)
     how = how or Decoding(max_length=run.config.max_response)
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
     scores: dict = teacher_forced(score_pairs(run.model, pairs, device, batch_size, progress))
