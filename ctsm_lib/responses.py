@@ -8,8 +8,8 @@ from pathlib import Path
 from ctsm_lib.errors import DataError
 
 
-def read_rows(path: Path) -> list[dict]:
-    """Objects of a JSON-lines file, each with a text `response`.
+def numbered_rows(path: Path) -> list[tuple[int, dict]]:
+    """Objects of a JSON-lines file, each with a text `response`, and the line on which each stands.
 
     Raises:
         DataError: the file is missing, empty, or a line is not such an object (with its number).
@@ -30,7 +30,7 @@ def read_rows(path: Path) -> list[dict]:
             raise DataError(f"{path}:{number}: not JSON: {error}") from error
         if not isinstance(row, dict) or not isinstance(row.get("response"), str):
             raise DataError(f'{path}:{number}: expected an object with a text "response", found {line[:60]!r}.')
-        rows.append(row)
+        rows.append((number, row))
     if not rows:
         raise DataError(f"{path} holds no response.")
     return rows
@@ -40,13 +40,13 @@ def read_responses(path: Path) -> tuple[list[str], list[str] | None]:
     """Responses and references of a file; no references where any line lacks one.
 
     Raises:
-        DataError: as `read_rows`, or a reference is not text.
+        DataError: as `numbered_rows`, or a reference is not text.
     """
-    rows = read_rows(path)
-    references = [row.get("reference") for row in rows]
-    if any(reference is None for reference in references):
-        return [row["response"] for row in rows], None
-    for number, reference in enumerate(references, start=1):
-        if not isinstance(reference, str):
-            raise DataError(f"{path}: reference {number} is not text.")
-    return [row["response"] for row in rows], [str(reference) for reference in references]
+    rows = numbered_rows(path)
+    responses = [row["response"] for _, row in rows]
+    if any(row.get("reference") is None for _, row in rows):
+        return responses, None
+    for line, row in rows:
+        if not isinstance(row["reference"], str):
+            raise DataError(f'{path}:{line}: "reference" should be text, found {str(row["reference"])[:60]!r}.')
+    return responses, [row["reference"] for _, row in rows]

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ctsm_lib import __version__
-from ctsm_lib.cli import analysis, data, talk, training
+from ctsm_lib.cli import analysis, data, judge, talk, training
 from ctsm_lib.errors import CtsmError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": analysis.bench,
 }
 DATA_COMMANDS: dict[str, Callable[..., None]] = {"fetch": data.fetch, "status": data.status, "prepare": data.prepare}
+JUDGE_COMMANDS: dict[str, Callable[..., None]] = {"make": judge.make, "serve": judge.serve, "score": judge.score}
 
 app = typer.Typer(
     help="ctsm-lab: trait and state emotions in conversation (CTSM, LREC-COLING 2024).",
@@ -43,6 +44,10 @@ for name, command in COMMANDS.items():
 for name, command in DATA_COMMANDS.items():
     data_app.command(name)(command)
 app.add_typer(data_app, name="data")
+judge_app = typer.Typer(help="Let people judge which of two answers is better, blind.", no_args_is_help=True)
+for name, command in JUDGE_COMMANDS.items():
+    judge_app.command(name)(command)
+app.add_typer(judge_app, name="judge")
 
 
 @app.callback(invoke_without_command=True)
