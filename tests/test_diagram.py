@@ -1,0 +1,325 @@
+"""Figure 2: a valid and stable picture in which nothing collides, that names real modules and lights what it is told."""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from base64 import b64decode
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import pytest
+
+import ctsm_lib
+from ctsm_lib import diagram
+from ctsm_lib.diagram import Diagram, alternative_text, architecture, write_diagram
+from ctsm_lib.diagram_layout import BOXES, HEIGHT, JOINTS, PARTS, UNPAIRED, VIEWS, WIDTH, WIRES
+from ctsm_lib.errors import ConfigError
+from ctsm_lib.model.contrast import PAIRS
+
+SVG = "{http://www.w3.org/2000/svg}"
+LIBRARY = Path(ctsm_lib.__file__).parent
+NARROW = "fijlrtI.,:;[] "
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def tree(lit: str = "") -> ET.Element:
+    return ET.fromstring(architecture(lit))
+
+
+def rectangle(element: ET.Element) -> Rectangle:
+    x, y, width, height = (float(element.get(name, "nan")) for name in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
+
+
+def extent(text: ET.Element) -> Rectangle:
+    """Where a text stands, estimated by characters for DejaVu Sans, the widest of the usual fonts."""
+    size = float(text.get("font-size", "nan"))
+    wide = 0.66 if text.get("font-weight") else 0.6
+    spans = list(text) or [text]
+    width = 0.0
+    for span in spans:
+        letters = span.text or ""
+        narrow = 0 if text.get("font-family") else sum(letter in NARROW for letter in letters)
+        capitals = 0 if text.get("font-family") else sum(letter.isupper() and letter != "I" for letter in letters)
+        width += wide * float(span.get("font-size", size)) * (len(letters) - 0.4 * narrow + 0.2 * capitals)
+    x, y = float(text.get("x", "nan")), float(text.get("y", "nan"))
+    left = x - {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor", "start")]
+    return left, y - 0.75 * size, left + width, y + 0.2 * size
+
+
+def overlap(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def within(a: Rectangle, b: Rectangle) -> bool:
+    return b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3]
+
+
+def boxes(root: ET.Element) -> dict[str, ET.Element]:
+    return {key: group for group in root.iter(f"{SVG}g") if (key := group.get("data-box"))}
+
+
+def segments() -> list[tuple[tuple[str, ...], Rectangle]]:
+    """Straight pieces of all wires, as thick as they are drawn, with the boxes that the wire joins."""
+    found = []
+    for source, target, way, _, _ in WIRES:
+        corners = [tuple(map(float, corner.split(","))) for corner in way.split()]
+        for (x0, y0), (x1, y1) in pairwise(corners):
+            piece = (min(x0, x1) - 0.8, min(y0, y1) - 0.8, max(x0, x1) + 0.8, max(y0, y1) + 0.8)
+            found.append((tuple(source.split() + target.split()), piece))
+    return found
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_stands_alone() -> None:
+    """Valid XML that refers to nothing outside: a page without network shows it, and so does an image viewer."""
+    root = tree()
+    assert root.tag == f"{SVG}svg" and root.get("role") == "img"
+    assert root.get("viewBox") == f"0 0 {WIDTH} {HEIGHT}" and root.get("width") == str(WIDTH)
+    assert "http" not in architecture().replace("http://www.w3.org/2000/svg", "")
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
+        "svg", "title", "desc", "g", "rect", "text", "tspan", "polyline", "path", "circle", "line"
+    }  # fmt: skip
+
+
+def test_it_is_stable_whatever_the_order_of_names() -> None:
+    assert architecture("state") == architecture("state")
+    assert architecture(["trait", "state"]) == architecture(("state", "trait")) == architecture({"state", "trait"})
+
+
+def test_nothing_lit_in_particular_is_everything_lit() -> None:
+    assert architecture() == architecture("") == architecture("all") == architecture(list(PARTS))
+
+
+def test_the_committed_picture_is_the_one_that_is_drawn() -> None:
+    committed = LIBRARY.parent / "figures" / "fig2.svg"
+    assert committed.read_text(encoding="utf-8") == architecture(), "refresh it: `ctsm figures fig2`"
+
+
+@pytest.mark.parametrize("name", ["State", "emotion", "model/emotion", "0"])
+def test_an_unknown_name_is_refused_with_those_that_exist(name: str) -> None:
+    for wrong in (name, ["trait", name]):
+        with pytest.raises(ConfigError, match=repr(name)) as caught:
+            architecture(wrong)
+        assert all(part in str(caught.value) for part in PARTS)
+
+
+# --- what it says -----------------------------------------------------------------------------------------------------
+
+
+def test_every_module_on_it_exists() -> None:
+    """A module may become a package, and the picture stays right."""
+    for key, box in BOXES.items():
+        for module in box.modules:
+            assert (LIBRARY / f"{module}.py").is_file() or (LIBRARY / module / "__init__.py").is_file(), (key, module)
+
+
+def test_no_module_of_the_model_is_forgotten() -> None:
+    named = {module for box in BOXES.values() for module in box.modules}
+    assert {f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")} <= named
+
+
+def test_every_equation_is_on_it() -> None:
+    """Eq. 1 to 25, each in the box of the step that it describes."""
+    found: set[int] = set()
+    for box in BOXES.values():
+        if box.paper.startswith("Eq. "):
+            for span in box.paper.removeprefix("Eq. ").split(", "):
+                first, _, last = span.partition("–")
+                found |= set(range(int(first), int(last or first) + 1))
+    assert found == set(range(1, 26))
+
+
+def test_the_five_pairs_are_the_models() -> None:
+    """Drawn are all pairs of the four views but one; the loss has the same."""
+    symbols = {"target": "H_Y", "emotion": "H_{ts}", "context": "H_C^{stu}", "generated": "P_w"}
+    drawn = {frozenset(pair) for pair in combinations(VIEWS, 2)} - {frozenset(UNPAIRED)}
+    assert drawn == {frozenset((symbols[a], symbols[b])) for a, b in PAIRS}
+    lines = {
+        tuple(float(line.get(end, "nan")) for end in ("x1", "y1", "x2", "y2")) for line in tree().iter(f"{SVG}line")
+    }
+    assert {frozenset(((a, b), (c, d))) for a, b, c, d in lines} == {
+        frozenset(VIEWS[v] for v in pair) for pair in drawn
+    }
+
+
+def test_each_summand_of_the_total_is_taken_somewhere() -> None:
+    total = set(re.findall(r"L_\{?\w+\}?", BOXES["total"].text[0]))
+    assert {box.loss for box in BOXES.values() if box.loss} == total
+
+
+# --- what is lit ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_name_lights_its_own_boxes_only(name: str) -> None:
+    drawn = boxes(tree(name))
+    lit = {key for key, group in drawn.items() if group.get("class") == "lit"}
+    assert lit and lit == {key for key, box in BOXES.items() if box.part == name}
+    assert drawn.keys() == BOXES.keys()
+    for key, group in drawn.items():
+        fill = next(group.iter(f"{SVG}rect")).get("fill")
+        assert (fill == "#ffffff") == (key not in lit)
+
+
+def test_two_names_light_both() -> None:
+    lit = {
+        key
+        for key, group in boxes(ET.fromstring(architecture(["trait", "state"]))).items()
+        if group.get("class") == "lit"
+    }
+    assert lit == {key for key, box in BOXES.items() if box.part in ("trait", "state")}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_alternative_text_names_what_is_lit(name: str) -> None:
+    text = alternative_text(name)
+    described = tree(name).find(f"{SVG}desc")
+    assert described is not None and described.text == text == repr(Diagram(name))
+    lit = text.partition("Lit: ")[2]
+    for box in BOXES.values():
+        assert (box.title in lit) == (box.part == name)
+    assert not re.search(r"[{}<>]", text)
+
+
+def test_title_and_description_are_found_by_their_ids_and_differ_between_pictures() -> None:
+    ids = set()
+    for name in ("", *PARTS):
+        root = tree(name)
+        labels = (root.get("aria-labelledby") or "").split()
+        assert [element.get("id") for element in (root[0], root[1])] == labels
+        ids |= set(labels)
+    assert len(ids) == 2 * (len(PARTS) + 1)
+
+
+def test_a_notebook_shows_it() -> None:
+    shown = Diagram("guidance")
+    assert shown._repr_svg_() == architecture("guidance")
+    page = shown._repr_html_()
+    (code,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert b64decode(code).decode() == architecture("guidance")
+    (alt,) = re.findall(r'alt="([^"]*)"', page)
+    assert html.unescape(alt) == alternative_text("guidance")
+
+
+# --- nothing collides -------------------------------------------------------------------------------------------------
+
+
+def test_no_box_overlaps_another_or_leaves_the_picture() -> None:
+    places = {key: (box.x, box.y, box.x + box.width, box.y + box.height) for key, box in BOXES.items()}
+    for (a, first), (b, second) in combinations(places.items(), 2):
+        assert not overlap(first, second), (a, b)
+    assert all(within(place, (10, 10, WIDTH - 10, HEIGHT - 10)) for place in places.values())
+
+
+def test_every_text_fits_its_box() -> None:
+    for key, group in boxes(tree()).items():
+        frame = rectangle(next(group.iter(f"{SVG}rect")))
+        for text in group.iter(f"{SVG}text"):
+            assert within(extent(text), frame), (key, "".join(text.itertext()))
+
+
+def test_no_text_runs_into_another() -> None:
+    texts = [("".join(text.itertext()), extent(text)) for text in tree().iter(f"{SVG}text")]
+    for (a, first), (b, second) in combinations(texts, 2):
+        assert not overlap(first, second), (a, b)
+
+
+def test_no_wire_crosses_a_text() -> None:
+    for text in tree().iter(f"{SVG}text"):
+        for ends, piece in segments():
+            assert not overlap(extent(text), piece), (ends, "".join(text.itertext()))
+
+
+def test_no_wire_runs_through_a_box() -> None:
+    """Wires touch borders only, also those of the boxes they join."""
+    for ends, piece in segments():
+        for key, box in BOXES.items():
+            inner = (box.x + 1, box.y + 1, box.x + box.width - 1, box.y + box.height - 1)
+            assert not overlap(inner, piece), (ends, key)
+
+
+def test_wires_begin_at_a_box_or_joint_and_arrows_end_at_their_box() -> None:
+    def touches(point: str, key: str) -> bool:
+        x, y = map(float, point.split(","))
+        box = BOXES[key]
+        across, down = box.x <= x <= box.x + box.width, box.y <= y <= box.y + box.height
+        return (across and y in (box.y, box.y + box.height)) or (down and x in (box.x, box.x + box.width))
+
+    for source, target, way, arrow, _ in WIRES:
+        first, *_, last = way.split()
+        assert first in JOINTS or any(touches(first, key) for key in source.split()), way
+        assert any(touches(last, key) for key in target.split()) if arrow else last in JOINTS, way
+
+
+def test_every_step_is_reached_from_the_data() -> None:
+    """Follow the wires from what is read from files; only the total loss and two boxes of the last row stand apart."""
+    reached = {"dialogue", "vectors", "lexicon", "response", "intensity"}
+    for _ in BOXES:
+        for source, target, *_ in WIRES:
+            if reached & set(source.split()):
+                reached |= set(target.split())
+    assert set(BOXES) - reached == {"total", "polarity", "baselines"}
+
+
+def luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(a: str, b: str) -> float:
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_text_is_legible_lit_and_pale(part: str) -> None:
+    """WCAG's 4.5 for text; the ground is the picture's own, so that the page's colour does not matter."""
+    color, tint = PARTS[part]
+    assert contrast(color, tint) >= 4.5 and contrast(diagram.INK, tint) >= 7
+    assert contrast("#ffffff", color) >= 4.5  # the names of losses
+    assert contrast(diagram.PALE_INK, "#ffffff") >= 4.5 and contrast(diagram.PALE_INK, diagram.GROUND) >= 4.5
+    assert tint != "#ffffff"
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_browser_there_is_the_svg_and_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    with caplog.at_level(logging.WARNING):
+        written = write_diagram(tmp_path / "new" / "folder")
+    assert [path.name for path in written] == ["fig2.svg"]
+    assert written[0].read_text(encoding="utf-8") == architecture()
+    assert len(caplog.records) == 1 and "BROWSER_PATH" in caplog.text
+
+
+def test_a_browser_that_fails_costs_the_png_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "browser"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(broken))
+    with caplog.at_level(logging.WARNING):
+        written = write_diagram(tmp_path / "out")
+    assert [path.name for path in written] == ["fig2.svg"] and len(caplog.records) == 1
+
+
+def test_with_a_browser_there_is_a_png_at_twice_the_size(tmp_path: Path) -> None:
+    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome")):
+        pytest.skip("no Chromium or Chrome here; CI has one")
+    png = write_diagram(tmp_path)[1]
+    header = png.read_bytes()[:24]
+    assert header.startswith(b"\x89PNG\r\n\x1a\n")
+    assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (2 * WIDTH, 2 * HEIGHT)
