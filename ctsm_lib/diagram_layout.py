@@ -160,5 +160,5 @@ JOINTS = ("263,202", "263,314", "610,264", "660,370", "889,370", "660,500", "527
 NOTES = ((231, 427, "soft labels"), (231, 456, "no gradient"), (231, 470, "goes back"))  # at the teacher's arrow
 # fmt: on
 # The four views of Eq. (22); every two are a pair, but for the context and the emotions.
-VIEWS = {"H_Y": (350, 668), "P_w": (470, 668), "H_{ts}": (350, 720), "H_C^{stu}": (470, 720)}
+VIEWS = {"H_Y": (350, 668), "H_C^{stu}": (470, 668), "H_{ts}": (350, 720), "P_w": (470, 720)}
 UNPAIRED = {"H_{ts}", "H_C^{stu}"}
