@@ -21,7 +21,7 @@ from ctsm_lib.cache import digest
 from ctsm_lib.config import Config, preset
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import Run, load_run
-from ctsm_lib.sources import PROJECT, find_sources
+from ctsm_lib.sources import PROJECT, Sources, find_sources
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,11 @@ def _vectors(prepared: Prepared) -> str:
     return f"vectors: {prepared.description['vectors']['note']}"
 
 
+def sources() -> Sources:
+    """The files of the data in use."""
+    return find_sources()
+
+
 def run_folder() -> Path:
     """Where the lessons' trained run lies: `CTSM_RUN`, else a folder under `runs/` that belongs to the data in use."""
     if chosen := os.environ.get("CTSM_RUN"):
@@ -130,6 +135,13 @@ def play(function: Callable[..., Any], **controls: Any) -> None:
     from ipywidgets import interact
 
     interact(function, **controls)
+
+
+def text(value: str) -> Any:
+    """A text field for `play` that reacts when Enter is pressed, not at every letter."""
+    from ipywidgets import Layout, Text
+
+    return Text(value, continuous_update=False, layout=Layout(width="40em"))
 
 
 def bars(values: Mapping[str, Sequence[float]], groups: Sequence[str], title: str, axis: str = "") -> Any:
