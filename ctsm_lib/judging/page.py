@@ -131,11 +131,13 @@ def serve(
         """Voila with a word to whoever started it, once it listens."""
 
         def launch_browser(self) -> None:
-            announce(f"http://{self.ip}:{self.port}/?token={token}")
+            name = f"[{self.ip}]" if ":" in self.ip else self.ip
+            address = f"http://{name}:{self.port}/?token={token}"
+            announce(address)
             if browser:
                 import webbrowser
 
-                webbrowser.open(f"http://{self.ip}:{self.port}/?token={token}")
+                webbrowser.open(address)
 
     code = (
         "from ctsm_lib.judging import widget\n"
