@@ -180,9 +180,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     for name, parameter in model.named_parameters():
         own = {key.partition("/")[0]: value for key, value in tensors.items() if key.partition("/")[2] == name}
         if own:
-            optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device) for key, value in own.items()
-            }
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in own.items()}
     torch.set_rng_state(random["cpu"])
     if torch.cuda.is_available() and "cuda" in random:
         torch.cuda.set_rng_state(random["cuda"])

@@ -29,6 +29,9 @@ def score_pairs(
 ) -> dict[str, np.ndarray]:
     """Negative log-likelihood and emotion logits of every pair, over all processes.
 
+    Args:
+        model: not wrapped for several processes: a process that has no row of a small batch does not call it.
+
     Returns:
         nll: [n] sum over target tokens; tokens: [n] how many, EOS included; logits: [n, 32]; label: [n].
     """
@@ -43,13 +46,13 @@ def score_pairs(
         if not len(batch):
             continue
         output = model(batch.to(device))
-        rows = batch.pair
-        sums = torch.zeros(len(batch), dtype=torch.float64, device=output.token_nll.device)
-        nll[rows] = sums.index_add(0, output.token_row, output.token_nll.double()).cpu()
-        tokens[rows] = torch.bincount(output.token_row, minlength=len(batch)).double().cpu()
-        logits[rows] = output.emotion_logits.double().cpu()
-    for values in (nll, tokens, logits):
-        all_sum(values)  # each process filled its rows and left the others 0
+        # Summed on the CPU: not every accelerator has float64.
+        rows, row, token_nll = batch.pair, output.token_row.cpu(), output.token_nll.cpu().double()
+        nll[rows] = torch.zeros(len(batch), dtype=torch.float64).index_add(0, row, token_nll)
+        tokens[rows] = torch.bincount(row, minlength=len(batch)).double()
+        logits[rows] = output.emotion_logits.cpu().double()
+    # Each process filled its rows and left the others 0.
+    nll, tokens, logits = all_sum(nll), all_sum(tokens), all_sum(logits)
     model.train(was_training)
     return {"nll": nll.numpy(), "tokens": tokens.numpy(), "logits": logits.numpy(), "label": pairs.label}
 

@@ -7,7 +7,6 @@ import logging
 import math
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ctsm_lib import parallel
-from ctsm_lib.batches import Shuffled
+from ctsm_lib.batches import Batch, Shuffled
 from ctsm_lib.checkpoint import (
     create_run,
     load_checkpoint,
@@ -112,8 +111,8 @@ def train(
             _forget_after(out / "log.jsonl", state["iteration"])
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     wrapped.train()
-    if parallel.rank() and not state["iteration"]:
-        torch.manual_seed(config.seed + 1_000 * parallel.rank())  # dropout differs between processes
+    if parallel.rank():  # dropout differs between processes
+        torch.manual_seed(config.seed + 1_000 * parallel.rank() + 1_000_000 * state["iteration"])
 
     order = Shuffled(prepared.pairs["train"], config.batch_size, config.seed)
     records = (out / "log.jsonl").open("a", encoding="utf-8") if main else None
@@ -154,7 +153,7 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
             state["iteration"] = iteration
-            window.add(output, cast(torch.Tensor, batch.label), norm)
+            window.add(output, batch, norm)
             seen += len(index)
             bar.update()
             if iteration % LOG_EVERY == 0 or iteration == last:
@@ -177,7 +176,7 @@ def train(
                 since = time.monotonic()
             elif iteration % config.check_every == 0:
                 save()
-            interrupted = bool(stop) or (iteration == last and last < config.max_iterations)
+            interrupted = parallel.any_of(bool(stop)) or (iteration == last and last < config.max_iterations)
             if interrupted:
                 save()
                 break
@@ -192,13 +191,14 @@ def train(
 
 
 def _check(config, state, model, prepared, device, accelerator, out, write) -> None:  # type: ignore[no-untyped-def]
-    """Score all dev pairs, keep the best weights, and decide whether to stop."""
+    """Score all dev pairs, keep the best weights, and decide whether to stop; all processes come to the same."""
     with accelerator.autocast():
-        scores = teacher_forced(score_pairs(model, prepared.pairs["valid"], device))
+        scores = teacher_forced(score_pairs(accelerator.unwrap_model(model), prepared.pairs["valid"], device))
     iteration = state["iteration"]
     write({"iteration": iteration} | {f"dev_{name}": value for name, value in scores.items()})
     log.info("iteration %d: dev %s", iteration, {name: round(value, 2) for name, value in scores.items()})
-    tqdm.write(f"iteration {iteration}: dev ppl_token {scores['ppl_token']:.2f}, acc {scores['acc']:.2f}")
+    if accelerator.is_main_process:
+        tqdm.write(f"iteration {iteration}: dev ppl_token {scores['ppl_token']:.2f}, acc {scores['acc']:.2f}")
     if state["best"] is None or scores["ppl_token"] < state["best"]["ppl_token"]:
         state["best"], state["bad_checks"] = scores | {"iteration": iteration}, 0
         if accelerator.is_main_process:
@@ -209,24 +209,30 @@ def _check(config, state, model, prepared, device, accelerator, out, write) -> N
 
 
 class _Window:
-    """Means since the last log line; nothing is read from the device before `read`."""
+    """Means since the last log line, of all processes; nothing is read from the device before `read`."""
+
+    WHOLE = frozenset(("contrast", "total", "grad_norm"))  # of the whole batch; the others are a process's share of it
 
     def __init__(self) -> None:
-        self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
+        self.sums: dict[str, torch.Tensor] = {}
         self.count = 0
 
-    def add(self, output: Output, label: torch.Tensor, norm: torch.Tensor | None) -> None:
-        values = {name: value.detach() for name, value in output.losses.items()}
-        values["acc"] = 100 * output.emotion_logits.argmax(dim=-1).eq(label).float().mean()
+    def add(self, output: Output, batch: Batch, norm: torch.Tensor | None) -> None:
+        values = {name: value.detach().float() for name, value in output.losses.items()}
+        hits = output.emotion_logits.argmax(dim=-1).eq(cast(torch.Tensor, batch.label)).float().sum()
+        values["acc"] = 100 * hits / batch.total_pairs
         if norm is not None:
-            values["grad_norm"] = norm.detach()
+            values["grad_norm"] = norm.detach().float()
+        for name in self.WHOLE & values.keys():
+            values[name] = values[name] / parallel.world()
         for name, value in values.items():
-            self.sums[name] = self.sums[name].to(value.device) + value
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
 
     def read(self) -> dict[str, float]:
-        means = {name: float(value) / self.count for name, value in self.sums.items()}
-        return means | {"ppl": math.exp(min(means["generation"] * parallel.world(), 50))}
+        totals = parallel.all_sum(torch.stack(list(self.sums.values()))) / self.count
+        means = dict(zip(self.sums, totals.tolist(), strict=True))
+        return means | {"ppl": math.exp(min(means["generation"], 50))}
 
 
 def _postfix(record: dict[str, float], rate: float) -> str:
@@ -277,10 +283,14 @@ def _tensorboard(out: Path):  # type: ignore[no-untyped-def]
 def _graceful_stop() -> Iterator[list[int]]:
     """Collect Ctrl-C and SIGTERM: the loop ends after the iteration at hand. A second Ctrl-C ends at once."""
     caught: list[int] = []
+    first = 0.0
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if caught:
+        nonlocal first
+        # Launchers of several processes pass on a Ctrl-C that the terminal has sent already: that is not a second one.
+        if caught and time.monotonic() - first > 1:
             raise KeyboardInterrupt
+        first = first or time.monotonic()
         caught.append(number)
 
     try:

@@ -30,6 +30,7 @@ def prepared_data(
 ) -> tuple[Config, Prepared]:
     """Configuration and data; which preset is the default depends on whether there is real data."""
     from ctsm_lib.config import preset
+    from ctsm_lib.parallel import speaks
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
 
@@ -37,7 +38,7 @@ def prepared_data(
     if config is None:
         default = "sample" if sources.origin == "sample" else "improved"
         config = preset(preset_name or default, settings or [])
-    if sources.origin == "sample" and not quiet:
+    if sources.origin == "sample" and not quiet and speaks():
         typer.echo("Using the small invented sample (no CTSM_DATA, no data/raw).", err=True)
     return config, prepare(config, sources, progress=not quiet)
 

@@ -39,7 +39,11 @@ def train(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Train CTSM. Ctrl-C ends after the step at hand with a checkpoint; --resume goes on from there."""
+    """Train CTSM. Ctrl-C ends after the step at hand with a checkpoint; --resume goes on from there.
+
+    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ... (after `ctsm data prepare`).
+    """
+    from ctsm_lib import parallel
     from ctsm_lib.checkpoint import read_run
     from ctsm_lib.training import train as run_training
 
@@ -49,8 +53,12 @@ def train(
         _, prepared = prepared_data("", None, vectors, quiet, config)
     else:
         config, prepared = prepared_data(preset, settings, vectors, quiet)
-    typer.echo(f"{config.preset} on {prepared.description['data']}: {len(prepared.pairs['train']):,} pairs, "
-               f"vectors {prepared.description['vectors']['name']}, knowledge {prepared.description['knowledge']}")  # fmt: skip
+    say = typer.echo if parallel.speaks() else lambda text: None
+    about = prepared.description
+    say(
+        f"{config.preset} on {about['data']}: {len(prepared.pairs['train']):,} pairs, "
+        f"vectors {about['vectors']['name']}, knowledge {about['knowledge']}"
+    )
     result = run_training(
         config,
         prepared,
@@ -60,14 +68,13 @@ def train(
         progress=not quiet,
         tensorboard=tensorboard,
     )
+    parallel.leave()
     if best := result["best"]:
-        typer.echo(
-            f"best dev check: iteration {best['iteration']}, ppl_token {best['ppl_token']:.2f}, acc {best['acc']:.2f}"
-        )
+        say(f"best dev check: iteration {best['iteration']}, ppl_token {best['ppl_token']:.2f}, acc {best['acc']:.2f}")
     if result["interrupted"]:
-        typer.echo(f"Interrupted at iteration {result['iteration']}. Go on: ctsm train --out {out} --resume")
+        say(f"Interrupted at iteration {result['iteration']}. Go on: ctsm train --out {out} --resume")
         raise typer.Exit(130)
-    typer.echo(f"Done. Score it: ctsm evaluate {out}   Talk to it: ctsm chat {out}")
+    say(f"Done. Score it: ctsm evaluate {out}   Talk to it: ctsm chat {out}")
 
 
 def evaluate(

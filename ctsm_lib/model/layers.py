@@ -82,7 +82,7 @@ class Attention(nn.Module):
         scores = query @ key.transpose(2, 3) * self.depth**-0.5
         weights = masked_softmax(scores, mask.unsqueeze(1))
         mixed = self.dropout(weights).to(value.dtype) @ value  # B H L depth
-        return self.result(mixed.transpose(1, 2).reshape(batch, length, -1)), weights
+        return self.result(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.depth)), weights
 
 
 class FeedForward(nn.Module):
@@ -164,7 +164,8 @@ class TokenEmbedding(nn.Module):
         """Word vectors [..., D] for every named tensor of ids [...], scaled, in one look-up."""
         flat = self.words(torch.cat([value.flatten() for value in ids.values()])) * self.scale
         parts = flat.split([value.numel() for value in ids.values()])
-        return {name: part.view(*value.shape, -1) for (name, value), part in zip(ids.items(), parts, strict=True)}
+        width = self.words.weight.shape[1]  # named, as -1 is ambiguous where a process has no pair of a batch
+        return {name: part.view(*value.shape, width) for (name, value), part in zip(ids.items(), parts, strict=True)}
 
     def forward(self, words: Tensor, speaker: Tensor | None = None, start: int = 0) -> Tensor:
         """Embedding [..., L, D] of looked-up words and, for the context, of speaker states.
