@@ -4,13 +4,17 @@ A module for each lesson. Every check goes from basic to subtle, isolates one me
 what to think about, and computes the truth by another route than the library does.
 """
 
+from ctsm_lib.checks.context import gated_fusion, masked_softmax, position_signal
 from ctsm_lib.checks.frame import CHECKS, CheckFailed
 from ctsm_lib.checks.trait import intensity, inverse_document_frequency, trait_embedding
 
 __all__ = [
     "CHECKS",
     "CheckFailed",
+    "gated_fusion",
     "intensity",
     "inverse_document_frequency",
+    "masked_softmax",
+    "position_signal",
     "trait_embedding",
 ]
