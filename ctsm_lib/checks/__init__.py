@@ -6,15 +6,19 @@ what to think about, and computes the truth by another route than the library do
 
 from ctsm_lib.checks.context import gated_fusion, masked_softmax, position_signal
 from ctsm_lib.checks.frame import CHECKS, CheckFailed
+from ctsm_lib.checks.state import bend, state_embedding, state_inclination
 from ctsm_lib.checks.trait import intensity, inverse_document_frequency, trait_embedding
 
 __all__ = [
     "CHECKS",
     "CheckFailed",
+    "bend",
     "gated_fusion",
     "intensity",
     "inverse_document_frequency",
     "masked_softmax",
     "position_signal",
+    "state_embedding",
+    "state_inclination",
     "trait_embedding",
 ]
