@@ -5,6 +5,8 @@ Lessons import this and `checks`; everything else they use is the library that t
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import html
 import logging
 import os
@@ -69,6 +71,17 @@ def lesson_config(origin: str) -> Config:
     return preset("improved", [*checks, "warmup=40"])
 
 
+def portion(prepared: Prepared, **counts: int) -> Prepared:
+    """The same data with only the first pairs of some splits, for what must be quick: `portion(data(), valid=100)`."""
+    pairs = dict(prepared.pairs)
+    for split, count in counts.items():
+        part = copy.copy(pairs[split])
+        for name in ("context_begin", "context_length", "target_begin", "target_length", "label"):
+            setattr(part, name, getattr(part, name)[:count])
+        pairs[split] = part
+    return dataclasses.replace(prepared, pairs=pairs)
+
+
 def describe() -> str:
     """One line on the data in use, for the top of a lesson."""
     prepared = data()
@@ -124,6 +137,18 @@ def show(figure: Any, caption: str, alt: str = "") -> None:
     figure.update_layout(meta={"alt": alt or (f"{title}. {caption}" if title else caption)})
     display(figure)
     display(HTML(f'<p style="max-width: 46em"><em>{html.escape(caption)}</em></p>'))
+
+
+def live(figure: Any) -> Callable[[Any], None]:
+    """Display a plotly figure that changes while a cell runs: call the result with each new one. It has no caption."""
+    import plotly.io as pio
+    from IPython.display import display
+
+    def bundle(new: Any) -> dict:
+        return pio.renderers[pio.renderers.default].to_mimebundle(new.to_dict())
+
+    handle = display(bundle(figure), raw=True, display_id=True)
+    return lambda new: handle.update(bundle(new), raw=True) if handle else None
 
 
 def play(function: Callable[..., Any], **controls: Any) -> None:
