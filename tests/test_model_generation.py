@@ -303,6 +303,21 @@ def test_prediction_is_the_arg_max_of_the_whole_mixture(
     assert log_prob.argmax() == prediction == winner
 
 
+def test_prediction_in_bf16_sums_copy_weights_in_float32() -> None:
+    """A word that stands three times beats one that stands once by less than bf16 can tell apart."""
+    pointer = PointerGenerator(DIM, SIZE, False, None)
+    with torch.no_grad():
+        pointer.gate.weight.zero_()
+        pointer.gate.bias.fill_(-20.0)  # copy
+    context = torch.tensor([[10, 9, 9, 9, 11]])
+    copy = torch.tensor([[0.3000, 0.1001, 0.1001, 0.1001, 0.3997 - 0.2]])
+    words = normal(SIZE, DIM).float()
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            _, prediction, _ = pointer.score(normal(1, DIM).float(), copy, context, torch.tensor([12]), words)
+        assert prediction.tolist() == [9]
+
+
 @pytest.mark.parametrize("tied", TIED)
 def test_gradients_of_score_equal_autograd_through_the_distribution(tied: bool) -> None:
     """`d log P(y)` by states, copy weights, word table and all weights, for targets in and out of the context."""
@@ -336,7 +351,8 @@ def test_gradients_of_score_equal_autograd_through_the_distribution(tied: bool) 
 def test_target_log_probability_and_its_gradient() -> None:
     """`x_y - log sum exp x`; its hand-written gradient equals finite differences and autograd's in float64."""
     logits, target = (normal(6, 9) * 3).requires_grad_(), torch.tensor([0, 8, 3, 3, 5, 1])
-    value, log_sum = _TargetLogProbability.apply(logits, target)
+    value, log_sum, word = _TargetLogProbability.apply(logits, target)
+    assert word.tolist() == [int(np.argmax(array(row))) for row in logits]
     close(value, [np.log(slow_softmax(row.tolist())[y]) for row, y in zip(logits, target.tolist(), strict=True)])
     close(log_sum, [np.log(np.exp(array(row)).sum()) for row in logits])
     assert torch.autograd.gradcheck(lambda x: _TargetLogProbability.apply(x, target)[0], (logits,))

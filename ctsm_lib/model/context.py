@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import PAD
@@ -79,7 +80,7 @@ class SeparateFusion(nn.Module):
         cognitive = cognitive.view(batch, COGNITIVE, length, dim).transpose(1, 2).flatten(2)
         emotional = self.emotion_context_in(context_BLD) + self.emotion_knowledge_in(knowledge_BRD[:, COGNITIVE:])
         joined = torch.cat([cognitive, self.emotional(emotional, mask_BL)], dim=-1)  # B L 5D
-        return self.second(self.first(joined.sigmoid() * joined).relu())
+        return self.second(self.first(F.silu(joined)).relu())  # silu(Z) is sigmoid(Z) * Z in one pass
 
 
 class JointFusion(nn.Module):

@@ -22,6 +22,23 @@ def state_inclination(context_BLD: Tensor, emotions_KD: Tensor, mask_BL: Tensor)
     return cosine * mask_BL.unsqueeze(-1)
 
 
+def bending(states_ND: Tensor, words_N: Tensor, size: int) -> Tensor:
+    """How far context bends each word: mean cosine distance between two of its occurrences, [size] in [0, 2].
+
+    Words that occur less than twice have 0.
+
+    Args:
+        states_ND: a state for each occurrence, e.g. `V_cos` or `H_s`.
+        words_N: its word's id, below `size`.
+    """
+    unit = F.normalize(states_ND.float(), dim=-1)
+    sums = unit.new_zeros(size, unit.shape[1]).index_add(0, words_N, unit)
+    count = torch.bincount(words_N, minlength=size)
+    # |sum of unit vectors|^2 is the sum of all cosines; those of an occurrence with itself are 1 each.
+    between = (sums.square().sum(dim=-1) - count) / (count * (count - 1)).clamp(min=1)
+    return torch.where(count > 1, 1 - between, 0.0)
+
+
 class StateInclination(nn.Module):
     """`V_cos`: two linear maps bring tokens and emotion words into one space, where their cosine is taken.
 

@@ -104,22 +104,26 @@ class DecoderCache:
 
 
 class _TargetLogProbability(torch.autograd.Function):
-    """log softmax at one place of each row, [N], from logits [N, V], and the log of the softmax's denominator.
+    """log softmax at one place of each row, [N], the log of the softmax's denominator, [N], and the arg-max, [N].
 
-    Autograd's own way through logsumexp and gather makes five passes over [N, V] going back; this makes two.
+    Autograd's own way through logsumexp and gather makes five passes over [N, V] going back; this makes one, since the
+    softmax of the way there is kept in place of the logits.
     """
 
     @staticmethod
-    def forward(ctx, logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def,override]
-        log_sum = logits_NV.logsumexp(dim=-1)
-        ctx.save_for_backward(logits_NV, target_N, log_sum)
-        ctx.mark_non_differentiable(log_sum)
-        return logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum, log_sum
+    def forward(ctx, logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def,override]
+        best, word = logits_NV.max(dim=-1)
+        softmax_NV = logits_NV.softmax(dim=-1)
+        # The likeliest word has at least 1/V: its logarithm is exact where that of a rare target would be lost.
+        log_sum = best - softmax_NV.gather(1, word.unsqueeze(1)).squeeze(1).log()
+        ctx.save_for_backward(softmax_NV, target_N)
+        ctx.mark_non_differentiable(log_sum, word)
+        return logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum, log_sum, word
 
     @staticmethod
-    def backward(ctx, grad_N: Tensor, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
-        logits_NV, target_N, log_sum = ctx.saved_tensors
-        grad = (logits_NV - log_sum.unsqueeze(1)).exp_().mul_(-grad_N.unsqueeze(1))
+    def backward(ctx, grad_N: Tensor, *_: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
+        softmax_NV, target_N = ctx.saved_tensors
+        grad = softmax_NV * -grad_N.unsqueeze(1)
         return grad.scatter_add_(1, target_N.unsqueeze(1), grad_N.unsqueeze(1)), None
 
 
@@ -172,7 +176,7 @@ class PointerGenerator(nn.Module):
         """
         logits = self.logits(states_ND, words_VD)
         gate = self.gate(states_ND).float()  # N 1
-        chosen, log_sum = _TargetLogProbability.apply(logits, target_N)
+        chosen, log_sum, word = _TargetLogProbability.apply(logits, target_N)
         log_sum = log_sum.unsqueeze(1)
         generated = chosen + F.logsigmoid(gate).squeeze(1)
         copied = (copy_NL * (context_NL == target_N.unsqueeze(1))).sum(dim=1)
@@ -180,11 +184,12 @@ class PointerGenerator(nn.Module):
         mixed = torch.logaddexp(generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log())
         log_prob = torch.where(copied > 0, mixed, generated)
         with torch.no_grad():
-            best, word = logits.max(dim=1)
+            best = logits.gather(1, word.unsqueeze(1)).squeeze(1)
             alpha = gate.sigmoid()
             # Copy weight of a word that stands in several places: every place gets the sum of them.
-            same = (context_NL.unsqueeze(1) == context_NL.unsqueeze(2)).to(copy_NL.dtype)
-            place = (same @ copy_NL.unsqueeze(2)).squeeze(2)
+            same = context_NL.unsqueeze(1) == context_NL.unsqueeze(2)
+            with torch.autocast(copy_NL.device.type, enabled=True):  # bf16 sums would change which word is likeliest
+                place = (same.to(copy_NL.dtype) @ copy_NL.unsqueeze(2)).squeeze(2)
             total = alpha * (logits.gather(1, context_NL) - log_sum).exp() + (1 - alpha) * place
             total = total.masked_fill(context_NL == PAD, -1.0)
             best_copy, where = total.max(dim=1)
