@@ -188,7 +188,7 @@ class PointerGenerator(nn.Module):
             alpha = gate.sigmoid()
             # Copy weight of a word that stands in several places: every place gets the sum of them.
             same = context_NL.unsqueeze(1) == context_NL.unsqueeze(2)
-            with torch.autocast(copy_NL.device.type, enabled=True):  # bf16 sums would change which word is likeliest
+            with torch.autocast(copy_NL.device.type, enabled=False):  # bf16 sums would change which word is likeliest
                 place = (same.to(copy_NL.dtype) @ copy_NL.unsqueeze(2)).squeeze(2)
             total = alpha * (logits.gather(1, context_NL) - log_sum).exp() + (1 - alpha) * place
             total = total.masked_fill(context_NL == PAD, -1.0)
