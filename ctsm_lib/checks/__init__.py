@@ -5,19 +5,30 @@ what to think about, and computes the truth by another route than the library do
 """
 
 from ctsm_lib.checks.context import gated_fusion, masked_softmax, position_signal
+from ctsm_lib.checks.dialogues import dialogue_pairs, length_buckets, padded_batch
 from ctsm_lib.checks.frame import CHECKS, CheckFailed
+from ctsm_lib.checks.guidance import attention_pooling, intensity_weights, soft_label_loss
 from ctsm_lib.checks.state import bend, state_embedding, state_inclination
+from ctsm_lib.checks.training import early_stopping, noam
 from ctsm_lib.checks.trait import intensity, inverse_document_frequency, trait_embedding
 
 __all__ = [
     "CHECKS",
     "CheckFailed",
+    "attention_pooling",
     "bend",
+    "dialogue_pairs",
+    "early_stopping",
     "gated_fusion",
     "intensity",
+    "intensity_weights",
     "inverse_document_frequency",
+    "length_buckets",
     "masked_softmax",
+    "noam",
+    "padded_batch",
     "position_signal",
+    "soft_label_loss",
     "state_embedding",
     "state_inclination",
     "trait_embedding",
