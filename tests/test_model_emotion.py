@@ -19,7 +19,7 @@ from helpers import (
 )
 from torch import Tensor
 
-from ctsm_lib.model.emotion import EmotionEncoding, StateInclination, state_inclination
+from ctsm_lib.model.emotion import EmotionEncoding, StateInclination, bending, state_inclination
 from ctsm_lib.model.layers import Encoder
 
 LENGTHS = [5, 2, 4]
@@ -171,3 +171,17 @@ def test_emotions_are_invariant_to_padding_and_batch(ffn: str) -> None:
         for part in range(2):
             close(alone[part][0], together[part][row, :length], 1e-6)
             close(reverse[part].flip(0)[row], together[part][row], 1e-6)
+
+
+def test_bending_is_the_mean_distance_over_pairs_of_occurrences() -> None:
+    """Word 3 occurs once and word 5 never: no pair, no bend."""
+    states, words = normal(9, DIM), torch.tensor([0, 1, 0, 2, 1, 3, 0, 4, 4])
+    states[8] = 3 * states[7]
+    bent = bending(states, words, 6)
+    for word in range(6):
+        rows = array(states[words == word])
+        cosine = slow_cosine(rows, rows) if len(rows) else np.zeros((0, 0))
+        pairs = [1 - cosine[i, j] for i in range(len(rows)) for j in range(i)]
+        assert bent[word].item() == pytest.approx(np.mean(pairs) if pairs else 0.0, abs=1e-6)
+    assert bent[0] > 0.1
+    assert bent[[3, 4, 5]].abs().max() < 1e-6
