@@ -72,6 +72,7 @@ function render({ model, el }) {
 
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.repeat) return; // a key that is held down answers one question, not three
     const target = event.target;
     if (target !== root && !root.contains(target) && target.closest?.("input, textarea, [contenteditable]")) return;
     if (target.tagName === "BUTTON" && event.key === "Enter") return; // the button does it
@@ -171,6 +172,7 @@ function render({ model, el }) {
       moving = false;
       clearTimeout(timer);
     }
+    if (screen().error) shown = null; // what was not saved is asked again
     draw();
   }
 
