@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from ctsm_lib import __version__
-from ctsm_lib.cli import analysis, data, judge, talk, training
+from ctsm_lib.cli import analysis, data, judge, pictures, talk, training
 from ctsm_lib.errors import CtsmError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -26,7 +26,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "respond": talk.respond,
     "chat": talk.chat,
     "polarity": analysis.polarity,
-    "figures": analysis.figures,
+    "contextual": pictures.contextual,
+    "figures": pictures.figures,
     "bench": analysis.bench,
 }
 DATA_COMMANDS: dict[str, Callable[..., None]] = {"fetch": data.fetch, "status": data.status, "prepare": data.prepare}
@@ -59,7 +60,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def _better_allocator(arguments: list[str]) -> None:
     """Start again with allocator settings that only count before Python starts: freed memory is kept for the next step."""
-    heavy = {"train", "evaluate", "bench", "compare"}
+    heavy = {"train", "evaluate", "bench", "compare", "contextual"}
     if sys.platform != "linux" or not heavy & set(arguments[:1]) or os.environ.get("CTSM_ALLOCATOR"):
         return
     settings = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "4000000000",

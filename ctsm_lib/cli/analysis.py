@@ -1,4 +1,4 @@
-"""`ctsm polarity`, `ctsm figures` and `ctsm bench`."""
+"""`ctsm polarity` and `ctsm bench`."""
 
 from __future__ import annotations
 
@@ -12,47 +12,36 @@ from ctsm_lib.cli.shared import JsonFile, Quiet, Sets, Vectors, prepared_data, p
 
 def polarity(
     as_json: JsonFile = None,
+    rules: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--rule", help="A rule of your own, beside the others: unrated=positive, threshold=0.6, ..."),
+    ] = None,
+    standards: Annotated[
+        bool, typer.Option(help="Also check both polarities against the dialogues' labels and VADER.")
+    ] = True,
     vectors: Vectors = None,
     settings: Sets = None,
     quiet: Quiet = False,
 ) -> None:
     """Section 5.4: for how many words do trait and state polarity differ, and what does the number rest on?"""
-    from ctsm_lib.polarity import analyse_prepared
+    from ctsm_lib.config import overridden
+    from ctsm_lib.polarity import Rule, analyse_prepared, outside_standards
 
-    _, prepared = prepared_data("", ["knowledge=none", "dim=300", *(settings or [])], vectors, quiet)
-    analysis = analyse_prepared(prepared)
+    own = overridden(Rule("your rule"), rules) if rules else None
+    config, prepared = prepared_data("", ["knowledge=none", "dim=300", *(settings or [])], vectors, quiet)
+    analysis = analyse_prepared(prepared, config.neutral_vad, own=own)
+    if standards:
+        analysis["standards"] = outside_standards(prepared)
     save_json(as_json, analysis)
-    typer.echo(analysis["conclusion"])
-
-
-def figures(
-    names: Annotated[Optional[list[str]], typer.Argument(help="Which figures. Default: all.")] = None,  # noqa: UP045
-    out: Annotated[Path, typer.Option(help="Folder for HTML, PNG, SVG and JSON.")] = Path("figures"),
-    run: Annotated[Optional[Path], typer.Option(help="Draw this run's training curve instead.")] = None,  # noqa: UP045
-    vectors: Vectors = None,
-    quiet: Quiet = False,
-) -> None:
-    """Draw the paper's figures and ours, each with the JSON it was drawn from."""
-    from ctsm_lib.errors import ConfigError
-    from ctsm_lib.figures import FIGURES, write_figure
-    from ctsm_lib.polarity import analyse_prepared
-
-    if run:
-        from ctsm_lib.checkpoint import read_log
-        from ctsm_lib.figures import training_curve
-
-        records = read_log(run)
-        for path in write_figure(training_curve(records), {"records": records}, out, f"{run.name}_training"):
-            typer.echo(str(path))
-        return
-    wanted = names or list(FIGURES)
-    if unknown := [name for name in wanted if name not in FIGURES]:
-        raise ConfigError(f"There is no figure {unknown[0]!r}. There are: {', '.join(FIGURES)}.")
-    _, prepared = prepared_data("", ["knowledge=none", "dim=300"], vectors, quiet)
-    analysis = analyse_prepared(prepared)
-    for name in wanted:
-        for path in write_figure(FIGURES[name](analysis), analysis, out, name):
-            typer.echo(str(path))
+    typer.echo(f"{'':<48}{'words':>8}{'differ':>8}{'%':>8}   95 %")
+    for row in analysis["choices"]:
+        if row["share"] is not None:
+            interval = f"{row['low']:.1f} to {row['high']:.1f}"
+            typer.echo(f"{row['label']:<48}{row['words']:>8,}{row['differ']:>8,}{row['share']:>8.1f}   {interval}")
+    typer.echo("\n" + analysis["conclusion"])
+    typer.echo(analysis["labels_note"])
+    if standards:
+        typer.echo(analysis["standards"]["conclusion"])
 
 
 def bench(

@@ -82,12 +82,12 @@ def _ready_to_answer(run: Path, device: str, method: str, settings: list[str] | 
 
     chosen = chosen_device(device)
     loaded = load_run(run, chosen)
-    provider, note = loaded.provider(_sources_or_none())
+    provider, note = loaded.provider(sources_or_none())
     notes = [text for text in (loaded.note, note) if text]
     return chosen, loaded, provider, notes, decoding(method, settings, loaded.config.max_response)
 
 
-def _sources_or_none():  # type: ignore[no-untyped-def]
+def sources_or_none():  # type: ignore[no-untyped-def]
     """The data folder, for retrieving knowledge; a run answers without any, too."""
     from ctsm_lib.errors import DataError
     from ctsm_lib.sources import find_sources

@@ -1,15 +1,17 @@
 """How often what a word means by itself and where its vector lies disagree, and what that number depends on.
 
 `rule` is the paper's rule, `choices` what it leaves open, `analysis` the whole of Section 5.4, `standards` its check
-against the dialogues' labels and a second lexicon.
+against the dialogues' labels and a second lexicon, `discrepant` the words that differ, `coordinates` a map of all.
 """
 
 from ctsm_lib.polarity.analysis import PAPER_LABEL, PAPER_SHARE, analyse, analyse_prepared
 from ctsm_lib.polarity.choices import BANDS, QUALITIES, THRESHOLDS, PolarityReport, Rule
+from ctsm_lib.polarity.coordinates import word_map
+from ctsm_lib.polarity.discrepant import discrepant
 from ctsm_lib.polarity.rule import NO_STATE, TIE, centroids, shuffled_shares, state_polarity, trait_polarity
 from ctsm_lib.polarity.standards import outside_standards
 
 __all__ = [
     "BANDS", "NO_STATE", "PAPER_LABEL", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "TIE", "PolarityReport", "Rule", "analyse",
-    "analyse_prepared", "centroids", "outside_standards", "shuffled_shares", "state_polarity", "trait_polarity",
+    "analyse_prepared", "centroids", "discrepant", "outside_standards", "shuffled_shares", "state_polarity", "trait_polarity", "word_map",
 ]  # fmt: skip

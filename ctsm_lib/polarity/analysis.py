@@ -83,11 +83,14 @@ def analyse(
     return result | {"labels_note": _labels_note(result), "conclusion": _conclusion(result)}
 
 
-def analyse_prepared(prepared: Prepared, neutral: str = "standard", draws: int = 100, seed: int = 0) -> dict:
+def analyse_prepared(
+    prepared: Prepared, neutral: str = "standard", own: Rule | None = None, draws: int = 100, seed: int = 0
+) -> dict:
     """`analyse` for prepared data, with the description of data, vectors and lexicon. Paper: Sec. 5.4.
 
     Args:
         neutral: what unrated words get, a key of `lexicon.NEUTRAL_VAD`; both make them negative.
+        own: a further choice, reported among the others.
 
     Raises:
         DataError: no positive or no negative word.
@@ -96,7 +99,7 @@ def analyse_prepared(prepared: Prepared, neutral: str = "standard", draws: int =
     vad, rated = (array[first:] for array in prepared.lexicon.table(prepared.corpus.vocabulary, neutral))
     words, counts, kind = prepared.corpus.vocabulary.words[first:], prepared.corpus.counts[first:], vectors.kind[first:]
     of_words = (vad[:, 0], rated, vectors.matrix[first:], kind >= 0, counts)
-    result = analyse(words, *of_words, vad=vad, kind=kind, draws=draws, seed=seed)
+    result = analyse(words, *of_words, vad=vad, kind=kind, own=own, draws=draws, seed=seed)
     return {"description": prepared.description | {"neutral_vad": neutral}} | result
 
 

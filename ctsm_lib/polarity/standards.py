@@ -122,12 +122,12 @@ def against_labels(
         "dialogues": int(some.sum()),
         "positive_dialogues": int(positive[some].sum()),
         "occurrences": int(size.sum()),
-        "by_occurrence": _compared(by_occurrence),
-        "by_dialogue": _compared(by_dialogue),
+        "by_occurrence": compared(by_occurrence),
+        "by_dialogue": compared(by_dialogue),
     }
 
 
-def _compared(values: dict[str, np.ndarray]) -> dict:
+def compared(values: dict[str, np.ndarray]) -> dict:
     """Estimate and interval of every score, and of its difference to the first; row 0 of [1 + K] is the estimate."""
     first, result = next(iter(values.values())), {}
     for name, drawn in values.items():
@@ -169,7 +169,7 @@ def against_lexicon(
     times[1:] = random.multinomial(count, np.full(count, 1 / max(count, 1)), size=draws) if count else 0
     side = positive[known]
     drawn = {name: auc(score[known], times * side, times * ~side) for name, score in scores.items()}
-    return {"words": count, "positive": int(side.sum())} | _compared(drawn)
+    return {"words": count, "positive": int(side.sum())} | compared(drawn)
 
 
 def read_vader() -> dict[str, float] | None:
