@@ -43,7 +43,7 @@ def make(
         )
     typer.echo(
         f"{report['sheet']}: {report['rows']} rows = {report['items']} contexts x {report['comparisons']} "
-        f"comparison{'s' * (report['comparisons'] != 1)} + {report['checks']} attention checks; "
+        f"comparison{'s' * (report['comparisons'] != 1)} + {report['checks']} attention check{'s' * (report['checks'] != 1)}; "
         f"{len(report['emotions'])} emotions; both answers the same in {report['same_answer']} rows"
     )
     typer.echo(f"Judge: ctsm judge serve {out} --judge NAME, or a copy of {out / 'sheet.csv'} in a spreadsheet.")

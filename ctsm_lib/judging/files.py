@@ -31,9 +31,9 @@ from ctsm_lib.errors import ConfigError, DataError
 
 ASPECTS = ("empathy", "relevance", "fluency")  # Paper: Sec. 4.3.2
 QUESTIONS = {
-    "empathy": "Which answer understands better what the speaker feels, and responds to it?",
-    "relevance": "Which answer fits better to what was said?",
-    "fluency": "Which answer reads better, as grammatical and natural English?",
+    "empathy": "Which answer better understands what the speaker feels, and responds to it?",
+    "relevance": "Which answer fits better with what was said?",
+    "fluency": "Which answer reads better, as grammatical, natural English?",
 }
 CHOICES = ("A", "tie", "B")
 SHEET, KEY, JUDGES = "sheet.csv", "key.json", "judges"
