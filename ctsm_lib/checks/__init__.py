@@ -4,7 +4,9 @@ A module for each lesson. Every check goes from basic to subtle, isolates one me
 what to think about, and computes the truth by another route than the library does.
 """
 
+from ctsm_lib.checks.answers import dist, nucleus, two_perplexities
 from ctsm_lib.checks.context import gated_fusion, masked_softmax, position_signal
+from ctsm_lib.checks.decoder import contrastive_pair, diversity_weights, pointer_mixture
 from ctsm_lib.checks.dialogues import dialogue_pairs, length_buckets, padded_batch
 from ctsm_lib.checks.frame import CHECKS, CheckFailed
 from ctsm_lib.checks.guidance import attention_pooling, intensity_weights, soft_label_loss
@@ -17,7 +19,10 @@ __all__ = [
     "CheckFailed",
     "attention_pooling",
     "bend",
+    "contrastive_pair",
     "dialogue_pairs",
+    "dist",
+    "diversity_weights",
     "early_stopping",
     "gated_fusion",
     "intensity",
@@ -26,10 +31,13 @@ __all__ = [
     "length_buckets",
     "masked_softmax",
     "noam",
+    "nucleus",
     "padded_batch",
+    "pointer_mixture",
     "position_signal",
     "soft_label_loss",
     "state_embedding",
     "state_inclination",
     "trait_embedding",
+    "two_perplexities",
 ]
