@@ -1,26 +1,14 @@
 """The lessons: in step with their masters, and running from a fresh kernel, solved and not, on the sample and on real data."""
 
-import importlib.util
 import re
-import sys
-import time
-from pathlib import Path
 
 import pytest
+from notebook_tools import NOTEBOOKS, load, run_lesson, train_run
 
 pytest.importorskip("jupytext", reason="the lessons need the extra `notebooks`")
 pytest.importorskip("nbclient", reason="the lessons need the extra `notebooks`")
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 pytestmark = pytest.mark.skipif(not NOTEBOOKS.is_dir(), reason="installed without the notebooks")
-
-
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, NOTEBOOKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 build = load("build")
@@ -128,38 +116,15 @@ def test_check_finds_what_is_out_of_step(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def sample_environment(tmp_path_factory):
     """One cache and one trained run for all lessons, as in a class where lesson 00 was run before."""
-    from ctsm_lib.lessons import lesson_config
-    from ctsm_lib.prepare import prepare
-    from ctsm_lib.sources import SAMPLE, find_sources
-    from ctsm_lib.training import train
-
     folder = tmp_path_factory.mktemp("lessons")
     environment = {"CTSM_CACHE": str(folder / "cache"), "CTSM_RUN": str(folder / "run")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CTSM_CACHE", environment["CTSM_CACHE"])
-        patch.delenv("CTSM_DATA", raising=False)
-        prepared = prepare(lesson_config("sample"), find_sources(SAMPLE), progress=False)
-        train(lesson_config("sample"), prepared, folder / "run", cpu=True, progress=False)
+        train_run(environment, "sample", patch)
     return environment
-
-
-def run(notebook, environment, monkeypatch, data=None):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("CTSM_DATA", raising=False)
-    if data:
-        monkeypatch.setenv("CTSM_DATA", str(data))
-    begun = time.monotonic()
-    build.execute(notebook, NOTEBOOKS, timeout=300)
-    return time.monotonic() - begun
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["student", "solved"])
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_runs_on_the_sample(path, form, sample_environment, monkeypatch):
-    notebook = getattr(build, form)(build.read_master(path))
-    run(notebook, sample_environment, monkeypatch)
-    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
-    exercises = [cell.source for cell in notebook.cells if build.EXERCISE.search(cell.source)]
-    assert len(re.findall("waits for you" if form == "student" else "is solved", printed)) == len(exercises)
+    run_lesson(build, path, form, sample_environment, monkeypatch, timeout=300)
