@@ -5,6 +5,7 @@ what to think about, and computes the truth by another route than the library do
 """
 
 from ctsm_lib.checks.answers import dist, nucleus, two_perplexities
+from ctsm_lib.checks.baselines import joint_loss, paired_bootstrap, widths
 from ctsm_lib.checks.context import gated_fusion, masked_softmax, position_signal
 from ctsm_lib.checks.decoder import contrastive_pair, diversity_weights, pointer_mixture
 from ctsm_lib.checks.dialogues import dialogue_pairs, length_buckets, padded_batch
@@ -28,11 +29,13 @@ __all__ = [
     "intensity",
     "intensity_weights",
     "inverse_document_frequency",
+    "joint_loss",
     "length_buckets",
     "masked_softmax",
     "noam",
     "nucleus",
     "padded_batch",
+    "paired_bootstrap",
     "pointer_mixture",
     "position_signal",
     "soft_label_loss",
@@ -40,4 +43,5 @@ __all__ = [
     "state_inclination",
     "trait_embedding",
     "two_perplexities",
+    "widths",
 ]
