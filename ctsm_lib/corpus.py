@@ -139,6 +139,12 @@ def _row_problem(fields: list[str]) -> str | None:
     return None
 
 
+def quotation(text: str, words: int = 12) -> str:
+    """The last words of a turn: enough to follow what comes, and no more of other people's data than a quotation."""
+    spoken = text.split()
+    return text if len(spoken) <= words else "... " + " ".join(spoken[-words:])
+
+
 def _commas(text: str) -> str:
     return text.replace("_comma_", ",").strip()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, tokenize
+from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, quotation, tokenize
 from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
 from ctsm_lib.errors import DataError, RunError
 from ctsm_lib.knowledge import Provider, provider_for
@@ -214,12 +214,6 @@ def evaluate(
     ]
     result = scores | {"split": split, "decoding": asdict(how)}
     return result | {"run": run.about(device, prepared.description)}, rows
-
-
-def quotation(text: str, words: int = 12) -> str:
-    """The last words of a text: enough to follow an answer, and no more of other people's data than a quotation."""
-    spoken = text.split()
-    return text if len(spoken) <= words else "... " + " ".join(spoken[-words:])
 
 
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:

@@ -87,7 +87,7 @@ def test_training_scoring_and_answering_need_few_packages(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["plotly", "pooch"])
-def test_what_needs_more_says_so_by_failing(name):
+def test_what_needs_more_says_so_by_failing(name, tmp_path):
     """The block above works: what does need a package cannot be used without it."""
     use = {
         "plotly": "from ctsm_lib.figures import FIGURES, write_figure; next(iter(FIGURES.values()))({})",
@@ -95,6 +95,6 @@ def test_what_needs_more_says_so_by_failing(name):
     }[name]
     code = f"import sys; sys.modules[{name!r}] = None; {use}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 1
     assert name in done.stderr

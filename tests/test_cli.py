@@ -47,7 +47,7 @@ COMMANDS = ["doctor", "train", "evaluate", "score", "respond", "chat", "polarity
     "command",
     [
         *COMMANDS,
-        *(f"data {c}" for c in ("fetch", "status", "prepare")),
+        *(f"data {c}" for c in ("fetch", "status", "prepare", "knowledge")),
         *(f"judge {c}" for c in ("make", "serve", "score")),
     ],
 )
@@ -66,6 +66,16 @@ def test_data_status_names_every_part():
     parts = json.loads(ctsm("data", "status", "--json"))
     assert parts["data"] == "sample"
     assert {"dialogues", "lexicon", "vectors", "knowledge", "folder"} <= parts.keys()
+
+
+def test_data_knowledge_says_how_much_is_found_and_shows_cases(tmp_path):
+    arguments = ("--cases", tmp_path / "cases.md", "--count", "5", "--json", tmp_path / "k.json", "--quiet")
+    result = json.loads(ctsm("data", "knowledge", *arguments))
+    assert result == json.loads((tmp_path / "k.json").read_text())
+    assert result["n"] == 111
+    assert 0 < result["covered"] < 100
+    assert result["run"]["knowledge"] == "atomic"
+    assert (tmp_path / "cases.md").read_text().count("Verdict:") == 5
 
 
 def test_evaluate_writes_every_key_and_every_answer(tiny_run, tmp_path):
@@ -163,6 +173,9 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["score", "{tmp}/none.jsonl"], "is missing"),
         (["score", "{tmp}/bad.jsonl"], "bad.jsonl:2: "),
         (["figures", "fig99"], "no figure 'fig99'"),
+        (["data", "knowledge", "--count", "0", "--quiet"], "--count 0"),
+        (["data", "knowledge", "--cases", "{tmp}/bad.jsonl", "--quiet"], "verdicts may be in it"),
+        (["data", "knowledge", "--split", "exam"], "no split 'exam'"),
         (["data", "fetch", "--part", "moon", "--out", "{tmp}/d"], "moon"),
     ],
 )

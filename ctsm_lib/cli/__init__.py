@@ -30,7 +30,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "figures": pictures.figures,
     "bench": analysis.bench,
 }
-DATA_COMMANDS: dict[str, Callable[..., None]] = {"fetch": data.fetch, "status": data.status, "prepare": data.prepare}
+DATA_COMMANDS: dict[str, Callable[..., None]] = {
+    "fetch": data.fetch,
+    "status": data.status,
+    "prepare": data.prepare,
+    "knowledge": data.knowledge,
+}
 JUDGE_COMMANDS: dict[str, Callable[..., None]] = {"make": judge.make, "serve": judge.serve, "score": judge.score}
 
 app = typer.Typer(

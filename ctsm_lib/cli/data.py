@@ -1,4 +1,4 @@
-"""What is there: `ctsm doctor`, `ctsm data fetch|status|prepare`."""
+"""What is there: `ctsm doctor`, `ctsm data fetch|status|prepare|knowledge`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from ctsm_lib.cli.shared import JsonFlag, Quiet, Sets, Vectors, prepared_data, print_json
+from ctsm_lib.cli.shared import JsonFile, JsonFlag, Quiet, Sets, Vectors, prepared_data, print_json, save_json
+from ctsm_lib.errors import ConfigError
 
 
 def doctor() -> None:
@@ -80,3 +81,39 @@ def prepare(
         typer.echo(f"left out: {problem}")
     print_json(prepared.description)
     typer.echo(f"ready after {time.monotonic() - begun:.1f} s")
+
+
+def knowledge(
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    cases: Annotated[Optional[Path], typer.Option(help="Write random cases to this Markdown file.")] = None,  # noqa: UP045
+    count: Annotated[int, typer.Option(help="How many cases.")] = 20,
+    seed: Annotated[int, typer.Option(help="Which cases.")] = 0,
+    as_json: JsonFile = None,
+    settings: Sets = None,
+    quiet: Quiet = False,
+) -> None:
+    """How many utterances get commonsense, and what: numbers, and random cases for people to judge."""
+    from ctsm_lib.knowledge.cases import coverage, write_cases
+    from ctsm_lib.knowledge.store import infer_cached
+    from ctsm_lib.sources import cache_folder
+    from ctsm_lib.versions import versions
+
+    if count < 1:
+        raise ConfigError(f"--count {count} is not possible: it must be a whole number from 1.")
+    _, prepared = prepared_data("", settings, None, quiet, splits=[split])
+    part, provider = prepared.corpus.splits[split], prepared.provider
+    texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
+    inferences = infer_cached(provider, texts, cache_folder(), progress=not quiet)
+    result: dict = coverage(inferences) | {
+        "split": split,
+        "run": prepared.description | {"seed": seed, "versions": versions()},
+    }
+    if cases:
+        about = (
+            f"Provider `{provider.name}`, split {split} of {prepared.description['data']}, seed {seed}. Each utterance "
+            "is the last one before an answer, shortened to its last twelve words; all phrases are shown. Made by "
+            f"`ctsm data knowledge --split {split} --seed {seed} --cases FILE`."
+        )
+        write_cases(cases, texts, inferences, about, count, seed)
+    save_json(as_json, result)
+    print_json(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -26,7 +27,12 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto (an accelerato
 
 
 def prepared_data(
-    preset_name: str, settings: list[str] | None, vectors: Path | None, quiet: bool, config: Config | None = None
+    preset_name: str,
+    settings: list[str] | None,
+    vectors: Path | None,
+    quiet: bool,
+    config: Config | None = None,
+    splits: Sequence[str] = ("train", "valid", "test"),
 ) -> tuple[Config, Prepared]:
     """Configuration and data; which preset is the default depends on whether there is real data."""
     from ctsm_lib.config import preset
@@ -40,7 +46,7 @@ def prepared_data(
         config = preset(preset_name or default, settings or [])
     if sources.origin == "sample" and not quiet and speaks():
         typer.echo("Using the small invented sample (no CTSM_DATA, no data/raw).", err=True)
-    return config, prepare(config, sources, progress=not quiet)
+    return config, prepare(config, sources, splits, progress=not quiet)
 
 
 def chosen_device(name: str) -> str:
