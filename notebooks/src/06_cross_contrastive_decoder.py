@@ -1,0 +1,567 @@
+# %% [markdown]
+# # 06 · Write an answer that matches the feeling
+#
+# **What you will do.** Build the decoder, let it copy words out of the context, and draw answer, context and emotions together by
+# contrastive learning. You look into an answer, word by word.
+#
+# **What you will learn.** Pointer generator in log space; why losses are means; NT-Xent, its temperature and its negatives; what the
+# diversity loss does, and how little; Eqs. (20) to (24).
+#
+# **What you need.** Lesson 03 for attention, lesson 05 for the student's context. About 75 minutes.
+#
+# *Paper: Sec. 3.6. Library: `model/generation`, `model/contrast`.*
+
+# %%
+import numpy as np
+import torch
+import torch.nn.functional as F
+from ctsm_lib import checks, lessons
+from ipywidgets import FloatLogSlider, Text
+
+lessons.begin("decoder")
+
+# %%
+prepared, run = lessons.data(), lessons.trained_run()
+model, words, pairs = run.model, run.vocabulary, prepared.pairs["train"]
+print(lessons.describe())
+print(f"model: {run.config.preset}, {run.iteration} iterations")
+chosen = np.random.default_rng(0).choice(len(pairs), 32, replace=False)
+batch = pairs.collate(chosen)
+real = batch.target != 1  # PAD is id 1
+print("context", list(batch.context.shape), " target", list(batch.target.shape))
+
+# %% [markdown]
+# ## 1 · The decoder
+#
+# The answer is written word by word, each given the words before it and the student's context (Eq. 20):
+#
+# $$ P_w = \mathrm{PoGen}\big(\mathrm{Decoder}(E_Y, H^{stu})\big) $$
+#
+# A decoder layer does three things, each after a LayerNorm and each added to its input: it attends to the answer so far, attends to
+# the context, and thinks about every position by itself.
+#
+# | | shape | |
+# |---|---|---|
+# | $E_Y$ | B x T x d | the answer so far: SOS, then the target shifted by one |
+# | $H^{stu}$ | B x L x d | what it attends to |
+# | $o$ | B x T x d | states of the decoder |
+# | weights | B x T x L | attention to the context, mean over heads: these will be the copy weights |
+
+
+# %%
+def decoder_layer(layer, states, memory, causal, mask):
+    """States [B, T, d] after one layer, and its attention to the context [B, H, T, L]."""
+    x = layer.self_norm(states)
+    states = states + layer.self_attention(x, layer.self_attention.keys_values(x), causal)[0]
+    x = layer.cross_norm(states)
+    attended, weights = layer.cross_attention(x, memory, mask)
+    states = states + attended
+    return states + layer.ffn(layer.ffn_norm(states), None), weights
+
+
+def decode(batch):
+    """States [B, T, d] and copy weights [B, T, L] with the trained weights, under teacher forcing."""
+    read = model.read(batch)
+    T = batch.target.shape[1]
+    causal = torch.ones(1, T, T, dtype=torch.bool).tril()  # no word sees a later one
+    states = model.embed(read["previous"])
+    for layer in model.decoder.layers:
+        memory = layer.cross_attention.keys_values(read["H_stu"])
+        states, weights = decoder_layer(layer, states, memory, causal, read["mask"][:, None])
+    return model.decoder.norm(states), weights.mean(dim=1)
+
+
+# %%
+with torch.no_grad():
+    states, copy = decode(batch)
+    read = model.read(batch)
+    memory = model.encode(batch)
+    taught = model.decoder.teach(
+        model.embed, read["previous"], model.start(memory), batch.target
+    )
+torch.testing.assert_close(states[real], taught.states[real], rtol=1e-4, atol=1e-4)
+print("Our decoder equals the library's: states", list(states.shape), " copy", list(copy.shape))
+
+# %% [markdown]
+# During training all positions are computed at once. The lower triangle `causal` is what keeps that honest. We change the fourth word of
+# every answer; states up to the fourth position, which predict words one to four, must not notice:
+
+# %%
+from dataclasses import replace
+
+changed = batch.target.clone()
+changed[:, 3] = words.index["the"]
+with torch.no_grad():
+    other, _ = decode(replace(batch, target=changed))
+moved = (other - states).abs().amax(dim=(0, 2))
+print("largest change at each position:", [round(x, 3) for x in moved[:8].tolist()])
+
+# %% [markdown]
+# ## 2 · Generate or copy
+#
+# Some words of an answer come out of the context: names, things, the speaker's own words. A **pointer generator** can point at them.
+# A gate decides between the two:
+#
+# $$ \alpha = \sigma(w \cdot o_t + b) \qquad\qquad P(y) = \alpha\, \mathrm{softmax}(W o_t)_y + (1 - \alpha) \sum_{l:\, x_l = y} a_{t,l} $$
+#
+# $a_t$ is the attention of the last layer, and the sum runs over all places where the word stands. How many words of real answers could
+# be copied?
+
+# %%
+inside = (batch.context[:, None, :] == batch.target[:, :, None]).any(dim=2)
+print(f"{inside[real].float().mean():.0%} of the target tokens stand in their context")
+print(f"alpha on average: {taught.alpha.mean():.2f}")
+order = taught.alpha.argsort()[:8].tolist()
+print(
+    "where alpha is lowest, the word to come is:",
+    ", ".join(words.words[taught.target[i]] for i in order),
+)
+
+# %% [markdown]
+# ### Why in log space
+#
+# The loss needs $\log P$. The formula above is fine on paper. On a computer a softmax underflows: a word whose logit lies 110 below the
+# best one gets the float32 probability 0, its logarithm is $-\infty$, and the gradient is NaN. Adding a small number inside the logarithm
+# hides the NaN, and cuts the gradient off.
+
+# %%
+results = {}
+for name in ("log(P)", "log(P + 1e-12)", "log_softmax"):
+    logits = torch.tensor([110.0, 0.0], requires_grad=True)
+    P = logits.softmax(dim=0)
+    value = {
+        "log(P)": P.log(),
+        "log(P + 1e-12)": (P + 1e-12).log(),
+        "log_softmax": logits.log_softmax(dim=0),
+    }[name]
+    value[1].backward()
+    print(f"{name:15} log P = {value[1].item():8.2f}   gradient {logits.grad.tolist()}")
+
+# %% [markdown]
+# So we stay in logarithms: $\log(x + y)$ from $\log x$ and $\log y$ is `torch.logaddexp`, and $\log \sigma(g)$ is `F.logsigmoid(g)`.
+
+# %% [markdown]
+# ### Exercise 6.1 · The mixture in log space
+#
+# **Goal:** $\log P$ of every word, finite with a finite gradient, also where nothing can be copied or the gate is extreme.
+# **Difficulty:** ★★★ **Minutes:** 20
+#
+# <details><summary>Hint</summary>
+#
+# `torch.zeros_like(logits).scatter_add_(1, context, copy)` sums copy weights by word. $1 - \sigma(g) = \sigma(-g)$. Where a word cannot be
+# copied there is nothing to add: `clamp(min=tiny)` keeps the logarithm finite there, and `torch.where(copied > 0, mixed, generated)` does not
+# use it (`tiny = torch.finfo(torch.float32).tiny`).
+#
+# </details>
+
+
+# %%
+def pointer_mixture(logits, gate, copy, context):
+    """log P [B, V] from logits [B, V], gate [B, 1] (before the sigmoid), copy weights and word ids [B, L]."""
+    ### BEGIN SOLUTION
+    generated = F.logsigmoid(gate) + logits.log_softmax(dim=1)
+    copied = torch.zeros_like(logits).scatter_add_(1, context, copy)
+    tiny = torch.finfo(torch.float32).tiny
+    mixed = torch.logaddexp(generated, F.logsigmoid(-gate) + copied.clamp(min=tiny).log())
+    return torch.where(copied > 0, mixed, generated)
+    ### END SOLUTION
+
+
+# %%
+checks.pointer_mixture(pointer_mixture)
+
+# %% [markdown]
+# In the open, in plain probabilities and double precision, beside the library's version in log space:
+
+# %%
+with torch.no_grad():
+    o, a = states[:, 0], copy[:, 0]  # the first word of each answer
+    pointer, table = model.decoder.pointer, model.embed.words.weight
+    alpha = pointer.gate(o).double().sigmoid()
+    P = alpha * pointer.logits(o, table).double().softmax(dim=1)
+    P.scatter_add_(1, batch.context, (1 - alpha) * a.double())
+    log_prob, gate = pointer.distribution(o, a, batch.context, table)
+torch.testing.assert_close(log_prob.double().exp(), P, rtol=1e-3, atol=1e-6)
+torch.testing.assert_close(gate.double(), alpha[:, 0], rtol=1e-3, atol=1e-6)
+print(
+    f"Equal; the probabilities of each answer's first word add up to {P.sum(dim=1).mean():.4f}"
+)
+
+# %% [markdown]
+# ### An answer, seen from inside
+#
+# We let the trained model answer greedily, the likeliest word each time, and keep what the gate and the attention did. A model that was
+# trained for minutes likes to stammer, so no word may come twice.
+
+# %%
+from ctsm_lib.batches import context_batch
+from ctsm_lib.decoding import NEVER, Decoding, answer_batch
+from ctsm_lib.sources import find_sources
+
+EOS, SOS = 2, 3
+provider, note = run.provider(find_sources())
+
+
+@torch.no_grad()
+def answer(turns, longest=16):
+    """Ids of a greedy answer [T], alpha of each [T], copy weights [T, L], and the context's words."""
+    asked = context_batch([turns], provider.infer(turns[-1:], progress=False), words)
+    cache, token = model.start(model.encode(asked)), torch.tensor([SOS])
+    said, alphas, weights = [], [], []
+    while len(said) < longest and int(token) != EOS:
+        log_prob, alpha, copy = model.step(cache, token)
+        log_prob[:, [*NEVER, *said]] = float("-inf")
+        token = log_prob.argmax(dim=1)
+        said.append(int(token))
+        alphas.append(float(alpha))
+        weights.append(copy[0])
+    return said, alphas, torch.stack(weights), asked.context[0].tolist()
+
+
+# %%
+plain = Decoding(max_length=16, block_ngrams=1)
+answers, _ = answer_batch(model, replace(batch, target=None, label=None), plain)
+long = [i for i, found in enumerate(answers) if len(found.ids) > 4] or [0]
+most = min(long, key=lambda i: np.mean(answers[i].alpha))  # the answer that copies most
+turns = prepared.corpus.splits["train"].context_texts(int(chosen[most]))
+said, alphas, weights, context = answer(turns)
+assert [i for i in said if i != EOS] == answers[most].ids  # the library's greedy search
+torch.testing.assert_close(alphas, answers[most].alpha, rtol=1e-3, atol=1e-3)
+print("last turn:", turns[-1])
+print("answer:   ", " ".join(words.words[i] for i in said))
+names = [f"{n} {words.words[i]}" for n, i in enumerate(said)]
+figure = lessons.bars({"alpha": alphas}, names, "How willing to generate rather than copy")
+lessons.show(
+    figure.update_yaxes(range=[0, 1]),
+    "Alpha of each word: near 1 the word comes out of the vocabulary, low where the model would rather point at the context.",
+)
+
+
+# %%
+def look_inside(said, alphas, weights, context):
+    """The copy heat map of an answer: a row for each word with its alpha, a column for each context word."""
+    rows = [
+        f"{words.words[i]}  (alpha {alpha:.2f})" for i, alpha in zip(said, alphas, strict=True)
+    ]
+    shown = slice(max(len(context) - 45, 0), None)  # the end of a long context
+    columns = [words.words[i] for i in context[shown]]
+    figure = lessons.heatmap(
+        weights[:, shown], rows, columns, "Where each word of the answer looks"
+    )
+    return figure.update_layout(width=940, margin_b=90)
+
+
+lessons.show(
+    look_inside(said, alphas, weights, context),
+    "Copy weights: each row adds up to 1 over the context. With probability 1 - alpha the next word is drawn from its row.",
+)
+
+# %% [markdown]
+# Now ask it yourself. Which word do you have to say so that it is copied?
+
+
+# %%
+def ask(text="i lost my dog in the park and i feel terrible"):
+    """The copy heat map of the answer to a text."""
+    if not any(c.isalnum() for c in text):
+        return "Write at least one word."
+    said, alphas, weights, context = answer([text])
+    print(" ".join(words.words[i] for i in said))
+    return look_inside(said, alphas, weights, context)
+
+
+lessons.play(
+    ask,
+    text=Text("i lost my dog in the park and i feel terrible", continuous_update=False),
+)
+
+# %% [markdown]
+# ## 3 · Losses are means
+#
+# Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses with weights 1 : 1 : 1 : 1.5. What are such
+# weights worth? We take a copy of the model without dropout and compute all losses of our batch.
+
+# %%
+import copy as copying
+
+twin = copying.deepcopy(model)
+for part in twin.modules():
+    if isinstance(part, torch.nn.Dropout):
+        part.p = 0.0
+losses = {name: value.item() for name, value in twin.train()(batch).losses.items()}
+emotion = losses["teacher"] + losses["student"]
+tokens_each = float(real.sum() / len(batch))
+for kind, factor in (("mean over tokens", 1.0), ("sum over an answer's tokens", tokens_each)):
+    parts = {
+        "L_e": emotion,
+        "L_g": factor * losses["generation"],
+        "L_ccl": losses["contrast"],
+        "1.5 L_div": 1.5 * factor * losses["diversity"],
+    }
+    shares = ", ".join(f"{k} {v:.1f} ({v / sum(parts.values()):.0%})" for k, v in parts.items())
+    print(f"{kind:28} {shares}")
+print(f"an answer has {tokens_each:.1f} tokens on average, EOS included")
+
+# %% [markdown]
+# > **Departure.** With a sum, the two losses of generation grow with the length of the answer and drown the emotion and the contrast: the
+# > weights would mean something else in every batch. We take the mean over all target tokens, EOS included.
+#
+# ## 4 · Five pairs of views
+#
+# A model may understand a feeling and still write something that does not fit it. **Contrastive learning** trains the fit itself. There
+# are four *views* of one dialogue: the true answer, its emotions, its context, and what the decoder is about to say.
+#
+# | view | | averaged over time from |
+# |---|---|---|
+# | target | $H_Y$ | an encoder of the true answer, in training only |
+# | emotion | $H_{ts}$ | $[H_t ; H_s]$, brought from 57 to $d$ by a linear map |
+# | context | $H^{stu}$ | the decoder's memory |
+# | generated | $P_w$ | the decoder's states |
+#
+# > **Departure.** Views are compared by a dot product, but $P_w$ has one entry a word of the vocabulary and $H_{ts}$ is 57 wide. For $P_w$
+# > we take the decoder's states before the output layer; $H_{ts}$ gets a linear map, which the paper does not print.
+#
+# Four views make six pairs. Eq. (22) takes five; the paper leaves (context, emotion) out, lest emotions be aligned with the semantics of
+# other contexts. Here are the four views in the open:
+
+# %%
+from ctsm_lib.model.contrast import PAIRS, VIEWS, cross_contrastive_loss, pair_loss
+from ctsm_lib.model.layers import masked_mean
+
+
+@torch.no_grad()
+def four_views(model, batch):
+    """[B, 4, d] views of each dialogue, in the order of VIEWS, without dropout."""
+    read, memory = model.read(batch), model.encode(batch)
+    real = batch.target != 1
+    taught = model.decoder.teach(
+        model.embed, read["previous"], model.start(memory), batch.target
+    )
+    H_Y = model.target_encoder(model.embed(read["target"]), real)
+    H_ts = model.emotion_view(masked_mean(read["H_ts"], read["mask"]))
+    H_stu = masked_mean(read["H_stu"], read["mask"])
+    return torch.stack(
+        [masked_mean(H_Y, real), H_ts, H_stu, masked_mean(taught.states, real)], dim=1
+    )
+
+
+views = four_views(model, batch)
+ours = cross_contrastive_loss(views, run.config.temperature, run.config.contrast_negatives)
+torch.testing.assert_close(float(ours), losses["contrast"], rtol=1e-3, atol=1e-4)
+print("views", list(views.shape), " pairs:", ", ".join(f"({a}, {b})" for a, b in PAIRS))
+
+# %% [markdown]
+# Each view of a dialogue should be closer to another view *of the same dialogue* than to any other dialogue of the batch:
+#
+# $$ L(p, q) = -\log \frac{e^{p \cdot q / \tau}}{\sum_k e^{p \cdot k / \tau}} \quad (23) \qquad\qquad L_{ccl} = \frac{1}{5} \sum_{pairs} L \quad (24) $$
+#
+# All vectors have length 1, so $p \cdot q$ is a cosine. The **temperature** $\tau = 0.07$ stretches it: cosines lie in $[-1, 1]$, but
+# $1/\tau = 14.3$ makes differences that a softmax can feel. Both members of a pair are anchors in turn: $2B$ anchors in a batch of $B$.
+#
+# > **Departure.** As printed, the sum in the denominator runs over negative pairs only. Then the fraction may exceed 1 and the loss has no
+# > floor. NT-Xent, which the paper cites, has the positive in the sum as well: then it is a cross-entropy, and 0 is the best.
+
+# %%
+tau = 0.07
+p, q = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])  # a perfect pair
+others = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])  # far-away negatives
+positive, negative = (p @ q / tau).exp(), (others @ p / tau).exp().sum()
+print(f"negatives only: {-torch.log(positive / negative):.2f}")
+print(f"positive in the sum: {-torch.log(positive / (positive + negative)):.2g}")
+
+# %% [markdown]
+# ### Exercise 6.2 · One pair of views
+#
+# **Goal:** the loss of one pair, with the other dialogues of *both* views as negatives, mean over the $2B$ anchors.
+# **Difficulty:** ★★★ **Minutes:** 20
+#
+# <details><summary>Hint</summary>
+#
+# Stack both views to [2B, D] and normalise them. The scores are a [2B, 2B] matrix. An anchor is no negative of itself: put -inf on the
+# diagonal. The positive of row i is row i + B, and the other way round: `F.cross_entropy(scores, goal)` does the rest.
+#
+# </details>
+
+
+# %%
+def contrastive_pair(first, second, temperature):
+    """A scalar from two views [B, D] of the same B dialogues; vectors of any length."""
+    ### BEGIN SOLUTION
+    both = F.normalize(torch.cat([first, second]), dim=1)
+    scores = both @ both.T / temperature
+    scores = scores.masked_fill(torch.eye(len(both), dtype=torch.bool), float("-inf"))
+    goal = torch.arange(len(both)).roll(len(first))
+    return F.cross_entropy(scores, goal)
+    ### END SOLUTION
+
+
+# %%
+checks.contrastive_pair(contrastive_pair)
+
+# %% [markdown]
+# The library computes all five pairs at once and checks out against plain loops:
+
+
+# %%
+def plain_loops(first, second, temperature):
+    """The same loss, one anchor and one key at a time."""
+    everybody, size = [*first, *second], len(first)
+    total = 0.0
+    for i, anchor in enumerate(everybody):
+        keys = [k for k in range(2 * size) if k != i]
+        scores = torch.stack([anchor @ everybody[k] for k in keys]) / temperature
+        total -= scores.log_softmax(dim=0)[keys.index((i + size) % (2 * size))]
+    return total / len(everybody)
+
+
+unit = F.normalize(views[:8], dim=-1).transpose(0, 1)  # K B d, eight dialogues
+a, b = unit[0], unit[1]
+torch.testing.assert_close(pair_loss(a[None], b[None], tau, "both")[0], plain_loops(a, b, tau))
+print(f"loss of (target, emotion): {plain_loops(a, b, tau):.3f} either way")
+
+# %% [markdown]
+# ### A loss that starts too high
+#
+# If every key were equally likely, the loss would be $\ln(2B - 1)$. A new model should start about there. Does it?
+
+# %%
+from ctsm_lib.training import build_model
+
+fresh = build_model(run.config, prepared).eval()
+kinds = {"new": four_views(fresh, batch), "trained": views}
+off = ~torch.eye(len(batch), dtype=torch.bool)
+for way, keys in (("both", 2 * len(batch) - 1), ("cross", len(batch))):
+    print(f"chance, negatives {way}: ln {keys} = {np.log(keys):.2f}")
+for kind, found in kinds.items():
+    both, cross = (cross_contrastive_loss(found, tau, way) for way in ("both", "cross"))
+    unit = F.normalize(found, dim=-1).transpose(0, 1)
+    within = (unit @ unit.transpose(1, 2))[:, off].mean(dim=1)
+    alike = ", ".join(f"{n} {x:.2f}" for n, x in zip(VIEWS, within.tolist(), strict=True))
+    print(f"{kind:8} negatives of both views {both:5.2f}, of the other view only {cross:5.2f}")
+    print(f"         cosine between different dialogues: {alike}")
+
+# %% [markdown]
+# In a new model, *different* dialogues look nearly alike within a view: every context has gone through the same random layers. Two
+# *views* of one dialogue come out of different layers and may have nothing in common. So the negatives of an anchor's own view beat the
+# positive by up to $1/\tau$, and with both views' negatives the loss begins far above chance: effort spent on pulling dialogues apart that
+# nobody has read yet.
+#
+# > **Departure.** The paper does not say where negatives come from. Preset `paper` takes both views, as NT-Xent does; the others set
+# > `contrast_negatives="cross"`: the other dialogues in the *other* view only, which starts near its chance, $\ln B$.
+#
+# ### Turn the temperature
+
+
+# %%
+def losses_at(temperature=0.07, negatives="both"):
+    """Bars of the five pairs' losses, of a new model and of the trained one."""
+    heights = {}
+    for kind, found in kinds.items():
+        unit = F.normalize(found, dim=-1).transpose(0, 1)
+        first = torch.stack([unit[VIEWS.index(a)] for a, _ in PAIRS])
+        second = torch.stack([unit[VIEWS.index(b)] for _, b in PAIRS])
+        heights[kind] = pair_loss(first, second, temperature, negatives).tolist()
+    pairs = [f"{a}, {b}" for a, b in PAIRS]
+    title = f"Loss of each pair, temperature {temperature:.2g}, negatives: {negatives}"
+    return lessons.bars(heights, pairs, title, "loss")
+
+
+lessons.show(
+    losses_at(),
+    "Negatives of both views: pairs with little in common begin near 1/tau = 14; training brings every pair down.",
+)
+
+# %%
+lessons.play(
+    losses_at,
+    temperature=FloatLogSlider(0.07, min=-2, max=1, continuous_update=False),
+    negatives=["both", "cross"],
+)
+
+# %% [markdown]
+# A high temperature makes every loss $\ln$ of the number of keys: nothing to learn. A low one looks at the single hardest negative only.
+#
+# ## 5 · The diversity loss
+#
+# Models of dialogue love "i am sorry to hear that". The paper borrows $L_{div}$ from CEM: count how often the model predicts each word in
+# training, $f_v$, and weigh the likelihood of rarely said words up:
+#
+# $$ w_v = 1 - \frac{f_v}{\max f}, \text{ rescaled to mean 1 over the vocabulary}, \qquad L_{div} = \frac{1}{N} \sum_t w_{y_t}\, (-\log P(y_t)) $$
+
+# %% [markdown]
+# ### Exercise 6.3 · Weights against chatter
+#
+# **Goal:** the weight of each target word from the counts, also before anything was counted. **Difficulty:** ★★ **Minutes:** 8
+#
+# <details><summary>Hint</summary>
+#
+# Rescale by the mean over the *vocabulary*, then pick the targets with `weights[target]`. When all counts are 0, `clamp(min=1)` on the
+# maximum makes every weight 1.
+#
+# </details>
+
+
+# %%
+def diversity_weights(counts, target):
+    """Weights [N] of target words [N] from the counts [V] of what the model predicted so far."""
+    ### BEGIN SOLUTION
+    raw = 1 - counts / counts.max().clamp(min=1)
+    return (raw / raw.mean())[target]
+    ### END SOLUTION
+
+
+# %%
+checks.diversity_weights(diversity_weights)
+
+# %% [markdown]
+# What did the trained model count, and what weights came of it?
+
+# %%
+counts = model.diversity.counts.double()
+by_word = 1 - counts / counts.max().clamp(min=1)
+by_word = (by_word / by_word.mean()).float()
+torch.testing.assert_close(model.diversity.weights(torch.arange(len(counts))), by_word)
+top = counts.topk(8).indices.tolist()
+print(f"counted: {int(counts.sum()):,} predictions of {int((counts > 0).sum()):,} words")
+print("most often:", ", ".join(f"{words.words[i]} {by_word[i]:.2f}" for i in top))
+by_token = by_word[batch.target[real]]
+for name, w in (("words of the vocabulary", by_word), ("tokens of the answers", by_token)):
+    near = ((w - w.max()).abs() < 0.01).float().mean()
+    low, middle = w.quantile(0.01), w.median()
+    print(
+        f"{name:24} 1 % below {low:.3f}, median {middle:.3f}, within 0.01 of the top: {near:.1%}"
+    )
+
+# %% [markdown]
+# Nearly every *word* of the vocabulary has the same weight. Only the few commonest get less, and these are what much of an answer consists of.
+# Rare words are not told apart from one another at all. Does $L_{div}$ then ask for anything that $L_g$ does not? We compare the
+# directions in which they would move the decoder.
+
+# %%
+read, memory = model.read(batch), model.encode(batch)
+taught = model.decoder.teach(model.embed, read["previous"], model.start(memory), batch.target)
+nll = -taught.log_prob
+L_g, L_div = nll.mean(), (model.diversity.weights(taught.target) * nll).mean()
+parameters = [p for p in model.decoder.parameters() if p.requires_grad]
+directions = []
+for loss in (L_g, L_div):
+    grads = torch.autograd.grad(loss, parameters, retain_graph=True)
+    directions.append(torch.cat([g.flatten() for g in grads]))
+cosine = F.cosine_similarity(*directions, dim=0)
+print(f"L_g {L_g:.2f}, L_div {L_div:.2f}; cosine between their gradients {cosine:.2f}")
+print(
+    f"share of the total loss that is 1.5 L_div: {1.5 * losses['diversity'] / losses['total']:.0%}"
+)
+
+# %% [markdown]
+# A cosine near 1 says: $L_{div}$ is mostly a second $L_g$, with full stops and pronouns turned down. With weight 1.5 it is one of the
+# largest terms of Eq. (25), but what makes answers diverse is little of it. Lesson 08 measures diversity, and shows what moves it.
+#
+# ## What you have now
+#
+# - A decoder that writes or copies, and a heat map that says which.
+# - A mixture of probabilities that never takes the logarithm of 0.
+# - Five pairs of views that are drawn together, and an eye for how a contrastive loss starts.
+# - A sober view of the diversity loss: look at the spread of weights before you believe in them.
+#
+# The library's are `model/generation` and `model/contrast`. All losses are there now; lesson 07 puts them together and trains.
