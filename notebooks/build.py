@@ -6,7 +6,7 @@ A master is a Python file in the percent format with the solutions inside, betwe
     python notebooks/build.py              # all lessons: student notebooks, and solved ones executed on the sample
     python notebooks/build.py 02 04        # some of them
     python notebooks/build.py --check      # are both in step with the masters? executes nothing
-    python notebooks/build.py --nbgrader course/source/ctsm    # masters for `nbgrader generate_assignment`
+    python notebooks/build.py --nbgrader course/source     # masters for `nbgrader generate_assignment`, a folder each
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def read_master(path: Path) -> NotebookNode:
 def _grading(name: str, *, solution: bool = False, points: int = 0) -> dict:
     values = {
         "grade": points > 0,
-        "grade_id": name,
+        "grade_id": name.replace(".", "-"),  # nbgrader refuses a dot
         "locked": not solution,
         "schema_version": 3,
         "solution": solution,
@@ -113,10 +113,8 @@ def _transformed(master: NotebookNode, replace, fold: bool) -> NotebookNode:  # 
             cell.source = SOLUTION.sub(replace, text).rstrip()
         elif fold and solution and "nbgrader" in cell.metadata:
             name = cell.metadata["nbgrader"]["grade_id"].removeprefix("check-")
-            shown = f"<details><summary>Solution of exercise {name}</summary>\n\n```python\n{solution}\n```\n\n</details>"
-            cells.append(
-                nbformat.v4.new_markdown_cell(shown, id=f"solution-{name.replace('.', '-')}")
-            )
+            shown = f"<details><summary>Solution of exercise {name.replace('-', '.')}</summary>\n\n```python\n{solution}\n```\n\n</details>"
+            cells.append(nbformat.v4.new_markdown_cell(shown, id=f"solution-{name}"))
             solution = ""
     notebook.cells = cells
     return notebook

@@ -67,10 +67,22 @@ def test_there_are_enough_exercises_and_each_check_is_used_once():
             name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
             if name.startswith("check-"):
                 called = build.CHECK.search(cell.source)[0][len("checks.") : -1]
-                assert checks.CHECKS[called].exercise == name.removeprefix("check-")
+                assert checks.CHECKS[called].exercise == name.removeprefix("check-").replace("-", ".")
                 used.append(called)
     assert len(used) >= 26
     assert sorted(used) == sorted(checks.CHECKS)
+
+
+def test_nbgrader_accepts_how_cells_are_marked():
+    for path in LESSONS:
+        cells = build.read_master(path).cells
+        marks = [cell.metadata["nbgrader"] for cell in cells if "nbgrader" in cell.metadata]
+        names = [mark["grade_id"] for mark in marks]
+        assert len(set(names)) == len(names)
+        assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", name) for name in names), f"nbgrader refuses an id of {path.name}"
+        for mark in marks:  # a cell is either to be filled in or to be graded, and the latter is worth something
+            assert mark["solution"] != mark["grade"] and mark["locked"] == mark["grade"] == ("points" in mark)
+            assert mark["schema_version"] == 3
 
 
 def test_building_twice_gives_the_same_bytes(tmp_path):
