@@ -94,8 +94,8 @@ def _from_data(prepared: Prepared, names: list[str], out: Path, asked: bool) -> 
             if name in draw.FIGURES:
                 written += draw.write_figure(draw.FIGURES[name](analysis), analysis, out, name)
     if "discrepant" in names:
-        data = polarity.discrepant(prepared)
-        written += draw.write_figure(draw.discrepant_words(data), data, out, "discrepant")
+        data = polarity.discrepant_words(prepared)
+        written += draw.write_figure(draw.discrepant_figure(data), data, out, "discrepant")
     if "map" in names:
         try:
             data = polarity.word_map(prepared)
@@ -136,7 +136,7 @@ def contextual(
         words = ", ".join(f"{row['word']} {row['ratio']:.2f}" for row in analysis["trained"][kind]["H_s"])
         typer.echo(f"{name} (variance of H_s over that of words as frequent): {words}")
     if out:
-        from ctsm_lib.figures import contextual as draw
+        from ctsm_lib.figures import contextual_figure as draw
         from ctsm_lib.figures import write_figure
 
         for path in write_figure(draw(analysis), analysis, out, "contextual"):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ctsm_lib.figures.choices import sensitivity
-from ctsm_lib.figures.contextual import contextual
-from ctsm_lib.figures.discrepant import discrepant_words
+from ctsm_lib.figures.contextual import contextual_figure
+from ctsm_lib.figures.discrepant import discrepant_figure
 from ctsm_lib.figures.export import write_figure
 from ctsm_lib.figures.figure1 import fig1
 from ctsm_lib.figures.figure3 import fig3
@@ -26,6 +26,6 @@ if TYPE_CHECKING:
 FIGURES: dict[str, Callable[[dict], go.Figure]] = {"fig3": fig3, "sensitivity": sensitivity}
 
 __all__ = [
-    "BLUE", "FIGURES", "INK", "ORANGE", "contextual", "discrepant_words", "fig1", "fig3", "search_box", "sensitivity",
+    "BLUE", "FIGURES", "INK", "ORANGE", "contextual_figure", "discrepant_figure", "fig1", "fig3", "search_box", "sensitivity",
     "template", "training_curve", "word_map_figure", "write_figure",
 ]  # fmt: skip

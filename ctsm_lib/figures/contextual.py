@@ -16,7 +16,7 @@ _NAMED = 8  # words most and least dependent that are named
 _MODELS = {"trained": (BLUE, "circle", 0.12), "untrained": (ORANGE, "diamond-open", -0.12)}
 
 
-def contextual(data: dict) -> go.Figure:
+def contextual_figure(data: dict) -> go.Figure:
     """Context dependence of H_s by frequency beside its null; below, what follows the dialogue, trained and untrained.
 
     Args:

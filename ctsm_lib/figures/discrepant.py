@@ -14,11 +14,11 @@ _SIGN = {1: "+", 0: "−"}
 _ROW, _GAP, _TOP, _BOTTOM = 26, 58, 104, 88  # pixels
 
 
-def discrepant_words(data: dict) -> go.Figure:
+def discrepant_figure(data: dict) -> go.Figure:
     """A bar for each word as long as it is frequent, its two sides, and a quotation; a part for each rule.
 
     Args:
-        data: what `polarity.discrepant` returns.
+        data: what `polarity.discrepant_words` returns.
     """
     import plotly.graph_objects as go
 

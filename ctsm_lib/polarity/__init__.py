@@ -7,11 +7,11 @@ against the dialogues' labels and a second lexicon, `discrepant` the words that 
 from ctsm_lib.polarity.analysis import PAPER_LABEL, PAPER_SHARE, analyse, analyse_prepared
 from ctsm_lib.polarity.choices import BANDS, QUALITIES, THRESHOLDS, PolarityReport, Rule
 from ctsm_lib.polarity.coordinates import word_map
-from ctsm_lib.polarity.discrepant import discrepant
+from ctsm_lib.polarity.discrepant import discrepant_words
 from ctsm_lib.polarity.rule import NO_STATE, TIE, centroids, shuffled_shares, state_polarity, trait_polarity
 from ctsm_lib.polarity.standards import outside_standards
 
 __all__ = [
     "BANDS", "NO_STATE", "PAPER_LABEL", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "TIE", "PolarityReport", "Rule", "analyse",
-    "analyse_prepared", "centroids", "discrepant", "outside_standards", "shuffled_shares", "state_polarity", "trait_polarity", "word_map",
+    "analyse_prepared", "centroids", "discrepant_words", "outside_standards", "shuffled_shares", "state_polarity", "trait_polarity", "word_map",
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def _coordinates(vectors: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
     try:
         import umap
     except ImportError:
-        raise ConfigError("The map needs umap-learn: pip install 'ctsm-lab[notebooks]'.") from None
+        raise ConfigError("The map needs umap-learn: pip install 'ctsm-lab[analysis]'.") from None
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     key = {"vectors": hashlib.sha256(vectors.tobytes()).hexdigest(), "neighbours": neighbours, "seed": seed}
 

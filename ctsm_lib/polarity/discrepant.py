@@ -12,7 +12,7 @@ from ctsm_lib.prepare import Prepared
 AROUND = 4  # words quoted on either side
 
 
-def discrepant(prepared: Prepared, words: int = 12, seed: int = 0) -> dict:
+def discrepant_words(prepared: Prepared, words: int = 12, seed: int = 0) -> dict:
     """The most frequent words that differ, by the paper's rule and among rated words only.
 
     Returns:
