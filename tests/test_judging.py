@@ -119,9 +119,36 @@ def test_unmatched_and_repeated_contexts_are_counted_for_each_file(tmp_path):
     assert report["files"]["b"] == {"rows": 10, "matched": 8, "unmatched": 2, "repeated": 0, "unmatched_lines": [1, 10]}
 
 
-@pytest.mark.parametrize("turns", [["Don't!"], ["don 't !"], ["DON’T"]])
-def test_normalised_contexts_are_letters_and_digits(turns):
-    assert normalise(turns) == ("dont",)
+@pytest.mark.parametrize(
+    "turn", ["Don't go, I'm 30!", "do n't go , i 'm 30 !", "DON’T GO; I’M 30", "do not go i am 30 ."]
+)
+def test_normalised_contexts_are_letters_and_digits_after_contractions(turn):
+    assert normalise([turn]) == ("donotgoiam30",)
+
+
+def test_capitals_and_spacing_do_not_tell_who_wrote_an_answer(tmp_path):
+    made = rows("one")
+    for row in made:
+        row["response"] = "I'm sorry, that's hard! Really."
+        row["reference"] = row["reference"].replace(" ?", "?").capitalize()
+    named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", rows("two")))]
+    report = make(named, tmp_path / "sheets", items=8, checks=2)
+    assert report["form"] == "lower case, tokens apart"
+    for item in read_sheet(tmp_path / "sheets").items:
+        for text in (item.a, item.b):
+            assert text == text.lower() and text[-2:] not in ("d!", "y.", "e?")
+    shown = {item.a for item in read_sheet(tmp_path / "sheets").items} | {
+        item.b for item in read_sheet(tmp_path / "sheets").items
+    }
+    assert "i am sorry , that is hard ! really ." in shown
+
+
+def test_answers_that_nobody_tokenised_are_shown_as_written(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.jsonl", [row | {"response": f"I'm {name}, OK?"} for row in rows(name)])
+    named = [(name, tmp_path / f"{name}.jsonl") for name in ("a", "b")]
+    assert make(named, tmp_path / "sheets", items=8, checks=0)["form"] == "as written"
+    assert all({item.a, item.b} == {"I'm a, OK?", "I'm b, OK?"} for item in read_sheet(tmp_path / "sheets").items)
 
 
 def test_a_last_turn_more_is_another_context():
@@ -280,6 +307,12 @@ def test_any_text_comes_back_from_the_sheet(drafts):
         assert read_key(folder / "key.json", read_sheet(folder)) == {}
 
 
+def test_no_answer_is_shown_as_such(tmp_path):
+    named = [("a", write(tmp_path / "a.jsonl", [row | {"response": " \n"} for row in rows("a", 6)]))]
+    make([*named, *files(tmp_path, "b", count=6)], tmp_path / "sheets", items=6, checks=0)
+    assert all("(no answer)" in (item.a, item.b) for item in read_sheet(tmp_path / "sheets").items)
+
+
 def test_half_a_character_is_no_obstacle(tmp_path):
     made = rows("one", 6)
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row | {"response": "\ud83d so"}) + "\n" for row in made))
@@ -295,7 +328,7 @@ def test_shuffling_and_sealing_lose_nothing(ours, theirs, seed):
         texts = {"a": ours, "b": theirs}
         named = []
         for name, answers in texts.items():
-            made = [row | {"response": text} for row, text in zip(rows(name, 8), answers, strict=True)]
+            made = [row | {"response": f"Said: {text}"} for row, text in zip(rows(name, 8), answers, strict=True)]
             named.append((name, write(folder / f"{name}.jsonl", made)))
         make(named, folder / "sheets", items=8, checks=1, seed=seed)
         sheet, key = sheet_and_key(folder / "sheets")
@@ -305,7 +338,7 @@ def test_shuffling_and_sealing_lose_nothing(ours, theirs, seed):
             for side in ("A", "B") if secret["kind"] == "comparison" else ():
                 found[secret[side]][secret["lines"][secret[side]]] = getattr(item, side.lower())
         for name, answers in texts.items():
-            expected = {line: clean(text) or "(no answer)" for line, text in enumerate(answers, start=1)}
+            expected = {line: clean(f"Said: {text}") for line, text in enumerate(answers, start=1)}
             assert found[name] == expected
 
 
@@ -313,7 +346,7 @@ def test_spreadsheets_do_not_compute_answers(tmp_path):
     made = rows("one", 6)
     for row in made:
         row["response"] = '=HYPERLINK("http://example.org")'
-    named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", rows("two", 6)))]
+    named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", rows("Two", 6)))]
     make(named, tmp_path / "sheets", items=6, checks=0)
     with (tmp_path / "sheets" / "sheet.csv").open(newline="") as file:
         for row in csv.reader(file):

@@ -35,7 +35,7 @@ SCRIPT = (
 def folder(tmp_path) -> Path:
     """Sheets with markup in every answer of one system, and in a context."""
     made = [row | {"response": SCRIPT, "context": [f"{SCRIPT} {n}"]} for n, row in enumerate(rows("one", 8))]
-    other = [row | {"response": answer["response"]} for row, answer in zip(made, rows("two", 8), strict=True)]
+    other = [row | {"response": answer["response"]} for row, answer in zip(made, rows("Two", 8), strict=True)]
     named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", other))]
     make(named, tmp_path / "sheets", items=5, checks=1)
     return tmp_path / "sheets"

@@ -44,7 +44,8 @@ def make(
     typer.echo(
         f"{report['sheet']}: {report['rows']} rows = {report['items']} contexts x {report['comparisons']} "
         f"comparison{'s' * (report['comparisons'] != 1)} + {report['checks']} attention check{'s' * (report['checks'] != 1)}; "
-        f"{len(report['emotions'])} emotions; both answers the same in {report['same_answer']} rows"
+        f"{len(report['emotions'])} emotions; both answers the same in {report['same_answer']} rows; "
+        f"answers are shown {'in ' * (report['form'] != 'as written')}{report['form']}"
     )
     typer.echo(f"Judge: ctsm judge serve {out} --judge NAME, or a copy of {out / 'sheet.csv'} in a spreadsheet.")
     typer.echo(f"Keep {key or out / 'key.json'} from the judges.")

@@ -12,12 +12,14 @@ import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
 from ctsm_lib.cache import file_fingerprint
+from ctsm_lib.corpus import tokenize
 from ctsm_lib.errors import ConfigError, DataError
 from ctsm_lib.judging.files import (
     KEY,
@@ -36,6 +38,7 @@ NO_ANSWER = "(no answer)"
 MIN_WORDS = 6  # a reference is shuffled, or taken from elsewhere, only if it is so long that this can be seen
 
 Context = tuple[str, ...]
+Form = Callable[[str], str]
 
 
 @dataclass
@@ -56,8 +59,20 @@ class System:
 
 
 def normalise(turns: Sequence[str]) -> Context:
-    """What two files' contexts are compared by: letters and digits only, so that tokenizers make no difference."""
-    return tuple("".join(re.findall(r"[^\W_]", unicodedata.normalize("NFKC", turn).casefold())) for turn in turns)
+    """What two files' contexts are compared by: letters and digits, after the contractions that the baselines resolve."""
+    return tuple(map(_letters, turns))
+
+
+@lru_cache(maxsize=1 << 16)  # a turn is part of every later context of its dialogue
+def _letters(turn: str) -> str:
+    text = unicodedata.normalize("NFKC", turn).replace("\u2019", "'")
+    text = re.sub(r"\s+(n't|'\w+)", r"\1", text, flags=re.IGNORECASE)  # "do n't" is how tokenizers leave "don't"
+    return "".join(re.findall(r"[^\W_]", " ".join(tokenize(text)).casefold()))
+
+
+def tokenized(text: str) -> str:
+    """Text in the form in which the compared systems write: lower case, tokens apart."""
+    return " ".join(tokenize(text))
 
 
 def read_system(name: str, path: Path) -> System:
@@ -126,7 +141,8 @@ def make(
         key: where the key goes; by default `out / "key.json"`.
 
     Returns:
-        A report: how many rows of each file were matched, unmatched, repeated; items, checks, and the sheet's number.
+        A report: how many rows of each file were matched, unmatched, repeated; items, checks, the sheet's number, and in
+        which form answers are shown: where a system writes in lower case with tokens apart, so do all.
 
     Raises:
         ConfigError: numbers that make no sense, or more items than contexts that all files share.
@@ -148,10 +164,11 @@ def make(
         raise ConfigError(f"{checks} attention checks: the number cannot be negative. 0 makes none.")
     dice = random.Random(f"ctsm judge {seed}")
     chosen = stratified(emotions, items, dice)
-    drafts = [draft for other in systems[1:] for draft in _compare(systems[0], other, chosen, emotions, dice)]
+    form = _common_form(systems, chosen)
+    drafts = [draft for other in systems[1:] for draft in _compare(systems[0], other, chosen, emotions, dice, form)]
     dice.shuffle(drafts)
     taken = set(chosen)
-    tests = _attention(systems, shared, emotions, taken, checks, dice)
+    tests = _attention(systems, shared, emotions, taken, checks, dice, form)
     for place, test in enumerate(tests):  # evenly through the sheet, never the first
         drafts.insert(1 + (place + 1) * len(drafts) // (len(tests) + 1), test)
     width = len(str(len(drafts)))
@@ -175,6 +192,7 @@ def make(
         "checks": len(tests),
         "rows": len(shown),
         "same_answer": same,
+        "form": "as written" if form is clean else "lower case, tokens apart",
         "emotions": dict(sorted(Counter(emotions[context] for context in chosen).items())),
     }
 
@@ -196,17 +214,32 @@ def stratified(strata: dict[Context, str], count: int, dice: random.Random) -> l
     return chosen
 
 
+def _common_form(systems: Sequence[System], chosen: Sequence[Context]) -> Form:
+    """How answers are shown: as written, unless capitals and spacing would tell some systems from others."""
+
+    def both(text: str) -> str:
+        return tokenized(clean(text))
+
+    texts = [[clean(system.rows[context]["response"]) for context in chosen] for system in systems]
+    return both if any(all(text == tokenized(text) for text in answers) for answers in texts) else clean
+
+
 Draft = tuple[list[str], str, str, dict]  # turns, A, B, what the key says
 
 
 def _compare(
-    ours: System, other: System, chosen: Sequence[Context], emotions: dict[Context, str], dice: random.Random
+    ours: System,
+    other: System,
+    chosen: Sequence[Context],
+    emotions: dict[Context, str],
+    dice: random.Random,
+    form: Form,
 ) -> list[Draft]:
     sides = [place % 2 == 0 for place in range(len(chosen))]  # each side as often as the other
     dice.shuffle(sides)
     drafts = []
     for context, left in zip(chosen, sides, strict=True):
-        texts = [clean(system.rows[context]["response"]) or NO_ANSWER for system in (ours, other)]
+        texts = [form(system.rows[context]["response"]) or NO_ANSWER for system in (ours, other)]
         secret = {
             "kind": "comparison",
             "A": ours.name if left else other.name,
@@ -226,12 +259,13 @@ def _attention(
     taken: set[Context],
     count: int,
     dice: random.Random,
+    form: Form,
 ) -> list[Draft]:
     """Checks that an attentive judge passes: a human answer beside its own words shuffled (fluency), or beside a human
     answer to a conversation about another emotion (relevance). Only the named aspect is checked."""
     references = {}
     for context in shared:
-        found = [clean(s.rows[context].get("reference", "")) for s in systems]
+        found = [form(s.rows[context].get("reference", "")) for s in systems]
         if good := next((text for text in found if len(set(text.split())) >= MIN_WORDS), ""):
             references[context] = good
     if len(references) < count:
