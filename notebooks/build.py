@@ -129,6 +129,7 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> Noteboo
         timeout=timeout,
         resources={"metadata": {"path": str(folder)}},
         kernel_name="python3",
+        coalesce_streams=True,  # one print is one output, however the kernel cut it
         extra_arguments=["--log-level=40"],
     )
     client.execute()
