@@ -29,11 +29,26 @@ from ctsm_lib.errors import CtsmError, RunError
 FORMAT = 1
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside its place and rename it there."""
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it there.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    if not path.name or path.is_dir():
+        raise RunError(f"{path} cannot be written: it is a folder.")
     side = path.with_name(f".{path.name}.{os.getpid()}")
-    side.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(side, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        side.write_text(text, encoding="utf-8")
+        os.replace(side, path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON as `write_text` does."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -92,6 +92,7 @@ class Config:
         _require(self.key_depth % self.heads == 0, "key_depth", self.key_depth, f"a multiple of heads={self.heads}")
         small = f"a multiple of small_heads={self.small_heads}"
         _require(self.small_key_depth % self.small_heads == 0, "small_key_depth", self.small_key_depth, small)
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
         _require(self.max_context >= 2, "max_context", self.max_context, "at least 2 tokens")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")

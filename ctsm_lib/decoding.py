@@ -60,6 +60,7 @@ class Decoding:
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("block_ngrams", self.block_ngrams >= 0, "0 (off) or more"),
             ("repetition_penalty", self.repetition_penalty >= 0, "0 (off) or more"),
+            ("seed", 0 <= self.seed < 2**32, "a whole number from 0"),
             ("unigram_penalty", self.unigram_penalty >= 0, "0 (off) or more"),
         ]
         for name, valid, expected in checks:

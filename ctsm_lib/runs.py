@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ctsm_lib.batches import context_batch
-from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run
+from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, write_text
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, quotation, tokenize
 from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
@@ -231,11 +231,9 @@ def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int =
     common = Counter(row["response"] for row in rows).most_common(15)
     lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]
     lines += [f"| {text or '(nothing)'} | {times} |" for text, times in common]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
     """One JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -40,7 +40,19 @@ def error(monkeypatch, capsys, *arguments) -> str:
     return message
 
 
-COMMANDS = ["doctor", "train", "evaluate", "score", "respond", "chat", "polarity", "figures", "bench", "data"]
+COMMANDS = [
+    "doctor",
+    "train",
+    "evaluate",
+    "score",
+    "respond",
+    "chat",
+    "polarity",
+    "contextual",
+    "figures",
+    "bench",
+    "data",
+]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +176,17 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["evaluate", "{run}", "--method", "magic"], "method"),
         (["evaluate", "{run}", "--set", "beems=2"], "Did you mean 'beams'"),
         (["respond", "{tmp}", "hi"], "not a run folder"),
+        (["evaluate", "{run}", "--json", "{tmp}"], "is a folder"),
+        (["evaluate", "{run}", "--responses", "{tmp}/bad.jsonl/r.jsonl"], "cannot be written"),
+        (["evaluate", "{tmp}"], "not a run folder"),
+        (["evaluate", "{tmp}/bad.jsonl"], "no run folder"),
+        (["chat", "{tmp}/nowhere"], "no run folder"),
+        (["chat", "{tmp}"], "not a run folder"),
         (["respond", "{run}", "hi", "--device", "abacus"], "abacus"),
+        (["respond", "{run}", "hi", "--device", "meta"], "cpu, cuda, mps"),
+        (["respond", "{run}", "hi", "--method", "nucleus", "--set", "temperature=nan"], "a finite number"),
+        (["respond", "{run}", "hi", "--set", "seed=-1"], "seed=-1"),
+        (["train", "--out", "{tmp}/r", "--seed", "-1"], "seed=-1"),
         (["train", "--out", "{tmp}/r", "--preset", "papper"], "Did you mean 'paper'"),
         (["train", "--out", "{tmp}/r", "--set", "dropuot=1"], "Did you mean 'dropout'"),
         (["train", "--out", "{run}"], "--resume"),
@@ -173,6 +195,12 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["score", "{tmp}/none.jsonl"], "is missing"),
         (["score", "{tmp}/bad.jsonl"], "bad.jsonl:2: "),
         (["figures", "fig99"], "no figure 'fig99'"),
+        (["figures", "fig1"], "add --run"),
+        (["figures", "fig1", "--run", "{run}", "--word", "sad"], "needs a --context"),
+        (["figures", "fig1", "--run", "{run}", "--word", "zzqx", "--context", "zzqx"], "do not include 'zzqx'"),
+        (["polarity", "--rule", "threshhold=0.6"], "Did you mean 'threshold'"),
+        (["polarity", "--rule", "unrated=neutral"], "not possible"),
+        (["contextual", "nowhere"], "no run folder nowhere"),
         (["data", "knowledge", "--count", "0", "--quiet"], "--count 0"),
         (["data", "knowledge", "--cases", "{tmp}/bad.jsonl", "--quiet"], "verdicts may be in it"),
         (["data", "knowledge", "--split", "exam"], "no split 'exam'"),
@@ -183,6 +211,64 @@ def test_bad_input_is_one_sentence_with_exit_code_1(monkeypatch, capsys, tiny_ru
     (tmp_path / "bad.jsonl").write_text('{"response": "a"}\n{"answer": 3}\n')
     filled = [a.replace("{run}", str(tiny_run)).replace("{tmp}", str(tmp_path)) for a in arguments]
     assert reason in error(monkeypatch, capsys, *filled)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "holds no response"),
+        (b"\n\n", "holds no response"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b"[1, 2]", ":1: expected an object"),
+        (b'{"response": 3}', ":1: expected an object"),
+        (b'{"response": null}', ":1: expected an object"),
+        (b'{"response": ["a"]}', ":1: expected an object"),
+        (b'{"response": "a", "reference": "b"}\n{"response": "a", "reference": 1}', ':2: "reference" should be text'),
+        (b'{"response": "a"}\n{"response": "a"', ":2: not JSON"),
+        (b"[" * 100_000, ":1: not JSON"),
+    ],
+)
+def test_files_of_answers_with_wrong_types_are_refused(monkeypatch, capsys, tmp_path, content, reason):
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(content)
+    assert reason in error(monkeypatch, capsys, "score", path)
+
+
+def test_a_folder_is_no_file_of_answers(monkeypatch, capsys, tmp_path):
+    assert "cannot be read" in error(monkeypatch, capsys, "score", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "!?", "😀", "مرحبا", "\x00\x07", "word " * 10_000, "\ud800"])
+def test_any_text_is_scored(tmp_path, text):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(json.dumps({"response": text, "reference": text}) + "\n")
+    assert json.loads(ctsm("score", path, "--json"))["n"] == 1
+
+
+def test_an_unknown_label_is_left_out_and_named(monkeypatch, tmp_path, sample_sources):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(sample_sources.root, folder)
+    train = folder / "empatheticdialogues" / "train.csv"
+    lines = train.read_text().splitlines(keepends=True)
+    lines[1:5] = [line.replace(",ashamed,", ",bewildered,", 1) for line in lines[1:5]]
+    train.write_text("".join(lines))
+    monkeypatch.setenv("CTSM_DATA", str(folder))
+    assert "train.csv:2: 'bewildered' is not one of the 32 emotions" in ctsm("data", "prepare", "--quiet")
+
+
+def test_chat_survives_whatever_a_terminal_sends(tiny_run):
+    """Bytes that are no UTF-8, control characters, ten thousand words, right to left, nothing."""
+    said = b"\xff\xfe hello\n\x00\x07\n\n!?!?\n" + b"word " * 10_000 + "\nمرحبا 😀\n/save\n/save /\n".encode()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "ctsm_lib", "chat", str(tiny_run)]
+    done = subprocess.run(command, input=said, capture_output=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout.count(b"ctsm>") == 4
+    assert done.stdout.count(b"nothing to answer") == 1
+    assert b"not saved" in done.stdout
 
 
 def test_an_incomplete_data_folder_is_named_and_never_filled_from_the_sample(monkeypatch, capsys, tmp_path):

@@ -6,6 +6,7 @@ its theme and a line in `COMMANDS` below; options that others have as well stand
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -78,6 +79,9 @@ def main() -> None:
     """Run the command line; what users can mend is one sentence and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     _better_allocator(sys.argv[1:])
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # bytes or letters that a terminal has no sign for end no talk
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
     except CtsmError as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from ctsm_lib.cli.shared import JsonFile, Quiet, Sets, Vectors, prepared_data, print_json, save_json
+from ctsm_lib.cli.shared import JsonFile, Quiet, Sets, Vectors, check_writable, prepared_data, print_json, save_json
 
 
 def polarity(
@@ -58,6 +58,7 @@ def bench(
     from ctsm_lib.runs import load_run
     from ctsm_lib.sources import find_sources
 
+    check_writable(as_json)
     loaded = load_run(run) if run else None
     result = measure(make(preset, settings or []), find_sources(vectors=vectors), seconds, loaded)
     save_json(as_json, result)

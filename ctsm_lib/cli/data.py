@@ -7,7 +7,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from ctsm_lib.cli.shared import JsonFile, JsonFlag, Quiet, Sets, Vectors, prepared_data, print_json, save_json
+from ctsm_lib.cli.shared import (
+    JsonFile,
+    JsonFlag,
+    Quiet,
+    Sets,
+    Vectors,
+    check_writable,
+    prepared_data,
+    print_json,
+    save_json,
+)
 from ctsm_lib.errors import ConfigError
 
 
@@ -100,6 +110,7 @@ def knowledge(
 
     if count < 1:
         raise ConfigError(f"--count {count} is not possible: it must be a whole number from 1.")
+    check_writable(cases, as_json)
     _, prepared = prepared_data("", settings, None, quiet, splits=[split])
     part, provider = prepared.corpus.splits[split], prepared.provider
     texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]

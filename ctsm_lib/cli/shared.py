@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -58,6 +59,8 @@ def chosen_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("it is none of cpu, cuda, mps, auto")
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device {name} is not to be had here: {str(error).splitlines()[0]}") from None
@@ -72,12 +75,23 @@ def decoding(method: str, settings: list[str] | None, max_length: int) -> Decodi
     return overridden(Decoding(max_length=max_length), [f"method={method}", *(settings or [])])
 
 
+def check_writable(*paths: Path | None) -> None:
+    """Refuse, before minutes of work, a file that could not be written after them."""
+    from ctsm_lib.errors import ConfigError
+
+    for path in filter(None, paths):
+        folder = next((parent for parent in path.absolute().parents if parent.exists()), path)
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder: name a file in it.")
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ConfigError(f"{path} cannot be written: {folder} is no folder that you may write to.")
+
+
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
     """Write a result where the user wants one."""
     from ctsm_lib.checkpoint import write_json
 
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +38,8 @@ def chat(
     device: Device = "cpu",
 ) -> None:
     """Talk to a run. /undo takes a turn back, /new begins anew, /save FILE keeps the talk, /quit ends."""
+    from ctsm_lib.checkpoint import write_json
+
     chosen, loaded, provider, notes, how = _ready_to_answer(run, device, method, settings)
     for text in notes:
         typer.echo(f"note: {text}", err=True)
@@ -60,9 +61,9 @@ def chat(
             typer.echo(f"({len(turns)} turns left)")
         elif command == "/save" and argument:
             try:
-                Path(argument).write_text(json.dumps({"run": str(run), "turns": turns}, ensure_ascii=False, indent=1))
+                write_json(Path(argument), {"run": str(run), "turns": turns})
                 typer.echo(f"saved to {argument}")
-            except OSError as error:
+            except CtsmError as error:
                 typer.echo(f"not saved: {error}")
         elif command.startswith("/"):
             typer.echo("/undo  /new  /save FILE  /quit")

@@ -17,6 +17,7 @@ from ctsm_lib.cli.shared import (
     Run,
     Sets,
     Vectors,
+    check_writable,
     chosen_device,
     decoding,
     prepared_data,
@@ -94,6 +95,7 @@ def evaluate(
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
 
+    check_writable(as_json, responses, samples)
     chosen = chosen_device(device)
     loaded = runs.load_run(run, chosen)
     if loaded.note:
