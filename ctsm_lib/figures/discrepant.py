@@ -47,7 +47,7 @@ def discrepant_figure(data: dict) -> go.Figure:
         bottom = max(top - height / total, 0.0)
         figure.update_layout({
             f"xaxis{suffix}": {"rangemode": "tozero", "domain": [0, 0.4], "anchor": f"y{suffix}", "nticks": 5, "ticks": "",
-                               "showticklabels": number == len(parts), "title": {"text": "times in training" if number == len(parts) else ""}},
+                               "title": {"text": "times in training" if number == len(parts) else ""}},
             f"yaxis{suffix}": {"domain": [bottom, top], "anchor": f"x{suffix}", "range": [len(rows) - 0.5, -0.5],
                                "tickvals": list(range(len(rows))), "ticktext": labels, "ticks": "", "showgrid": False},
         })  # fmt: skip
