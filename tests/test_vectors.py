@@ -117,3 +117,21 @@ def test_vectors_are_cached_and_described(tmp_path, tiny_prepared):
         load_vectors(tmp_path / "missing.txt", tiny_prepared.corpus, tmp_path / "cache", 3)
     with pytest.raises(DataError, match="expected a word and 4 values"):
         load_vectors(path, tiny_prepared.corpus, tmp_path / "cache", 4)
+
+
+def test_glove_is_streamed(tmp_path):
+    """Memory depends on the vocabulary, not on the file: GloVe's 400,000 rows must not need a gigabyte."""
+    import tracemalloc
+
+    path = tmp_path / "glove.txt"
+    row = " ".join(["0.12345"] * 300)
+    path.write_text("".join(f"word{i} {row}\n" for i in range(4_000)))
+    assert path.stat().st_size > 9_000_000
+    tracemalloc.start()
+    try:
+        _, kind = read_glove(path, Vocabulary([*SPECIALS, "word3999"]), 300)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert kind[-1] == 0
+    assert peak < 1_000_000
