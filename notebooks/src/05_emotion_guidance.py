@@ -29,9 +29,7 @@ lessons.begin("guidance")
 prepared, run = lessons.data(), lessons.trained_run()
 model, words, pairs = run.model, run.vocabulary, prepared.pairs["train"]
 print(lessons.describe())
-print(
-    f"model: {run.config.preset}, {run.iteration} iterations, width of the context {run.config.dim}"
-)
+print(f"model: preset {run.config.preset}, {run.iteration} iterations, d = {run.config.dim}")
 
 # %% [markdown]
 # ## 1 · Two readers of one dialogue
@@ -122,8 +120,8 @@ figure = lessons.bars(
 )
 lessons.show(
     figure.add_hline(y=1, line_dash="dot"),
-    f"Unrated words stay a little below 1. The strongest word of this dialogue ({EMOTIONS[batch.label[row]]}) gets at most "
-    "e = 2.7 times as much as an unrated one: a nudge, no more.",
+    f"A dialogue labelled {EMOTIONS[batch.label[row]]}. Unrated words stay a little below 1. "
+    "The strongest word gets at most e = 2.7 times as much as an unrated one: a nudge, no more.",
 )
 
 # %% [markdown]
@@ -193,7 +191,7 @@ print(f"largest gradient in W_3^c, b_3 and W_3^s: {largest}")
 
 # %%
 def attention_pooling(values, weight, bias, score, mask):
-    """Pooled [B, W] and S [B, L] from values [B, L, W], weight [W, W], bias [W], score [W], mask [B, L]."""
+    """Pooled [B, W], S [B, L] from values [B, L, W], weight [W, W], bias, score [W], mask [B, L]."""
     ### BEGIN SOLUTION
     scores = (values @ weight.T + bias).tanh() @ score
     S = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
@@ -214,7 +212,7 @@ checks.attention_pooling(attention_pooling)
 
 # %%
 def predict(values, intensity, mask, part):
-    """Emotion logits [B, 32] and S [B, L] with the weights of an EmotionPredictor. Eq. (11) to (14)."""
+    """Emotion logits [B, 32] and S [B, L] with an EmotionPredictor's weights. Eq. (11) to (14)."""
     C = values * library_weights(intensity, mask).unsqueeze(-1)
     scores = part.attend(C).tanh() @ part.score.weight[0]
     S = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
@@ -231,7 +229,7 @@ print("Our teacher and our student equal the library's.")
 
 # %%
 def listening(dialogue: int = 0):
-    """Bars of the shares S that the trained teacher and student give to the tokens of a dialogue."""
+    """Bars of the shares S that teacher and student give to the tokens of a dialogue."""
     with torch.no_grad():
         shares = {
             "teacher": model.teacher(V_tchr, intensity, mask)[1][dialogue],
@@ -248,7 +246,8 @@ def listening(dialogue: int = 0):
 short = int(mask.sum(dim=1).argmin())
 lessons.show(
     listening(short),
-    "The shares of each reader add up to 1. A few tokens get most of them, and the two readers need not choose the same.",
+    "The shares of each reader add up to 1. A few tokens get most of them, and the two readers "
+    "need not choose the same.",
 )
 
 # %% [markdown]
@@ -285,8 +284,8 @@ lessons.show(
     lessons.heatmap(
         mean.clamp(max=0.3), EMOTIONS, EMOTIONS, "Mean soft label for each label (up to 0.3)"
     ).update_layout(height=860),
-    "Rows: the label. Columns: what the teacher believes. The diagonal is what the label says too; everything beside it is "
-    "what only the teacher says.",
+    "Rows: the label. Columns: what the teacher believes. The diagonal is what the label says "
+    "too; everything beside it is what only the teacher says.",
 )
 beside = mean.clone().fill_diagonal_(0)
 for place in beside.flatten().topk(6).indices.tolist():
@@ -394,13 +393,13 @@ norms = {
 }
 
 # %%
-print(f"{'':20}" + "".join(f"{name:>16}" for name in PARTS))
+print(f"{'':18}" + "".join(f"{name:>15}" for name in PARTS))
 for name, values in norms.items():
-    print(f"{name:20}" + "".join(f"{value:16.4f}" for value in values))
+    print(f"{name:18}" + "".join(f"{value:15.4f}" for value in values))
 lessons.show(
     lessons.bars(norms, PARTS, "Gradient of each loss in each part", "norm"),
-    "With the stop-gradient, L_stu moves nothing of the teacher: both its parts get exactly 0. Without it, they move. "
-    "Encoders that both readers share are trained by either loss.",
+    "With the stop-gradient, L_stu moves nothing of the teacher: both its parts get exactly 0. "
+    "Without it, they move. Encoders that both readers share are trained by either loss.",
 )
 
 # %% [markdown]
@@ -416,7 +415,7 @@ STEPS = 60
 
 
 def train_pair(stop, with_labels):
-    """Each step's L_tchr, L_stu, number of emotions that the teacher predicts, and its doubt."""
+    """Each step's L_tchr, L_stu, number of emotions the teacher predicts, and its doubt."""
     torch.manual_seed(0)
     teacher, student = EmotionPredictor(W), EmotionPredictor(W)
     optimizer = torch.optim.Adam([*teacher.parameters(), *student.parameters()], lr=1e-3)
@@ -457,8 +456,8 @@ lessons.show(
         width=860,
         height=400,
     ),
-    "Orange and dotted, without stop-gradient and labels: teacher and student agree on one emotion for everybody. "
-    "Both solid lines have labels, which hold the teacher up.",
+    "Orange and dotted, without stop-gradient and labels: teacher and student agree on one "
+    "emotion for everybody. Both solid lines have labels, which hold the teacher up.",
 )
 
 # %% [markdown]

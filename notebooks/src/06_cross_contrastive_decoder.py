@@ -12,6 +12,8 @@
 # *Paper: Sec. 3.6. Library: `model/generation`, `model/contrast`.*
 
 # %%
+import textwrap
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -60,7 +62,7 @@ def decoder_layer(layer, states, memory, causal, mask):
 
 
 def decode(batch):
-    """States [B, T, d] and copy weights [B, T, L] with the trained weights, under teacher forcing."""
+    """States [B, T, d] and copy weights [B, T, L] of the trained model, under teacher forcing."""
     read = model.read(batch)
     T = batch.target.shape[1]
     causal = torch.ones(1, T, T, dtype=torch.bool).tril()  # no word sees a later one
@@ -157,7 +159,7 @@ for name in ("log(P)", "log(P + 1e-12)", "log_softmax"):
 
 # %%
 def pointer_mixture(logits, gate, copy, context):
-    """log P [B, V] from logits [B, V], gate [B, 1] (before the sigmoid), copy weights and word ids [B, L]."""
+    """log P [B, V] from logits [B, V], gate before its sigmoid [B, 1], copy and context [B, L]."""
     ### BEGIN SOLUTION
     generated = F.logsigmoid(gate) + logits.log_softmax(dim=1)
     copied = torch.zeros_like(logits).scatter_add_(1, context, copy)
@@ -204,7 +206,7 @@ provider, note = run.provider(find_sources())
 
 @torch.no_grad()
 def answer(turns, longest=16):
-    """Ids of a greedy answer [T], alpha of each [T], copy weights [T, L], and the context's words."""
+    """Ids of a greedy answer [T], alpha of each [T], copy weights [T, L], the context's ids."""
     asked = context_batch([turns], provider.infer(turns[-1:], progress=False), words)
     cache, token = model.start(model.encode(asked)), torch.tensor([SOS])
     said, alphas, weights = [], [], []
@@ -227,19 +229,20 @@ turns = prepared.corpus.splits["train"].context_texts(int(chosen[most]))
 said, alphas, weights, context = answer(turns)
 assert [i for i in said if i != EOS] == answers[most].ids  # the library's greedy search
 torch.testing.assert_close(alphas, answers[most].alpha, rtol=1e-3, atol=1e-3)
-print("last turn:", turns[-1])
+print("last turn:", textwrap.shorten(turns[-1], 80))
 print("answer:   ", " ".join(words.words[i] for i in said))
 names = [f"{n} {words.words[i]}" for n, i in enumerate(said)]
 figure = lessons.bars({"alpha": alphas}, names, "How willing to generate rather than copy")
 lessons.show(
     figure.update_yaxes(range=[0, 1]),
-    "Alpha of each word: near 1 the word comes out of the vocabulary, low where the model would rather point at the context.",
+    "Alpha of each word: near 1 the word comes out of the vocabulary, low where the model would "
+    "rather point at the context.",
 )
 
 
 # %%
 def look_inside(said, alphas, weights, context):
-    """The copy heat map of an answer: a row for each word with its alpha, a column for each context word."""
+    """Copy heat map of an answer: a row for each word, a column for each context word."""
     rows = [
         f"{words.words[i]}  (alpha {alpha:.2f})" for i, alpha in zip(said, alphas, strict=True)
     ]
@@ -248,12 +251,13 @@ def look_inside(said, alphas, weights, context):
     figure = lessons.heatmap(
         weights[:, shown], rows, columns, "Where each word of the answer looks"
     )
-    return figure.update_layout(width=940, margin_b=90)
+    return figure.update_layout(width=860, margin_b=90)
 
 
 lessons.show(
     look_inside(said, alphas, weights, context),
-    "Copy weights: each row adds up to 1 over the context. With probability 1 - alpha the next word is drawn from its row.",
+    "Copy weights: each row adds up to 1 over the context. With probability 1 - alpha the next "
+    "word is drawn from its row.",
 )
 
 # %% [markdown]
@@ -348,7 +352,8 @@ def four_views(model, batch):
 views = four_views(model, batch)
 ours = cross_contrastive_loss(views, run.config.temperature, run.config.contrast_negatives)
 torch.testing.assert_close(float(ours), losses["contrast"], rtol=1e-3, atol=1e-4)
-print("views", list(views.shape), " pairs:", ", ".join(f"({a}, {b})" for a, b in PAIRS))
+print("views", list(views.shape))
+print("pairs", *(f"({a}, {b})" for a, b in PAIRS), sep="\n  ")
 
 # %% [markdown]
 # Each view of a dialogue should be closer to another view *of the same dialogue* than to any other dialogue of the batch:
@@ -359,7 +364,7 @@ print("views", list(views.shape), " pairs:", ", ".join(f"({a}, {b})" for a, b in
 # $1/\tau = 14.3$ makes differences that a softmax can feel. Both members of a pair are anchors in turn: $2B$ anchors in a batch of $B$.
 #
 # > **Departure.** As printed, the sum in the denominator runs over negative pairs only. Then the fraction may exceed 1 and the loss has no
-# > floor. NT-Xent, which the paper cites, has the positive in the sum as well: then it is a cross-entropy, and 0 is the best.
+# > floor. NT-Xent, the loss of the work that the paper follows, has the positive in the sum as well: then it is a cross-entropy, and 0 is the best.
 
 # %%
 tau = 0.07
@@ -446,7 +451,8 @@ for kind, found in kinds.items():
 # positive by up to $1/\tau$, and with both views' negatives the loss begins far above chance: effort spent on pulling dialogues apart that
 # nobody has read yet.
 #
-# > **Departure.** The paper does not say where negatives come from. Preset `paper` takes both views, as NT-Xent does; the others set
+# > **Departure.** The paper takes all other dialogues for negatives, without saying in which view. Preset `paper` takes both, as NT-Xent
+# > does; the others set
 # > `contrast_negatives="cross"`: the other dialogues in the *other* view only, which starts near its chance, $\ln B$.
 #
 # ### Turn the temperature
@@ -468,7 +474,8 @@ def losses_at(temperature=0.07, negatives="both"):
 
 lessons.show(
     losses_at(),
-    "Negatives of both views: pairs with little in common begin near 1/tau = 14; training brings every pair down.",
+    "Negatives of both views: in the new model, pairs whose views have little in common lose most, "
+    "up to about 1/tau = 14. The trained one learned with this run's own choice of negatives.",
 )
 
 # %%
@@ -503,7 +510,7 @@ lessons.play(
 
 # %%
 def diversity_weights(counts, target):
-    """Weights [N] of target words [N] from the counts [V] of what the model predicted so far."""
+    """Weights [N] of target words [N] from the counts [V] of predictions so far."""
     ### BEGIN SOLUTION
     raw = 1 - counts / counts.max().clamp(min=1)
     return (raw / raw.mean())[target]
