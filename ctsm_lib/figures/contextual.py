@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _NAMED = 8  # words most and least dependent that are named
+_DECADE = 280  # pixels of a factor ten upwards, about; for the names only
 _MODELS = {"trained": (BLUE, "circle", 0.12), "untrained": (ORANGE, "diamond-open", -0.12)}
 
 
@@ -53,7 +54,7 @@ def contextual_figure(data: dict) -> go.Figure:
         yaxis={"type": "log", "domain": [0.54, 1], "title": {"text": "variance of H<sub>s</sub> / of words as frequent"},
                "tickvals": [0.1, 0.2, 0.5, 1, 2, 5], "anchor": "x"},
         xaxis2={"domain": [0.3, 0.66], "anchor": "y2", "title": {"text": "AUC between the word's own occurrences"}},
-        yaxis2={"domain": [0, 0.34], "anchor": "x2", "showgrid": False, "ticks": "", "range": [-0.6, 3.6],
+        yaxis2={"domain": [0, 0.34], "anchor": "x2", "showgrid": False, "zeroline": False, "ticks": "", "range": [-0.6, 3.6],
                 "tickvals": [0, 1, 2, 3], "ticktext": _ROWS[::-1]},
         xaxis3={"domain": [0.76, 1], "anchor": "y3", "range": [0, 100], "title": {"text": "% of a word's variance"}},
         yaxis3={"domain": [0, 0.34], "anchor": "x3", "showgrid": False, "ticks": ""},
@@ -122,9 +123,9 @@ def _spread(rows: list[dict], shift: int) -> list[dict]:
     for row in rows[:_NAMED]:
         x, y = float(np.log10(row["count"])), float(np.log10(row["ratio"]))
         away = 14
-        while any(abs(x - a) < 0.28 and abs(y * 220 - b - shift * away) < 15 for a, b in placed):
+        while any(abs(x - a) < 0.2 and abs(y * _DECADE + shift * away - b) < 15 for a, b in placed):
             away += 15
-        placed.append((x, y * 220 - shift * away))
+        placed.append((x, y * _DECADE + shift * away))
         notes.append(
             {"x": x, "y": y, "text": html.escape(row["word"]), "ax": 0, "ay": -shift * away, "showarrow": True,
              "arrowhead": 0, "arrowwidth": 1, "arrowcolor": GRID, "font": {"size": 13, "color": BLUE}}
