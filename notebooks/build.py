@@ -29,6 +29,9 @@ SOLUTION = re.compile(
     r"^([ \t]*)### BEGIN SOLUTION\n(.*?)^[ \t]*### END SOLUTION\n?", re.DOTALL | re.MULTILINE
 )
 EXERCISE = re.compile(r"^### Exercise (\d+\.\d+)", re.MULTILINE)
+LIST = re.compile(
+    r"(?<=<!-- lessons, written by build.py -->\n).*?(?=<!-- end of lessons -->)", re.DOTALL
+)
 CHECK = re.compile(r"^checks\.\w+\(", re.MULTILINE)
 STARS = re.compile(r"[★]")
 STUB = "# your code here\nraise NotImplementedError\n"
@@ -118,6 +121,49 @@ def _transformed(master: NotebookNode, replace, fold: bool) -> NotebookNode:  # 
             solution = ""
     notebook.cells = cells
     return notebook
+
+
+def lesson_list(paths: list[Path]) -> str:
+    """The table of lessons for TEACHING.md: minutes, exercises with difficulty and minutes, points, all from the masters.
+
+    Raises:
+        SystemExit: a lesson that does not say how long it takes, or an exercise that does not.
+    """
+    lines = [
+        "| lesson | minutes | exercises, with difficulty and minutes | points |",
+        "|---|---|---|---|",
+    ]
+    for path in paths:
+        cells = [cell.source for cell in read_master(path).cells]
+        title, minutes = (
+            cells[0].splitlines()[0].lstrip("# "),
+            re.search(r"About (\d+)\s+minutes", cells[0]),
+        )
+        exercises, points = [], 0
+        for text in filter(EXERCISE.search, cells):
+            found = re.search(
+                r"### Exercise ([\d.]+ · .+)\n(?:.|\n)*?\*\*Minutes:\*\* (\d+)", text
+            )
+            stars = len(STARS.findall(text))
+            if not found or not stars:
+                raise SystemExit(
+                    f"{path}: {text.splitlines()[0]!r} lacks its difficulty or its minutes."
+                )
+            exercises.append(f"{found[1].replace(' · ', ' ')} {'★' * stars} {found[2]}")
+            points += stars
+        if not minutes:
+            raise SystemExit(f"{path}: the first cell does not say 'About ... minutes'.")
+        link = f"[{title}](solutions/{path.stem}.ipynb)"
+        lines.append(
+            f"| {link} | {minutes[1]} | {'; '.join(exercises) or '-'} | {points or '-'} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def update_teaching(paths: list[Path], path: Path) -> None:
+    """Write the list of lessons into TEACHING.md; everything else there is written by hand."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(LIST.sub(lambda _: lesson_list(paths), text), encoding="utf-8")
 
 
 def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> NotebookNode:
@@ -230,6 +276,10 @@ def out_of_step(paths: list[Path]) -> Iterator[str]:
             for cell in kept.cells
         ):
             yield f"notebooks/solutions/{name} has cells that were not executed."
+    if (teaching := HERE / "TEACHING.md").is_file():
+        listed = LIST.search(teaching.read_text(encoding="utf-8"))
+        if not listed or listed[0] != lesson_list(masters([])):
+            yield "notebooks/TEACHING.md lists other lessons, exercises or minutes than notebooks/src has."
     names = {path.stem for path in masters([])}
     for folder in (HERE, SOLVED):
         for stray in sorted(folder.glob("[0-9]*.ipynb")):
@@ -272,6 +322,8 @@ def main() -> None:
         if not options.student:
             print(f"{name} ...", flush=True)
             write(readable(execute(solved(master), HERE)), SOLVED / name)
+    if not options.nbgrader:
+        update_teaching(masters([]), HERE / "TEACHING.md")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,44 @@ def test_nbgrader_accepts_how_cells_are_marked():
             assert mark["schema_version"] == 3
 
 
+def test_teaching_lists_the_lessons_as_they_are(tmp_path, monkeypatch):
+    text = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
+    assert build.LIST.search(text)[0] == build.lesson_list(LESSONS)
+    stale = tmp_path / "TEACHING.md"
+    stale.write_text(build.LIST.sub("| a lesson that is no more |\n", text), encoding="utf-8")
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    assert any("TEACHING.md lists other lessons" in complaint for complaint in build.out_of_step([]))
+    build.update_teaching(LESSONS, stale)
+    assert stale.read_text(encoding="utf-8") == text
+
+
+def test_plans_for_teaching_fill_their_time_with_lessons_that_exist():
+    text = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
+    sections = {part.splitlines()[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
+    minutes = re.findall(r"^\| (\d+) \|", sections["A class of 90 minutes"], re.MULTILINE)
+    assert sum(map(int, minutes)) == 90
+    numbers = {name[:2] for name in NAMES}
+    weeks = re.findall(r"^\| \d \| ([\d, ]+) \|", sections["A course of six weeks"], re.MULTILINE)
+    assert len(weeks) == 6 and sorted(", ".join(weeks).split(", ")) == sorted(numbers)
+    days = set(re.findall(r"\b[01]\d\b", sections["A workshop of two days"].split("- Begin")[0]))
+    assert days >= {f"{n:02d}" for n in range(9)} and days <= numbers
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (NOTEBOOKS / target).exists(), f"TEACHING.md links to {target}"
+
+
+@pytest.mark.parametrize(
+    ("opening", "exercise", "complaint"),
+    [("", "**Difficulty:** ★ **Minutes:** 5", "About ... minutes"), ("About 5 minutes.", "**Difficulty:** ★", "lacks")],
+)
+def test_a_lesson_without_minutes_is_refused(tmp_path, opening, exercise, complaint):
+    path = tmp_path / "01_x.py"
+    cells = [f"# # 01 · X\n# {opening}", f"# ### Exercise 1.1 · A\n#\n# {exercise}"]
+    code = "# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n\n# %%\nchecks.x(1)\n"
+    path.write_text("".join(f"# %% [markdown]\n{cell}\n\n" for cell in cells) + code, encoding="utf-8")
+    with pytest.raises(SystemExit, match=complaint):
+        build.lesson_list([path])
+
+
 def test_building_twice_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         build.write(build.student(build.read_master(LESSONS[2])), tmp_path / f"{name}.ipynb")
