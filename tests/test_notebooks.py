@@ -178,3 +178,16 @@ def sample_environment(tmp_path_factory):
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_runs_on_the_sample(path, form, sample_environment, monkeypatch):
     run_lesson(build, path, form, sample_environment, monkeypatch, timeout=300)
+
+
+def test_readme_and_lesson_00_name_each_lesson_with_its_minutes():
+    """Both tables are written by hand; the masters decide."""
+    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    first = LESSONS[0].read_text(encoding="utf-8")
+    for path in LESSONS:
+        minutes = re.search(r"About (\d+) minutes", path.read_text(encoding="utf-8"))[1]
+        assert re.search(rf"solutions/{path.stem}\.ipynb\).*\| {minutes} \|$", readme, re.MULTILINE), path.stem
+        if path != LESSONS[0]:
+            assert re.search(rf"^# \| {path.stem[:2]} \|.*\| {minutes} \|$", first, re.MULTILINE), path.stem
+    exercises = sum(path.read_text(encoding="utf-8").count("\n# ### Exercise ") for path in LESSONS)
+    assert f"{exercises} exercises" in readme

@@ -137,8 +137,8 @@ lessons.play(talk, said=lessons.text("I failed my driving test for the third tim
 # |---|---|---|---|---|
 # | 01 | What do people say to each other when they feel something? | `corpus`, `batches` | 3.2, 4.2 | 45 |
 # | 02 | What does a word carry by itself? | `lexicon`, `model/emotion` | 3.4.1 | 45 |
-# | 03 | What does the model read? | `knowledge`, `model/layers`, `model/context` | 3.3 | 60 |
-# | 04 | How does context bend a word? | `model/emotion` | 3.4.2 | 60 |
+# | 03 | What does the model read? | `knowledge`, `model/layers`, `model/context` | 3.3 | 75 |
+# | 04 | How does context bend a word? | `model/emotion` | 3.4.2 | 70 |
 # | 05 | What does a teacher know that a label does not say? | `model/guidance` | 3.5 | 60 |
 # | 06 | How does a response come to match a feeling? | `model/generation`, `model/contrast` | 3.6 | 75 |
 # | 07 | How is everything trained together? | `model/ctsm`, `training`, `checkpoint` | 4.2 | 60 |
