@@ -90,7 +90,7 @@ def test_labels_are_foretold_by_what_foretells_them_only() -> None:
     assert (result["dialogues"], result["positive_dialogues"], result["occurrences"]) == (4, 2, 14)
     assert result["by_dialogue"]["telling"]["value"] == 1
     assert result["by_dialogue"]["blind"]["value"] == 0.5
-    assert result["by_dialogue"]["telling"]["minus_first"]["value"] == 0.5
+    assert result["by_dialogue"]["telling"]["minus"]["blind"]["value"] == 0.5
     cases = [(1.0, 1)] * 3 + [(0.9, 1)] + [(0.5, 1)] * 4 + [(0.1, 0)] + [(0.0, 0)] * 3 + [(0.5, 0)] * 2
     expected = slow_auc([s for s, _ in cases], [side for _, side in cases], [1 - side for _, side in cases])
     assert result["by_occurrence"]["telling"]["value"] == pytest.approx(expected, abs=1e-4)

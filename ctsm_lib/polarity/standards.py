@@ -96,11 +96,11 @@ def against_labels(
 
     Args:
         counts, sides: [D, n], and [D] 1, 0 or -1 (left out).
-        scores: [n] by name; the first is what the others are compared with.
+        scores: [n] by name.
 
     Returns:
         For occurrences (every one of a word is a case) and for dialogues (the mean over a dialogue's words is its
-        score): the AUC of every score and its difference to the first, with 95 % intervals. Dialogues are resampled,
+        score): the AUC of every score and its difference to each before it, with 95 % intervals. Dialogues are resampled,
         the same ones for every score.
     """
     kept = counts[sides >= 0]
@@ -128,12 +128,11 @@ def against_labels(
 
 
 def compared(values: dict[str, np.ndarray]) -> dict:
-    """Estimate and interval of every score, and of its difference to the first; row 0 of [1 + K] is the estimate."""
-    first, result = next(iter(values.values())), {}
+    """Estimate and interval of every score, and of its difference to each before it; row 0 of [1 + K] is the estimate."""
+    result: dict = {}
     for name, drawn in values.items():
-        result[name] = estimate(drawn)
-        if drawn is not first:
-            result[name]["minus_first"] = estimate(drawn - first)
+        minus = {before: estimate(drawn - values[before]) for before in result}
+        result[name] = estimate(drawn) | ({"minus": minus} if minus else {})
     return result
 
 
@@ -255,7 +254,7 @@ def _conclusion(result: dict) -> str:
         if not rows or rows[0]["by_dialogue"]["trait"]["value"] is None:
             continue
         trait, state = (rows[0]["by_dialogue"][key] for key in ("trait", "state, rated centroids"))
-        difference, verdict = state["minus_first"], "the two cannot be told apart"
+        difference, verdict = state["minus"]["trait"], "the two cannot be told apart"
         if difference["low"] > 0:
             verdict = "the state rule is the better measure"
         elif difference["high"] < 0:
@@ -265,4 +264,32 @@ def _conclusion(result: dict) -> str:
             f"their state polarity with {state['value']:.3f}, a difference of {difference['value']:+.3f} "
             f"({difference['low']:+.3f} to {difference['high']:+.3f}): {verdict}."
         )
-    return " ".join(sentences) or "There are no dialogues of both sides to check the polarities against."
+        paper = state["minus"]["state"]
+        sentences.append(
+            f"That is {paper['value']:+.3f} ({paper['low']:+.3f} to {paper['high']:+.3f}) against the paper's own rule, whose "
+            "centroids hold unrated words, too."
+        )
+    return " ".join([*sentences, *_vader_told(result["vader"])]) or (
+        "There are no dialogues of both sides to check the polarities against."
+    )
+
+
+def _vader_told(vader: dict) -> list[str]:
+    sentences = []
+    for name, opening in (
+        ("rated words", "words that both lexica rate"),
+        ("unrated words", "words that only VADER rates"),
+    ):
+        row = vader.get(name, {"words": 0})
+        if row["words"] and row["state"]["value"] is not None:
+            better = row["state, rated centroids"]
+            sentences.append(
+                f"VADER's side of {row['words']:,} {opening} is told with an AUC of {better['value']:.3f} by the centroids "
+                f"of rated words, {row['state']['value']:.3f} by the paper's."
+            )
+    if "differ_by_vader" in vader:
+        row = vader["differ_by_vader"]
+        sentences.append(
+            f"With VADER's ratings in place of NRC VAD's, {row['share']:.1f} % of {row['words']:,} words differ."
+        )
+    return sentences
