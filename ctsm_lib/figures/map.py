@@ -84,12 +84,12 @@ def _labels(data: dict, x: np.ndarray, y: np.ndarray) -> list[dict]:
     for emotion in EMOTIONS:
         if (i := index.get(emotion)) is None:
             continue
-        left, top, half = x[i] * unit, y[i] * unit, 4.2 * len(emotion)
-        if all(abs(left - a) >= half + other or abs(top - b) >= 17 for a, b, other in placed):
+        left, top, half = x[i] * unit, y[i] * unit, 4 * len(emotion) + 3
+        if all(abs(left - a) >= half + other or abs(top - b) >= 20 for a, b, other in placed):
             placed.append((left, top, half))
             notes.append(
-                {"x": float(x[i]), "y": float(y[i]), "text": f"<b>{emotion}</b>", "showarrow": False, "yshift": 9,
-                 "font": {"size": 13}}
+                {"x": float(x[i]), "y": float(y[i]), "text": emotion, "showarrow": False, "yshift": 12, "bgcolor": INK,
+                 "font": {"size": 12, "color": "white"}, "borderpad": 2}
             )  # fmt: skip
     return notes
 
