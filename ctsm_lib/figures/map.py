@@ -115,7 +115,7 @@ document.getElementById("{name}").addEventListener("drawn", event => {{
     const near = wanted && i < 0 ? words.word.filter(word => word.startsWith(wanted)).slice(0, 5).join(", ") : "";
     found.textContent = !wanted ? "" : i >= 0 ? "marked on the map" : near ? "there are: " + near : "not on the map";
     const mark = {{x: words.x[i], y: words.y[i], text: "<b>" + wanted.replace(/[&<>]/g, "") + "</b>", showarrow: true,
-                  ax: 0, ay: -46, arrowwidth: 2, arrowcolor: "{ORANGE}", font: {{size: 16, color: "{ORANGE}"}}}};
+                  ax: 0, ay: -46, arrowwidth: 2, arrowcolor: "{ORANGE}", bgcolor: "{ORANGE}", font: {{size: 16, color: "white"}}}};
     Plotly.relayout(place, {{annotations: i >= 0 ? [...labels, mark] : labels}});
   }});
 }});
