@@ -457,14 +457,14 @@ lessons.show(
         height=400,
     ),
     "Orange and dotted, without stop-gradient and labels: teacher and student agree on one "
-    "emotion for everybody. Both solid lines have labels, which hold the teacher up.",
+    "or two emotions for everybody. Both solid lines have labels, which hold the teacher up.",
 )
 
 # %% [markdown]
 # Read the table from below. *Doubt* is the entropy of the soft labels: how much they say beyond one emotion.
 #
-# - **no stop, no labels**: $L_{stu}$ falls to about 0, the lowest it can be, because both say the same emotion for every dialogue with
-#   certainty. Nobody learned anything; $L_{tchr}$ shows how wrong they are. The loss alone would have looked like a success.
+# - **no stop, no labels**: $L_{stu}$ falls to about 0, the lowest it can be, because both are certain of the same one or two emotions,
+#   whatever the dialogue says. Nobody learned anything; $L_{tchr}$ shows how wrong they are. The loss alone would have looked like a success.
 # - **stop, no labels**: the teacher stays what it was at the beginning, and the student copies its noise. Useless, but no collapse.
 # - **no stop, labels**: the labels prevent the collapse, but the force is the same: the teacher makes life easy for the student by being
 #   surer of itself. Compare its doubt with the row above: what made soft labels soft is being squeezed out.

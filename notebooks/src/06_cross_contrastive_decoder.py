@@ -294,6 +294,7 @@ for part in twin.modules():
         part.p = 0.0
 losses = {name: value.item() for name, value in twin.train()(batch).losses.items()}
 emotion = losses["teacher"] + losses["student"]
+emotion += run.config.student_label_weight * losses["student_label"]  # 0 in the paper
 tokens_each = float(real.sum() / len(batch))
 for kind, factor in (("mean over tokens", 1.0), ("sum over an answer's tokens", tokens_each)):
     parts = {
