@@ -205,11 +205,11 @@ def tokens(text: str = "I can't believe it's my cat's birthday!"):
         [int(corpus.counts[i]) for i in ids],
     ]
     table = go.Table(
-        header={"values": ["token", "id", "the model reads", "in training"]},
-        cells={"values": columns},
+        header={"values": ["token", "id", "the model reads", "in training"], "height": 28},
+        cells={"values": columns, "height": 26},
     )
     return go.Figure(table).update_layout(
-        title="What a sentence becomes", width=860, height=240 + 22 * len(ids)
+        title="What a sentence becomes", width=860, height=220 + 26 * len(ids)
     )
 
 
