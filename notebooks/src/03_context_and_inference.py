@@ -312,7 +312,8 @@ if prepared.provider.name == "atomic":
 # %% [markdown]
 # > **Departure.** The paper follows CEM, which *generates* phrases with COMET, a language model trained on ATOMIC. It is large, slow on a laptop, and
 # > must be fetched, so the default here *retrieves*: it finds the events nearest to the utterance and returns what people wrote about
-# > them. The price is silence where no event is near. `knowledge=comet` generates, `knowledge=none` says nothing. Results name the provider.
+# > them. The price is silence where no event is near, and
+# > phrases that miss the point where the nearest event is another one: a test passed is near to a test failed. `knowledge=comet` generates, `knowledge=none` says nothing. Results name the provider.
 #
 # How often does it say anything about the utterances of the training split?
 

@@ -395,7 +395,7 @@ lessons.show(
     lessons.heatmap(torch.stack(rows), names, EMOTIONS, title, middle=0).update_layout(
         height=330
     ),
-    "Orange: this state makes the emotion likelier, blue: less likely. Before training a state has hardly a say; after it, compare A with B.",
+    "Orange: this state makes the emotion likelier, blue: less likely. Compare A with B before training, then after it.",
 )
 
 # %% [markdown]
@@ -508,11 +508,12 @@ lessons.show(
         "The most and the least bent words, after training",
         "share",
     ),
-    "1 would be as different as two tokens of any words. V_cos moves with the place alone; H_s goes on to mix in the neighbours.",
+    "1 would be as different as two tokens of any words. V_cos moves with place and speaker alone; H_s mixes in the neighbours.",
 )
 
 # %% [markdown]
-# Which kind of word is bent most, which least? Function words and marks have little of their own and take what stands around them; is that what you see?
+# Do the words at either end have something in common? A guess to test: words that name a feeling keep their own, words that hold a sentence together take
+# what stands around them. The sample has too few dialogues to tell; real data and a longer training are the place to look.
 #
 # ## 8 · Your own contexts
 #
