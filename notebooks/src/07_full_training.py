@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · Train everything together
 #
-# **What you will do.** Add five losses up to one, write the learning-rate schedule and the training loop, watch every loss fall by its
+# **What you will do.** Add five losses up to one, write the learning-rate schedule and the training loop, watch every loss by its
 # name, press Ctrl-C in the middle and go on as if nothing had happened.
 #
 # **What you will learn.** Eq. (25); why the rate first rises and then falls; when to stop; what a checkpoint must hold; how many GPUs
@@ -258,7 +258,7 @@ def curves(history):
         )
     figure.update_xaxes(title="iteration", range=[0, ITERATIONS + 1])
     figure.update_yaxes(title="loss", rangemode="tozero")
-    alt = "The five losses over the iterations, each a line: all fall."
+    alt = "The five losses over the iterations, each a line; generation and diversity run side by side."
     return figure.update_layout(
         title="Every loss by its name", width=860, height=400, meta={"alt": alt}
     )
