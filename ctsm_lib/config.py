@@ -186,9 +186,12 @@ _IMPROVED: dict[str, Any] = dict(
     optimizer="adamw", epsilon=1e-8, weight_decay=0.01, schedule="linear", learning_rate=1e-3, warmup=300,
     batch_size=32, clip=1.0, max_iterations=4_500, check_every=1_000, check_from=1_000, patience=0,
 )  # fmt: skip
+# Chosen on the sample's dev dialogues for answers that read well: a small model on 892 pairs has learned them half by heart
+# before it stops to say one thing to everybody, long after its best dev perplexity. So only the last weights are kept.
 _SAMPLE: dict[str, Any] = _IMPROVED | dict(
-    dim=128, heads=4, key_depth=128, ffn_dim=256, decoder_layers=1, warmup=50, max_iterations=300,
-    check_every=100, check_from=100, batch_size=16, learning_rate=1e-3, dropout=0.1,
+    dim=96, heads=4, key_depth=96, ffn_dim=384, decoder_layers=1, small_key_depth=16, small_ffn_dim=32, max_context=64,
+    dropout=0.05, embedding_scale=1.0, tie_output=False, weight_contrast=0.5, weight_diversity=0.3,
+    learning_rate=4e-3, warmup=40, batch_size=8, max_iterations=700, check_every=350, check_from=700,
 )  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "sample": _SAMPLE}

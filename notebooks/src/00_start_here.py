@@ -13,6 +13,7 @@
 import time
 
 from ctsm_lib import lessons
+from ctsm_lib.decoding import Decoding
 
 lessons.begin()
 
@@ -102,7 +103,8 @@ print(
 # %%
 turns = ["My sister moved to another country last week and the house is so quiet now."]
 begun = time.monotonic()
-response = run.respond([turns], provider)[0]
+how = Decoding(block_ngrams=2)  # no two words twice: a small model likes to repeat itself
+response = run.respond([turns], provider, how)[0]
 print("you:  ", turns[0])
 print("model:", response.text, f"({1000 * (time.monotonic() - begun):.0f} ms)")
 names = list(response.emotions)[:8]
@@ -120,7 +122,7 @@ lessons.show(
 # %%
 def talk(said: str = "I failed my driving test for the third time"):
     """What the model answers, and what it hears in a sentence."""
-    response = run.respond([[said]], provider)[0]
+    response = run.respond([[said]], provider, how)[0]
     top = list(response.emotions)[:5]
     figure = lessons.bars(
         {"probability": [response.emotions[n] for n in top]}, top, response.text
