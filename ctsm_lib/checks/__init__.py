@@ -11,6 +11,7 @@ from ctsm_lib.checks.decoder import contrastive_pair, diversity_weights, pointer
 from ctsm_lib.checks.dialogues import dialogue_pairs, length_buckets, padded_batch
 from ctsm_lib.checks.frame import CHECKS, CheckFailed
 from ctsm_lib.checks.guidance import attention_pooling, intensity_weights, soft_label_loss
+from ctsm_lib.checks.judgement import fleiss_kappa, majority
 from ctsm_lib.checks.state import bend, state_embedding, state_inclination
 from ctsm_lib.checks.training import early_stopping, noam
 from ctsm_lib.checks.trait import intensity, inverse_document_frequency, trait_embedding
@@ -25,12 +26,14 @@ __all__ = [
     "dist",
     "diversity_weights",
     "early_stopping",
+    "fleiss_kappa",
     "gated_fusion",
     "intensity",
     "intensity_weights",
     "inverse_document_frequency",
     "joint_loss",
     "length_buckets",
+    "majority",
     "masked_softmax",
     "noam",
     "nucleus",
