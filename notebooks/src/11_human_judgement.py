@@ -357,7 +357,7 @@ figure.update_layout(
 )
 figure.update_layout(xaxis_title="items judged", yaxis_title="kappa", xaxis_type="category")
 lessons.show(
-    figure, "With few items the interval spans several names for agreement; it narrows slowly."
+    figure, "Four times as many items make the interval about half as wide: it narrows slowly."
 )
 
 # %% [markdown]
@@ -446,8 +446,9 @@ for judge, about in result["judges"].items():
 noise, lean, guessing = JUDGES["careless"]
 dice = np.random.default_rng(8)
 passes = np.mean([choose(4.0, noise, lean, guessing, dice) == "A" for _ in range(4000)])
+passes_all = passes ** len(tests)
 print(
-    f"who looks at half of the questions passes all {len(tests)} checks with p = {passes ** len(tests):.2f}"
+    f"looking at half of the questions passes all {len(tests)} checks with p = {passes_all:.2f}"
 )
 
 # %% [markdown]
