@@ -335,6 +335,7 @@ def more_items(count, random):
     return np.array(rows)
 
 
+# %%
 SIZES = (20, 50, 100, 200, 400)
 wide = more_items(max(SIZES), np.random.default_rng(3))
 many = [judging.agreement(wide[:size], draws=300) for size in SIZES]
@@ -356,8 +357,10 @@ figure.update_layout(
     title="Kappa with its 95 % interval (made-up judges)", width=860, height=380
 )
 figure.update_layout(xaxis_title="items judged", yaxis_title="kappa", xaxis_type="category")
+width = [result["high"] - result["low"] for result in many]
 lessons.show(
-    figure, "Four times as many items make the interval about half as wide: it narrows slowly."
+    figure,
+    f"{SIZES[0]} items: an interval {width[0]:.2f} wide; {SIZES[-1]} items: {width[-1]:.2f}. It narrows slowly.",
 )
 
 # %% [markdown]
@@ -453,7 +456,7 @@ print(
 
 # %% [markdown]
 # The lean is plain to see. Carelessness is not: its sides are balanced, and a few checks are passed now and then by somebody who looks at half
-# of the rows. A long sheet with more checks finds such a judge out; a short one cannot.
+# of the rows. A long sheet with more checks finds such a judge out; a short one may not.
 #
 # What if we had put ours to the left always? We let the leaning judge compare two *equal* systems, many times:
 
@@ -472,7 +475,7 @@ for name, ours_left in {
     print(f"{name:16}: win {wins / 20:.1f} %, lose {losses / 20:.1f} %")
 
 # %% [markdown]
-# Balance does not make a leaning judge good: half of what this judge says is still about the side. It makes the lean cost precision instead of
+# Balance does not make a leaning judge good: much of what this judge says is still about the side. It makes the lean cost precision instead of
 # truth. Excluding a judge is another matter: decide on the rule *before* anybody sees the table, or the table decides.
 #
 # ## 8 · Table 2, in the paper's form
@@ -493,13 +496,8 @@ lessons.show(
 for row in result["table"]:
     lead = LEAD[row["comparison"].split()[-1]][row["aspect"]]
     test, p = row["test"], row["p_holm"]
-    said = (
-        "nothing"
-        if p is None or p >= 0.05
-        else "ours"
-        if test["wins"] > test["losses"]
-        else "other"
-    )
+    better = "ours" if test["wins"] > test["losses"] else "other"
+    said = better if p is not None and p < 0.05 else "nothing"
     print(
         f"{row['comparison']:18} {row['aspect']:9} true lead {lead:+.1f}; the table says: {said}"
     )
@@ -544,7 +542,7 @@ smallest = totals[0]
 by_accident = sum((t / 1000) ** len(shares) for t in range(1, smallest + 1))
 print(f"totals up to 1,000 that fit: {totals[:6]}, ...")
 print(
-    f"smallest: {smallest} = 3 x {smallest / 3:g}; that one so small fits by accident has p of about {by_accident:.1g}"
+    f"smallest: {smallest} = 3 x {smallest / 3:g}; p of one so small by accident: {by_accident:.1g}"
 )
 print(
     f"100 contexts x 3 judges: {sum(possible(s, 300) for s in shares)} of {len(shares)} shares fit"
