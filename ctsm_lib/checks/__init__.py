@@ -12,6 +12,7 @@ from ctsm_lib.checks.dialogues import dialogue_pairs, length_buckets, padded_bat
 from ctsm_lib.checks.frame import CHECKS, CheckFailed
 from ctsm_lib.checks.guidance import attention_pooling, intensity_weights, soft_label_loss
 from ctsm_lib.checks.judgement import fleiss_kappa, majority
+from ctsm_lib.checks.sides import leave_one_out_cosine, shuffled_shares, state_polarity
 from ctsm_lib.checks.state import bend, state_embedding, state_inclination
 from ctsm_lib.checks.training import early_stopping, noam
 from ctsm_lib.checks.trait import intensity, inverse_document_frequency, trait_embedding
@@ -32,6 +33,7 @@ __all__ = [
     "intensity_weights",
     "inverse_document_frequency",
     "joint_loss",
+    "leave_one_out_cosine",
     "length_buckets",
     "majority",
     "masked_softmax",
@@ -41,9 +43,11 @@ __all__ = [
     "paired_bootstrap",
     "pointer_mixture",
     "position_signal",
+    "shuffled_shares",
     "soft_label_loss",
     "state_embedding",
     "state_inclination",
+    "state_polarity",
     "trait_embedding",
     "two_perplexities",
     "widths",
