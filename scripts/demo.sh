@@ -14,7 +14,10 @@ ctsm train --preset sample --out "$DEMO"
 step "Score it"
 ctsm evaluate "$DEMO" --split test --json "$DEMO/scores.json" --responses "$DEMO/responses.jsonl"
 step "Ask it"
-ctsm respond "$DEMO" --set block_ngrams=2 "My sister moved to another country last week and the house is so quiet now."
+for said in "Someone scratched my car and left no note." "I forgot my best friend's birthday and I feel so guilty."; do
+    echo "you> $said"
+    ctsm respond "$DEMO" --method beam --set beams=4 --set block_ngrams=2 "$said"
+done
 step "Section 5.4: trait against state polarity"
 ctsm polarity --json "$DEMO/polarity.json"
 step "Figure 3"
