@@ -12,6 +12,7 @@ A master is a Python file in the percent format with the solutions inside, betwe
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import re
 import sys
@@ -166,10 +167,19 @@ def update_teaching(paths: list[Path], path: Path) -> None:
     path.write_text(LIST.sub(lambda _: lesson_list(paths), text), encoding="utf-8")
 
 
-def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> NotebookNode:
-    """Run a notebook from a fresh kernel in `folder`; an error in a cell is raised with its traceback."""
-    from nbclient import NotebookClient
+def execute(
+    notebook: NotebookNode, folder: Path, timeout: int = 150, tries: int = 2
+) -> NotebookNode:
+    """Run a notebook from a fresh kernel in `folder`; an error in a cell is raised with its traceback.
 
+    Args:
+        timeout: seconds for a cell. Now and then a kernel's answer gets lost (seen with ipykernel 6.31 and 7.4) and the
+            client waits for ever, so a notebook whose cell does not end in time is run once more from its beginning.
+    """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError
+
+    fresh = copy.deepcopy(notebook)
     client = NotebookClient(
         notebook,
         timeout=timeout,
@@ -178,7 +188,13 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> Noteboo
         coalesce_streams=True,  # one print is one output, however the kernel cut it
         extra_arguments=["--log-level=40"],
     )
-    client.execute()
+    try:
+        client.execute()
+    except CellTimeoutError:
+        if tries == 1:
+            raise
+        print("a cell did not end in time: once more, from a fresh kernel", file=sys.stderr)
+        notebook.cells = execute(fresh, folder, timeout, tries - 1).cells
     return notebook
 
 

@@ -177,7 +177,7 @@ def sample_environment(tmp_path_factory):
 @pytest.mark.parametrize("form", ["student", "solved"])
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_runs_on_the_sample(path, form, sample_environment, monkeypatch):
-    run_lesson(build, path, form, sample_environment, monkeypatch, timeout=300)
+    run_lesson(build, path, form, sample_environment, monkeypatch, timeout=90)
 
 
 def test_readme_and_lesson_00_name_each_lesson_with_its_minutes():
@@ -191,3 +191,15 @@ def test_readme_and_lesson_00_name_each_lesson_with_its_minutes():
             assert re.search(rf"^# \| {path.stem[:2]} \|.*\| {minutes} \|$", first, re.MULTILINE), path.stem
     exercises = sum(path.read_text(encoding="utf-8").count("\n# ### Exercise ") for path in LESSONS)
     assert f"{exercises} exercises" in readme
+
+
+def test_a_cell_that_hangs_is_tried_once_more_and_then_refused(tmp_path, capsys):
+    from nbclient.exceptions import CellTimeoutError
+
+    notebook = build.nbformat.v4.new_notebook(cells=[build.nbformat.v4.new_code_cell("import time; time.sleep(60)")])
+    with pytest.raises(CellTimeoutError):
+        build.execute(notebook, tmp_path, timeout=2)
+    assert "once more" in capsys.readouterr().err
+    once = "import pathlib, time; p = pathlib.Path('seen'); seen = p.exists(); p.touch(); time.sleep(0 if seen else 60)"
+    notebook = build.nbformat.v4.new_notebook(cells=[build.nbformat.v4.new_code_cell(once)])
+    assert build.execute(notebook, tmp_path, timeout=3).cells[0].execution_count == 1

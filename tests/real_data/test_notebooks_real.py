@@ -27,4 +27,4 @@ def real_environment(real_data, tmp_path_factory):
 def test_runs_on_the_real_data(path, form, real_environment, monkeypatch, request):
     if form == "student" and "real" not in request.config.getoption("markexpr"):
         pytest.skip("differs from the solved one by stubs, which the sample tests; run with -m real")
-    run_lesson(build, path, form, real_environment, monkeypatch, timeout=300)
+    run_lesson(build, path, form, real_environment, monkeypatch, timeout=200)
