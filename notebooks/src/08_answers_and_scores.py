@@ -7,8 +7,8 @@
 # **What you will learn.** That a model is one thing and a way of speaking another; why the perplexities of Table 1 are lower than those of
 # other papers; what Distinct counts, and what it does not see.
 #
-# **What you need.** Lesson 06 for the decoder. A trained model: the first cell that needs it trains a small one if there is none. About 60
-# minutes.
+# **What you need.** Lesson 06 for the decoder. A trained model: the first cell that needs it trains a small one if there is none.
+# About 60 minutes.
 #
 # *Paper: Sec. 4.3, 5.1 and 5.5 (Table 4). Library: `decoding`, `scores`, `runs`.*
 
