@@ -278,7 +278,7 @@ lessons.show(
 # %% [markdown]
 # ## 5 · Pairs
 #
-# A dialogue of $n$ turns gives a lesson at each listener turn. The paper writes $D = [u_1, \dots, u_n]$ for what was said before and $R = [r_1, \dots, r_m]$ for the
+# A dialogue of $n$ turns gives a training example at each listener turn. The paper writes $D = [u_1, \dots, u_n]$ for what was said before and $R = [r_1, \dots, r_m]$ for the
 # response; a **pair** is one $(D, R)$, and the emotion of the dialogue belongs to all of its pairs.
 
 # %% [markdown]
@@ -446,7 +446,7 @@ lessons.show(
 # | `context` | B x L | ids of CLS and the words, then PAD (id 1) |
 # | `speaker` | B x L | USR where the speaker talks, SYS where the listener does |
 # | mask | B x L | true where a token stands |
-# | `target` | B x T | ids of the response, then EOS, then PAD |
+# | `target` | B x T | ids of the response, then EOS (end of the answer), then PAD |
 # | `label` | B | index of the emotion |
 
 # %% [markdown]

@@ -315,7 +315,7 @@ torch.testing.assert_close(encoded, H_t)
 print("The library's trait embedding and encoder equal ours.")
 
 # %% [markdown]
-# Does padding matter? We hide the longest dialogue of the batch and cut the others' padding off: nothing may change.
+# Does padding matter? We take the shortest dialogue out of the batch and cut its padding off: nothing may change.
 
 # %%
 short = mask.sum(dim=1).argmin()

@@ -44,7 +44,7 @@ print("context", list(batch.context.shape), " target", list(batch.target.shape))
 #
 # | | shape | |
 # |---|---|---|
-# | $E_Y$ | B x T x d | the answer so far: SOS, then the target shifted by one |
+# | $E_Y$ | B x T x d | the answer so far: SOS (start of the answer), then the target shifted by one |
 # | $H^{stu}$ | B x L x d | what it attends to |
 # | $o$ | B x T x d | states of the decoder |
 # | weights | B x T x L | attention to the context, mean over heads: these will be the copy weights |

@@ -62,7 +62,7 @@ print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
 # | diversity | the same as generation, weighing words less that the model says all the time | Sec. 3.6.1 | $\gamma_4 = 1.5$ |
 #
 # The model returns all of them by name, and `total`. Presets `improved` and `sample` add one term: the student also sees the hard label
-# (`student_label_weight=1`; lesson 05 shows why it is slow without). We add them up by hand:
+# (`student_label_weight=1`; without it the student lags behind at first, see the end of lesson 05). We add them up by hand:
 
 # %%
 batch = pairs.collate(Shuffled(pairs, config.batch_size, config.seed)[0])
@@ -83,7 +83,7 @@ torch.testing.assert_close(by_hand, losses["total"])
 print(f"Our sum, {float(by_hand):.4f}, is the model's total.")
 
 # %% [markdown]
-# A weight of 1 does not mean a share of one fifth. What does each loss contribute before anything is learned?
+# A weight of 1 does not mean an equal share. What does each loss contribute before anything is learned?
 
 # %%
 weights = {
@@ -374,7 +374,7 @@ print("with --resume:", compare(resumed, kept[24]))
 # ## 5 · When to stop
 #
 # The training loss always falls. The perplexity on dialogues that the model never learns from falls and then rises again: it begins to
-# memorise. **Early stopping** checks the dev split now and then, keeps the best weights, and ends when `patience` checks in a row were no
+# memorise. **Early stopping** checks the dev split (`valid` in lesson 01) now and then, keeps the best weights, and ends when `patience` checks in a row were no
 # better than the best one.
 
 # %% [markdown]
@@ -530,7 +530,7 @@ for path in sorted(results.glob("*_training.json")):
 # ## What you have now
 #
 # - Eq. (25), term by term, and the knowledge that its largest part is the word loss, twice.
-# - A schedule, a loop, an early stop: each written by you, each the library's own.
+# - A schedule, a loop, an early stop: all three in the open, two written by you, each the library's own.
 # - Trust in `--resume`, because you compared the bits; and in several GPUs, because shares add up.
 #
 # **But:** a low loss is not a good answer. Lesson 08 lets the model speak, and asks what the scores of the paper can see.

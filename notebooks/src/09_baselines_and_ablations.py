@@ -255,7 +255,7 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
 # %% [markdown]
 # ## 4 · Take parts away
 #
-# An ablation takes one component out and trains again. Table 3 has five:
+# An ablation takes one component out and trains again. Table 3 has five: without TEE (trait: $V_t$, $H_t$), SEE (state: $V_s$, $H_s$), EGM (the teacher's guidance), CCL (contrastive loss), and the last two together:
 
 # %%
 beside(TABLE_3)
