@@ -21,7 +21,9 @@ class Config:
     """All settings of one run. Paper: Sec. 4.2; the defaults are preset `paper`."""
 
     preset: str = "paper"
-    model: str = "ctsm"
+    model: Literal[
+        "ctsm", "transformer", "multi-transformer", "moel", "mime", "empdg", "kemp", "cem", "case", "tfidf"
+    ] = "ctsm"
     seed: int = 0
 
     # Data
@@ -63,6 +65,11 @@ class Config:
     weight_generation: float = 1.0
     weight_contrast: float = 1.0
     weight_diversity: float = 1.5
+    peer_losses: bool = False  # sum the loss of the words over a batch, as MoEL's and MIME's code does, not average it
+
+    # Baselines
+    label_smoothing: float = 0.1  # of the words, in those whose papers have it
+    concepts: bool = True  # KEMP, CASE: use emotion concepts where the data folder has them
 
     # Training
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -95,6 +102,7 @@ class Config:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
         _require(self.max_context >= 2, "max_context", self.max_context, "at least 2 tokens")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a number from 0 to below 1")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.max_response >= 1, "max_response", self.max_response, "a whole number from 1")

@@ -255,7 +255,7 @@ def test_score_equals_the_distribution_at_the_targets(sharp: float, tied: bool) 
     pointer, states, context, words = pointer_of(tied, 0.5 * sharp), normal(300, DIM), random_context(300), words_of()
     copy = copy_of(context, sharp=sharp)
     target = torch.randint(6, SIZE, (300,), generator=torch.Generator().manual_seed(1))
-    log_prob, prediction, alpha = pointer.score(states, copy, context, target, words)
+    log_prob, _, prediction, alpha = pointer.score(states, copy, context, target, words)
     expected, gate = pointer.distribution(states, copy, context, words)
     close(log_prob, expected.gather(1, target.unsqueeze(1)).squeeze(1))
     close(alpha, gate)
@@ -299,7 +299,7 @@ def test_prediction_is_the_arg_max_of_the_whole_mixture(
     pointer = made_pointer(generated)
     given = (torch.zeros(1, DIM), torch.tensor([copy]), torch.tensor([context]))
     log_prob, _ = pointer.distribution(*given, words_of())
-    _, prediction, _ = pointer.score(*given, torch.tensor([10]), words_of())
+    _, _, prediction, _ = pointer.score(*given, torch.tensor([10]), words_of())
     assert log_prob.argmax() == prediction == winner
 
 
@@ -314,7 +314,7 @@ def test_prediction_in_bf16_sums_copy_weights_in_float32() -> None:
     words = normal(SIZE, DIM).float()
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            _, prediction, _ = pointer.score(normal(1, DIM).float(), copy, context, torch.tensor([12]), words)
+            _, _, prediction, _ = pointer.score(normal(1, DIM).float(), copy, context, torch.tensor([12]), words)
         assert prediction.tolist() == [9]
 
 
@@ -332,7 +332,7 @@ def test_gradients_of_score_equal_autograd_through_the_distribution(tied: bool) 
         leaves = {name: value.clone().requires_grad_() for name, value in given.items()}
         arguments = (leaves["states"], leaves["copy"], context)
         if fast:
-            log_prob, _, _ = pointer.score(*arguments, target, leaves["words"])
+            log_prob, _, _, _ = pointer.score(*arguments, target, leaves["words"])
         else:
             mixture = full_distribution(pointer, *arguments, leaves["words"])
             log_prob = mixture.gather(1, target.unsqueeze(1)).squeeze(1).log()
@@ -378,7 +378,7 @@ def test_extreme_gates_give_finite_losses_and_gradients(where: str, logit: float
     if where == "without weight":
         copy = copy * torch.tensor([[1.0, 0.0, 1.0]])
     context = torch.tensor([[7, 8 if where != "elsewhere" else 10, 9]])
-    log_prob, _, _ = pointer.score(states, copy, context, torch.tensor([8]), words_of())
+    log_prob, _, _, _ = pointer.score(states, copy, context, torch.tensor([8]), words_of())
     log_prob.sum().backward()
     assert log_prob.isfinite().all()
     gradients = [states.grad, scores.grad, *(p.grad for p in pointer.parameters())]
@@ -414,7 +414,7 @@ def taught_with(predictions: list[list[int]], width: int = 0) -> Taught:
     mask = real_mask(lengths, extra=width)
     flat = torch.tensor([word for row in predictions for word in row])
     nothing = torch.zeros(len(flat))
-    return Taught(nothing, flat, nothing, flat, mask.nonzero()[:, 0], torch.zeros(*mask.shape, DIM), mask)
+    return Taught(nothing, nothing, flat, nothing, flat, mask.nonzero()[:, 0], torch.zeros(*mask.shape, DIM), mask)
 
 
 PREDICTIONS = [[7, 8, EOS, 7, 9], [8, 8], [EOS, 10], [9, 9, 9, EOS]]

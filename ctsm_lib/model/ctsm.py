@@ -5,7 +5,7 @@ Training runs everything; answering and scoring run the student's path only, so 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from ctsm_lib.corpus import PAD
 from ctsm_lib.model.context import FUSIONS, KnowledgeEncoder
 from ctsm_lib.model.contrast import cross_contrastive_loss
 from ctsm_lib.model.emotion import EmotionEncoding
-from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder, previous_words
+from ctsm_lib.model.generation import DecoderCache, DiversityLoss, PointerGenerator, ResponseDecoder, previous_words
 from ctsm_lib.model.guidance import EmotionPredictor, label_loss, soft_label_loss
 from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
 from ctsm_lib.parallel import gather_rows, world
@@ -32,6 +32,7 @@ class Tables:
     intensity: Tensor  # V
     labels: Tensor  # 32
     log_unigram: Tensor  # V
+    concepts: Tensor | None = None  # V: an emotion concept of each word, PAD where there is none; baselines read it
 
     @classmethod
     def empty(cls, size: int, dim: int) -> Tables:
@@ -48,15 +49,19 @@ class Memory:
     Attributes:
         states: [B, L, D] decoder memory.
         mask, context: [B, L].
-        emotion_logits: [B, 32], the student's.
-        pooling: [B, L] the student's attention pooling S.
+        emotion_logits: [B, 32], the student's; zeros where a baseline predicts no emotion.
+        pooling: [B, L] the student's attention pooling S; None where a baseline pools otherwise.
+        extra: what else the decoder reads, by name, [B, ...].
+        losses: what a baseline adds to its loss in training, by name: [B], or a scalar of the whole batch.
     """
 
     states: Tensor
     mask: Tensor
     context: Tensor
     emotion_logits: Tensor
-    pooling: Tensor
+    pooling: Tensor | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,7 +71,7 @@ class Output:
     Attributes:
         losses: by name; shares of the whole batch over all processes, so that they add up. "contrast" is of the whole
             batch already. "total" is Eq. (25), scaled so that averaging gradients over processes is exact.
-        emotion_logits: [B, 32], the student's.
+        emotion_logits: [B, 32], the student's; zeros where a baseline predicts no emotion.
         teacher_logits: [B, 32] in training, else None.
         token_nll, token_row, token_prediction: [N] real target tokens.
     """
@@ -79,8 +84,26 @@ class Output:
     token_prediction: Tensor
 
 
+def word_loss_scale(config: Config, batch: Batch) -> float:
+    """1; with `peer_losses` the number of target tokens, which turns the mean over them back into the peers' sum."""
+    return float(batch.total_tokens) if config.peer_losses else 1.0
+
+
+def initialise(model: nn.Module) -> None:
+    """Xavier for every matrix but the word table, as the peers begin, too."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1 and not name.startswith("embed.") and name != "knowledge.absent":
+            nn.init.xavier_uniform_(parameter)
+    pointer = getattr(model.decoder, "pointer", None)
+    if isinstance(pointer, PointerGenerator) and pointer.tied:
+        # GloVe rows are long: full-sized weights would begin with a perplexity of millions.
+        pointer.output.weight.data *= 0.1
+
+
 class CTSM(nn.Module):
     """Combining Trait and State emotions for eMpathetic responses."""
+
+    predicts_emotion = True
 
     vad: Tensor
     idf: Tensor
@@ -119,11 +142,7 @@ class CTSM(nn.Module):
         size = len(tables.vectors)
         self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, size, config.tie_output, bias)
         self.diversity = DiversityLoss(size)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() > 1 and not name.startswith("embed.") and name != "knowledge.absent":
-                nn.init.xavier_uniform_(parameter)
-        if config.tie_output:  # GloVe rows are long: full-sized weights would begin with a perplexity of millions
-            self.decoder.pointer.output.weight.data *= 0.1
+        initialise(self)
 
     def read(self, batch: Batch) -> dict[str, Tensor]:
         """Everything that the context gives, by the paper's names; [B, L, ...].
@@ -181,7 +200,8 @@ class CTSM(nn.Module):
         student, teacher = memory.emotion_logits, None
         hard = label_loss(student, batch.label).sum() / batch.total_pairs
         losses["student_label"] = hard
-        total = config.weight_generation * losses["generation"]
+        words_scale = word_loss_scale(config, batch)
+        total = config.weight_generation * words_scale * losses["generation"]
         if self.training:
             if config.guidance:
                 enriched = self.teacher_fusion(read["H_C"], read["K"], read["mask"])
@@ -195,7 +215,7 @@ class CTSM(nn.Module):
             total = total + config.weight_emotion * emotion
             self.diversity.update(taught)
             losses["diversity"] = (self.diversity.weights(taught.target) * nll).sum() / batch.total_tokens
-            total = total + config.weight_diversity * losses["diversity"]
+            total = total + config.weight_diversity * words_scale * losses["diversity"]
             # Averaging gradients over processes divides these sums by the number of processes; undo it.
             total = total * world()
             if config.contrast:

@@ -5,7 +5,7 @@ Shapes: B batch, T target length, N real target tokens of a batch, L context len
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -32,8 +32,9 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, states: Tensor, past: Past | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor
-    ) -> tuple[Tensor, Past, Tensor]:
+        self, states: Tensor, past: Past | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor,
+        extra: dict[str, Tensor],
+    ) -> tuple[Tensor, Past, Tensor]:  # fmt: skip
         """One layer.
 
         Args:
@@ -43,6 +44,7 @@ class DecoderLayer(nn.Module):
             self_mask: [B or 1, T, T + past].
             mask: [B, 1, L].
             real: [B, T].
+            extra: what else a model gives its decoder; baselines use it.
 
         Returns:
             [B, T, D]; `past` with this call's added; cross-attention weights [B, H, T, L].
@@ -52,7 +54,7 @@ class DecoderLayer(nn.Module):
         if past is not None:
             own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
         states = states + self.dropout(self.self_attention(normed, own, self_mask)[0])
-        attended, weights = self.cross_attention(self.cross_norm(states), memory, mask)
+        attended, weights = self.attend(self.cross_norm(states), memory, mask, extra)
         states = states + self.dropout(attended)
         inputs = self.ffn_norm(states)
         if past is not None and self.ffn.reach:  # a convolution reads earlier positions, too
@@ -62,6 +64,12 @@ class DecoderLayer(nn.Module):
         tail = inputs[:, inputs.shape[1] - min(self.ffn.reach, inputs.shape[1]) :]
         return states, (*own, tail), weights
 
+    def attend(
+        self, normed: Tensor, memory: KeysValues, mask: Tensor, extra: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """What a position reads of the context [B, T, D], and the weights [B, H, T, L]; baselines read it otherwise."""
+        return self.cross_attention(normed, memory, mask)
+
 
 @dataclass
 class Taught:
@@ -69,6 +77,7 @@ class Taught:
 
     Attributes:
         log_prob: [N] log P(y).
+        spread: [N] mean over the vocabulary of the generated part's log-probability, for label smoothing.
         prediction: [N] arg-max of P.
         alpha: [N] probability of generating rather than copying.
         target: [N] y.
@@ -78,6 +87,7 @@ class Taught:
     """
 
     log_prob: Tensor
+    spread: Tensor
     prediction: Tensor
     alpha: Tensor
     target: Tensor
@@ -95,36 +105,47 @@ class DecoderCache:
     context: Tensor  # B L
     past: list[Past | None]
     length: int = 0
+    extra: dict[str, Tensor] = field(default_factory=dict)  # B ...; "first" [B, D] is read in the place of SOS
 
     def select(self, rows: Tensor) -> DecoderCache:
         """The cache of some rows, in the given order."""
         memory = [(key[rows], value[rows]) for key, value in self.memory]
         past = [None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows]) for kept in self.past]
-        return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length)
+        extra = {name: value[rows] for name, value in self.extra.items()}
+        return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length, extra)
 
 
 class _TargetLogProbability(torch.autograd.Function):
-    """log softmax at one place of each row, [N], the log of the softmax's denominator, [N], and the arg-max, [N].
+    """log softmax at one place of each row and its mean over all places, the log of the softmax's denominator, and the
+    arg-max; each [N].
 
     Autograd's own way through logsumexp and gather makes five passes over [N, V] going back; this makes one, since the
     softmax of the way there is kept in place of the logits.
     """
 
     @staticmethod
-    def forward(ctx, logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def,override]
+    def forward(  # type: ignore[no-untyped-def,override]
+        ctx, logits_NV: Tensor, target_N: Tensor, smooth: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         best, word = logits_NV.max(dim=-1)
         softmax_NV = logits_NV.softmax(dim=-1)
         # The likeliest word has at least 1/V: its logarithm is exact where that of a rare target would be lost.
         log_sum = best - softmax_NV.gather(1, word.unsqueeze(1)).squeeze(1).log()
         ctx.save_for_backward(softmax_NV, target_N)
+        ctx.smooth = smooth
         ctx.mark_non_differentiable(log_sum, word)
-        return logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum, log_sum, word
+        mean = logits_NV.mean(dim=-1) - log_sum if smooth else torch.zeros_like(log_sum)
+        return logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum, mean, log_sum, word
 
     @staticmethod
-    def backward(ctx, grad_N: Tensor, *_: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, grad_N: Tensor, mean_grad_N: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def,override]
         softmax_NV, target_N = ctx.saved_tensors
-        grad = softmax_NV * -grad_N.unsqueeze(1)
-        return grad.scatter_add_(1, target_N.unsqueeze(1), grad_N.unsqueeze(1)), None
+        if not ctx.smooth:
+            grad = softmax_NV * -grad_N.unsqueeze(1)
+        else:
+            share = (mean_grad_N / softmax_NV.shape[1]).unsqueeze(1)
+            grad = torch.addcmul(share, softmax_NV, -(grad_N + mean_grad_N).unsqueeze(1))
+        return grad.scatter_add_(1, target_N.unsqueeze(1), grad_N.unsqueeze(1)), None, None
 
 
 class PointerGenerator(nn.Module):
@@ -163,9 +184,10 @@ class PointerGenerator(nn.Module):
         return torch.where(copied > 0, mixed, generated), gate.sigmoid().squeeze(1)
 
     def score(
-        self, states_ND: Tensor, copy_NL: Tensor, context_NL: Tensor, target_N: Tensor, words_VD: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probability of each target, arg-max of P, and alpha, each [N], without building P over the vocabulary.
+        self, states_ND: Tensor, copy_NL: Tensor, context_NL: Tensor, target_N: Tensor, words_VD: Tensor,
+        smooth: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        """Log-probability of each target, its spread (`Taught`), arg-max of P, and alpha, each [N], without building P.
 
         Copying only concerns words of the context: P of the target needs the copy weight of that one word, and the
         arg-max is either the likeliest generated word or a word of the context.
@@ -173,12 +195,14 @@ class PointerGenerator(nn.Module):
         Args:
             copy_NL: copy weights of context positions, PAD positions 0.
             context_NL: the words at those positions.
+            smooth: whether the spread is wanted; without it, it is 0.
         """
         logits = self.logits(states_ND, words_VD)
         gate = self.gate(states_ND).float()  # N 1
-        chosen, log_sum, word = _TargetLogProbability.apply(logits, target_N)
+        chosen, mean, log_sum, word = _TargetLogProbability.apply(logits, target_N, smooth)
         log_sum = log_sum.unsqueeze(1)
-        generated = chosen + F.logsigmoid(gate).squeeze(1)
+        log_alpha = F.logsigmoid(gate).squeeze(1)
+        generated = chosen + log_alpha
         copied = (copy_NL * (context_NL == target_N.unsqueeze(1))).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
         mixed = torch.logaddexp(generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log())
@@ -196,7 +220,7 @@ class PointerGenerator(nn.Module):
             best_generated = alpha.squeeze(1) * (best - log_sum.squeeze(1)).exp()
             copied_word = context_NL.gather(1, where.unsqueeze(1)).squeeze(1)
             prediction = torch.where(best_copy > best_generated, copied_word, word)
-        return log_prob, prediction, alpha.squeeze(1)
+        return log_prob, mean + log_alpha if smooth else mean, prediction, alpha.squeeze(1)
 
 
 def previous_words(target_BT: Tensor) -> Tensor:
@@ -207,22 +231,27 @@ def previous_words(target_BT: Tensor) -> Tensor:
 class ResponseDecoder(nn.Module):
     """Decoder layers and pointer generator; teacher forcing and step-by-step answering share every weight."""
 
+    Layer = DecoderLayer
+    smooth = False  # whether `teach` also gives what label smoothing needs
+
     def __init__(
         self,
         dim: int, memory_dim: int, layers: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float,
         size: int, tied: bool, bias: Tensor | None,
     ):  # fmt: skip
         super().__init__()
-        make = (DecoderLayer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
+        make = (self.Layer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
         self.layers = nn.ModuleList(make)
         self.norm = nn.LayerNorm(dim)
         self.pointer = PointerGenerator(dim, size, tied, bias)
 
-    def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
+    def start(
+        self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor, extra: dict[str, Tensor] | None = None
+    ) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""
         attentions = cast(list[Attention], [layer.cross_attention for layer in self.layers])
         memory = [attention.keys_values(memory_BLD) for attention in attentions]
-        return DecoderCache(memory, mask_BL, context_BL, [None] * len(self.layers))
+        return DecoderCache(memory, mask_BL, context_BL, [None] * len(self.layers), extra=extra or {})
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, T, D] and the last layer's head-averaged attention to the context [B, T, L]."""
@@ -231,7 +260,7 @@ class ResponseDecoder(nn.Module):
         causal = causal.tril(diagonal=cache.length).unsqueeze(0)
         states, weights = embedded, embedded
         for number, layer in enumerate(self.layers):
-            arguments = (cache.past[number], cache.memory[number], causal, cache.mask.unsqueeze(1), real)
+            arguments = (cache.past[number], cache.memory[number], causal, cache.mask.unsqueeze(1), real, cache.extra)
             states, cache.past[number], weights = layer(states, *arguments)
         cache.length += length
         return self.norm(states), weights.mean(dim=1)
@@ -245,19 +274,26 @@ class ResponseDecoder(nn.Module):
             target_BT: [B, T] with EOS, padded.
         """
         mask = target_BT != PAD
-        states, copy = self.run(embed(previous), cache, mask)
+        states, copy = self.run(embed(self._begin(previous, cache)), cache, mask)
         row, _ = place = mask.nonzero(as_tuple=True)
-        target = target_BT[place]
-        scored = self.pointer.score(states[place], copy[place], cache.context[row], target, embed.words.weight)
+        target, words = target_BT[place], embed.words.weight
+        scored = self.pointer.score(states[place], copy[place], cache.context[row], target, words, self.smooth)
         return Taught(*scored, target, row, states, mask)
 
     def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
         words = embed.look_up({"token": token_B.unsqueeze(1)})["token"]
-        embedded = embed(words, start=cache.length)
+        embedded = embed(self._begin(words, cache), start=cache.length)
         states, copy = self.run(embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1))
         log_prob, alpha = self.pointer.distribution(states[:, 0], copy[:, 0], cache.context, embed.words.weight)
         return log_prob, alpha, copy[:, 0]
+
+    @staticmethod
+    def _begin(words_BTD: Tensor, cache: DecoderCache) -> Tensor:
+        """Some baselines begin an answer with the emotion in the place of SOS."""
+        if cache.length or "first" not in cache.extra:
+            return words_BTD
+        return torch.cat([cache.extra["first"].unsqueeze(1).to(words_BTD.dtype), words_BTD[:, 1:]], dim=1)
 
 
 class DiversityLoss(nn.Module):

@@ -1,0 +1,34 @@
+"""The seven systems that Table 1 compares CTSM with, and a yardstick that it lacks, on one backbone.
+
+Each module is one system, readable beside its paper. All share CTSM's data, batches, trainer, decoding and scores.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from torch import nn
+
+from ctsm_lib.config import Config
+from ctsm_lib.model.ctsm import CTSM, Tables
+
+# Name -> module and class. Imported when asked for.
+BASELINES = {
+    "transformer": ("transformer", "Transformer"),
+    "multi-transformer": ("transformer", "MultiTransformer"),
+    "moel": ("moel", "MoEL"),
+    "mime": ("mime", "MIME"),
+    "empdg": ("empdg", "EmpDG"),
+    "kemp": ("kemp", "KEMP"),
+    "cem": ("cem", "CEM"),
+    "case": ("case", "CASE"),
+    "tfidf": ("tfidf", "TfIdf"),
+}
+
+
+def make_model(config: Config, tables: Tables) -> nn.Module:
+    """The model that a configuration names, with new weights."""
+    if config.model == "ctsm":
+        return CTSM(config, tables)
+    module, name = BASELINES[config.model]
+    return getattr(import_module(f"ctsm_lib.baselines.{module}"), name)(config, tables)
