@@ -351,11 +351,15 @@ def test_gradients_of_score_equal_autograd_through_the_distribution(tied: bool) 
 def test_target_log_probability_and_its_gradient() -> None:
     """`x_y - log sum exp x`; its hand-written gradient equals finite differences and autograd's in float64."""
     logits, target = (normal(6, 9) * 3).requires_grad_(), torch.tensor([0, 8, 3, 3, 5, 1])
-    value, log_sum, word = _TargetLogProbability.apply(logits, target)
+    value, mean, log_sum, word = _TargetLogProbability.apply(logits, target, True)
     assert word.tolist() == [int(np.argmax(array(row))) for row in logits]
     close(value, [np.log(slow_softmax(row.tolist())[y]) for row, y in zip(logits, target.tolist(), strict=True)])
     close(log_sum, [np.log(np.exp(array(row)).sum()) for row in logits])
-    assert torch.autograd.gradcheck(lambda x: _TargetLogProbability.apply(x, target)[0], (logits,))
+    close(mean, [np.log(slow_softmax(row.tolist())).mean() for row in logits])
+    for smooth, results in ((False, 1), (True, 2)):
+        assert torch.autograd.gradcheck(
+            lambda x, s=smooth, r=results: _TargetLogProbability.apply(x, target, s)[:r], (logits,)
+        )
     (expected,) = torch.autograd.grad(logits.log_softmax(dim=1).gather(1, target.unsqueeze(1)).sum(), logits)
     close(torch.autograd.grad(value.sum(), logits)[0], expected, 1e-12)
 
