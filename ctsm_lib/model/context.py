@@ -72,6 +72,10 @@ class SeparateFusion(nn.Module):
 
     def forward(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, D]."""
+        return self.fuse(context_BLD, knowledge_BRD, mask_BL)[0]
+
+    def fuse(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """H and U_e, each [B, L, D]; CEM reads its emotion from U_e."""
         batch, length, dim = context_BLD.shape
         shared = self.context_in(context_BLD).unsqueeze(1)
         added = self.knowledge_in(knowledge_BRD[:, :COGNITIVE]).unsqueeze(2)
@@ -79,8 +83,9 @@ class SeparateFusion(nn.Module):
         cognitive = self.cognitive((shared + added).flatten(0, 1), mask)
         cognitive = cognitive.view(batch, COGNITIVE, length, dim).transpose(1, 2).flatten(2)
         emotional = self.emotion_context_in(context_BLD) + self.emotion_knowledge_in(knowledge_BRD[:, COGNITIVE:])
-        joined = torch.cat([cognitive, self.emotional(emotional, mask_BL)], dim=-1)  # B L 5D
-        return self.second(self.first(F.silu(joined)).relu())  # silu(Z) is sigmoid(Z) * Z in one pass
+        emotional = self.emotional(emotional, mask_BL)
+        joined = torch.cat([cognitive, emotional], dim=-1)  # B L 5D
+        return self.second(self.first(F.silu(joined)).relu()), emotional  # silu(Z) is sigmoid(Z) * Z in one pass
 
 
 class JointFusion(nn.Module):

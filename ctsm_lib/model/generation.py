@@ -54,6 +54,7 @@ class DecoderLayer(nn.Module):
         if past is not None:
             own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
         states = states + self.dropout(self.self_attention(normed, own, self_mask)[0])
+        states = self.consult(states, extra)
         attended, weights = self.attend(self.cross_norm(states), memory, mask, extra)
         states = states + self.dropout(attended)
         inputs = self.ffn_norm(states)
@@ -63,6 +64,10 @@ class DecoderLayer(nn.Module):
         states = states + self.ffn(inputs, real)[:, -states.shape[1] :]
         tail = inputs[:, inputs.shape[1] - min(self.ffn.reach, inputs.shape[1]) :]
         return states, (*own, tail), weights
+
+    def consult(self, states: Tensor, extra: dict[str, Tensor]) -> Tensor:
+        """What a baseline's decoder reads before the context, added to the states [B, T, D]; here nothing."""
+        return states
 
     def attend(
         self, normed: Tensor, memory: KeysValues, mask: Tensor, extra: dict[str, Tensor]
