@@ -69,6 +69,7 @@ class Config:
 
     # Baselines
     label_smoothing: float = 0.1  # of the words, in those whose papers have it
+    bag_strength: float = 1.0  # TF-IDF: inverse strength of the L2 penalty, scikit-learn's C
     concepts: bool = True  # KEMP, CASE: use emotion concepts where the data folder has them
 
     # Training
@@ -104,6 +105,7 @@ class Config:
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a number from 0 to below 1")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        _require(self.bag_strength > 0, "bag_strength", self.bag_strength, "above 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.max_response >= 1, "max_response", self.max_response, "a whole number from 1")
 

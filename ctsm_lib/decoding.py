@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ctsm_lib.baselines.base import Baseline
 from ctsm_lib.batches import Batch, Pairs
 from ctsm_lib.corpus import CLS, EOS, PAD, SOS, SYS, UNK, USR
 from ctsm_lib.errors import ConfigError
@@ -86,7 +87,7 @@ class Answer:
 
 @torch.no_grad()
 def answer_batch(
-    model: CTSM, batch: Batch, how: Decoding, log_unigram: Tensor | None = None, step: int = 0
+    model: CTSM | Baseline, batch: Batch, how: Decoding, log_unigram: Tensor | None = None, step: int = 0
 ) -> tuple[list[Answer], Memory]:
     """Answer every context of a batch.
 
@@ -108,7 +109,7 @@ def answer_batch(
 
 
 def answer_pairs(
-    model: CTSM,
+    model: CTSM | Baseline,
     pairs: Pairs,
     how: Decoding,
     device: torch.device | str = "cpu",
@@ -170,7 +171,7 @@ def _repeated(said: Tensor, n: int, size: int) -> Tensor:
     return blocked > 0
 
 
-def _one_by_one(model: CTSM, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int) -> list[Answer]:
+def _one_by_one(model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int) -> list[Answer]:
     """Greedy or nucleus: one word a step for every row that has not ended."""
     device, count = cache.mask.device, len(cache.mask)
     random = torch.Generator(device="cpu").manual_seed(how.seed * 1_000_003 + step)
@@ -213,7 +214,7 @@ def _sample(score: Tensor, how: Decoding, random: torch.Generator) -> Tensor:
     return words.gather(1, chosen).squeeze(1)
 
 
-def _beam(model: CTSM, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int) -> list[Answer]:
+def _beam(model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int) -> list[Answer]:
     """Beam search over all contexts at once; a context whose best unfinished beam cannot win any more leaves."""
     device, count, width = cache.mask.device, len(cache.mask), how.beams
     cache = cache.select(torch.arange(count, device=device).repeat_interleave(width))

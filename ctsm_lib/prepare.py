@@ -11,6 +11,7 @@ import torch
 
 from ctsm_lib.batches import Pairs, Phrases
 from ctsm_lib.cache import Arrays, cached, digest
+from ctsm_lib.concepts import concept_table, read_concepts
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
 from ctsm_lib.errors import ConfigError
@@ -38,6 +39,7 @@ class Prepared:
     pairs: dict[str, Pairs]
     provider: Provider
     description: dict
+    concepts: dict[str, list[str]] | None = None
 
     def tables(self, config: Config) -> Tables:
         """Per-word tables for a new model; words without a vector get N(0, 0.01^2), PAD zero."""
@@ -48,6 +50,10 @@ class Prepared:
         vectors[PAD] = 0
         vad, rated = self.lexicon.table(vocabulary, config.neutral_vad)
         labels = [vocabulary.index[emotion] for emotion in EMOTIONS]
+        strength = intensity(vad, rated)
+        concepts = None
+        if self.concepts and config.concepts:
+            concepts = torch.from_numpy(concept_table(self.concepts, vocabulary, strength))
         counts = self.corpus.target_counts + 0.1  # words that are never answered stay possible
         log_unigram = np.log(counts / counts.sum())
 
@@ -58,9 +64,10 @@ class Prepared:
             vectors=table(vectors),
             vad=table(vad),
             idf=table(self.corpus.idf),
-            intensity=table(intensity(vad, rated)),
+            intensity=table(strength),
             labels=torch.tensor(labels),
             log_unigram=table(log_unigram),
+            concepts=concepts,
         )
 
 
@@ -103,6 +110,7 @@ def prepare(
     lexicon = read_lexicon(sources.lexicon)
     vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
     provider = make_provider(config, sources, device)
+    concepts = read_concepts(sources.concepts) if sources.concepts and config.concepts else None
     pairs = {split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits}
     description = {
         "data": sources.origin,
@@ -110,10 +118,11 @@ def prepare(
         "lexicon": f"{sources.lexicon.name} ({lexicon.scale}, {len(lexicon):,} words)",
         "vectors": vectors.describe(),
         "knowledge": provider.name,
+        "concepts": f"{sources.concepts.name} ({len(concepts):,} words)" if concepts and sources.concepts else "none",
         "vocab": f"{corpus.vocab} ({len(corpus.vocabulary):,})",
         "malformed_rows": len(corpus.problems),
     }
-    return Prepared(corpus, lexicon, vectors, pairs, provider, description)
+    return Prepared(corpus, lexicon, vectors, pairs, provider, description, concepts)
 
 
 def _pairs(corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool) -> Pairs:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ctsm_lib.baselines import AnyModel, make_model
+from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, write_text
 from ctsm_lib.config import Config
@@ -18,10 +20,11 @@ from ctsm_lib.errors import DataError, RunError
 from ctsm_lib.knowledge import Provider, provider_for
 from ctsm_lib.model import CTSM, Tables
 from ctsm_lib.prepare import Prepared, make_provider
-from ctsm_lib.scores import response_scores, score_pairs, teacher_forced
+from ctsm_lib.scores import EMOTION_SCORES, WORD_SCORES, response_scores, score_pairs, teacher_forced
 from ctsm_lib.sources import Sources
 from ctsm_lib.versions import versions
 
+OPTIONAL = ("knowledge", "concepts")  # data that not every model reads
 MAX_CHARACTERS = 100_000  # of one turn: longer text is cut from the left before it is tokenised
 
 
@@ -38,7 +41,7 @@ class Run:
     folder: Path
     config: Config
     vocabulary: Vocabulary
-    model: CTSM
+    model: AnyModel
     facts: dict
     description: dict
     note: str = ""
@@ -51,13 +54,24 @@ class Run:
     def about(self, device: str, data: dict | None = None) -> dict:
         """What every result carries."""
         data = data or self.description
+        used = {name: data.get(name, "none") if name in self.model.reads else "not read" for name in OPTIONAL}
         return {
             "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
             "iterations": self.iteration, "data": data.get("data"), "fingerprint": data.get("dialogues"),
-            "vectors": self.description.get("vectors"), "knowledge": data.get("knowledge"),
+            "vectors": self.description.get("vectors"), **used,
             "vocab": self.description.get("vocab"), "precision": self.config.precision, "device": device,
             "trained_on": self.description.get("data"), "versions": versions(),
         }  # fmt: skip
+
+    def ctsm(self) -> CTSM:
+        """Its model, for what only CTSM has.
+
+        Raises:
+            RunError: the run is of a baseline.
+        """
+        if not isinstance(self.model, CTSM):
+            raise RunError(f"{self.folder} is a run of {self.config.model}; this needs one of ctsm.")
+        return self.model
 
     def provider(self, sources: Sources | None) -> tuple[Provider, str]:
         """The knowledge provider it was trained with, or `none` with a note where that is not to be had."""
@@ -87,12 +101,17 @@ class Run:
         inferences = provider.infer([turns[-1] for turns in cleaned], progress=False)
         batch = context_batch(cleaned, inferences, self.vocabulary, self.config.max_context).to(device)
         how = how or Decoding(max_length=self.config.max_response)
-        answers, memory = answer_batch(self.model, batch, how, self.model.log_unigram)
+        if isinstance(self.model, TfIdf):
+            answers, memory = [Answer([], 0.0, [])] * len(cleaned), self.model.encode(batch)
+        else:
+            answers, memory = answer_batch(self.model, batch, how, self.model.log_unigram)
         probabilities = memory.emotion_logits.float().softmax(dim=-1).tolist()
         return [self._response(answer, row) for answer, row in zip(answers, probabilities, strict=True)]
 
     def _response(self, answer: Answer, probabilities: list[float]) -> Response:
         ranked = sorted(zip(EMOTIONS, probabilities, strict=True), key=lambda item: -item[1])
+        if not self.model.predicts_emotion:
+            ranked = []
         words = self.vocabulary.decode(answer.ids)
         return Response(detokenize(words), words, dict(ranked), answer.log_prob, answer.alpha)
 
@@ -150,7 +169,7 @@ def load_run(folder: Path, device: str = "cpu") -> Run:
         RunError: the folder is missing, damaged, or holds no weights yet.
     """
     config, vocabulary, description = read_run(folder)
-    model = CTSM(config, Tables.empty(len(vocabulary), config.dim))
+    model = make_model(config, Tables.empty(len(vocabulary), config.dim))
     note = ""
     weights = folder / "best.safetensors"
     if not weights.is_file():
@@ -196,6 +215,11 @@ def evaluate(
     how = how or Decoding(max_length=run.config.max_response)
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
     scores: dict = teacher_forced(score_pairs(run.model, pairs, device, batch_size, progress))
+    if not run.model.predicts_emotion:
+        scores |= dict.fromkeys(EMOTION_SCORES)
+    if isinstance(run.model, TfIdf):
+        result = scores | dict.fromkeys(WORD_SCORES) | {"n": len(pairs), "split": split, "decoding": asdict(how)}
+        return result | {"run": run.about(device, prepared.description)}, []
     answers, logits = answer_pairs(run.model, pairs, how, device, batch_size, run.model.log_unigram, progress)
     texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
     references = [part.response_text(pair) for pair in range(len(pairs))]
@@ -205,7 +229,7 @@ def evaluate(
     rows = [
         {
             "emotion": EMOTIONS[part.pairs[pair, 3]],
-            "predicted": EMOTIONS[int(logits[pair].argmax())],
+            "predicted": EMOTIONS[int(logits[pair].argmax())] if run.model.predicts_emotion else None,
             "context": part.context_texts(pair),
             "response": texts[pair],
             "reference": references[pair],
@@ -226,7 +250,7 @@ def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int =
         "|---|---|---|---|",
     ]
     for row in chosen:
-        cells = (row["emotion"], row["predicted"], quotation(row["context"][-1]), row["response"])
+        cells = (row["emotion"], row["predicted"] or "-", quotation(row["context"][-1]), row["response"])
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     common = Counter(row["response"] for row in rows).most_common(15)
     lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]

@@ -16,6 +16,20 @@ from tqdm import tqdm
 from ctsm_lib.batches import Pairs
 from ctsm_lib.parallel import all_sum, share
 
+# None for a model that predicts no emotion, and for one that says nothing.
+EMOTION_SCORES = ("acc", "acc_top3", "acc_top5", "macro_f1")
+WORD_SCORES = (
+    "ppl_peer",
+    "ppl_token",
+    "dist1",
+    "dist2",
+    "mean_length",
+    "distinct_responses",
+    "looping",
+    "bleu",
+    "copy_rate",
+)
+
 _words = NLTKWordTokenizer()
 
 

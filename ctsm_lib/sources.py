@@ -18,6 +18,7 @@ SAMPLE = PROJECT / "data" / "sample" if PROJECT else PACKAGE / "_data" / "sample
 RAW = (PROJECT or Path.cwd()) / "data" / "raw"
 
 _LEXICONS = ("NRC-VAD-Lexicon.txt", "NRC-VAD-Lexicon-v2.1.txt", "vad-lexicon.txt")
+CONCEPTS = "kemp_concepts.json"
 _VECTORS = ("glove.6B.300d.extended.npz", "glove.6B.300d.txt")
 
 
@@ -36,6 +37,7 @@ class Sources:
         origin: "CTSM_DATA", "data/raw" or "sample"; results carry it.
         vectors: None where they are learned from the corpus.
         knowledge: the folder with ATOMIC-like tables; None where there is none.
+        concepts: JSON, word -> its emotion concepts; None where there is none. KEMP and CASE read it.
     """
 
     origin: str
@@ -44,6 +46,7 @@ class Sources:
     lexicon: Path
     vectors: Path | None
     knowledge: Path | None
+    concepts: Path | None = None
 
     def describe(self) -> dict:
         """Each part by name, for `ctsm data status`, runs and results."""
@@ -53,6 +56,7 @@ class Sources:
             "lexicon": self.lexicon.name,
             "vectors": self.vectors.name if self.vectors else "learned from the corpus",
             "knowledge": "atomic" if self.knowledge else "none",
+            "concepts": self.concepts.name if self.concepts else "none",
         }
 
 
@@ -105,4 +109,5 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
         next(root / name for name in _LEXICONS if (root / name).is_file()),
         vectors,
         root / "atomic" if (root / "atomic").is_dir() else None,
+        root / CONCEPTS if (root / CONCEPTS).is_file() else None,
     )

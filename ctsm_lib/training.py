@@ -20,6 +20,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ctsm_lib import parallel
+from ctsm_lib.baselines import AnyModel, make_model
+from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import Batch, Shuffled
 from ctsm_lib.checkpoint import (
     create_run,
@@ -28,12 +30,13 @@ from ctsm_lib.checkpoint import (
     read_run,
     save_checkpoint,
     save_weights,
+    write_text,
 )
 from ctsm_lib.config import Config
 from ctsm_lib.errors import RunError
-from ctsm_lib.model import CTSM, Output
+from ctsm_lib.model import Output
 from ctsm_lib.prepare import Prepared
-from ctsm_lib.scores import score_pairs, teacher_forced
+from ctsm_lib.scores import EMOTION_SCORES, score_pairs, teacher_forced
 from ctsm_lib.versions import versions
 
 log = logging.getLogger(__name__)
@@ -41,10 +44,10 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
 
 
-def build_model(config: Config, prepared: Prepared) -> CTSM:
-    """A new model; its weights depend on the seed only."""
+def build_model(config: Config, prepared: Prepared) -> AnyModel:
+    """The model that the configuration names, new; its weights depend on the seed only."""
     torch.manual_seed(config.seed)
-    return CTSM(config, prepared.tables(config))
+    return make_model(config, prepared.tables(config))
 
 
 def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
@@ -94,6 +97,8 @@ def train(
         RunError: the folder exists (or does not, with `resume`), or the loss is no longer finite.
     """
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
+    if config.model == "tfidf":
+        return _fit(config, prepared, out, resume)
     precision = "bf16" if config.precision == "bf16" else "no"
     accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[distributed])
     device, main = accelerator.device, accelerator.is_main_process
@@ -190,6 +195,25 @@ def train(
     return state | {"interrupted": interrupted}
 
 
+def _fit(config: Config, prepared: Prepared, out: Path, resume: bool) -> dict:
+    """A model that scikit-learn fits: one step, after which the run folder is as any other."""
+    begun, words = time.monotonic(), prepared.corpus.vocabulary
+    if resume:
+        _check_same_run(out, config, words.words)
+    else:
+        create_run(out, config, words, prepared.description | {"device": "cpu", "versions": versions()})
+    model = cast(TfIdf, build_model(config, prepared))
+    model.fit(prepared.pairs["train"])
+    scores = teacher_forced(score_pairs(model, prepared.pairs["valid"]))
+    best = {name: scores[name] for name in EMOTION_SCORES} | {"iteration": 0}
+    write_text(
+        out / "log.jsonl", json.dumps({f"dev_{name}": value for name, value in best.items()} | {"iteration": 0}) + "\n"
+    )
+    save_weights(out / "best.safetensors", model, best)
+    seconds = time.monotonic() - begun
+    return {"iteration": 0, "best": best, "seconds": seconds, "finished": True, "interrupted": False}
+
+
 def _check(config, state, model, prepared, device, accelerator, out, write) -> None:  # type: ignore[no-untyped-def]
     """Score all dev pairs, keep the best weights, and decide whether to stop; all processes come to the same."""
     with accelerator.autocast():
@@ -211,7 +235,8 @@ def _check(config, state, model, prepared, device, accelerator, out, write) -> N
 class _Window:
     """Means since the last log line, of all processes; nothing is read from the device before `read`."""
 
-    WHOLE = frozenset(("contrast", "total", "grad_norm"))  # of the whole batch; the others are a process's share of it
+    # Of the whole batch; the others are a process's share of it.
+    WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
@@ -236,7 +261,7 @@ class _Window:
 
 
 def _postfix(record: dict[str, float], rate: float) -> str:
-    names = ("generation", "teacher", "student", "contrast", "diversity")
+    names = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
     losses = " ".join(f"{name[:3]} {record[name]:.2f}" for name in names if name in record)
     return f"{losses} | ppl {record['ppl']:.1f} acc {record['acc']:.0f}% | {rate:.0f} ex/s"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from torch import nn
-
+from ctsm_lib.baselines.base import Baseline
+from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.config import Config
 from ctsm_lib.model.ctsm import CTSM, Tables
 
@@ -26,7 +26,10 @@ BASELINES = {
 }
 
 
-def make_model(config: Config, tables: Tables) -> nn.Module:
+AnyModel = CTSM | Baseline | TfIdf
+
+
+def make_model(config: Config, tables: Tables) -> AnyModel:
     """The model that a configuration names, with new weights."""
     if config.model == "ctsm":
         return CTSM(config, tables)

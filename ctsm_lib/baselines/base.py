@@ -31,14 +31,17 @@ class Baseline(nn.Module):
         predicts_emotion: whether its emotion logits mean anything.
         smoothing: whether the loss of the words is label-smoothed.
         diverse: whether the diversity loss is added.
+        reads: which optional data it reads: "knowledge", "concepts".
     """
 
     predicts_emotion = True
     smoothing = True
     diverse = False
+    reads: frozenset[str] = frozenset()
     log_unigram: Tensor
     intensity: Tensor
     concepts: Tensor
+    decoder: ResponseDecoder
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
@@ -50,7 +53,13 @@ class Baseline(nn.Module):
         self.register_buffer("concepts", concepts.clone())
         self.embed = TokenEmbedding(tables.vectors, config.embedding_scale, config.dropout, config.train_vectors, PAD)
         self.encoder = Encoder(
-            config.dim, config.encoder_layers, config.heads, config.key_depth, config.ffn_dim, config.ffn, config.dropout
+            config.dim,
+            config.encoder_layers,
+            config.heads,
+            config.key_depth,
+            config.ffn_dim,
+            config.ffn,
+            config.dropout,
         )
         if self.diverse:
             self.diversity = DiversityLoss(size)
@@ -61,7 +70,9 @@ class Baseline(nn.Module):
         depths = (config.small_heads, config.small_key_depth, config.small_ffn_dim)
         return Encoder(width, 1, *depths, config.ffn, config.dropout)
 
-    def make_decoder(self, kind: type[ResponseDecoder] = ResponseDecoder, memory_dim: int | None = None) -> ResponseDecoder:
+    def make_decoder(
+        self, kind: type[ResponseDecoder] = ResponseDecoder, memory_dim: int | None = None
+    ) -> ResponseDecoder:
         """A decoder of the configured backbone that attends to states of `memory_dim` (default: D)."""
         config = self.config
         bias = self.log_unigram if config.output_bias == "unigram" else None

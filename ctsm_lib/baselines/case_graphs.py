@@ -78,7 +78,7 @@ class CognitionGraph(nn.Module):
 
 
 def last_utterance(speaker_BL: Tensor) -> Tensor:
-    """Mask [B, L] of the last turn: the tokens behind the last one that another said. CLS where there is nothing else."""
+    """Mask [B, L] of the last turn: the tokens behind the last one that another said; else CLS."""
     mask = speaker_BL != PAD
     place = torch.arange(speaker_BL.shape[1], device=speaker_BL.device)
     last = speaker_BL.gather(1, mask.sum(dim=1, keepdim=True) - 1)
@@ -133,7 +133,7 @@ def divergence(posterior_BN: Tensor, prior_BN: Tensor) -> Tensor:
 class Alignment(nn.Module):
     """Views of the same dialogue are to be nearer than those of others: InfoNCE with in-batch negatives, both ways.
 
-    Departure: the similarity is the cosine of two linear maps at CTSM's temperature, so that both systems contrast alike.
+    Departure: the similarity is the cosine of two linear maps at CTSM's temperature: both systems contrast alike.
     """
 
     def __init__(self, dim: int, temperature: float):
@@ -152,7 +152,8 @@ class Alignment(nn.Module):
         projected = torch.stack([self.first(first_BPD), self.second(second_BPD)], dim=1)
         views = F.normalize(gather_rows(projected.float(), total), dim=-1).permute(1, 2, 0, 3)  # 2 P B D
         given = gather_rows(given_BP.to(views.dtype), total).T > 0  # P B
-        scores = views[0] @ views[1].transpose(1, 2) / self.temperature
+        with torch.autocast(views.device.type, enabled=False):  # bf16 is too coarse for what is divided by 0.07
+            scores = views[0] @ views[1].transpose(1, 2) / self.temperature
         itself = torch.eye(total, dtype=torch.bool, device=scores.device)
         both = torch.stack([scores, scores.transpose(1, 2)])
         both = both.masked_fill(~(given.unsqueeze(1) | itself), float("-inf"))

@@ -25,7 +25,7 @@ from ctsm_lib.model.ctsm import Memory, Tables
 
 
 class CEM(Baseline):
-    """Commonsense-aware Empathetic chatting Machine. The setting `fusion` is CTSM's: here it is always the separate one."""
+    """Commonsense-aware Empathetic chatting Machine. The setting `fusion` is CTSM's; here it is always "separate"."""
 
     smoothing = False
     diverse = True

@@ -100,4 +100,6 @@ def sources_or_none():  # type: ignore[no-untyped-def]
 
 
 def _emotions(emotions: dict[str, float], top: int = 5) -> str:
+    if not emotions:
+        return "(this model hears no emotion)"
     return "heard: " + ", ".join(f"{name} {value:.0%}" for name, value in list(emotions.items())[:top])

@@ -29,6 +29,12 @@ from ctsm_lib.cli.shared import (
 
 def train(
     out: Annotated[Path, typer.Option(help="Run folder.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="ctsm, or a baseline: transformer, multi-transformer, moel, mime, empdg, kemp, cem, case, tfidf."
+        ),
+    ] = "",
     preset: Annotated[
         str, typer.Option(help="paper, improved or sample. Default: improved, or sample on the sample.")
     ] = "",
@@ -40,7 +46,7 @@ def train(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Train CTSM. Ctrl-C ends after the step at hand with a checkpoint; --resume goes on from there.
+    """Train CTSM or a baseline. Ctrl-C ends after the step at hand with a checkpoint; --resume goes on from there.
 
     Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ... (after `ctsm data prepare`).
     """
@@ -49,6 +55,7 @@ def train(
     from ctsm_lib.training import train as run_training
 
     settings = list(settings or []) + ([f"seed={seed}"] if seed is not None else [])
+    settings += [f"model={model}"] if model else []
     if resume:
         config = read_run(out)[0].override(settings)
         _, prepared = prepared_data("", None, vectors, quiet, config)
@@ -57,7 +64,7 @@ def train(
     say = typer.echo if parallel.speaks() else lambda text: None
     about = prepared.description
     say(
-        f"{config.preset} on {about['data']}: {len(prepared.pairs['train']):,} pairs, "
+        f"{config.model} ({config.preset}) on {about['data']}: {len(prepared.pairs['train']):,} pairs, "
         f"vectors {about['vectors']['name']}, knowledge {about['knowledge']}"
     )
     result = run_training(
@@ -71,7 +78,8 @@ def train(
     )
     parallel.leave()
     if best := result["best"]:
-        say(f"best dev check: iteration {best['iteration']}, ppl_token {best['ppl_token']:.2f}, acc {best['acc']:.2f}")
+        perplexity = f"ppl_token {best['ppl_token']:.2f}, " if "ppl_token" in best else ""
+        say(f"best dev check: iteration {best['iteration']}, {perplexity}acc {best['acc']:.2f}")
     if result["interrupted"]:
         say(f"Interrupted at iteration {result['iteration']}. Go on: ctsm train --out {out} --resume")
         raise typer.Exit(130)

@@ -58,7 +58,7 @@ def analyse_contexts(
     require_same_words(run, prepared)
     known = _known(prepared)
     laid = plan(prepared.corpus, run.config.max_context, seed)
-    models = {"trained": run.model}
+    models = {"trained": run.ctsm()}
     if control:
         with torch.random.fork_rng():
             torch.manual_seed(seed)

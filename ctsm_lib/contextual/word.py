@@ -45,15 +45,15 @@ def word_in_contexts(
 
     Paper: Figure 1, Eq. (7).
     """
-    word = word.strip().lower()
+    word, model = word.strip().lower(), run.ctsm()
     (index,) = run.vocabulary.encode([word])
     if index == UNK:
         raise DataError(f"The run's {len(run.vocabulary):,} words do not include {word!r}. Choose another --word.")
     turns = [clean_turn(text) for text in contexts]
     inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
     batch = context_batch([[turn] for turn in turns], inferences, run.vocabulary, run.config.max_context).to(device)
-    inclination, state = (part.float().cpu() for part in read_states(run.model, batch.context, batch.speaker))
-    heard = run.model.encode(batch).emotion_logits.float().softmax(dim=-1).cpu()
+    inclination, state = (part.float().cpu() for part in read_states(model, batch.context, batch.speaker))
+    heard = model.encode(batch).emotion_logits.float().softmax(dim=-1).cpu()
     rows = []
     for number, turn in enumerate(turns):
         places = (batch.context[number] == index).nonzero().flatten().tolist()
@@ -68,9 +68,9 @@ def word_in_contexts(
                     "heard": [round(value, 5) for value in heard[number].tolist()],
                 }
             )  # fmt: skip
-    vad = run.model.vad.cpu()
-    labels = vad[run.model.labels.cpu(), 0].tolist()
-    rated = bool(run.model.intensity[index] != 0)  # exactly 0 for unrated words alone
+    vad = model.vad.cpu()
+    labels = vad[model.labels.cpu(), 0].tolist()
+    rated = bool(model.intensity[index] != 0)  # exactly 0 for unrated words alone
     trait = dict(zip(("valence", "arousal", "dominance"), (round(v, 3) for v in vad[index].tolist()), strict=True))
     return {
         "description": run.about(device),
