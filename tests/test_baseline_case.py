@@ -179,7 +179,7 @@ def test_words_equal_the_equations(layers: int, ffn: str) -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_own_losses_equal_the_equations(tied: bool) -> None:
-    """KL of both graphs and bag of words, mean over pairs; coarse and fine alignment; their weighted sum with the rest."""
+    """KL of both graphs and bag of words, mean over pairs; both alignments; their weighted sum with the rest."""
     case = model(tie_output=tied)
     losses = case(collate(PAIRS, extra=2)).losses
     selection, bag_of_words, reads = [], [], []
