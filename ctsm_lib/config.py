@@ -204,11 +204,24 @@ _SAMPLE: dict[str, Any] = _IMPROVED | dict(
     learning_rate=4e-3, warmup=40, batch_size=8, max_iterations=700, check_every=350, check_from=700,
 )  # fmt: skip
 
-PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "sample": _SAMPLE}
+# Paper: Sec. 4.4, Table 3. What is left out, under any of the presets: "paper-wo-tee", "improved-wo-egm", ...
+ABLATIONS: dict[str, dict[str, bool]] = {
+    "wo-tee": {"trait": False},
+    "wo-see": {"state": False},
+    "wo-egm": {"guidance": False},
+    "wo-ccl": {"contrast": False},
+    "wo-egm-ccl": {"guidance": False, "contrast": False},
+}
+
+_WHOLE: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "sample": _SAMPLE}
+PRESETS: dict[str, dict[str, Any]] = _WHOLE | {
+    f"{whole}-{part}": settings | without for whole, settings in _WHOLE.items() for part, without in ABLATIONS.items()
+}
 PRESET_NOTES = {
     "paper": "what the paper and its specification say: Adam, Noam 1/8000, batch 16, no dropout",
     "improved": "the same components, better optimised: the default for real data",
     "sample": "small, for the embedded sample: about a minute on two cores",
+    "PRESET-wo-tee": "an ablation of Table 3: without TEE; also -wo-see, -wo-egm, -wo-ccl, -wo-egm-ccl",
 }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ctsm_lib.baselines import AnyModel, make_model
 from ctsm_lib.baselines.tfidf import TfIdf
@@ -203,8 +206,13 @@ def evaluate(
     device: str = "cpu",
     progress: bool = True,
     batch_size: int = 64,
+    examples: Path | None = None,
 ) -> tuple[dict, list[dict]]:
     """All scores of a split, and every answer with its context.
+
+    Args:
+        examples: write scores of each example to this `.npz`: right [n] (1: its emotion was found), nll [n] (mean over
+            its tokens); a model that hears or says nothing has none.
 
     Raises:
         RunError: an unknown split, or the data's vocabulary is not the run's.
@@ -214,7 +222,10 @@ def evaluate(
     require_same_words(run, prepared)
     how = how or Decoding(max_length=run.config.max_response)
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
-    scores: dict = teacher_forced(score_pairs(run.model, pairs, device, batch_size, progress))
+    scored = score_pairs(run.model, pairs, device, batch_size, progress)
+    scores: dict = teacher_forced(scored)
+    if examples:
+        _write_examples(examples, scored, run.model)
     if not run.model.predicts_emotion:
         scores |= dict.fromkeys(EMOTION_SCORES)
     if isinstance(run.model, TfIdf):
@@ -238,6 +249,18 @@ def evaluate(
     ]
     result = scores | {"split": split, "decoding": asdict(how)}
     return result | {"run": run.about(device, prepared.description)}, rows
+
+
+def _write_examples(path: Path, scored: dict[str, np.ndarray], model: AnyModel) -> None:
+    arrays = {}
+    if model.predicts_emotion:
+        arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
+    if not isinstance(model, TfIdf):
+        arrays["nll"] = (scored["nll"] / np.maximum(scored["tokens"], 1)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    side = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    np.savez_compressed(side, **arrays)
+    os.replace(side, path)
 
 
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:

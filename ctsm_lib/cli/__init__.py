@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from ctsm_lib import __version__
-from ctsm_lib.cli import analysis, data, judge, pictures, talk, training
+from ctsm_lib.cli import analysis, comparing, data, judge, pictures, talk, training
 from ctsm_lib.errors import CtsmError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": training.train,
     "evaluate": training.evaluate,
     "score": training.score,
+    "compare": comparing.compare,
     "respond": talk.respond,
     "chat": talk.chat,
     "polarity": analysis.polarity,

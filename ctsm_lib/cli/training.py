@@ -91,6 +91,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     as_json: JsonFile = None,
     responses: Annotated[Optional[Path], typer.Option(help="Write every answer to this JSON-lines file.")] = None,  # noqa: UP045
+    examples: Annotated[Optional[Path], typer.Option(help="Write the scores of each example to this .npz.")] = None,  # noqa: UP045
     samples: Annotated[Optional[Path], typer.Option(help="Write 40 random answers to this Markdown file.")] = None,  # noqa: UP045
     method: Method = "greedy",
     settings: DecodingSets = None,
@@ -103,14 +104,14 @@ def evaluate(
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
 
-    check_writable(as_json, responses, samples)
+    check_writable(as_json, responses, samples, examples)
     chosen = chosen_device(device)
     loaded = runs.load_run(run, chosen)
     if loaded.note:
         typer.echo(f"note: {loaded.note}", err=True)
     how = decoding(method, settings, loaded.config.max_response)
     prepared = prepare(loaded.config, find_sources(vectors=vectors), splits=[split], progress=not quiet)
-    scores, rows = runs.evaluate(loaded, prepared, split, how, chosen, progress=not quiet)
+    scores, rows = runs.evaluate(loaded, prepared, split, how, chosen, progress=not quiet, examples=examples)
     if responses:
         runs.write_jsonl(responses, rows)
     if samples:

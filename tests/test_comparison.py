@@ -1,0 +1,241 @@
+"""Tables 1 and 3: what is run, what is gone on with, and what the tables say of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctsm_lib.checkpoint import read_run, write_json
+from ctsm_lib.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
+from ctsm_lib.comparison.runs import missing
+from ctsm_lib.config import ABLATIONS, preset
+from ctsm_lib.errors import ConfigError, DataError
+
+PAIRS = 400
+
+
+def plan(tmp_path: Path, **changes) -> Plan:
+    given: dict = {"rows": ["transformer", "tfidf"], "seeds": [0], "budget": 4, "preset": "sample"}
+    return Plan(**(given | {"out": tmp_path / "out", "runs": tmp_path / "runs", "device": "cpu"} | changes))
+
+
+def result(folder: Path, key: str, seed: int, right: np.ndarray | None, nll: np.ndarray | None, **changes) -> None:
+    """A result as `run_missing` leaves it."""
+    arrays = {name: value for name, value in (("right", right), ("nll", nll)) if value is not None}
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / f"{key}-seed{seed}.npz", **arrays)
+    scores = {
+        "row": key, "budget": 4, "n": PAIRS, "examples": f"{key}-seed{seed}.npz",
+        "acc": None if right is None else 100 * float(right.mean()),
+        "ppl_peer": None if nll is None else float(np.exp(nll.mean())),
+        "ppl_token": 50.0, "dist1": 1.0 + seed, "dist2": 2.0, "mean_length": 9.0, "distinct_responses": 30.0,
+        "config": {"batch_size": 8, "preset": "sample"},
+        "run": {
+            "seed": seed, "data": "sample", "fingerprint": "f", "vectors": {"name": "v"}, "vocab": "protocol",
+            "precision": "float32", "knowledge": "none",
+        },
+    }  # fmt: skip
+    write_json(folder / f"{key}-seed{seed}.json", scores | changes)
+
+
+def drawn(share: float, seed: int) -> np.ndarray:
+    return (np.random.default_rng(seed).random(PAIRS) < share).astype(np.int8)
+
+
+# ------------------------------------------------------------------------------------------------------------- the rows
+
+
+def test_rows_are_those_of_the_paper() -> None:
+    """Every baseline and ablation has a row that can be configured, and the paper's numbers of both tables."""
+    assert [row.key for row in TABLES["table3"]] == ["ctsm", *ABLATIONS]
+    assert {row.model for row in TABLES["table1"]} >= {"moel", "mime", "empdg", "kemp", "cem", "case", "tfidf"}
+    assert ROWS["ctsm"].paper == (43.41, 34.56, 2.00, 7.34)
+    assert ROWS["wo-egm-ccl"].paper == (41.88, 36.35, 1.57, 5.42)
+
+
+def test_every_run_of_a_plan_has_the_same_budget_and_data_settings(tmp_path: Path) -> None:
+    """Model, seed and what an ablation leaves out are all that differs."""
+    made = plan(tmp_path, rows=list(ROWS), budget=40, settings=["dropout=0.3"])
+    whole = made.config("ctsm", 0).asdict()
+    assert (whole["max_iterations"], whole["check_from"], whole["patience"], whole["dropout"]) == (40, 40, 0, 0.3)
+    for key in ROWS:
+        own = made.config(key, 3).asdict()
+        differing = {name for name, value in own.items() if value != whole[name]}
+        left_out = set(ABLATIONS.get(key, {}))
+        own_model = {"model"} if ROWS[key].model != "ctsm" else set()
+        assert differing == {"seed"} | own_model | ({"preset"} | left_out if left_out else set())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rows": ["gpt"]}, "no row 'gpt'"),
+        ({"budget": 0}, "--budget 0"),
+        ({"workers": 0}, "--workers 0"),
+        ({"preset": "big"}, "no preset 'big'"),
+        ({"settings": ["colour=red"]}, "colour"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused_before_anything_runs(tmp_path: Path, changes: dict, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plan(tmp_path, **changes)
+
+
+# -------------------------------------------------------------------------------------------------------------- running
+
+
+def test_runs_what_is_missing_goes_on_after_a_failure_and_repeats_nothing(tmp_path: Path) -> None:
+    """A row that cannot be run is named; the others have results; a second call runs that row alone."""
+    made = plan(tmp_path, rows=["transformer", "moel", "tfidf"])
+    broken = made.folder("moel", 0)
+    broken.mkdir(parents=True)
+    (broken / "run.json").write_text("{")  # damaged: it can neither be gone on with nor begun
+    told: list[str] = []
+    (failed,) = run_missing(made, progress=False, report=told.append)
+    assert failed.startswith("moel, seed 0: ") and "run.json" in failed and "moel-seed0.log" in failed
+    assert [line.partition(":")[0] for line in told] == ["transformer, seed 0", "moel, seed 0", "tfidf, seed 0"]
+    assert missing(made) == [("moel", 0)]
+    scores = json.loads(made.result("transformer", 0).read_text())
+    assert scores["acc"] is None and scores["ppl_peer"] > 1 and scores["config"]["max_iterations"] == 4
+    assert read_run(made.folder("transformer", 0))[0].model == "transformer"
+    with np.load(made.result("transformer", 0).with_suffix(".npz")) as examples:
+        assert set(examples.files) == {"nll"} and len(examples["nll"]) == scores["n"]
+        assert np.exp(examples["nll"].mean()) == pytest.approx(scores["ppl_peer"], rel=1e-5)
+    with np.load(made.result("tfidf", 0).with_suffix(".npz")) as examples:
+        bag = json.loads(made.result("tfidf", 0).read_text())
+        assert set(examples.files) == {"right"} and 100 * examples["right"].mean() == pytest.approx(bag["acc"])
+    table = collect(TABLES["table1"], made.result("ctsm", 0).parent)
+    assert "MoEL" in table["not_run"] and "Transformer" not in table["not_run"]
+
+
+def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    config = made.config("transformer", 0).asdict()
+    write_json(made.result("transformer", 0), {"config": config | {"dropout": 0.5}})
+    with pytest.raises(ConfigError, match=r"dropout=0\.5"):
+        missing(made)
+    write_json(made.result("transformer", 0), {"config": config | {"check_every": 1}})  # changes no result
+    assert missing(made) == [("tfidf", 0)]
+
+
+@pytest.mark.slow
+def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a run: exit code 130, and the same command ends with one unbroken log."""
+    command = [
+        sys.executable, "-m", "ctsm_lib", "compare", "--models", "transformer", "--budget", "120", "--preset", "sample",
+        "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--device", "cpu", "--quiet",
+    ]  # fmt: skip
+    log = tmp_path / "runs" / "sample-120" / "transformer-seed0" / "log.jsonl"
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.read_text().count("\n") >= 2) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    assert running.wait(60) == 130
+    assert not (tmp_path / "out" / "table1.md").exists()
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    iterations = [json.loads(line)["iteration"] for line in log.read_text().splitlines() if "lr" in line]
+    assert iterations == sorted(set(iterations)) and iterations[-1] == 120
+    assert (tmp_path / "out" / "table1.md").is_file() and (tmp_path / "out" / "table3.json").is_file()
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+def test_means_and_intervals_over_seeds_and_examples(tmp_path: Path) -> None:
+    """Two seeds: mean and Student's t; one seed: the bootstrap covers what the normal approximation does."""
+    for seed in (0, 1):
+        result(tmp_path, "ctsm", seed, drawn(0.5, seed), np.full(PAIRS, 3.0))
+    result(tmp_path, "cem", 0, drawn(0.4, 5), np.random.default_rng(0).normal(3.2, 1, PAIRS))
+    rows = {row["key"]: row for row in collect(TABLES["table1"], tmp_path)["rows"]}
+    two = rows["ctsm"]["scores"]["dist1"]  # 1 and 2: mean 1.5, s = 0.7071, t(1) = 12.706
+    assert (two["mean"], two["interval_over"]) == (1.5, "seeds")
+    assert two["high"] - 1.5 == pytest.approx(12.706 * 0.70711 / np.sqrt(2), rel=1e-3)
+    one = rows["cem"]["scores"]["acc"]
+    share = one["mean"] / 100
+    half = 196 * np.sqrt(share * (1 - share) / PAIRS)
+    assert one["interval_over"] == "examples" and one["low"] < one["mean"] < one["high"]
+    assert (one["high"] - one["low"]) / 2 == pytest.approx(half, rel=0.1)
+    perplexity = rows["cem"]["scores"]["ppl_peer"]
+    assert perplexity["low"] < perplexity["mean"] < perplexity["high"]
+    assert rows["cem"]["scores"]["dist2"]["low"] is None  # one value, no examples: no interval is claimed
+
+
+def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> None:
+    """Systems right on nearly the same examples differ clearly although their intervals overlap; sign and unit are right."""
+    mine, base = drawn(0.5, 0), np.random.default_rng(1).normal(3, 1, PAIRS)
+    theirs = mine.copy()
+    theirs[np.flatnonzero(mine)[:12]] = 0  # 12 of 400: 3 points less
+    result(tmp_path, "ctsm", 0, mine, base)
+    result(tmp_path, "cem", 0, theirs, base + 0.1)
+    result(tmp_path, "case", 0, drawn(0.5, 9), base)
+    result(tmp_path, "transformer", 0, None, base)
+    result(tmp_path, "tfidf", 0, mine, None, ppl_peer=None, dist1=None)
+    rows = {row["key"]: row for row in collect(TABLES["table1"], tmp_path)["rows"]}
+    accuracy = rows["cem"]["against_ctsm"]["acc"]
+    assert accuracy["difference"] == pytest.approx(3.0) and accuracy["low"] > 0 and accuracy["p"] < 0.01
+    perplexity = rows["cem"]["against_ctsm"]["ppl_peer"]
+    assert perplexity["difference"] == pytest.approx(100 * (np.exp(-0.1) - 1)) and perplexity["high"] < 0
+    chance = rows["case"]["against_ctsm"]["acc"]
+    assert chance["low"] < 0 < chance["high"] and chance["p"] > 0.05
+    assert "acc" not in rows["transformer"]["against_ctsm"] and "ppl_peer" not in rows["tfidf"]["against_ctsm"]
+    text = markdown(collect(TABLES["table1"], tmp_path))
+    assert "+3.00 points, p" in text and "not clear" in text and "| TF-IDF + logistic regression |" in text
+    assert "4 iterations x 8" in text and "Not run: " in text and "MoEL" in text
+
+
+@pytest.mark.parametrize("changes", [{"budget": 5}, {"n": 3}, {"config": {"batch_size": 16, "preset": "sample"}}])
+def test_rows_of_unlike_runs_do_not_stand_in_one_table(tmp_path: Path, changes: dict) -> None:
+    result(tmp_path, "ctsm", 0, drawn(0.5, 0), np.full(PAIRS, 3.0))
+    result(tmp_path, "cem", 0, drawn(0.5, 0), np.full(PAIRS, 3.0), **changes)
+    with pytest.raises(DataError, match="seed 0 has"):
+        collect(TABLES["table1"], tmp_path)
+
+
+def test_the_figure_has_a_mark_for_every_number(tmp_path: Path) -> None:
+    from ctsm_lib.figures.comparison import comparison_figure
+
+    result(tmp_path, "ctsm", 0, drawn(0.5, 0), np.full(PAIRS, 3.0))
+    table = collect(TABLES["table3"], tmp_path)
+    figure = comparison_figure(table, "Table 3")
+    ours = [trace for trace in figure.data if trace.name.startswith("here")]
+    paper = [trace for trace in figure.data if trace.name == "the paper"]
+    assert [len(trace.x) for trace in paper] == [6] * 4 and [len(trace.x) for trace in ours] == [1] * 4
+    assert "4 iterations x 8" in figure.layout.annotations[-1].text.replace("<br>", " ")
+
+
+@pytest.mark.parametrize(
+    ("part", "student", "teacher"),
+    [
+        ("", 357, 357),
+        ("wo-tee", 343, 343),
+        ("wo-see", 314, 314),
+        ("wo-egm", 357, None),
+        ("wo-ccl", 357, 357),
+        ("wo-egm-ccl", 357, None),
+    ],
+)
+def test_ablations_have_the_widths_of_the_specification(part: str, student: int, teacher: int | None) -> None:
+    """Widths 343 and 43 without TEE, 314 and 14 without SEE; no teacher without EGM, no Encoder_Y without CCL."""
+    from helpers import tiny_tables
+
+    from ctsm_lib.baselines import make_model
+
+    config = preset(f"paper-{part}" if part else "paper")
+    model = make_model(config, tiny_tables(dim=300))
+    assert model.student.attend.in_features == student
+    assert model.emotion.width == student - 300
+    assert (model.teacher.attend.in_features if hasattr(model, "teacher") else None) == teacher
+    assert hasattr(model, "target_encoder") == ("ccl" not in part)
+    assert model.student.intensity == ("egm" not in part)
+    names = [name for name, _ in model.named_parameters()]
+    assert any("trait_encoder" in name for name in names) == (part != "wo-tee")
+    assert any("inclination" in name for name in names) == (part != "wo-see")
