@@ -35,11 +35,11 @@ from helpers import (
 )
 from torch import nn
 
+from ctsm_lib.baselines.base import without_gaps
 from ctsm_lib.baselines.case_graphs import (
     Alignment,
     GraphLayer,
     affect_edges,
-    concepts_of,
     divergence,
     last_utterance,
     select,
@@ -246,7 +246,7 @@ def test_intensity_weighs_tokens_and_concepts() -> None:
     """Where a concept is felt strongly, its node grows, and all others shrink."""
     case = model().eval()
     memory = case.encode(collate(PAIRS))
-    concepts, _ = concepts_of(case.concepts[collate(PAIRS).context])
+    concepts, _ = without_gaps(case.concepts[collate(PAIRS).context])
     strong = int(concepts[0, 0])
     assert strong != PAD and strong not in PAIRS[0].context and (concepts[0] == strong).sum() == 1
     case.intensity[strong] += 2
@@ -313,10 +313,10 @@ def test_last_utterance_is_the_last_run_of_one_speaker() -> None:
 
 
 def test_concepts_close_up_in_their_order() -> None:
-    concepts, place = concepts_of(torch.tensor([[PAD, 9, PAD, 8], [PAD, PAD, PAD, PAD], [PAD, PAD, 7, PAD]]))
+    concepts, place = without_gaps(torch.tensor([[PAD, 9, PAD, 8], [PAD, PAD, PAD, PAD], [PAD, PAD, 7, PAD]]))
     assert concepts.tolist() == [[9, 8], [PAD, PAD], [7, PAD]]
     assert place[0].tolist() == [1, 3] and place[2, 0] == 2
-    assert concepts_of(torch.full((2, 3), PAD))[0].shape == (2, 0)
+    assert without_gaps(torch.full((2, 3), PAD))[0].shape == (2, 0)
 
 
 def test_edges_of_the_affect_graph() -> None:

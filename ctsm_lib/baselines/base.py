@@ -9,6 +9,8 @@ Shapes: B batch, L context length, T target length, D width, V vocabulary, K = 3
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +18,25 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.model.ctsm import Memory, Output, Tables, initialise, word_loss_scale
-from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder, previous_words
+from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder, Taught, previous_words
 from ctsm_lib.model.guidance import label_loss
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.parallel import world
 
 LABELS = 32
+D = TypeVar("D", bound=ResponseDecoder)
+
+
+def without_gaps(ids_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """The given ids of each row one behind the other, and the place that each had; [B, M], PAD behind the last.
+
+    Args:
+        ids_BL: PAD where nothing is given, e.g. where a token has no concept.
+    """
+    given = ids_BL != PAD
+    width = int(given.sum(dim=1).amax()) if len(given) else 0
+    place = (~given).int().argsort(dim=1, stable=True)[:, :width]
+    return ids_BL.gather(1, place), place
 
 
 class Baseline(nn.Module):
@@ -70,9 +85,7 @@ class Baseline(nn.Module):
         depths = (config.small_heads, config.small_key_depth, config.small_ffn_dim)
         return Encoder(width, 1, *depths, config.ffn, config.dropout)
 
-    def make_decoder(
-        self, kind: type[ResponseDecoder] = ResponseDecoder, memory_dim: int | None = None
-    ) -> ResponseDecoder:
+    def make_decoder(self, kind: type[D] = ResponseDecoder, memory_dim: int | None = None) -> D:  # type: ignore[assignment]
         """A decoder of the configured backbone that attends to states of `memory_dim` (default: D)."""
         config = self.config
         bias = self.log_unigram if config.output_bias == "unigram" else None
@@ -103,6 +116,10 @@ class Baseline(nn.Module):
             may depend on label or target then. `extra` reaches the decoder.
         """
         raise NotImplementedError
+
+    def taught_losses(self, memory: Memory, taught: Taught) -> dict[str, Tensor]:
+        """What it adds to the loss in training once the answer was taught, [B] by name; here nothing."""
+        return {}
 
     # --------------------------------------------------------------------------------------------- the same for all
 
@@ -145,11 +162,12 @@ class Baseline(nn.Module):
             losses["emotion"] = label_loss(logits, batch.label).sum() / batch.total_pairs
             total = total + config.weight_emotion * losses["emotion"]
         # Averaging gradients over processes divides shares of the batch by the number of processes; undo it.
-        shares = {name: value.sum() / batch.total_pairs for name, value in memory.losses.items() if value.dim()}
-        whole = {name: value for name, value in memory.losses.items() if not value.dim()}
+        own = memory.losses | (self.taught_losses(memory, taught) if self.training else {})
+        shares = {name: value.sum() / batch.total_pairs for name, value in own.items() if value.dim()}
+        whole = {name: value for name, value in own.items() if not value.dim()}
         total = (total + sum(shares.values())) * world() + sum(whole.values())
         losses |= shares | whole | {"total": total}
         return Output(losses, logits, None, nll.detach(), taught.row, taught.prediction)
 
 
-__all__ = ["LABELS", "Baseline", "initialise"]
+__all__ = ["LABELS", "Baseline", "initialise", "without_gaps"]

@@ -28,13 +28,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ctsm_lib.baselines.base import LABELS, Baseline, initialise
+from ctsm_lib.baselines.base import LABELS, Baseline, initialise, without_gaps
 from ctsm_lib.baselines.case_graphs import (
     Alignment,
     CognitionGraph,
     GraphLayer,
     affect_edges,
-    concepts_of,
     divergence,
     last_utterance,
     select,
@@ -115,7 +114,7 @@ class CASE(Baseline):
         initialise(self)
 
     def ids(self, batch: Batch) -> dict[str, Tensor]:
-        concepts, _ = concepts_of(self.concepts[batch.context])
+        concepts, _ = without_gaps(self.concepts[batch.context])
         return super().ids(batch) | {"knowledge": batch.knowledge, "concepts": concepts}
 
     def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
@@ -141,7 +140,7 @@ class CASE(Baseline):
 
     def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and concepts, weighted by emotion intensity [B, N, D], and their mask [B, N]."""
-        concepts, place = concepts_of(self.concepts[batch.context])
+        concepts, place = without_gaps(self.concepts[batch.context])
         ids = torch.cat([batch.context, concepts], dim=1)
         mask = ids != PAD
         nodes = torch.cat([states, self.embed.dropout(concept_words).to(states.dtype)], dim=1)

@@ -86,18 +86,6 @@ def last_utterance(speaker_BL: Tensor) -> Tensor:
     return mask & (place > other)
 
 
-def concepts_of(concepts_BL: Tensor) -> tuple[Tensor, Tensor]:
-    """The concepts of contexts without the gaps between them, and the place of the word that each belongs to; [B, M].
-
-    Args:
-        concepts_BL: concept id of every token, PAD where it has none.
-    """
-    given = concepts_BL != PAD
-    width = int(given.sum(dim=1).amax()) if len(given) else 0
-    place = (~given).int().argsort(dim=1, stable=True)[:, :width]
-    return concepts_BL.gather(1, place), place
-
-
 def affect_edges(nodes_BN: Tensor, place_BM: Tensor) -> Tensor:
     """Which node reads which, [B, N, N]: a token itself, the one before it, CLS and its concept; a concept itself and
     its word.

@@ -89,6 +89,7 @@ class Taught:
         row: [N] which pair of the batch.
         states: [B, T, D] decoder states before the output layer.
         mask: [B, T].
+        copy: [N, L] copy weights.
     """
 
     log_prob: Tensor
@@ -99,6 +100,7 @@ class Taught:
     row: Tensor
     states: Tensor
     mask: Tensor
+    copy: Tensor | None = None
 
 
 @dataclass
@@ -228,6 +230,13 @@ class PointerGenerator(nn.Module):
         return log_prob, mean + log_alpha if smooth else mean, prediction, alpha.squeeze(1)
 
 
+def causal_mask(states_BTD: Tensor, before: int) -> Tensor:
+    """[1, T, before + T] True where a position may read: itself and all earlier ones."""
+    length = states_BTD.shape[1]
+    mask = torch.ones(length, before + length, dtype=torch.bool, device=states_BTD.device)
+    return mask.tril(diagonal=before).unsqueeze(0)
+
+
 def previous_words(target_BT: Tensor) -> Tensor:
     """What the decoder reads at each target position: SOS, then the target without its last token, [B, T]."""
     return torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
@@ -260,9 +269,7 @@ class ResponseDecoder(nn.Module):
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, T, D] and the last layer's head-averaged attention to the context [B, T, L]."""
-        length = embedded.shape[1]
-        causal = torch.ones(length, cache.length + length, dtype=torch.bool, device=embedded.device)
-        causal = causal.tril(diagonal=cache.length).unsqueeze(0)
+        length, causal = embedded.shape[1], causal_mask(embedded, cache.length)
         states, weights = embedded, embedded
         for number, layer in enumerate(self.layers):
             arguments = (cache.past[number], cache.memory[number], causal, cache.mask.unsqueeze(1), real, cache.extra)
@@ -283,7 +290,7 @@ class ResponseDecoder(nn.Module):
         row, _ = place = mask.nonzero(as_tuple=True)
         target, words = target_BT[place], embed.words.weight
         scored = self.pointer.score(states[place], copy[place], cache.context[row], target, words, self.smooth)
-        return Taught(*scored, target, row, states, mask)
+        return Taught(*scored, target, row, states, mask, copy[place])
 
     def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
