@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": comparing.compare,
     "respond": talk.respond,
     "chat": talk.chat,
+    "explore": talk.explore,
     "polarity": analysis.polarity,
     "contextual": pictures.contextual,
     "figures": pictures.figures,

@@ -1,9 +1,9 @@
-"""`ctsm respond` and `ctsm chat`: a trained run answers."""
+"""`ctsm respond`, `ctsm chat` and `ctsm explore`: a trained run answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -75,6 +75,25 @@ def chat(
                 continue
             turns += [said, answer.text]
             typer.echo(f"ctsm> {answer.text or '(nothing)'}\n      {_emotions(answer.emotions, 3)}")
+
+
+def explore(
+    runs: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Argument(help="Run folders. Default: CTSM_RUN, else the lessons' run, trained if need be."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where to listen. Default: this computer only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The next free one, if this is taken.")] = 8867,
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Words, contexts and answers by hand, on a page. Ctrl-C ends."""
+    from ctsm_lib.widgets.page import serve
+
+    def announce(address: str) -> None:
+        typer.echo(f"Explorers at {address}\nCtrl-C ends.")
+
+    serve(runs or [], host=host, port=port, theme=theme, browser=browser, announce=announce)
 
 
 def _ready_to_answer(run: Path, device: str, method: str, settings: list[str] | None):  # type: ignore[no-untyped-def]

@@ -6,8 +6,6 @@ of JavaScript beside this one, which draws text as text. Voila serves it.
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,9 @@ from typing import Any
 from ctsm_lib.errors import ConfigError, CtsmError
 from ctsm_lib.judging.files import QUESTIONS, read_sheet
 from ctsm_lib.judging.session import JudgingSession
+from ctsm_lib.page import serve_page
 
 _HERE = Path(__file__).parent
-# Only this server is spoken to: Voila's page names a public address for icons that are not needed here.
-_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: data: blob:; object-src 'none'; frame-ancestors 'none'"
-)
 
 
 def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
@@ -115,50 +109,10 @@ def serve(
         ConfigError: Voila is not installed, no port is free, or a setting makes no sense.
         DataError: as `JudgingSession`; found out before anything is served.
     """
-    if theme not in ("light", "dark"):
-        raise ConfigError(f"Theme {theme!r} is neither light nor dark.")
     read_sheet(folder)
     JudgingSession(folder, judge)
-    try:
-        import nbformat
-        from traitlets.config import Config
-        from voila.app import Voila
-    except ImportError:
-        raise ConfigError("Serving the page needs Voila: pip install 'ctsm-lab[notebooks]'.") from None
-    token = secrets.token_urlsafe(24)
-
-    class Page(Voila):
-        """Voila with a word to whoever started it, once it listens."""
-
-        def launch_browser(self) -> None:
-            name = f"[{self.ip}]" if ":" in self.ip else self.ip
-            address = f"http://{name}:{self.port}/?token={token}"
-            announce(address)
-            if browser:
-                import webbrowser
-
-                webbrowser.open(address)
-
     code = (
         "from ctsm_lib.judging import widget\n"
         f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"
     )  # fmt: skip
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    settings = Config()
-    settings.Application.log_level = "WARN"
-    settings.Voila.ip = host
-    settings.Voila.port = port
-    settings.Voila.token = token
-    settings.Voila.open_browser = True
-    settings.Voila.tornado_settings = {"headers": {"Content-Security-Policy": _POLICY}}
-    settings.VoilaConfiguration.theme = theme
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "judging.ipynb"
-        nbformat.write(notebook, path)
-        app = Page(config=settings)
-        app.initialize([str(path)])
-        try:
-            app.start()
-        except SystemExit:
-            raise ConfigError(f"No free port near {port} on {host}. Choose another with --port.") from None
+    serve_page(code, "judging", host=host, port=port, theme=theme, browser=browser, announce=announce)

@@ -52,12 +52,17 @@ def quotation(corpus: Corpus, word: int, seed: int = 0) -> list[str]:
     places = np.flatnonzero(np.asarray(split.tokens) == word)
     if not len(places):
         return ["", ""]
-    place = int(np.random.default_rng([seed, word]).choice(places))
+    return list(words_around(corpus, int(np.random.default_rng([seed, word]).choice(places))))
+
+
+def words_around(corpus: Corpus, place: int, around: int = AROUND) -> tuple[str, str]:
+    """What stands before and after a place in the training tokens, within its turn: up to `around` words each."""
+    split = corpus.splits["train"]
     turn = int(np.searchsorted(split.turn_offsets, place, side="right")) - 1
     begin, end = int(split.turn_offsets[turn]), int(split.turn_offsets[turn + 1])
-    left, right = max(begin, place - AROUND), min(end, place + AROUND + 1)
+    left, right = max(begin, place - around), min(end, place + around + 1)
     before, after = (
         corpus.vocabulary.decode(np.asarray(split.tokens[some]).tolist())
         for some in (slice(left, place), slice(place + 1, right))
     )
-    return [" ".join(["..."] * (left > begin) + before), " ".join(after + ["..."] * (right < end))]
+    return " ".join(["..."] * (left > begin) + before), " ".join(after + ["..."] * (right < end))
