@@ -48,11 +48,11 @@ class EmpDG(Baseline):
         emotion_words = self.emotion_words(batch.context)
         emotion_mask = emotion_words != PAD
         emotion = self.emotion_encoder(self.embed(words["emotion"]), emotion_mask)
-        logits = self.classify(torch.cat([emotion[:, 0], states[:, 0].to(emotion.dtype)], dim=-1)).float()
+        logits = self.classify(torch.cat([emotion[:, 0], states[:, 0].to(emotion.dtype)], dim=-1))
         return Memory(
             torch.cat([states, emotion.to(states.dtype)], dim=1),
             torch.cat([mask, emotion_mask], dim=1),
             torch.cat([batch.context, emotion_words], dim=1),
-            logits,
+            logits.float(),
             extra={"first": self.begin(logits)},
         )

@@ -87,9 +87,9 @@ class KEMP(Baseline):
         states = self.encoder(torch.cat([tokens, added.to(tokens.dtype)], dim=1), mask)
         weights = masked_softmax(self.intensity[ids], mask)
         emotion = (weights.to(states.dtype).unsqueeze(1) @ states).squeeze(1)
-        logits = self.classify(emotion).float()
+        logits = self.classify(emotion)
         extra = {"first": self.begin(logits), "emotion": emotion, "weights": weights}
-        return Memory(states, mask, ids, logits, extra=extra)
+        return Memory(states, mask, ids, logits.float(), extra=extra)
 
     def taught_losses(self, memory: Memory, taught: Taught) -> dict[str, Tensor]:
         """Attention, on average over an answer's words, is drawn to strong emotion; mean over the nodes."""

@@ -47,7 +47,7 @@ class GroupLatent(nn.Module):
         prior = self.prior(query_BD).float()
         mean, log_variance = prior.chunk(2, dim=-1)
         drawn = mean + (log_variance / 2).exp() * torch.randn_like(mean) if self.training else mean
-        return self.choose(drawn).softmax(dim=-1).to(emotions_GD.dtype) @ emotions_GD, prior
+        return self.choose(drawn.to(self.choose.weight.dtype)).softmax(dim=-1).to(emotions_GD.dtype) @ emotions_GD, prior
 
     def divergence(self, query_BD: Tensor, heard_BD: Tensor, prior: Tensor) -> Tensor:
         """KL of posterior to prior, mean over the latent's dimensions, [B]."""

@@ -1,0 +1,127 @@
+"""KEMP against its equations, one pair at a time. Source: Li et al. (2022)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from baseline_cases import concept_tables, tiny
+from helpers import (
+    array,
+    close,
+    collate,
+    random_pairs,
+    slow_attention,
+    slow_distribution,
+    slow_embedding,
+    slow_encoder,
+    slow_feed_forward,
+    slow_linear,
+    slow_norm,
+    slow_positions,
+    slow_softmax,
+    tiny_config,
+)
+from torch import nn
+
+from ctsm_lib.baselines import make_model
+from ctsm_lib.baselines.kemp import MOST
+from ctsm_lib.corpus import CLS, PAD, SOS
+
+PAIRS = random_pairs(5)
+
+
+def slow_concepts(model: nn.Module, context: list[int]) -> list[tuple[int, int]]:
+    """(concept, place of its word), the strongest first, at most ten."""
+    found = [(int(model.concepts[word]), place) for place, word in enumerate(context) if model.concepts[word] != PAD]
+    return sorted(found, key=lambda item: -float(model.intensity[item[0]]))[:MOST]
+
+
+def slow_read(model: nn.Module, pair) -> dict:  # type: ignore[no-untyped-def]
+    table = array(model.embed.words.weight)
+    concepts = slow_concepts(model, pair.context)
+    tokens = slow_embedding(model.embed, pair.context, pair.speaker)
+    added = np.array([table[concept] * model.embed.scale for concept, _ in concepts]).reshape(-1, tokens.shape[1])
+    nodes, length = np.concatenate([tokens, added]), len(tokens)
+
+    def linked(i: int, j: int) -> bool:
+        if j < length:
+            return j in (0, i - 1, i)
+        return concepts[j - length][1] == i
+
+    read, _ = slow_attention(model.graph, tokens, nodes, linked)
+    states = slow_encoder(model.encoder, np.concatenate([slow_norm(model.graph_norm, tokens + read), added]))
+    ids = [*pair.context, *[concept for concept, _ in concepts]]
+    weights = np.array(slow_softmax([float(model.intensity[i]) for i in ids]))
+    emotion = weights @ states
+    return {
+        "ids": ids,
+        "states": states,
+        "weights": weights,
+        "emotion": emotion,
+        "logits": slow_linear(model.classify, [emotion])[0],
+    }
+
+
+def slow_kemp_decoder(decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray, emotion: np.ndarray):  # type: ignore[no-untyped-def]
+    states = embedded
+    for layer in decoder.layers:
+        normed = slow_norm(layer.self_norm, states)
+        states = states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
+        attended, weights = slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)
+        states = states + slow_linear(layer.join, [np.concatenate([row, emotion]) for row in attended])
+        states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
+    return slow_norm(decoder.norm, states), weights.mean(axis=0)
+
+
+def test_graph_emotion_words_and_attention_loss_equal_the_equations() -> None:
+    model = tiny("kemp").double()
+    batch = collate(PAIRS, extra=2)
+    torch.manual_seed(0)
+    trained = model(batch).losses
+    output = model.eval()(batch)
+    memory, table = model.encode(batch), array(model.embed.words.weight)
+    expected, attention, sizes = [], [], set()
+    for row, pair in enumerate(PAIRS):
+        slow = slow_read(model, pair)
+        sizes.add(len(slow["ids"]) - len(pair.context))
+        close(output.emotion_logits[row], slow["logits"])
+        close(memory.states[row][memory.mask[row]], slow["states"])
+        embedded = slow_embedding(model.embed, [SOS, *pair.target[:-1]])
+        embedded[0] = slow_linear(model.begin, [slow["logits"]])[0] + slow_positions(1, 12)[0]
+        states, copy = slow_kemp_decoder(model.decoder, embedded, slow["states"], slow["emotion"])
+        attention.append(0.1 * float(np.mean((copy.mean(axis=0) - slow["weights"]) ** 2)))
+        for place, word in enumerate(pair.target):
+            mixture, _ = slow_distribution(model.decoder.pointer, states[place], copy[place], slow["ids"], table)
+            expected.append(-np.log(mixture[word]))
+    close(output.token_nll, expected)
+    np.testing.assert_allclose(trained["attention"].item(), np.mean(attention), rtol=1e-5)
+    assert "attention" not in output.losses and len(sizes) > 1
+
+
+def test_ten_concepts_at_most_the_strongest_first() -> None:
+    """Twenty words with a concept: ten are kept, by intensity, earlier ones first among equals."""
+    model = tiny("kemp")
+    model.concepts[:] = PAD
+    words = list(range(10, 30))
+    model.concepts[words] = torch.arange(30, 50)
+    model.intensity[30:50] = 0.7
+    model.intensity[[49, 41]] = torch.tensor([0.9, 0.8])
+    concepts, place = model.context_concepts(torch.tensor([[CLS, *words], [CLS, 10, *[PAD] * 19]]))
+    assert concepts[0].tolist() == [49, 41, 30, 31, 32, 33, 34, 35, 36, 37] and place[0].tolist()[:3] == [20, 12, 1]
+    assert concepts[1].tolist() == [30, *[PAD] * 9]
+
+
+def test_without_concepts_the_context_keeps_its_own_edges() -> None:
+    """A table without concepts, and no table at all, give the same numbers; the graph still reads the context."""
+    none = replace(concept_tables(), concepts=None)
+    empty = replace(concept_tables(), concepts=torch.full_like(concept_tables().concepts, PAD))
+    outputs = []
+    for tables in (none, empty):
+        torch.manual_seed(0)
+        model = make_model(tiny_config(model="kemp"), tables).eval()
+        outputs.append(model(collate(PAIRS)))
+    close(outputs[0].token_nll, outputs[1].token_nll, 0)
+    model.train()(collate(PAIRS)).losses["total"].backward()
+    assert model.graph.key_value.weight.grad.abs().sum() > 0

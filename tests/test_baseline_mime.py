@@ -1,0 +1,141 @@
+"""MIME against its equations, one pair at a time. Source: Majumder et al. (2020)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from baseline_cases import tiny
+from helpers import (
+    array,
+    close,
+    collate,
+    differ,
+    random_pairs,
+    sigmoid,
+    slow_embedding,
+    slow_encoder,
+    slow_linear,
+    slow_softmax,
+)
+from torch import nn
+
+from ctsm_lib.baselines.mime import POSITIVE
+from ctsm_lib.corpus import EMOTIONS
+
+PAIRS = random_pairs(5)
+GROUPS = ([k for k in range(32) if EMOTIONS[k] in POSITIVE], [k for k in range(32) if EMOTIONS[k] not in POSITIVE])
+
+
+def without_chance(model: nn.Module) -> nn.Module:
+    """z is its mean in training, too: the prior's variance is nearly 0."""
+    for latent in model.latents:
+        latent.prior.weight.data[len(latent.prior.weight) // 2 :] = 0
+        latent.prior.bias.data[len(latent.prior.bias) // 2 :] = -80.0
+    return model
+
+
+def slow_group(latent: nn.Module, query: np.ndarray, emotions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """e = softmax(W z) M with z the mean, and the prior's mean and log-variance."""
+    prior = slow_linear(latent.prior, [query])[0]
+    shares = np.array(slow_softmax(slow_linear(latent.choose, [prior[: len(query)]])[0].tolist()))
+    return shares @ emotions, prior
+
+
+def slow_read(model: nn.Module, pair, gold: int | None) -> dict:  # type: ignore[no-untyped-def]
+    context = slow_encoder(model.encoder, slow_embedding(model.embed, pair.context, pair.speaker))
+    query, table = context[0], array(model.emotions)
+    logits = np.array([slow_linear(model.query, [query])[0] @ row for row in table])
+    emotion = int(logits.argmax()) if gold is None else gold
+    made = [slow_group(latent, query, table[group]) for latent, group in zip(model.latents, GROUPS, strict=True)]
+    own = 0 if emotion in GROUPS[0] else 1
+    heard = []
+    for join, encoder, e in zip(model.joins, model.encoders, (made[own][0], made[1 - own][0]), strict=True):
+        heard.append(slow_encoder(encoder, np.array([array(join.weight) @ np.concatenate([h, e]) for h in context])))
+    both = np.concatenate(heard, axis=1)
+    states = slow_linear(model.fuse, sigmoid(slow_linear(model.gate, both)) * both)
+    divergence = 0.0
+    for group in (0, 1):
+        listened = heard[0] if group == own else heard[1]
+        posterior = slow_linear(model.latents[group].posterior, [np.concatenate([query, listened.mean(axis=0)])])[0]
+        size = len(query)
+        parts = []
+        for i in range(size):
+            m, v = posterior[i], np.exp(posterior[size + i])
+            pm, pv = made[group][1][i], np.exp(made[group][1][size + i])
+            parts.append(0.5 * (np.log(pv / v) + (v + (m - pm) ** 2) / pv - 1))
+        divergence += float(np.mean(parts))
+    return {"logits": logits, "states": states, "divergence": divergence}
+
+
+def test_groups_are_thirteen_and_nineteen() -> None:
+    assert (len(GROUPS[0]), len(GROUPS[1])) == (13, 19) and set(POSITIVE) <= set(EMOTIONS)
+    assert EMOTIONS.index("anticipating") in GROUPS[1] and EMOTIONS.index("surprised") in GROUPS[0]
+    group = tiny("mime").group.tolist()
+    assert [k for k in range(32) if group[k] == 0] == GROUPS[0]
+
+
+def test_evaluation_equals_the_equations_with_the_predicted_emotion_and_the_mean() -> None:
+    model, pairs = tiny("mime", seed=1).double().eval(), random_pairs(12, seed=1)
+    memory = model.encode(collate(pairs, extra=2))
+    sides = set()
+    for row, pair in enumerate(pairs):
+        slow = slow_read(model, pair, None)
+        sides.add(int(slow["logits"].argmax()) in GROUPS[0])
+        close(memory.emotion_logits[row], slow["logits"])
+        close(memory.states[row, : len(pair.context)], slow["states"])
+    assert sides == {True, False}  # both groups were mimicked
+
+
+def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
+    model = without_chance(tiny("mime").double())
+    batch = collate(PAIRS, extra=2)
+    memory = model.read(batch, model.embed.look_up(model.ids(batch)))
+    for row, pair in enumerate(PAIRS):
+        slow = slow_read(model, pair, pair.label)
+        close(memory.states[row, : len(pair.context)], slow["states"])
+        np.testing.assert_allclose(memory.losses["latent"][row].item(), slow["divergence"], rtol=1e-6)
+    total = model(batch).losses
+    close(
+        total["total"], 0.9 * total["generation"] + 0.1 * self_spread(model, batch) + total["emotion"] + total["latent"]
+    )
+
+
+def self_spread(model: nn.Module, batch) -> float:  # type: ignore[no-untyped-def]
+    words = model.embed.look_up(model.ids(batch))
+    taught = model.decoder.teach(model.embed, words["previous"], model.start(model.read(batch, words)), batch.target)
+    return -taught.spread.mean().item()
+
+
+def test_labels_of_the_same_group_are_the_same_to_the_reader() -> None:
+    """Only the group of the gold emotion matters, and it matters."""
+    model, batch = without_chance(tiny("mime")), collate(PAIRS)
+    words = model.embed.look_up(model.ids(batch))
+
+    def states(label: int) -> torch.Tensor:
+        return model.read(replace(batch, label=torch.full_like(batch.label, label)), words).states
+
+    close(states(GROUPS[0][0]), states(GROUPS[0][5]), 1e-6)
+    differ(states(GROUPS[0][0]), states(GROUPS[1][0]))
+
+
+def test_both_halves_of_the_latent_are_used() -> None:
+    """In training z is drawn anew each time, with the prior's own variance; in evaluation it is the mean."""
+    model, batch = tiny("mime"), collate(PAIRS)
+    words = model.embed.look_up(model.ids(batch))
+    differ(model.read(batch, words).states, model.read(batch, words).states, 1e-4)
+    model.eval()
+    close(model.read(batch, words).states, model.read(batch, words).states, 0)
+    still = without_chance(tiny("mime"))
+    words = still.embed.look_up(still.ids(batch))
+    close(still.read(batch, words).states, still.read(batch, words).states, 1e-6)
+
+
+def test_equal_distributions_have_no_divergence() -> None:
+    latent = tiny("mime").latents[0]
+    query, heard = torch.randn(3, 12), torch.randn(3, 12)
+    latent.posterior.weight.data.zero_()
+    prior = latent.posterior.bias.detach().expand(3, -1)
+    close(latent.divergence(query, heard, prior), torch.zeros(3))
+    assert (latent.divergence(query, heard, prior + 1) > 0).all()
