@@ -103,7 +103,7 @@ BOXES = {
     "judgement": Box("judgement", 212, 776, 184, 66, "Judgement", ("blind A/B, Table 2",), ("judging",), "Sec. 5.2"),
     "answers": Box("answers", 408, 776, 184, 66, "Answers", ("greedy, beam, nucleus",), ("decoding",), "Sec. 4.3"),
     "scores": Box("answers", 604, 776, 184, 66, "Scores", ("perplexity, acc, Dist",), ("scores",), "Sec. 4.3"),
-    "baselines": Box("baselines", 800, 776, 184, 66, "Baselines", ("Tables 1 and 3",), (), "Sec. 4.1, 5.3"),
+    "baselines": Box("baselines", 800, 776, 184, 66, "Baselines", ("Tables 1 and 3",), ("baselines",), "Sec. 4.1, 5.3"),
 }
 
 # From, to, the way (corners), an arrow at its end?, and the label: where its baseline begins, and what it says.

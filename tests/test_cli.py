@@ -45,6 +45,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "score",
+    "compare",
     "respond",
     "chat",
     "polarity",
