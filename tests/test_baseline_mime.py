@@ -120,8 +120,8 @@ def test_labels_of_the_same_group_are_the_same_to_the_reader() -> None:
     differ(states(GROUPS[0][0]), states(GROUPS[1][0]))
 
 
-def test_both_halves_of_the_latent_are_used() -> None:
-    """In training z is drawn anew each time, with the prior's own variance; in evaluation it is the mean."""
+def test_z_is_drawn_in_training_only() -> None:
+    """In training z is drawn anew each time; in evaluation, or with hardly any variance, it is the mean."""
     model, batch = tiny("mime"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
     differ(model.read(batch, words).states, model.read(batch, words).states, 1e-4)
@@ -130,6 +130,31 @@ def test_both_halves_of_the_latent_are_used() -> None:
     still = without_chance(tiny("mime"))
     words = still.embed.look_up(still.ids(batch))
     close(still.read(batch, words).states, still.read(batch, words).states, 1e-6)
+
+
+def test_z_is_drawn_with_the_priors_standard_deviation() -> None:
+    """`z = mu + exp(log sigma^2 / 2) e`, e standard normal, in training; without e in evaluation."""
+    latent, table, query = tiny("mime").latents[1], torch.randn(19, 12), torch.randn(4, 12)
+    for training in (True, False):
+        torch.manual_seed(3)
+        e, _ = latent.train(training)(query, table)
+        torch.manual_seed(3)
+        noise = array(torch.randn(4, 12)) * training
+        for row in range(4):
+            prior = slow_linear(latent.prior, array(query[row : row + 1]))[0]
+            z = prior[:12] + np.sqrt(np.exp(prior[12:])) * noise[row]
+            close(e[row], np.array(slow_softmax(slow_linear(latent.choose, [z])[0].tolist())) @ array(table))
+
+
+def test_divergence_moves_prior_and_posterior_alike_and_what_they_read() -> None:
+    """Nothing is detached: prior, posterior, and the encoders whose means the posterior reads."""
+    model = tiny("mime")
+    model(collate(PAIRS)).losses["latent"].backward()
+    parts = [part for latent in model.latents for part in (latent.prior, latent.posterior)]
+    for part in (*parts, *model.joins, *model.encoders, model.encoder):
+        assert all(parameter.grad is not None for parameter in part.parameters())
+        assert sum(float(parameter.grad.abs().sum()) for parameter in part.parameters()) > 0
+    assert model.fuse.weight.grad is None and model.query.weight.grad is None  # neither v nor l is in it
 
 
 def test_equal_distributions_have_no_divergence() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from baseline_cases import tiny
 from helpers import (
     array,
     close,
     collate,
+    differ,
     random_pairs,
     slow_attention,
     slow_decoder,
@@ -20,18 +23,24 @@ from helpers import (
     slow_linear,
     slow_norm,
     slow_softmax,
+    tiny_config,
+    tiny_tables,
 )
 from torch import nn
 
-from ctsm_lib.baselines.moel import HEARD
+from ctsm_lib.baselines import make_model
+from ctsm_lib.baselines.moel import HEARD, Listeners
+from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import SOS
+from ctsm_lib.model.generation import Taught
 
 PAIRS = random_pairs(5)
 
 
-def normed(rows: np.ndarray) -> np.ndarray:
-    """A LayerNorm without weights."""
-    return np.array([(row - row.mean()) / math.sqrt(row.var() + 1e-5) for row in rows])
+def taught(model: nn.Module, batch: Batch) -> Taught:
+    """Teacher forcing after `encode`."""
+    words = model.embed.look_up(model.ids(batch))
+    return model.decoder.teach(model.embed, words["previous"], model.start(model.read(batch, words)), batch.target)
 
 
 class OneListener(nn.Module):
@@ -46,18 +55,24 @@ class OneListener(nn.Module):
             setattr(self, name, layer)
 
 
-def slow_listener(listeners: nn.Module, i: int, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """D_i: `s = x + SelfAttention(norm x)`, `s += Attention(norm s, H)`, `s += FFN(norm s)`."""
-    depth = listeners.heads * listeners.depth
-    own = array(listeners.own.weight).reshape(3, 32, depth, -1)
-    keys = array(listeners.memory.weight).reshape(2, 32, depth, -1)
-    matrices = {name: array(value)[i] for name, value in listeners.matrices.items()}
-    attention = OneListener(listeners.heads, own[0, i], own[1, i], own[2, i], matrices["own_result"])
-    states = x + slow_attention(attention, normed(x), normed(x), lambda query, key: key <= query)[0]
-    cross = OneListener(listeners.heads, matrices["cross_query"], keys[0, i], keys[1, i], matrices["cross_result"])
-    states = states + slow_attention(cross, normed(states), memory)[0]
-    hidden = np.maximum(normed(states) @ matrices["first"].T + array(listeners.first_bias)[i], 0)
-    return states + hidden @ matrices["second"].T + array(listeners.second_bias)[i]
+def slow_listener(listeners: Listeners, i: int, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """D_i: `s = x + SelfAttention(norm s)`, `s += Attention(norm s, H)`, `s += FFN(norm s)`."""
+    matrices, biases, scales, shifts = (
+        {name: array(value)[i] for name, value in kind.items()}
+        for kind in (listeners.matrices, listeners.biases, listeners.scales, listeners.shifts)
+    )
+
+    def norm(name: str, rows: np.ndarray) -> np.ndarray:
+        unit = [(row - row.mean()) / math.sqrt(row.var() + 1e-5) for row in rows]
+        return np.array([row * scales[name][0] + shifts[name][0] for row in unit])
+
+    own = norm("own", x)
+    attention = OneListener(listeners.heads, *matrices["own"], matrices["own_result"])
+    states = x + slow_attention(attention, own, own, lambda query, key: key <= query)[0]
+    cross = OneListener(listeners.heads, matrices["query"], *matrices["memory"], matrices["result"])
+    states = states + slow_attention(cross, norm("query", states), memory)[0]
+    hidden = np.maximum(norm("first", states) @ matrices["first"].T + biases["first"], 0)
+    return states + hidden @ matrices["second"].T + biases["second"]
 
 
 def slow_shared(layer: nn.Module, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
@@ -79,9 +94,7 @@ def test_emotion_listeners_and_meta_decoder_equal_the_equations() -> None:
     """`l = W h_CLS + b`, `z = D_0 + sum_i a_i D_i`, `o = norm(D_meta(z, H))`."""
     model = tiny("moel").double().eval()
     batch = collate(PAIRS, extra=2)
-    memory = model.encode(batch)
-    words = model.embed.look_up(model.ids(batch))
-    taught = model.decoder.teach(model.embed, words["previous"], model.start(memory), batch.target)
+    memory, forced = model.encode(batch), taught(model, batch)
     for row, pair in enumerate(PAIRS):
         context = slow_encoder(model.encoder, slow_embedding(model.embed, pair.context, pair.speaker))
         logits = slow_linear(model.classify, context[:1])[0]
@@ -94,12 +107,12 @@ def test_emotion_listeners_and_meta_decoder_equal_the_equations() -> None:
             z = z + weights[i] * slow_listener(model.decoder.listeners, i, x, context)
         states, copy = slow_decoder(model.decoder, z, context)
         length = len(pair.target)
-        close(taught.states[row, :length], states)
-        close(taught.copy[taught.row == row][:, : len(pair.context)], copy)
+        close(forced.states[row, :length], states)
+        close(forced.copy[forced.row == row][:, : len(pair.context)], copy)
 
 
 def test_the_oracle_names_the_gold_listener_at_first_and_hardly_ever_late() -> None:
-    """At step 0 always; at step 100,000 with probability 1e-4 + exp(-10); in evaluation never, and steps stand still."""
+    """At step 0 always; at step 100,000 with probability 1e-4 + exp(-10); never in evaluation, which is no step."""
     model, batch = tiny("moel"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
     gold = torch.nn.functional.one_hot(batch.label, 32).float()
@@ -127,27 +140,73 @@ def test_the_oracles_probability_falls_as_printed() -> None:
     assert abs(told / 600 - share) < 4 * math.sqrt(share * (1 - share) / 600)
 
 
-def test_gold_reaches_the_words_only_through_the_oracle() -> None:
-    """With the oracle's word the answer depends on the label; the classifier's gradient then is the emotion loss's alone."""
+def test_the_oracle_keeps_the_classifier_from_the_words() -> None:
+    """Told whom to hear, the words teach the classifier nothing; untold, they do, through the shares of the five."""
     model, batch = tiny("moel"), collate(PAIRS)
-    torch.manual_seed(0)
-    output = model(batch)
-    output.losses["generation"].backward()
-    assert not model.classify.weight.grad.any()  # told: how l is computed does not matter to the words
+    model(batch).losses["generation"].backward()
+    assert not model.classify.weight.grad.any()
     model.zero_grad()
     model.steps.fill_(1_000_000)
+    torch.manual_seed(0)
     model(batch).losses["generation"].backward()
     assert model.classify.weight.grad.abs().sum() > 0
 
 
+def test_told_by_the_oracle_only_the_gold_listener_learns() -> None:
+    """At step 0 a listener's weights have a gradient where its emotion is a gold label, and nowhere else."""
+    model = tiny("moel")
+    pairs = [replace(pair, label=label) for pair, label in zip(PAIRS, (3, 3, 31, 0, 17), strict=True)]
+    model(collate(pairs)).losses["generation"].backward()
+    for rows in model.decoder.listeners.parameters():
+        learns = rows.grad.flatten(1).abs().sum(dim=1) > 0
+        assert set(learns.nonzero().flatten().tolist()) == {0, 3, 17, 31}
+
+
+def test_unheard_listeners_are_silent_and_heard_ones_are_not() -> None:
+    """Other weights of the listeners outside the five change nothing; of one inside, the states."""
+    model, batch = tiny("moel").eval(), collate(PAIRS[:1])
+    before = taught(model, batch).states
+    heard = model.encode(batch).extra["heard"][0] > 0
+    assert heard.sum() == HEARD
+    for whom, moves in ((~heard, False), (heard.nonzero()[-1], True)):
+        with torch.no_grad():
+            for rows in model.decoder.listeners.parameters():
+                rows[whom] += 0.5
+        if moves:
+            differ(taught(model, batch).states, before)
+        else:
+            close(taught(model, batch).states, before, 0)
+
+
+@pytest.mark.parametrize("ffn", ["linear", "conv"])
+def test_steps_of_deeper_decoders_agree_with_teacher_forcing(ffn: str) -> None:
+    """The listeners' caches and those of three meta layers do not mix; rows selected out of order keep theirs."""
+    model, batch = tiny("moel", decoder_layers=3, ffn=ffn).double().eval(), collate(PAIRS)
+    forced = taught(model, batch)
+    rows = torch.tensor([3, 0, 4, 3])
+    cache = model.start(model.encode(batch)).select(rows)
+    length = min(len(PAIRS[row].target) for row in rows.tolist())
+    token = torch.full_like(rows, SOS)
+    for place in range(length):
+        log_prob, _, copy = model.step(cache, token)
+        token = batch.target[rows, place]
+        for i, row in enumerate(rows.tolist()):
+            own = forced.row == row
+            close(log_prob[i, token[i]], forced.log_prob[own][place])
+            close(copy[i], forced.copy[own][place])
+        if place == 0:  # answers end at different times
+            rows, token, cache = rows[[2, 1, 0]], token[[2, 1, 0]], cache.select(torch.tensor([2, 1, 0]))
+    assert length > 1
+
+
 def test_each_listener_is_initialised_as_a_matrix_of_its_own() -> None:
-    """Xavier's bound `sqrt(6 / (in + out))` of one listener, not of 32 at once."""
-    from helpers import tiny_config, tiny_tables
-
-    from ctsm_lib.baselines import make_model
-
+    """Xavier's bound `sqrt(6 / (in + out))` of one matrix of one listener; norms do nothing yet, biases are 0."""
     listeners = make_model(tiny_config(model="moel"), tiny_tables()).decoder.listeners
     depth, dim = listeners.heads * listeners.depth, 12
-    bound = math.sqrt(6 / (depth + dim))
-    for weights in (listeners.own.weight, listeners.memory.weight, listeners.matrices["cross_query"]):
-        assert 0.8 * bound < weights.abs().max() <= bound
+    assert listeners.matrices["own"].shape == (32, 3, depth, dim)
+    for name, weights in listeners.matrices.items():
+        bound = math.sqrt(6 / sum(weights.shape[-2:]))
+        largest = weights.abs().flatten(1).amax(dim=1)
+        assert (largest <= bound).all() and (largest > 0.5 * bound).all(), name
+    assert all((scale == 1).all() for scale in listeners.scales.values())
+    assert not any(value.any() for kind in (listeners.shifts, listeners.biases) for value in kind.values())

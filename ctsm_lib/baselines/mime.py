@@ -1,4 +1,4 @@
-"""MIME: an empathetic answer mimics the speaker's emotion; positive and negative emotions are kept apart, and both heard.
+"""MIME: an answer mimics the speaker's emotion; positive and negative emotions are kept apart, and both are heard.
 
 Source: Majumder, Hong, Peng, Lu, Ghosal, Gelbukh, Mihalcea and Poria (2020).
 
@@ -9,7 +9,9 @@ Source: Majumder, Hong, Peng, Lu, Ghosal, Gelbukh, Mihalcea and Poria (2020).
     A = Enc_1([H ; m]),  B = Enc_2([H ; n]),  v = W_2 (sigmoid(W_1 [A ; B]) * [A ; B])          [B, L, D]
     L = NLL + CE(l) + KL(N(mu'([q ; mean A]), sigma'^2) || N(mu, sigma^2)), and the same with mean B
 The decoder attends to v. The emotion that chooses m is the gold one in training, the predicted one otherwise, and z is
-drawn in training only; else it is the mean.
+drawn in training only; else it is the mean. mu' of the positive group reads A where the emotion is positive, else B.
+
+Departure: KL is a mean over the latent's dimensions, as all other losses here are means.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class GroupLatent(nn.Module):
         prior = self.prior(query_BD).float()
         mean, log_variance = prior.chunk(2, dim=-1)
         drawn = mean + (log_variance / 2).exp() * torch.randn_like(mean) if self.training else mean
-        return self.choose(drawn.to(self.choose.weight.dtype)).softmax(dim=-1).to(emotions_GD.dtype) @ emotions_GD, prior
+        shares = self.choose(drawn.to(self.choose.weight.dtype)).softmax(dim=-1)
+        return shares.to(emotions_GD.dtype) @ emotions_GD, prior
 
     def divergence(self, query_BD: Tensor, heard_BD: Tensor, prior: Tensor) -> Tensor:
         """KL of posterior to prior, mean over the latent's dimensions, [B]."""

@@ -8,8 +8,8 @@ Source: Lin, Madotto, Shin, Xu and Fung (2019).
 In training an oracle says which listener is heard, at first always, later rarely: with probability
 1e-4 + (1 - 1e-4) exp(-t / 10000) at step t, a is that of the gold emotion alone.
 
-Words are copied by the meta decoder's attention. It has the backbone's layers; listeners have the settings `small_...`.
-Departure: the listeners' norms have no weights of their own; the matrices behind them can take their place.
+Words are copied by the meta decoder's attention. It has the backbone's layers; the 33 listeners have one layer each,
+with the settings `small_...` and a feed-forward at every position alone.
 """
 
 from __future__ import annotations
@@ -30,67 +30,80 @@ ORACLE_END, ORACLE_STEPS = 1e-4, 10_000
 
 
 class Listeners(nn.Module):
-    """Decoder layers D_1 .. D_32 side by side, G = 32: every matrix has a row of its own for each."""
+    """Decoder layers D_1 .. D_32, each weight with a row for each, [32, ...].
+
+    A dialogue is read by the G = 5 that it hears, with their rows of the weights: to compute all 32 and multiply most
+    by zero takes several times as long.
+    """
 
     def __init__(self, dim: int, heads: int, key_depth: int, ffn_dim: int, dropout: float):
         super().__init__()
         self.heads, self.depth = heads, key_depth // heads
-        self.own = nn.Linear(dim, LABELS * 3 * key_depth, bias=False)
-        self.memory = nn.Linear(dim, LABELS * 2 * key_depth, bias=False)
-        shapes = {
-            "own_result": (dim, key_depth), "cross_query": (key_depth, dim), "cross_result": (dim, key_depth),
-            "first": (ffn_dim, dim), "second": (dim, ffn_dim),
+        matrices = {
+            "own": (3, key_depth, dim), "own_result": (dim, key_depth), "memory": (2, key_depth, dim),
+            "query": (key_depth, dim), "result": (dim, key_depth), "first": (ffn_dim, dim), "second": (dim, ffn_dim),
         }  # fmt: skip
-        self.matrices = nn.ParameterDict({name: torch.zeros(LABELS, *shape) for name, shape in shapes.items()})
-        self.first_bias, self.second_bias = (nn.Parameter(torch.zeros(LABELS, 1, n)) for n in (ffn_dim, dim))
+        self.matrices = self._rows(matrices)
+        self.biases = self._rows({"first": (1, ffn_dim), "second": (1, dim)})
+        self.scales, self.shifts = (self._rows(dict.fromkeys(("own", "query", "first"), (1, dim))) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
 
-    def initialise(self) -> None:
-        """Xavier for each listener's matrices; for all of them at once the fans would be wrong."""
-        for matrices in self.matrices.values():
-            for matrix in matrices:
-                nn.init.xavier_uniform_(matrix)
-        for layer, parts in ((self.own, 3), (self.memory, 2)):
-            for matrix in layer.weight.data.chunk(LABELS * parts):
-                nn.init.xavier_uniform_(matrix)
+    @staticmethod
+    def _rows(shapes: dict[str, tuple[int, ...]]) -> nn.ParameterDict:
+        return nn.ParameterDict({name: torch.zeros(LABELS, *shape) for name, shape in shapes.items()})
 
-    def keys_values(self, memory_BLD: Tensor) -> KeysValues:
-        """Keys and values of the context for every listener, each [B, G, H, L, depth]."""
-        batch, length, _ = memory_BLD.shape
-        both = self.memory(memory_BLD).view(batch, length, 2, LABELS, self.heads, self.depth).permute(2, 0, 3, 4, 1, 5)
-        return both[0], both[1]
+    def initialise(self) -> None:
+        """Xavier for each matrix by itself, as for 32 at once the fans would be wrong; biases 0; norms do nothing."""
+        for matrices in self.matrices.values():
+            for matrix in matrices.flatten(0, -3):
+                nn.init.xavier_uniform_(matrix)
+        for values, constant in ((self.biases, 0.0), (self.scales, 1.0), (self.shifts, 0.0)):
+            for value in values.values():
+                nn.init.constant_(value, constant)
+
+    def keys_values(self, memory_BLD: Tensor, who_BG: Tensor) -> KeysValues:
+        """Keys and values of the context for the listeners that each row hears, each [B, G, H, L, depth]."""
+        key, value = self.matrices["memory"][who_BG].unbind(dim=2)
+        memory = memory_BLD.unsqueeze(1)
+        return self._heads(memory @ key.mT), self._heads(memory @ value.mT)
 
     def forward(
-        self, x_BTD: Tensor, past: Past | None, memory: KeysValues, causal: Tensor, mask: Tensor
+        self, x_BTD: Tensor, past: Past | None, memory: KeysValues, causal: Tensor, mask: Tensor, who_BG: Tensor
     ) -> tuple[Tensor, Past]:
-        """What every listener makes of the same input, [B, G, T, D], and keys and values for later steps.
+        """What those listeners make of the same input, [B, G, T, D], and keys and values for later steps.
 
         Args:
+            memory: of the same listeners, from `keys_values`.
             causal: [1, T, past + T]. mask: [B, 1, L].
+            who_BG: listeners, from 0.
         """
-        batch, length, dim = x_BTD.shape
-        own = self.own(F.layer_norm(x_BTD, (dim,))).view(batch, length, 3, LABELS, self.heads, self.depth)
-        query, key, value = own.permute(2, 0, 3, 4, 1, 5)
+        weights = {name: rows[who_BG] for name, rows in self.matrices.items() if name != "memory"}
+        normed = self._norm("own", x_BTD.unsqueeze(1), who_BG)
+        query, key, value = (self._heads(normed @ matrix.mT) for matrix in weights["own"].unbind(dim=2))
         if past is not None:
             key, value = torch.cat([past[0], key], dim=3), torch.cat([past[1], value], dim=3)
-        states = x_BTD.unsqueeze(1) + self._attend(query, (key, value), causal, "own_result")  # B G T D
-        query = self._each("cross_query", F.layer_norm(states, (dim,)))
-        query = query.view(batch, LABELS, length, self.heads, self.depth).transpose(2, 3)
-        states = states + self._attend(query, memory, mask, "cross_result")
-        hidden = (self._each("first", F.layer_norm(states, (dim,))) + self.first_bias).relu()
-        states = states + self.dropout(self._each("second", self.dropout(hidden)) + self.second_bias)
-        return states, (key, value, x_BTD.new_zeros(batch, 0))
+        states = x_BTD.unsqueeze(1) + self._attend(query, (key, value), causal, weights["own_result"])
+        query = self._heads(self._norm("query", states, who_BG) @ weights["query"].mT)
+        states = states + self._attend(query, memory, mask, weights["result"])
+        hidden = self._norm("first", states, who_BG) @ weights["first"].mT + self.biases["first"][who_BG]
+        hidden = self.dropout(hidden.relu())
+        states = states + self.dropout(hidden @ weights["second"].mT + self.biases["second"][who_BG])
+        return states, (key, value, x_BTD.new_zeros(len(x_BTD), 0))
 
-    def _each(self, name: str, states_BGTX: Tensor) -> Tensor:
-        """Each listener's matrix on its own states."""
-        return states_BGTX @ self.matrices[name].transpose(1, 2).to(states_BGTX.dtype)
+    def _norm(self, name: str, states: Tensor, who_BG: Tensor) -> Tensor:
+        """LayerNorm with each listener's scale and shift."""
+        return F.layer_norm(states, states.shape[-1:]) * self.scales[name][who_BG] + self.shifts[name][who_BG]
 
-    def _attend(self, query: Tensor, keys_values: KeysValues, mask: Tensor, result: str) -> Tensor:
+    def _heads(self, states_BGTX: Tensor) -> Tensor:
+        """[B, G, H, T, depth]."""
+        return states_BGTX.unflatten(-1, (self.heads, self.depth)).transpose(2, 3)
+
+    def _attend(self, query: Tensor, keys_values: KeysValues, mask: Tensor, result_BGDX: Tensor) -> Tensor:
         key, value = keys_values
-        scores = query @ key.transpose(3, 4) * self.depth**-0.5  # B G H T M
+        scores = query @ key.mT * self.depth**-0.5  # B G H T M
         weights = self.dropout(masked_softmax(scores, mask[:, None, None]))
         mixed = (weights.to(value.dtype) @ value).transpose(2, 3).flatten(3)  # B G T H*depth
-        return self.dropout(self._each(result, mixed))
+        return self.dropout(mixed @ result_BGDX.mT)
 
 
 class MoELDecoder(ResponseDecoder):
@@ -105,8 +118,11 @@ class MoELDecoder(ResponseDecoder):
     def start(
         self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor, extra: dict[str, Tensor] | None = None
     ) -> DecoderCache:
-        cache = super().start(memory_BLD, mask_BL, context_BL, extra)
-        cache.memory += [self.shared.cross_attention.keys_values(memory_BLD), self.listeners.keys_values(memory_BLD)]
+        assert extra is not None
+        share, who = extra["heard"].topk(HEARD, dim=-1)  # the oracle's one listener, and four that count nothing
+        cache = super().start(memory_BLD, mask_BL, context_BL, {"share": share, "who": who})
+        cache.memory.append(self.shared.cross_attention.keys_values(memory_BLD))
+        cache.memory.append(self.listeners.keys_values(memory_BLD, who))
         cache.past += [None, None]
         return cache
 
@@ -114,10 +130,9 @@ class MoELDecoder(ResponseDecoder):
         causal, mask = causal_mask(embedded, cache.length), cache.mask.unsqueeze(1)
         arguments = (cache.past[-2], cache.memory[-2], causal, mask, real, cache.extra)
         together, cache.past[-2], _ = self.shared(embedded, *arguments)
-        heard, cache.past[-1] = self.listeners(embedded, cache.past[-1], cache.memory[-1], causal, mask)
-        # All listeners are computed: five of them a row would be other ones in each row, which costs more than it saves.
-        weighted = torch.einsum("bg,bgtd->btd", cache.extra["heard"].to(heard.dtype), heard)
-        return super().run(together + weighted, cache, real)
+        who, share = cache.extra["who"], cache.extra["share"]
+        heard, cache.past[-1] = self.listeners(embedded, cache.past[-1], cache.memory[-1], causal, mask, who)
+        return super().run(together + torch.einsum("bg,bgtd->btd", share.to(heard.dtype), heard), cache, real)
 
 
 class MoEL(Baseline):
