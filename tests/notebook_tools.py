@@ -1,9 +1,13 @@
 """What the tests of the lessons share: the builder, the lessons, and running one from a fresh kernel."""
 
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -30,6 +34,21 @@ def train_run(environment: dict[str, str], origin: str, monkeypatch) -> None:
         monkeypatch.setenv(name, value)
     prepared = prepare(lesson_config(origin), find_sources(), progress=False)
     train(lesson_config(origin), prepared, Path(environment["CTSM_RUN"]), cpu=True, progress=False)
+
+
+def sample_environment(base: Path) -> dict[str, str]:
+    """One cache and one trained run for all lessons, as in a class where lesson 00 was run before.
+
+    Args:
+        base: pytest's folder of this process; several processes share what lies above it.
+    """
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / "lessons"
+    environment = {"CTSM_CACHE": str(folder / "cache"), "CTSM_RUN": str(folder / "run")}
+    with FileLock(shared / "lessons.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (folder / "run" / "best.safetensors").is_file():
+            train_run(environment, "sample", patch)
+    return environment
 
 
 def run_lesson(build, path: Path, form: str, environment: dict[str, str], monkeypatch, timeout: int) -> None:
