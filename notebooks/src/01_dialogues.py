@@ -565,7 +565,10 @@ for company in (order[:1], order[len(order) // 2 :][:1], order[-1:]):
 
 # %%
 def length_buckets(lengths, batch_size, pool, random):
-    """One epoch of index arrays; `pool` counts batches, `random` is a numpy Generator."""
+    """One epoch of index arrays from lengths [n] (numpy); `pool` counts batches, `random` is a numpy Generator.
+
+    The last batch may be smaller: no dialogue is left out.
+    """
     ### BEGIN SOLUTION
     order, step, batches = random.permutation(len(lengths)), pool * batch_size, []
     for begin in range(0, len(order), step):

@@ -366,7 +366,8 @@ print("K", list(K.shape), "equals the library's.")
 # %% [markdown]
 # ### Exercise 3.3 · Gated fusion
 #
-# **Goal:** the formula above with the refining encoders left out, so that $U_r$ is a linear map `join` of $[H_C ; K_r]$.
+# **Goal:** the formula above with the refining encoders left out, so that $U_r$ is a linear map of $[H_C ; K_r]$: the same `join` for all five
+# relations. `first` is $W_1$, `second` is $W_2$.
 # **Difficulty:** ★★★ **Minutes:** 20
 #
 # <details><summary>Hint</summary>

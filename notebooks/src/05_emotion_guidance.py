@@ -89,7 +89,7 @@ for name, values in (("V_tchr", V_tchr), ("V_stu", V_stu), ("intensity", intensi
 # <details><summary>Hint</summary>
 #
 # $e^0$ is 1, not 0: a PAD token with intensity 0 would take its share. `masked_fill(~mask, float("-inf"))` before the softmax gives it
-# nothing. `mask.sum(dim=1, keepdim=True)` counts the real tokens of each dialogue.
+# nothing. `mask.sum(dim=1, keepdim=True)` counts the real tokens of each dialogue, CLS among them.
 #
 # </details>
 
@@ -156,7 +156,7 @@ target = torch.randn(len(summed), W)
 loss = ((S.unsqueeze(1) @ summed).squeeze(1) - target).square().mean()
 loss.backward()
 largest = max(float(p.grad.abs().max()) for p in (*attend.parameters(), *score.parameters()))
-print(f"largest gradient in W_3^c, b_3 and W_3^s: {largest}")
+print(f"largest gradient in W_c, b and v: {largest}")
 
 # %% [markdown]
 # > **Departure.** With the sum of Eq. (11), all parameters of Eq. (12) would be dead: $S = 1$ whatever they are, and their gradient is
@@ -191,7 +191,7 @@ print(f"largest gradient in W_3^c, b_3 and W_3^s: {largest}")
 
 # %%
 def attention_pooling(values, weight, bias, score, mask):
-    """Pooled [B, W], S [B, L] from values [B, L, W], weight [W, W], bias, score [W], mask [B, L]."""
+    """Pooled [B, W], S [B, L] from values C [B, L, W], weight W_c [W, W], bias b, score v [W], mask [B, L]."""
     ### BEGIN SOLUTION
     scores = (values @ weight.T + bias).tanh() @ score
     S = scores.masked_fill(~mask, float("-inf")).softmax(dim=1)
