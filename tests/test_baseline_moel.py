@@ -29,7 +29,7 @@ from helpers import (
 from torch import nn
 
 from ctsm_lib.baselines import make_model
-from ctsm_lib.baselines.moel import HEARD, Listeners
+from ctsm_lib.baselines.moel import Listeners
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import SOS
 from ctsm_lib.model.generation import Taught
@@ -84,7 +84,7 @@ def slow_shared(layer: nn.Module, x: np.ndarray, memory: np.ndarray) -> np.ndarr
 
 def slow_weights(logits: np.ndarray) -> np.ndarray:
     """Softmax of the five largest, else 0."""
-    best = sorted(range(32), key=lambda k: -logits[k])[:HEARD]
+    best = sorted(range(32), key=lambda k: -logits[k])[:5]
     weights = np.zeros(32)
     weights[best] = slow_softmax([float(logits[k]) for k in best])
     return weights
@@ -167,7 +167,7 @@ def test_unheard_listeners_are_silent_and_heard_ones_are_not() -> None:
     model, batch = tiny("moel").eval(), collate(PAIRS[:1])
     before = taught(model, batch).states
     heard = model.encode(batch).extra["heard"][0] > 0
-    assert heard.sum() == HEARD
+    assert heard.sum() == 5
     for whom, moves in ((~heard, False), (heard.nonzero()[-1], True)):
         with torch.no_grad():
             for rows in model.decoder.listeners.parameters():
