@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import os
-import select
-import shutil
-import signal
-import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_tools import Server, needs_browser, opened, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging_cases import folder_of, rows, write
@@ -154,65 +146,7 @@ def test_what_cannot_be_served_is_said_at_once(folder, tmp_path):
 
 # ------------------------------------------------------------------------------------------------------ in a browser
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-MISSING = [name for name in ("voila", "anywidget", "playwright") if importlib.util.find_spec(name) is None]
-needs_browser = pytest.mark.skipif(
-    bool(MISSING) or not CHROMIUM or not hasattr(signal, "SIGKILL"),
-    reason=f"needs {', '.join(MISSING) or 'Chromium or Chrome'}: runs again once that is installed",
-)
-
-
-class Server:
-    """`ctsm judge serve` in a process of its own."""
-
-    def __init__(self, folder: Path, *options: str):
-        command = [sys.executable, "-m", "ctsm_lib", "judge", "serve", str(folder), "--judge", "eva", "--no-browser"]
-        self.process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ
-        )
-        self.address = self._address()
-
-    def _address(self) -> str:
-        out = self.process.stdout
-        assert out is not None
-        end = time.monotonic() + 120
-        while time.monotonic() < end and self.process.poll() is None:
-            if select.select([out], [], [], 1)[0] and "http://" in (line := out.readline()):
-                return line[line.index("http://") :].strip()
-        raise AssertionError(f"ctsm judge serve gave no address (exit code {self.process.poll()})")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@contextmanager
-def opened(server: Server, **options: Any) -> Iterator[tuple[Any, list[str]]]:
-    """The page in a browser, and the addresses elsewhere that it asked for."""
-    from playwright.sync_api import sync_playwright
-
-    elsewhere: list[str] = []
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        context = chromium.new_context(**options)
-        # What the page's policy forbids is stopped before this; what is not would arrive here, network or none.
-        context.route(lambda url: not url.startswith("http://127.0.0.1"), lambda route: _refuse(route, elsewhere))
-        page = context.new_page()
-        page.goto(server.address, timeout=120_000)
-        page.wait_for_selector(".ctsm-judge .questions", timeout=120_000)
-        try:
-            yield page, elsewhere
-        finally:
-            chromium.close()
-
-
-def _refuse(route: Any, elsewhere: list[str]) -> None:
-    elsewhere.append(route.request.url)
-    route.abort()
+SCREEN = ".ctsm-judge .questions"
 
 
 def on_disk(folder: Path) -> list[list[str]]:
@@ -221,22 +155,16 @@ def on_disk(folder: Path) -> list[list[str]]:
     return [row[2:] for row in csv.reader(path.read_text().splitlines())][1:] if path.is_file() else []
 
 
-def wait_for(what: str, found, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < end, f"waited in vain for: {what}"
-        time.sleep(0.05)
-
-
 @needs_browser
 @pytest.mark.slow
 def test_judging_by_keyboard_survives_the_death_of_its_server(folder):
-    server = Server(folder)
+    serving = ("judge", "serve", folder, "--judge", "eva")
+    server = Server(*serving)
     try:
         assert server.address.startswith("http://127.0.0.1:")
         bare = urllib.request.urlopen(server.address.split("?")[0])  # without the token
         assert "/login" in bare.url and b"ctsm" not in bare.read()
-        with opened(server) as (page, elsewhere):
+        with opened(server.address, SCREEN) as (page, elsewhere):
             screen = page.locator(".ctsm-judge")
             for number, keys in enumerate(("123", "3bt", "aa1"), start=1):
                 page.wait_for_selector(f"text=Item {number} of 6")
@@ -262,8 +190,8 @@ def test_judging_by_keyboard_survives_the_death_of_its_server(folder):
             page.keyboard.press("3")
             page.wait_for_selector("text=Not saved", timeout=30_000)
             assert on_disk(folder)[:3] == kept
-        server = Server(folder)
-        with opened(server) as (page, _):
+        server = Server(*serving)
+        with opened(server.address, SCREEN) as (page, _):
             page.wait_for_selector("text=Item 4 of 6")
             assert "3 judged" in page.inner_text(".ctsm-judge")
             for number in (4, 5, 6):
