@@ -149,7 +149,7 @@ def markdown(table: dict) -> str:
         against = row.get("against_ctsm", {})
         cells += [_verdict(against.get("acc"), "points", True), _verdict(against.get("ppl_peer"), "%", False)]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", caption(table)]) + "\n"
+    return "\n".join([*lines, "", f"{caption(table)} CTSM better: paired bootstrap over test examples."]) + "\n"
 
 
 def caption(table: dict) -> str:
@@ -160,8 +160,8 @@ def caption(table: dict) -> str:
     text = (
         f"Every run: preset {table['preset']}, {table['budget']:,} iterations x {table['batch_size']}, the last weights; "
         f"data {table['data']}, {table['n']:,} test pairs, vectors {vectors.get('name')}, {table['precision']}. "
-        "In brackets 95 % intervals: over seeds by Student's t, with one seed over test examples by bootstrap. "
-        "CTSM better: paired bootstrap over test examples."
+        "Intervals of 95 %: over seeds by Student's t; with one seed over test examples by bootstrap, which says nothing of "
+        "other seeds."
     )
     return text + (f" Not run: {', '.join(table['not_run'])}." if table["not_run"] else "")
 

@@ -40,11 +40,11 @@ def comparison_figure(table: dict, title: str) -> go.Figure:
                 error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": BLUE},
             )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=names)
-    bottom = 110
-    figure = size(figure, 170 + 34 * len(names), left=10, right=20, top=90, bottom=bottom)
+    bottom = 130
+    figure = size(figure, 190 + 34 * len(names), left=10, right=20, top=90, bottom=bottom)
     words, lines = caption(table).split(), [""]
     for word in words:
-        lines = [*lines[:-1], f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < 150 else [*lines, word]
+        lines = [*lines[:-1], f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < 118 else [*lines, word]
     figure.add_annotation(
         text="<br>".join(lines), xref="paper", yref="paper", x=0, y=0, xanchor="left", yanchor="top", yshift=-36,
         align="left", showarrow=False, font={"size": 12},
