@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN = $(BIN)/python -m ctsm_lib
 DEMO ?= runs/demo
 
-.PHONY: help demo test lint data train figures bench notebooks lab book constraints clean
+.PHONY: help demo test lint data train figures bench notebooks lab app book constraints clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -53,6 +53,9 @@ bench: $(VENV)/.base  ## Measure speed beside this machine's limit
 
 lab: $(VENV)/.notebooks  ## Open the lessons in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab 00_start_here.ipynb
+
+app: $(VENV)/.notebooks  ## Open the explorers as a page without code, for this computer only
+	$(RUN) explore
 
 notebooks: $(VENV)/.notebooks  ## Build the lessons from notebooks/src, and run the solved ones on the sample
 	$(BIN)/python notebooks/build.py

@@ -7,6 +7,8 @@ A master is a Python file in the percent format with the solutions inside, betwe
     python notebooks/build.py 02 04        # some of them
     python notebooks/build.py --check      # are both in step with the masters? executes nothing
     python notebooks/build.py --nbgrader course/source     # masters for `nbgrader generate_assignment`, a folder each
+
+`explorer.py` is no lesson: its notebook is written with all the others, and nobody needs to read it solved.
 """
 
 from __future__ import annotations
@@ -207,7 +209,9 @@ def readable(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if WIDGET in data:
-                text = "A control to play with stands here when the notebook runs; above is one of its states."
+                text = "Something to play with stands here when the notebook runs."
+                if data.get("text/plain", "").startswith("interactive"):
+                    text = "A control to play with stands here when the notebook runs; above is one of its states."
                 output["data"] = {"text/html": f"<em>{text}</em>", "text/plain": text}
             if PLOTLY in data:
                 figures.append(data)
@@ -250,7 +254,7 @@ def masters(names: list[str]) -> list[Path]:
     Raises:
         SystemExit: a name that fits no master.
     """
-    found = sorted(SOURCES.glob("*.py"))
+    found = sorted(SOURCES.glob("[0-9]*.py"))
     for name in names:
         if not any(path.name.startswith(name) for path in found):
             raise SystemExit(
@@ -259,6 +263,11 @@ def masters(names: list[str]) -> list[Path]:
     return [
         path for path in found if not names or any(path.name.startswith(name) for name in names)
     ]
+
+
+def others() -> list[Path]:
+    """Masters that are no lessons."""
+    return [path for path in sorted(SOURCES.glob("*.py")) if path not in masters([])]
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
@@ -272,13 +281,15 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 def out_of_step(paths: list[Path]) -> Iterator[str]:
     """What `--check` complains about, a sentence each."""
-    for path in paths:
+    for path in [*paths, *others()]:
         master, name = read_master(path), f"{path.stem}.ipynb"
         if (
             not (built := HERE / name).is_file()
             or built.read_text(encoding="utf-8") != nbformat.writes(student(master)) + "\n"
         ):
             yield f"notebooks/{name} is not what notebooks/src/{path.name} gives."
+        if path not in paths:
+            continue
         if not (SOLVED / name).is_file():
             yield f"notebooks/solutions/{name} is missing."
             continue
@@ -339,6 +350,8 @@ def main() -> None:
             print(f"{name} ...", flush=True)
             write(readable(execute(solved(master), HERE)), SOLVED / name)
     if not options.nbgrader:
+        for path in others():
+            write(student(read_master(path)), HERE / f"{path.stem}.ipynb")
         update_teaching(masters([]), HERE / "TEACHING.md")
 
 

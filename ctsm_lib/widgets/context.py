@@ -258,13 +258,12 @@ def _token_figure(
     figure.update_xaxes(range=[min(0.0, float(reading.intensity.min())), strong * 1.05], row=1, col=1)
     figure.update_xaxes(range=[0, most * 1.05], row=1, col=2)
     for column, name in enumerate(("intensity", "pooling"), start=1):
-        figure.update_xaxes(title={"text": name, "font": {"size": 11}}, nticks=3, row=1, col=column)
-    figure.update_xaxes(title={"text": "state inclination V_cos", "font": {"size": 11}}, row=1, col=3)
+        figure.update_xaxes(title={"text": name, "font": {"size": 11}}, nticks=2, tickangle=0, row=1, col=column)
+    figure.update_xaxes(title={"text": "V_cos: orange towards, blue away", "font": {"size": 11}}, row=1, col=3)
     strongest = np.argsort(-reading.pooling["student"])[:5].tolist()
     alt = f"{title}. The student looks most at: " + ", ".join(reading.tokens[k] for k in strongest)
     legend = {"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "x": 1, "xanchor": "right"}
     height = 170 + 18 * max(len(places), 4)
-    title += "<br><sup>cells: orange leans towards an emotion, blue away</sup>"
     finish(figure, title, alt, height, legend=legend, barmode="group", bargap=0.1)
     return figure.update_layout(margin_t=120)
 

@@ -327,6 +327,17 @@ print(
 )
 
 # %% [markdown]
+# ## 7 · All of it at once
+#
+# The **word explorer** shows what this lesson computed for any word you type. It also shows how people use the word, which words are used
+# alike, and a polarity read off those: lesson 10 is about that one.
+
+# %%
+from ctsm_lib import widgets
+
+widgets.word_explorer("bittersweet")
+
+# %% [markdown]
 # ## What you have now
 #
 # - Three fixed numbers for every word, neutral where nobody rated it, and a misprint settled by looking at data.

@@ -545,6 +545,15 @@ lessons.play(
 )
 
 # %% [markdown]
+# The **context explorer** puts a dialogue before and after a change side by side: edit a word, or leave out a turn. Its bars show where the
+# teacher and the student look; they are the subject of lesson 05.
+
+# %%
+from ctsm_lib import widgets
+
+widgets.context_explorer(A.replace("excited", "worried"), run=run)
+
+# %% [markdown]
 # ## What you have now
 #
 # - $V_{cos}$: the cosine of every token with 32 emotion words, and an experiment that shows what it can see: word, speaker, place.

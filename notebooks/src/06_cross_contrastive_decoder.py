@@ -280,6 +280,14 @@ lessons.play(
 )
 
 # %% [markdown]
+# The **answer explorer** does this for a whole talk: each word's probability as a bar, split into what was generated and what was copied.
+
+# %%
+from ctsm_lib import widgets
+
+widgets.answer_explorer(run)
+
+# %% [markdown]
 # ## 3 · Losses are means
 #
 # Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses with weights 1 : 1 : 1 : 1.5. What are such

@@ -286,6 +286,14 @@ lessons.play(
 )
 
 # %% [markdown]
+# The **answer explorer** holds two ways of speaking side by side: choose the run once more under *Beside it*, and another method.
+
+# %%
+from ctsm_lib import widgets
+
+widgets.answer_explorer(run)
+
+# %% [markdown]
 # ## 4 · Perplexity, twice
 #
 # Perplexity asks how surprised the model is by what people really answered: exp of the mean negative log-probability of a word. There are

@@ -461,6 +461,14 @@ look_up()
 lessons.play(look_up, word=lessons.text("lonely"))
 
 # %% [markdown]
+# The **word explorer** of lesson 02 draws both polarities, and quotes dialogues in which a word is said.
+
+# %%
+from ctsm_lib import widgets
+
+widgets.word_explorer("surprised")
+
+# %% [markdown]
 # The nearest words tell what a vector knows: what a word is used *with*. Opposites are used with the same words, and that is one reason
 # why similarity of vectors is a weak guide to valence. `ctsm figures map` draws the vocabulary on a map by UMAP. Read it with care:
 # neighbours on it have similar vectors, but how far apart two groups are, how large they look and where the axes point mean nothing, and
