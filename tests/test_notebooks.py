@@ -29,6 +29,14 @@ def test_all_notebooks_are_in_step_with_their_masters():
     assert list(build.out_of_step(LESSONS)) == []
 
 
+def test_the_explorers_have_a_notebook_that_is_no_lesson(tmp_path, monkeypatch):
+    (path,) = build.others()
+    assert path.stem == "explorer" and path not in LESSONS
+    assert (NOTEBOOKS / "explorer.ipynb").is_file() and not (build.SOLVED / "explorer.ipynb").exists()
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    assert list(build.out_of_step([])) == ["notebooks/explorer.ipynb is not what notebooks/src/explorer.py gives."]
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_form(path):
     master = build.read_master(path)
