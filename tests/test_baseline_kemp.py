@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from baseline_cases import concept_tables, tiny
 from helpers import (
     array,
     close,
     collate,
+    differ,
     random_pairs,
     slow_attention,
     slow_distribution,
@@ -75,19 +77,22 @@ def slow_kemp_decoder(decoder: nn.Module, embedded: np.ndarray, memory: np.ndarr
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
 
 
-def test_graph_emotion_words_and_attention_loss_equal_the_equations() -> None:
-    model = tiny("kemp").double()
+@pytest.mark.parametrize("shape", [{}, {"encoder_layers": 2, "decoder_layers": 2, "tie_output": True}])
+def test_graph_emotion_words_and_attention_loss_equal_the_equations(shape: dict) -> None:
+    model = tiny("kemp", **shape).double()
     batch = collate(PAIRS, extra=2)
     torch.manual_seed(0)
     trained = model(batch).losses
     output = model.eval()(batch)
     memory, table = model.encode(batch), array(model.embed.words.weight)
+    assert memory.mask.equal(memory.context != PAD)
     expected, attention, sizes = [], [], set()
     for row, pair in enumerate(PAIRS):
         slow = slow_read(model, pair)
         sizes.add(len(slow["ids"]) - len(pair.context))
         close(output.emotion_logits[row], slow["logits"])
         close(memory.states[row][memory.mask[row]], slow["states"])
+        assert memory.context[row][memory.mask[row]].tolist() == slow["ids"]
         embedded = slow_embedding(model.embed, [SOS, *pair.target[:-1]])
         embedded[0] = slow_linear(model.begin, [slow["logits"]])[0] + slow_positions(1, 12)[0]
         states, copy = slow_kemp_decoder(model.decoder, embedded, slow["states"], slow["emotion"])
@@ -111,6 +116,56 @@ def test_ten_concepts_at_most_the_strongest_first() -> None:
     concepts, place = model.context_concepts(torch.tensor([[CLS, *words], [CLS, 10, *[PAD] * 19]]))
     assert concepts[0].tolist() == [49, 41, 30, 31, 32, 33, 34, 35, 36, 37] and place[0].tolist()[:3] == [20, 12, 1]
     assert concepts[1].tolist() == [30, *[PAD] * 9]
+
+
+def test_a_token_reads_its_own_concept_and_no_others() -> None:
+    """Another concept of the second word moves what the graph makes of that word, and of no other token."""
+    model, pair = tiny("kemp").eval(), PAIRS[0]
+    model.concepts[:] = PAD
+    first, second = pair.context[2], pair.context[3]
+    model.concepts[[first, second]] = torch.tensor([40, 41])
+    made = []
+    model.graph_norm.register_forward_hook(lambda module, inputs, output: made.append(output[0].detach()))
+    for concept in (40, 42):
+        model.concepts[first] = concept
+        model.encode(collate([pair]))
+    moved = (made[0] - made[1]).abs().amax(dim=1) > 1e-4
+    assert moved.nonzero().flatten().tolist() == [2] + [
+        i for i in range(3, len(pair.context)) if pair.context[i] == first
+    ]
+
+
+def test_strong_emotion_weighs_more_in_the_emotion_and_draws_attention() -> None:
+    """w follows I; attention that already equals w costs nothing, any other does, and the loss moves the decoder."""
+    model, batch = tiny("kemp"), collate(PAIRS)
+    words = model.embed.look_up(model.ids(batch))
+    memory = model.read(batch, words)
+    order = memory.extra["weights"].masked_fill(~memory.mask, 2.0).argsort(dim=1)
+    strength = model.intensity[memory.context].masked_fill(~memory.mask, 2.0).gather(1, order)
+    assert (strength.diff(dim=1) >= 0).all()
+    taught = model.decoder.teach(model.embed, words["previous"], model.start(memory), batch.target)
+    loss = model.taught_losses(memory, taught)["attention"]
+    assert loss.shape == (5,) and (loss > 0).all()
+    loss.sum().backward()
+    assert model.decoder.layers[0].cross_attention.query.weight.grad.abs().sum() > 0
+    assert model.decoder.pointer.output.weight.grad is None
+    ideal = replace(taught, copy=memory.extra["weights"][taught.row])
+    close(model.taught_losses(memory, ideal)["attention"], torch.zeros(5), 1e-9)
+
+
+def test_the_emotion_is_read_at_every_position() -> None:
+    """c_e joins each attention: another c_e, with the same memory and first input, changes later words too."""
+    model, batch = tiny("kemp").eval(), collate(PAIRS)
+    words = model.embed.look_up(model.ids(batch))
+    memory = model.read(batch, words)
+
+    def states() -> torch.Tensor:
+        return model.decoder.teach(model.embed, words["previous"], model.start(memory), batch.target).states
+
+    before = states()
+    memory.extra["emotion"] = memory.extra["emotion"].flip(0)
+    for place in range(2):
+        differ(states()[:, place], before[:, place])
 
 
 def test_without_concepts_the_context_keeps_its_own_edges() -> None:

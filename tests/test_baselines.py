@@ -24,6 +24,8 @@ NAMES = ["ctsm", *(name for name in BASELINES if name != "tfidf")]
 named = pytest.mark.parametrize("name", NAMES)
 HEARING = [name for name in NAMES if name != "transformer"]
 PAIRS = random_pairs(6, seed=3)
+SHAPES = {"plain": {}, "deep": {"encoder_layers": 2, "decoder_layers": 3, "ffn": "conv", "tie_output": True}}
+shaped = pytest.mark.parametrize("shape", SHAPES)
 
 
 def evaluate(model: nn.Module, batch: Batch) -> Output:
@@ -47,9 +49,10 @@ def same(first: Output, second: Output, order: list[int]) -> None:
 
 
 @named
-def test_padding_order_and_company_change_nothing(name: str) -> None:
+@shaped
+def test_padding_order_and_company_change_nothing(name: str, shape: str) -> None:
     """Six columns of PAD more, another order, and fewer rows beside it give the same words and emotions."""
-    model = tiny(name)
+    model = tiny(name, **SHAPES[shape])
     whole = evaluate(model, collate(PAIRS))
     same(evaluate(model, collate(PAIRS, extra=6)), whole, list(range(6)))
     order = [4, 2, 0, 5, 1, 3]
@@ -91,9 +94,10 @@ def test_a_word_depends_on_earlier_words_alone(name: str) -> None:
 
 
 @named
-def test_answering_step_by_step_agrees_with_teacher_forcing(name: str) -> None:
+@shaped
+def test_answering_step_by_step_agrees_with_teacher_forcing(name: str, shape: str) -> None:
     """Greedy answers, fed back as targets, have the log-probability that answering reported, row by row."""
-    model, batch = tiny(name).eval(), collate(PAIRS)
+    model, batch = tiny(name, **SHAPES[shape]).eval(), collate(PAIRS)
     answers, _ = answer_batch(model, replace(batch, target=None, label=None), Decoding(max_length=8))
     targets = [[*answer.ids, EOS] if len(answer.alpha) > len(answer.ids) else answer.ids for answer in answers]
     assert len({tuple(target) for target in targets}) > 1 and max(map(len, targets)) > 1

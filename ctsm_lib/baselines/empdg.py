@@ -6,8 +6,9 @@ Source: Li, Chen, Ren, Ren, Tu and Chen (2020).
     l = W [C_e[CLS] ; C_u[CLS]] + b                                  [B, 32]
 The decoder reads [C_u ; C_e], one behind the other, copies from both, and begins with W_emb l in the place of SOS.
 
-Emotion words are those of an intensity of at least 0.6: the word list of the released code is none of the data here.
-Departure: its adversarial part is left out; as released, no gradient of it reaches the generator.
+Departure: emotion words are those of an intensity of at least 0.6; the paper's list of words is none of the data here.
+Departure: the adversarial part is left out; as released, no gradient of it reaches the generator.
+Departure: Encoder_e has the settings `small_...`, so that the cost is near the others'.
 """
 
 from __future__ import annotations

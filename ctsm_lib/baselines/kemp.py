@@ -6,9 +6,12 @@ Source: Li, Li, Ren, Ren and Chen (2022).
     H = Encoder([e' ; concepts])                                                                       [B, L + M, D]
     w = softmax(I) over the nodes,  c_e = sum_i w_i h_i,  l = W c_e + b                                [B, 32]
     decoder: begins with W_b l; each attention to H becomes W [MHA ; c_e]; copies from context and concepts
-    L = NLL + CE(l) + 0.1 MSE(mean attention to H, w)
+    L = NLL + CE(l) + 0.1 MSE(mean attention to H, w), the square's mean over a context's nodes
 At most ten concepts of a context, those of the strongest emotion. Without concepts the graph keeps the context's own
-edges. Concepts have no place in the sentence: no position is added to them.
+edges. The attention in the loss is the last layer's, on average over heads and the answer's words.
+
+Departure: in the paper concepts have positions and a state of their own. Here they have neither: they stand nowhere in
+the sentence, and tokens are told from them by what is added to tokens alone, position and speaker.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.baselines.base import LABELS, Baseline, initialise, without_gaps
@@ -67,7 +71,7 @@ class KEMP(Baseline):
         initialise(self)
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """The strongest concepts of a context, earlier ones first among equals, and the places of their words; [B, M]."""
+        """A context's strongest concepts, earlier ones first among equals, and the places of their words; [B, M]."""
         concepts, place = without_gaps(self.concepts[context_BL])
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
@@ -78,9 +82,12 @@ class KEMP(Baseline):
 
     def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
         concepts, place = self.context_concepts(batch.context)
-        ids = torch.cat([batch.context, concepts], dim=1)
-        mask, length = ids != PAD, batch.context.shape[1]
-        tokens, added = self.embed(words["context"], words["speaker"]), self.embed.dropout(words["concepts"])
+        # A PAD behind every context, also the longest: a convolution must not take a concept for the next token.
+        context = F.pad(batch.context, (0, 1), value=PAD)
+        ids = torch.cat([context, concepts], dim=1)
+        mask, length = ids != PAD, context.shape[1]
+        tokens = F.pad(self.embed(words["context"], words["speaker"]), (0, 0, 0, 1))
+        added = self.embed.dropout(words["concepts"])
         edges = affect_edges(mask, place)[:, :length]
         linked, _ = self.graph(tokens, self.graph.keys_values(torch.cat([tokens, added], dim=1)), edges)
         tokens = self.graph_norm(tokens + linked)
