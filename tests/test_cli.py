@@ -207,6 +207,10 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["data", "knowledge", "--count", "0", "--quiet"], "--count 0"),
         (["data", "knowledge", "--cases", "{tmp}/bad.jsonl", "--quiet"], "verdicts may be in it"),
         (["data", "knowledge", "--split", "exam"], "no split 'exam'"),
+        (["compare", "--models", "gpt"], "no row 'gpt'"),
+        (["compare", "--seeds", "a"], "--seeds a"),
+        (["compare", "--only-tables", "--out", "{tmp}/none"], "holds no results"),
+        (["train", "--model", "gpt", "--out", "{tmp}/run"], "model='gpt'"),
         (["data", "fetch", "--part", "moon", "--out", "{tmp}/d"], "moon"),
     ],
 )

@@ -17,7 +17,9 @@ from ctsm_lib.checkpoint import read_run, write_json
 from ctsm_lib.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
 from ctsm_lib.comparison.runs import missing
 from ctsm_lib.config import ABLATIONS, preset
-from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.errors import ConfigError, DataError, RunError
+from ctsm_lib.knowledge import provider_for
+from ctsm_lib.runs import load_run
 
 PAIRS = 400
 
@@ -81,6 +83,7 @@ def test_every_run_of_a_plan_has_the_same_budget_and_data_settings(tmp_path: Pat
         ({"budget": 0}, "--budget 0"),
         ({"workers": 0}, "--workers 0"),
         ({"preset": "big"}, "no preset 'big'"),
+        ({"preset": "paper-wo-see"}, "leaves a part out"),
         ({"settings": ["colour=red"]}, "colour"),
     ],
 )
@@ -112,6 +115,14 @@ def test_runs_what_is_missing_goes_on_after_a_failure_and_repeats_nothing(tmp_pa
     with np.load(made.result("tfidf", 0).with_suffix(".npz")) as examples:
         bag = json.loads(made.result("tfidf", 0).read_text())
         assert set(examples.files) == {"right"} and 100 * examples["right"].mean() == pytest.approx(bag["acc"])
+    runs = {key: load_run(made.folder(key, 0)) for key in ("transformer", "tfidf")}
+    answers = {key: run.respond([["I lost my dog ."]], provider_for("none", None))[0] for key, run in runs.items()}
+    assert not answers["transformer"].emotions and answers["transformer"].words
+    assert len(answers["tfidf"].emotions) == 32 and answers["tfidf"].text == ""
+    with pytest.raises(RunError, match="is a run of transformer; this needs one of ctsm"):
+        runs["transformer"].ctsm()
+    about = runs["transformer"].about("cpu")
+    assert about["knowledge"] == about["concepts"] == "not read" and about["model"] == "transformer"
     table = collect(TABLES["table1"], made.result("ctsm", 0).parent)
     assert "MoEL" in table["not_run"] and "Transformer" not in table["not_run"]
 

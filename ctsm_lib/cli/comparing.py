@@ -64,6 +64,8 @@ def compare(
     folder = plan.result("ctsm", 0).parent
     check_writable(folder / "any.json")
     failed = [] if only_tables else run_missing(plan, progress=not quiet, report=typer.echo)
+    if only_tables and not any(folder.glob("*-seed*.json")):
+        raise ConfigError(f"{folder} holds no results. Without --only-tables they are made.")
     for table, rows in TABLES.items():
         found = collect(rows, folder)
         if "budget" not in found:

@@ -56,6 +56,8 @@ class Plan:
         for name, value in (("--budget", self.budget), ("--workers", self.workers)):
             if value < 1:
                 raise ConfigError(f"{name} {value} is not possible: it must be a whole number from 1.")
+        if "-wo-" in self.preset:
+            raise ConfigError(f"--preset {self.preset} leaves a part out of CTSM; ablations are rows: --models table3.")
         self.config("ctsm", 0)
 
     def config(self, key: str, seed: int) -> Config:

@@ -1,0 +1,72 @@
+"""Emotion concepts: reading the file, and the table that models look words up in."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctsm_lib.concepts import STRONG, concept_table, read_concepts
+from ctsm_lib.corpus import PAD, SPECIALS, Vocabulary
+from ctsm_lib.errors import DataError
+
+WORDS = Vocabulary([*SPECIALS, "storm", "fear", "calm", "table", "joy"])
+STRENGTH = np.array([0.0] * len(SPECIALS) + [0.3, 0.9, STRONG, 0.1, 0.8])
+
+
+def test_the_first_known_concept_of_strong_emotion_counts() -> None:
+    """Unknown words, weak concepts and a word's own self are passed over; 0.6 itself is strong."""
+    found = concept_table(
+        {
+            "storm": ["thunder", "table", "fear", "joy"],
+            "calm": ["calm", "joy"],
+            "table": ["storm"],
+            "joy": ["calm"],
+            "sea": ["joy"],
+        },
+        WORDS,
+        STRENGTH,
+    )
+    names = {WORDS.words[i]: (WORDS.words[int(k)] if k != PAD else None) for i, k in enumerate(found)}
+    assert names | {"storm": None} == dict.fromkeys(WORDS.words) | {"calm": "joy", "joy": "calm", "storm": None}
+    assert names["storm"] == "fear"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[1]", "holds a list"),
+        ('{"a": "b"}', "entry of 'a'"),
+        ('{"a": [1]}', "entry of 'a'"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "kemp_concepts.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=words) as error:
+        read_concepts(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkeypatch) -> None:
+    """They reach the tables and are named in the description; `concepts=false` and a folder without the file do without."""
+    import shutil
+
+    from ctsm_lib.config import preset
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.sources import SAMPLE, find_sources
+
+    folder = tmp_path / "data"
+    shutil.copytree(SAMPLE, folder)
+    config = preset("sample", ["model=kemp"])
+    without = prepare(config, find_sources(folder), splits=(), progress=False)
+    assert without.description["concepts"] == "none" and without.tables(config).concepts is None
+    (folder / "kemp_concepts.json").write_text(json.dumps({"dog": ["happy", "joy"], "rain": ["sad"]}))
+    prepared = prepare(config, find_sources(folder), splits=(), progress=False)
+    assert prepared.description["concepts"] == "kemp_concepts.json (2 words)"
+    table, index = prepared.tables(config).concepts, prepared.corpus.vocabulary.index
+    assert table is not None and (table != PAD).sum() >= 1
+    assert int(table[index["dog"]]) in {index.get("happy"), index.get("joy"), PAD}
+    off = config.override(["concepts=false"])
+    assert prepare(off, find_sources(folder), splits=(), progress=False).tables(off).concepts is None
