@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -336,8 +337,6 @@ def test_long_and_unknown_text_is_said(speaker):
 
 @pytest.mark.parametrize("without", ["state", "guidance", "trait"])
 def test_runs_without_a_part_are_read_as_well(tiny_config, tiny_prepared, tiny_run, without):
-    from dataclasses import replace
-
     from ctsm_lib.training import build_model
 
     config = replace(tiny_config, **{without: False})
@@ -468,11 +467,13 @@ def test_answers_are_drawn_as_they_came_about(speaker):
     seen = Tags(transcript(talk, 0))
     assert seen.tags <= HARMLESS and seen.attributes <= {"class", "style"} and SCRIPT in seen.text
     assert markup([words, heard]) <= PLOTLY
+    assert "copied rather than generated: nothing" in seen.text
+    first, *rest = found.tokens
+    found.tokens[:] = [replace(first, word="<b>", generated=0.1, copied=0.3), *rest]
+    assert "copied rather than generated: <b> (75%)" in Tags(transcript(talk, 0)).text
 
 
 def test_runs_that_give_no_answers_are_refused(tiny_run, tiny_prepared, tmp_path):
-    from dataclasses import replace
-
     from helpers import tiny_tables
 
     from ctsm_lib.baselines import make_model

@@ -274,5 +274,7 @@ def transcript(talk: Conversation, column: int) -> str:
             tint = f"background: rgba(196, 95, 10, {0.55 * token.copied_share:.2f})"
             words.append(f'<span class="copied" style="{tint}">{shown(token.word)}</span>')
         rows.append(f'<p class="faint">word by word, the more copied the darker: {" ".join(words)}</p>')
+        copied = [f"{t.word} ({t.copied_share:.0%})" for t in found.tokens if t.copied_share >= COPIED]
+        rows.append(paragraph(f"copied rather than generated: {', '.join(copied) or 'nothing'}", "faint"))
         rows.append(paragraph(f"answered in {found.seconds:.2f} s", "faint"))
     return "".join(rows)
