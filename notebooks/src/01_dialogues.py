@@ -565,10 +565,7 @@ for company in (order[:1], order[len(order) // 2 :][:1], order[-1:]):
 
 # %%
 def length_buckets(lengths, batch_size, pool, random):
-    """One epoch of index arrays from lengths [n] (numpy); `pool` counts batches, `random` is a numpy Generator.
-
-    The last batch may be smaller: no dialogue is left out.
-    """
+    """Index arrays from lengths [n] (numpy), the last may be smaller; `pool` counts batches; `random`: Generator."""
     ### BEGIN SOLUTION
     order, step, batches = random.permutation(len(lengths)), pool * batch_size, []
     for begin in range(0, len(order), step):
