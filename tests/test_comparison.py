@@ -137,6 +137,23 @@ def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) ->
     assert missing(made) == [("tfidf", 0)]
 
 
+def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypatch) -> None:
+    """Exit code 130 is no failure of the row, and the rows behind it are not begun."""
+    from ctsm_lib.comparison import runs
+
+    calls: list[str] = []
+
+    def stopped(command, **_):  # type: ignore[no-untyped-def]
+        calls.append(command[3])
+        return subprocess.CompletedProcess(command, 130)
+
+    monkeypatch.setattr(runs.subprocess, "run", stopped)
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_missing(plan(tmp_path), progress=False, report=told.append)
+    assert told == [] and calls == ["train"]
+
+
 @pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a run: exit code 130, and the same command ends with one unbroken log."""

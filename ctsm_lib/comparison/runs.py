@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,10 @@ from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, CtsmError
 
 CHECKPOINTS = 4  # of a run, at least: what an interruption costs
+
+
+class _Interrupted(CtsmError):
+    """Somebody stopped a run: that is the end of the comparison, and no failure of its row."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +140,14 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable[[str], None]
                 try:
                     job.result()
                     report(f"{key}, seed {seed}: done")
+                except _Interrupted:
+                    raise
                 except CtsmError as error:
                     failed.append(f"{key}, seed {seed}: {error}")
                     report(f"{key}, seed {seed}: FAILED: {error}")
-        except KeyboardInterrupt:  # the runs have had it, too, and end with a checkpoint
+        except (KeyboardInterrupt, _Interrupted):  # the runs have had it, too, and end with a checkpoint
             pool.shutdown(cancel_futures=True)
-            raise
+            raise KeyboardInterrupt from None
     bar.close()
     return failed
 
@@ -201,8 +208,8 @@ def _call(arguments: list[str], plan: Plan, place: int, output, log: Path) -> No
     output.write(json.dumps(command) + "\n")
     output.flush()
     code = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT).returncode
-    if code == 130:
-        raise CtsmError("interrupted; the same command goes on from its checkpoint")
+    if code in (130, -signal.SIGINT):
+        raise _Interrupted
     if code:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise CtsmError(f"{lines[-1] if lines else 'no output'} (exit code {code}; {log})")
