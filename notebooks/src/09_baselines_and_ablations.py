@@ -8,11 +8,10 @@
 #
 # **What you need.** Lessons 07 and 08. About 60 minutes.
 #
-# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Library: `model/ctsm`, `training`, `scores`; results in `figures/results`.*
+# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Library: `baselines`, `comparison`; results in `figures/results`.*
 
 # %%
 import json
-import re
 import tempfile
 from pathlib import Path
 
@@ -20,7 +19,9 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from ctsm_lib import checks, lessons
+from ctsm_lib.baselines import BASELINES
 from ctsm_lib.checkpoint import read_log
+from ctsm_lib.comparison import SCORES, TABLES, markdown
 from ctsm_lib.runs import load_run
 from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import PROJECT
@@ -41,96 +42,58 @@ print(lessons.describe())
 # %% [markdown]
 # ## 1 · Table 1, and what was run here
 #
-# The paper compares CTSM with seven systems, from a plain Transformer to CASE. These are its numbers, as printed. Ours come from the result
-# files of this laboratory, one for each run that was scored on the test split; what has no file has not been run.
+# The paper compares CTSM with seven systems, from a plain Transformer to CASE. Each was published with code of its own: another tokenizer here, a
+# summed loss there, a test split that is half as long. In this laboratory all of them stand on **one** backbone, and `ctsm train --model moel`
+# trains any of them. What is left to differ is the idea. Here they are, with what each adds to the loss of a batch:
 
 # %%
-TABLE_1 = {  # accuracy, perplexity (ppl_peer), Dist-1, Dist-2
-    "Transformer": (None, 37.73, 0.47, 2.04),
-    "MoEL": (32.00, 38.04, 0.44, 2.10),
-    "MIME": (34.24, 37.09, 0.47, 1.91),
-    "EmpDG": (34.31, 37.29, 0.46, 2.02),
-    "KEMP": (39.31, 36.89, 0.55, 2.29),
-    "CEM": (39.11, 36.11, 0.66, 2.99),
-    "CASE": (40.20, 35.37, 0.74, 4.01),
-    "CTSM": (43.41, 34.56, 2.00, 7.34),
-}
-TABLE_3 = {
-    "CTSM": TABLE_1["CTSM"],
-    "w/o TEE": (42.58, 34.68, 1.18, 4.28),
-    "w/o SEE": (42.63, 35.01, 1.42, 5.06),
-    "w/o EGM": (39.66, 35.08, 1.72, 6.50),
-    "w/o CCL": (42.97, 34.42, 1.73, 6.27),
-    "w/o EGM & CCL": (41.88, 36.35, 1.57, 5.42),
-}
-
-# %% [markdown]
-# A result file says which model it is of, and the name of the file which parts were left out (`without_tee_test.json`).
-
-
-# %%
-def system(stem, run):
-    """The row of a result: the model, or which parts it lacks, as the name of its file says."""
-    letters = re.sub("[^a-z]", "", stem.lower().replace("without", "wo"))
-    found = re.search("wo((?:tee|see|egm|ccl|and)+)", letters)
-    lacking = re.findall("tee|see|egm|ccl", found[1]) if found else []
-    return (
-        f"w/o {' & '.join(part.upper() for part in lacking)}"
-        if lacking
-        else run["model"].lower()
+config = lessons.lesson_config(origin)
+pairs, batch_size = prepared.pairs["train"], 16
+batch = pairs.collate(np.arange(batch_size))
+for name in ["ctsm", *BASELINES]:
+    model = build_model(config.override([f"model={name}"]), prepared).train()
+    losses = {
+        part: loss.item() for part, loss in model(batch).losses.items() if part != "total"
+    }
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    print(
+        f"{name:<18} {count:5.2f} M  "
+        + "  ".join(f"{part} {loss:.2f}" for part, loss in losses.items())
     )
 
+# %% [markdown]
+# The numbers of the paper, as printed, and beside them ours. Ours come from files that `ctsm compare` writes: it gives every row the same budget,
+# data and seeds, and says below the table what they were. A row that says *not run* has no run; nothing is filled in.
 
-ours = {}
-for path in sorted((PROJECT or Path("..")).glob("figures/results/*.json")):
+# %%
+RESULTS = (PROJECT or Path("..")) / "figures" / "results"
+
+
+def table(name):
+    """A table of the paper with our runs beside it, as `ctsm compare` left it."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return Markdown(f"No {path.name} here yet: `ctsm compare` makes it.")
+    return Markdown(markdown(json.loads(path.read_text())))
+
+
+table("table1")
+
+# %% [markdown]
+# Now compare the runs that had all the time they wanted, with preset `paper` and with `improved`. Before comparing two rows, ask what else differs
+# between them. Ours carry the answer:
+
+# %%
+for path in sorted(RESULTS.glob("*_test.json")):
     result = json.loads(path.read_text())
-    if isinstance(result, dict) and "ppl_peer" in result and result["split"] == "test":
-        ours.setdefault(system(path.stem, result["run"]), []).append(result)
-
-# %%
-SCORES = ("acc", "ppl_peer", "dist1", "dist2")
-
-
-def beside(table):
-    """The paper's rows with ours below each, as Markdown; and which rows have no run."""
-    lines = [
-        "| | acc | ppl_peer | Dist-1 | Dist-2 | words | iterations x seed |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    missing = []
-
-    def cells(values):
-        return " | ".join("-" if value is None else f"{value:.2f}" for value in values)
-
-    for name, values in table.items():
-        lines.append(f"| **{name}**, the paper | {cells(values)} | - | - |")
-        results = ours.get(name if name.startswith("w/o") else name.lower(), [])
-        for result in results:
-            run = result["run"]
-            numbers = cells([*(result.get(score) for score in SCORES), result["mean_length"]])
-            lines.append(
-                f"| {name}, ours, `{run['preset']}` | {numbers} | {run['iterations']:,} x {run['seed']} |"
-            )
-        missing += [] if results else [name]
-    return Markdown(
-        "\n".join([*lines, "", f"Not run here yet: **{', '.join(missing) or 'nothing'}**."])
+    run, scores = result["run"], "  ".join(f"{score} {result[score]:.2f}" for score in SCORES)
+    vectors = (run.get("vectors") or {}).get("note", "-")
+    print(
+        f"{run['model']} {run['preset']}, {run['iterations']:,} iterations, seed {run['seed']}: {scores}"
     )
-
-
-beside(TABLE_1)
-
-# %% [markdown]
-# Before comparing two rows, ask what else differs between them. Ours carry the answer:
-
-# %%
-for results in ours.values():
-    for result in results:
-        run = result["run"]
-        vectors = (run.get("vectors") or {}).get("note", "-")
-        print(
-            f"{run['model']} {run['preset']}: {result['n']:,} pairs, {result['decoding']['method']}; vectors: {vectors}; "
-            f"commonsense: {run['knowledge']}; {run['precision']}; ppl_token {result['ppl_token']:.2f}"
-        )
+    print(
+        f"    {result['n']:,} pairs, {result['decoding']['method']}; vectors: {vectors}; commonsense: {run['knowledge']}; {run['precision']}"
+    )
 
 # %% [markdown]
 # A row of Table 1 is not "the model": it is the model, its optimisation, its word vectors, its seed, and its way of answering. Preset
@@ -144,8 +107,6 @@ for results in ours.values():
 # How many words has a batch?
 
 # %%
-config = lessons.lesson_config(origin)
-pairs, batch_size = prepared.pairs["train"], 16
 tokens = batch_size * float((pairs.target_length + 1).mean())
 print(f"words to answer in a batch of {batch_size}: {tokens:.0f} on average")
 
@@ -208,8 +169,8 @@ for reduction, factor in (("mean", 1.0), ("sum", tokens)):
 # A cosine of 1 means that one task alone decides. Under the mean both have a say, at the first step the emotion more than the words: all of
 # its gradient comes through one pooled vector. Under the sum, the emotion has next to none in what the encoder learns to read.
 #
-# > **Departure.** Here every loss is a mean, for every model. Otherwise a comparison of architectures compares accidents of scale. In section 5
-# > we train CTSM both ways and look at what the emotion learns.
+# > **Departure.** Here every loss is a mean, for every model. Otherwise a comparison of architectures compares accidents of scale. The setting
+# > `peer_losses` brings the sum back; in section 5 we train both ways and look at what the emotion learns.
 #
 # ## 3 · A yardstick without a network
 #
@@ -240,6 +201,8 @@ for split in ("valid", "test"):
     print(f"{split:<5} accuracy {100 * right.mean():.2f} % of {len(right):,} pairs")
 
 # %% [markdown]
+# (The library has it as `ctsm train --model tfidf`, on the same tokens as all models, and as a row of the table above.)
+#
 # On the sample nothing can be learned that carries over: a few hundred invented dialogues for 32 emotions. Set `CTSM_DATA` to the real data,
 # run this cell again, and hold its last line against the column "acc" of Table 1. Whoever proposes a network for this task should print
 # that line in the table. What does the bag look at?
@@ -258,7 +221,7 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
 # An ablation takes one component out and trains again. Table 3 has five: without TEE (trait: $V_t$, $H_t$), SEE (state: $V_s$, $H_s$), EGM (the teacher's guidance), CCL (contrastive loss), and the last two together:
 
 # %%
-beside(TABLE_3)
+table("table3")
 
 # %% [markdown]
 # Taking something out changes widths. The teacher reads $[H^{tchr} ; V_t ; V_s]$ and the student $[H^{stu} ; H_t ; H_s]$, both of width
@@ -294,7 +257,7 @@ def widths(dim, labels, compressed, trait, state):
 checks.widths(widths)
 
 # %% [markdown]
-# In the library an ablation is a setting. The models know their own widths:
+# In the library an ablation is a setting, and a preset of its own: `ctsm train --preset improved-wo-tee`. The models know their own widths:
 
 # %%
 ABLATIONS = {
@@ -320,14 +283,14 @@ for name, changes in ABLATIONS.items():
 # The paper does not print $\rho$; we draw the interval for 0 and for 0.6.
 
 # %%
-N, p = 5_255, TABLE_3["CTSM"][0] / 100
-parts = [name for name in TABLE_3 if name != "CTSM"]
-change = [TABLE_3[name][0] - TABLE_3["CTSM"][0] for name in parts]
+whole, *parts = TABLES["table3"]
+N, p = 5_255, whole.paper[0] / 100
+change = [part.paper[0] - whole.paper[0] for part in parts]
 figure = go.Figure()
 for rho, color in ((0.0, "#2a7de1"), (0.6, "#c45f0a")):
     half = 1.96 * 100 * np.sqrt(2 * p * (1 - p) * (1 - rho) / N)
     figure.add_scatter(
-        x=[f"{part}" for part in parts], y=change, mode="markers", marker_color=color, name=f"rho = {rho}: +- {half:.2f}",
+        x=[part.name for part in parts], y=change, mode="markers", marker_color=color, name=f"rho = {rho}: +- {half:.2f}",
         error_y={"type": "constant", "value": half, "thickness": 2, "width": 8 + 20 * rho},
     )  # fmt: skip
 figure.add_hline(y=0, line_dash="dot", line_color="#75797f")
@@ -347,7 +310,7 @@ lessons.show(
 # ## 5 · An ablation in class
 #
 # Now we train three models with the same budget, data and seed: CTSM; CTSM without state emotions; and CTSM with the *summed* word losses of
-# section 2. The budget is small: a few passes over 160 pairs. (In a terminal a real one is `ctsm train --set state=false --out runs/wo-see`.)
+# section 2 (`--set peer_losses=true`, for any model). The budget is small: a few passes over 160 pairs. (In a terminal a real one is `ctsm train --set state=false --out runs/wo-see`.)
 
 # %%
 small = lessons.portion(prepared, train=160, valid=200)
@@ -356,11 +319,11 @@ class_room = config.override(
     [f"batch_size={batch_size}", "learning_rate=0.002", "warmup=12", "clip=1", "patience=0"]
     + [f"{name}={steps}" for name in ("max_iterations", "check_every", "check_from")]
 )
-summed = [
-    f"weight_generation={tokens:.0f}",
-    f"weight_diversity={class_room.weight_diversity * tokens:.0f}",
-]
-VARIANTS = {"CTSM": [], "w/o SEE": ["state=false"], "CTSM, words summed": summed}
+VARIANTS = {
+    "CTSM": [],
+    "w/o SEE": ["state=false"],
+    "CTSM, words summed": ["peer_losses=true"],
+}
 folders = {}
 for name, changes in VARIANTS.items():
     folders[name] = Path(tempfile.mkdtemp()) / "run"
