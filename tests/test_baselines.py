@@ -197,7 +197,7 @@ def test_peer_losses_sum_the_words(name: str) -> None:
     torch.manual_seed(1)
     rest = words.train()(collate(PAIRS)).losses
     own = sum(
-        float(value)
+        value.item()
         for key, value in rest.items()
         if key in ("latent", "attention", "coarse", "fine", "selection", "bag_of_words")
     )
