@@ -105,7 +105,7 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
             assert talk["exchanges"][0]["said"] == SCRIPT
             page.get_by_role("button", name="undo").click()
             wait_for("the turn back in the field", lambda: say.input_value() == SCRIPT)
-            assert page.locator(".ctsm-explorer .turn:visible").count() == 0
+            wait_for("the talk to be empty", lambda: page.locator(".ctsm-explorer .turn:visible").count() == 0)
             assert elsewhere == []
     finally:
         server.kill()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -123,11 +124,17 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable[[str], None]
     for place in range(plan.workers):
         places.put(place)
     failed: list[str] = []
+    stopped = threading.Event()  # a worker is free before the loop below hears why
 
     def work(key: str, seed: int) -> None:
         place = places.get()
         try:
+            if stopped.is_set():
+                raise _Interrupted
             _run(plan, key, seed, place)
+        except _Interrupted:
+            stopped.set()
+            raise
         finally:
             places.put(place)
 
