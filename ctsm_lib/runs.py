@@ -223,13 +223,11 @@ def evaluate(
     how = how or Decoding(max_length=run.config.max_response)
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, batch_size, progress)
-    scores: dict = teacher_forced(scored)
+    scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
     if examples:
-        _write_examples(examples, scored, run.model)
-    if not run.model.predicts_emotion:
-        scores |= dict.fromkeys(EMOTION_SCORES)
+        _write_examples(examples, scored)
     if isinstance(run.model, TfIdf):
-        result = scores | dict.fromkeys(WORD_SCORES) | {"n": len(pairs), "split": split, "decoding": asdict(how)}
+        result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
         return result | {"run": run.about(device, prepared.description)}, []
     answers, logits = answer_pairs(run.model, pairs, how, device, batch_size, run.model.log_unigram, progress)
     texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
@@ -251,11 +249,11 @@ def evaluate(
     return result | {"run": run.about(device, prepared.description)}, rows
 
 
-def _write_examples(path: Path, scored: dict[str, np.ndarray], model: AnyModel) -> None:
+def _write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
     arrays = {}
-    if model.predicts_emotion:
+    if "logits" in scored:
         arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
-    if not isinstance(model, TfIdf):
+    if "nll" in scored:
         arrays["nll"] = (scored["nll"] / np.maximum(scored["tokens"], 1)).astype(np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
     side = path.with_name(f".{path.stem}.{os.getpid()}.npz")

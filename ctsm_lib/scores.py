@@ -47,7 +47,8 @@ def score_pairs(
         model: not wrapped for several processes: a process that has no row of a small batch does not call it.
 
     Returns:
-        nll: [n] sum over target tokens; tokens: [n] how many, EOS included; logits: [n, 32]; label: [n].
+        nll: [n] sum over target tokens; tokens: [n] how many, EOS included; logits: [n, 32]; label: [n]. What the model
+        does not predict, words or emotions, is left out.
     """
     was_training = model.training
     model.eval()
@@ -68,7 +69,12 @@ def score_pairs(
     # Each process filled its rows and left the others 0.
     nll, tokens, logits = all_sum(nll), all_sum(tokens), all_sum(logits)
     model.train(was_training)
-    return {"nll": nll.numpy(), "tokens": tokens.numpy(), "logits": logits.numpy(), "label": pairs.label}
+    scored = {"label": pairs.label}
+    if getattr(model, "predicts_words", True):
+        scored |= {"nll": nll.numpy(), "tokens": tokens.numpy()}
+    if getattr(model, "predicts_emotion", True):
+        scored["logits"] = logits.numpy()
+    return scored
 
 
 def perplexities(nll: np.ndarray, tokens: np.ndarray) -> dict[str, float]:
@@ -111,7 +117,8 @@ def emotion_scores(logits: np.ndarray, label: np.ndarray) -> dict[str, float]:
 
 def teacher_forced(scored: dict[str, np.ndarray]) -> dict[str, float]:
     """All scores that need no answers, from what `score_pairs` returned."""
-    return emotion_scores(scored["logits"], scored["label"]) | perplexities(scored["nll"], scored["tokens"])
+    emotion = emotion_scores(scored["logits"], scored["label"]) if "logits" in scored else {}
+    return emotion | (perplexities(scored["nll"], scored["tokens"]) if "nll" in scored else {})
 
 
 def response_tokens(text: str) -> list[str]:

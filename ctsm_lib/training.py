@@ -36,7 +36,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.errors import RunError
 from ctsm_lib.model import Output
 from ctsm_lib.prepare import Prepared
-from ctsm_lib.scores import EMOTION_SCORES, score_pairs, teacher_forced
+from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.versions import versions
 
 log = logging.getLogger(__name__)
@@ -205,10 +205,9 @@ def _fit(config: Config, prepared: Prepared, out: Path, resume: bool) -> dict:
     model = cast(TfIdf, build_model(config, prepared))
     model.fit(prepared.pairs["train"])
     scores = teacher_forced(score_pairs(model, prepared.pairs["valid"]))
-    best = {name: scores[name] for name in EMOTION_SCORES} | {"iteration": 0}
-    write_text(
-        out / "log.jsonl", json.dumps({f"dev_{name}": value for name, value in best.items()} | {"iteration": 0}) + "\n"
-    )
+    record = {"iteration": 0} | {f"dev_{name}": value for name, value in scores.items()}
+    write_text(out / "log.jsonl", json.dumps(record) + "\n")
+    best = scores | {"iteration": 0}
     save_weights(out / "best.safetensors", model, best)
     seconds = time.monotonic() - begun
     return {"iteration": 0, "best": best, "seconds": seconds, "finished": True, "interrupted": False}
@@ -222,7 +221,7 @@ def _check(config, state, model, prepared, device, accelerator, out, write) -> N
     write({"iteration": iteration} | {f"dev_{name}": value for name, value in scores.items()})
     log.info("iteration %d: dev %s", iteration, {name: round(value, 2) for name, value in scores.items()})
     if accelerator.is_main_process:
-        tqdm.write(f"iteration {iteration}: dev ppl_token {scores['ppl_token']:.2f}, acc {scores['acc']:.2f}")
+        tqdm.write(f"iteration {iteration}: dev {said(scores)}")
     if state["best"] is None or scores["ppl_token"] < state["best"]["ppl_token"]:
         state["best"], state["bad_checks"] = scores | {"iteration": iteration}, 0
         if accelerator.is_main_process:
@@ -244,8 +243,9 @@ class _Window:
 
     def add(self, output: Output, batch: Batch, norm: torch.Tensor | None) -> None:
         values = {name: value.detach().float() for name, value in output.losses.items()}
-        hits = output.emotion_logits.argmax(dim=-1).eq(cast(torch.Tensor, batch.label)).float().sum()
-        values["acc"] = 100 * hits / batch.total_pairs
+        if values.keys() & {"emotion", "student_label"}:  # else the model predicts no emotion
+            hits = output.emotion_logits.argmax(dim=-1).eq(cast(torch.Tensor, batch.label)).float().sum()
+            values["acc"] = 100 * hits / batch.total_pairs
         if norm is not None:
             values["grad_norm"] = norm.detach().float()
         for name in self.WHOLE & values.keys():
@@ -263,7 +263,13 @@ class _Window:
 def _postfix(record: dict[str, float], rate: float) -> str:
     names = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
     losses = " ".join(f"{name[:3]} {record[name]:.2f}" for name in names if name in record)
-    return f"{losses} | ppl {record['ppl']:.1f} acc {record['acc']:.0f}% | {rate:.0f} ex/s"
+    heard = f" acc {record['acc']:.0f}%" if "acc" in record else ""
+    return f"{losses} | ppl {record['ppl']:.1f}{heard} | {rate:.0f} ex/s"
+
+
+def said(scores: dict[str, float]) -> str:
+    """The scores of a dev check in words; a model has those of what it predicts."""
+    return ", ".join(f"{name} {scores[name]:.2f}" for name in ("ppl_token", "acc") if name in scores)
 
 
 def _plain(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

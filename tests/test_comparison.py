@@ -109,6 +109,8 @@ def test_runs_what_is_missing_goes_on_after_a_failure_and_repeats_nothing(tmp_pa
     scores = json.loads(made.result("transformer", 0).read_text())
     assert scores["acc"] is None and scores["ppl_peer"] > 1 and scores["config"]["max_iterations"] == 4
     assert read_run(made.folder("transformer", 0))[0].model == "transformer"
+    log = (made.folder("transformer", 0) / "log.jsonl").read_text()
+    assert "dev_ppl_token" in log and "acc" not in log  # it hears no emotion, so no record speaks of one
     with np.load(made.result("transformer", 0).with_suffix(".npz")) as examples:
         assert set(examples.files) == {"nll"} and len(examples["nll"]) == scores["n"]
         assert np.exp(examples["nll"].mean()) == pytest.approx(scores["ppl_peer"], rel=1e-5)

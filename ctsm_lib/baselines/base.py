@@ -43,13 +43,14 @@ class Baseline(nn.Module):
     """The common part. A subclass makes its own parts, then `self.decoder`, then calls `initialise(self)`.
 
     Attributes:
-        predicts_emotion: whether its emotion logits mean anything.
+        predicts_emotion, predicts_words: whether its emotion logits, and its words, mean anything.
         smoothing: whether the loss of the words is label-smoothed.
         diverse: whether the diversity loss is added.
         reads: which optional data it reads: "knowledge", "concepts".
     """
 
     predicts_emotion = True
+    predicts_words = True
     smoothing = True
     diverse = False
     reads: frozenset[str] = frozenset()

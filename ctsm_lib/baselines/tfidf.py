@@ -24,6 +24,7 @@ class TfIdf(nn.Module):
     """A linear classifier over the vocabulary; `fit` takes the place of training."""
 
     predicts_emotion = True
+    predicts_words = False
     reads: frozenset[str] = frozenset()
     idf: Tensor
     log_unigram: Tensor

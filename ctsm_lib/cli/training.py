@@ -52,6 +52,7 @@ def train(
     """
     from ctsm_lib import parallel
     from ctsm_lib.checkpoint import read_run
+    from ctsm_lib.training import said
     from ctsm_lib.training import train as run_training
 
     settings = list(settings or []) + ([f"seed={seed}"] if seed is not None else [])
@@ -78,8 +79,7 @@ def train(
     )
     parallel.leave()
     if best := result["best"]:
-        perplexity = f"ppl_token {best['ppl_token']:.2f}, " if "ppl_token" in best else ""
-        say(f"best dev check: iteration {best['iteration']}, {perplexity}acc {best['acc']:.2f}")
+        say(f"best dev check: iteration {best['iteration']}, {said(best)}")
     if result["interrupted"]:
         say(f"Interrupted at iteration {result['iteration']}. Go on: ctsm train --out {out} --resume")
         raise typer.Exit(130)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
@@ -53,7 +53,6 @@ class Plan:
     workers: int = 1
     device: str = "auto"
     vectors: Path | None = None
-    arguments: Sequence[str] = field(default=())  # for both commands, e.g. --quiet
 
     def __post_init__(self) -> None:
         for key in self.rows:

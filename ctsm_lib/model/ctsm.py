@@ -104,6 +104,7 @@ class CTSM(nn.Module):
     """Combining Trait and State emotions for eMpathetic responses."""
 
     predicts_emotion = True
+    predicts_words = True
     reads: frozenset[str] = frozenset({"knowledge"})  # which optional data it reads; baselines differ
 
     vad: Tensor

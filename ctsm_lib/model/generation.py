@@ -289,8 +289,9 @@ class ResponseDecoder(nn.Module):
         states, copy = self.run(embed(self._begin(previous, cache)), cache, mask)
         row, _ = place = mask.nonzero(as_tuple=True)
         target, words = target_BT[place], embed.words.weight
-        scored = self.pointer.score(states[place], copy[place], cache.context[row], target, words, self.smooth)
-        return Taught(*scored, target, row, states, mask, copy[place])
+        copied = copy[place]
+        scored = self.pointer.score(states[place], copied, cache.context[row], target, words, self.smooth)
+        return Taught(*scored, target, row, states, mask, copied)
 
     def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
