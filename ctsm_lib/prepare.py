@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ctsm_lib.baselines import model_class
 from ctsm_lib.batches import Pairs, Phrases
 from ctsm_lib.cache import Arrays, cached, digest
 from ctsm_lib.concepts import concept_table, read_concepts
@@ -52,7 +53,7 @@ class Prepared:
         labels = [vocabulary.index[emotion] for emotion in EMOTIONS]
         strength = intensity(vad, rated)
         concepts = None
-        if self.concepts and config.concepts:
+        if self.concepts:
             concepts = torch.from_numpy(concept_table(self.concepts, vocabulary, strength))
         counts = self.corpus.target_counts + 0.1  # words that are never answered stay possible
         log_unigram = np.log(counts / counts.sum())
@@ -110,7 +111,8 @@ def prepare(
     lexicon = read_lexicon(sources.lexicon)
     vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
     provider = make_provider(config, sources, device)
-    concepts = read_concepts(sources.concepts) if sources.concepts and config.concepts else None
+    wanted = config.concepts and "concepts" in model_class(config.model).reads
+    concepts = read_concepts(sources.concepts) if sources.concepts and wanted else None
     pairs = {split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits}
     description = {
         "data": sources.origin,

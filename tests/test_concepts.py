@@ -70,3 +70,7 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     assert int(table[index["dog"]]) in {index.get("happy"), index.get("joy"), PAD}
     off = config.override(["concepts=false"])
     assert prepare(off, find_sources(folder), splits=(), progress=False).tables(off).concepts is None
+    (folder / "kemp_concepts.json").write_text("{")  # a damaged file is nobody's trouble who does not read it
+    with pytest.raises(DataError, match="kemp_concepts"):
+        prepare(config, find_sources(folder), splits=(), progress=False)
+    prepare(config.override(["model=ctsm"]), find_sources(folder), splits=(), progress=False)

@@ -29,9 +29,14 @@ BASELINES = {
 AnyModel = CTSM | Baseline | TfIdf
 
 
+def model_class(name: str) -> type[AnyModel]:
+    """The class that a configuration's `model` names."""
+    if name == "ctsm":
+        return CTSM
+    module, kind = BASELINES[name]
+    return getattr(import_module(f"ctsm_lib.baselines.{module}"), kind)
+
+
 def make_model(config: Config, tables: Tables) -> AnyModel:
     """The model that a configuration names, with new weights."""
-    if config.model == "ctsm":
-        return CTSM(config, tables)
-    module, name = BASELINES[config.model]
-    return getattr(import_module(f"ctsm_lib.baselines.{module}"), name)(config, tables)
+    return model_class(config.model)(config, tables)
