@@ -181,9 +181,12 @@ class Shuffled:
 
 
 def context_batch(
-    contexts: Sequence[Sequence[str]], inferences: Sequence[Inference], vocabulary: Vocabulary, max_context: int = 256
+    contexts: Sequence[Sequence[str]], inferences: Sequence[Inference], vocabulary: Vocabulary, max_context: int
 ) -> Batch:
     """A batch from text: each context is its turns, the speaker's first.
+
+    Args:
+        max_context: tokens, of the run that reads the batch; longer contexts lose their beginning.
 
     Raises:
         DataError: a context without turns, or one whose turns hold no word.

@@ -104,7 +104,7 @@ def test_in_order_covers_everything_once(pairs):
 def test_text_becomes_the_same_batch_as_the_corpus_gives(tiny_prepared, pairs):
     pair = 5
     texts = pairs.split.context_texts(pair)
-    batch = context_batch([texts], [empty_inference()], tiny_prepared.corpus.vocabulary)
+    batch = context_batch([texts], [empty_inference()], tiny_prepared.corpus.vocabulary, 256)
     truth = Pairs(pairs.split).collate(np.array([pair]))
     torch.testing.assert_close(batch.context, truth.context)
     torch.testing.assert_close(batch.speaker, truth.speaker)
@@ -119,6 +119,6 @@ def test_long_text_keeps_its_end_and_speakers_alternate(tiny_prepared):
 
 def test_nothing_to_answer_and_wrong_knowledge_are_errors(tiny_prepared, pairs):
     with pytest.raises(DataError, match="nothing to answer"):
-        context_batch([[""]], [empty_inference()], tiny_prepared.corpus.vocabulary)
+        context_batch([[""]], [empty_inference()], tiny_prepared.corpus.vocabulary, 256)
     with pytest.raises(DataError, match="does not fit"):
         Pairs(pairs.split, Phrases(np.zeros(0, dtype=np.int32), np.zeros(6, dtype=np.int64)))

@@ -49,7 +49,7 @@ turns = [
 dialogues = [turns, turns[:1]]
 utterances = [dialogue[-1] for dialogue in dialogues]
 inferences = infer_cached(prepared.provider, utterances, cache_folder(), False)
-batch = context_batch(dialogues, inferences, vocabulary)
+batch = context_batch(dialogues, inferences, vocabulary, run.config.max_context)
 mask = batch.context != PAD
 speakers = {USR: "speaker", SYS: "listener", CLS: "CLS", PAD: "PAD"}
 for place, (word, state) in enumerate(zip(batch.context[0], batch.speaker[0], strict=True)):
@@ -464,8 +464,8 @@ def heard(utterance: str = turns[0]):
     found = prepared.provider.infer([utterance], progress=False)
     chances = {}
     for name, phrases in (("with commonsense", found), ("without", [empty_inference()])):
-        logits = model.encode(context_batch([[utterance]], phrases, vocabulary)).emotion_logits
-        chances[name] = logits[0].softmax(dim=-1)
+        asked = context_batch([[utterance]], phrases, vocabulary, run.config.max_context)
+        chances[name] = model.encode(asked).emotion_logits[0].softmax(dim=-1)
     order = sum(chances.values()).argsort(descending=True)[:8]
     title = "What the student hears"
     if not any(found[0].values()):

@@ -126,8 +126,9 @@ from ctsm_lib.model.emotion import state_inclination
 
 def batch_of(*texts):
     """A batch of one-turn dialogues; what follows does not read commonsense."""
+    nothing = [empty_inference()] * len(texts)
     return context_batch(
-        [[text] for text in texts], [empty_inference()] * len(texts), vocabulary
+        [[text] for text in texts], nothing, vocabulary, run.config.max_context
     )
 
 

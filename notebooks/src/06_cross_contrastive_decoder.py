@@ -206,8 +206,9 @@ provider, note = run.provider(find_sources())
 
 @torch.no_grad()
 def answer(turns, longest=16):
-    """Ids of a greedy answer [T], alpha of each [T], copy weights [T, L], the context's ids."""
-    asked = context_batch([turns], provider.infer(turns[-1:], progress=False), words)
+    """Ids of a greedy answer [T], alpha of each [T], copy weights [T, L], and the batch of one."""
+    known = provider.infer(turns[-1:], progress=False)
+    asked = context_batch([turns], known, words, run.config.max_context)
     cache, token = model.start(model.encode(asked)), torch.tensor([SOS])
     said, alphas, weights = [], [], []
     while len(said) < longest and int(token) != EOS:
@@ -217,7 +218,7 @@ def answer(turns, longest=16):
         said.append(int(token))
         alphas.append(float(alpha))
         weights.append(copy[0])
-    return said, alphas, torch.stack(weights), asked.context[0].tolist()
+    return said, alphas, torch.stack(weights), asked
 
 
 # %%
@@ -226,9 +227,10 @@ answers, _ = answer_batch(model, replace(batch, target=None, label=None), plain)
 long = [i for i, found in enumerate(answers) if len(found.ids) > 4] or [0]
 most = min(long, key=lambda i: np.mean(answers[i].alpha))  # the answer that copies most
 turns = prepared.corpus.splits["train"].context_texts(int(chosen[most]))
-said, alphas, weights, context = answer(turns)
-assert [i for i in said if i != EOS] == answers[most].ids  # the library's greedy search
-torch.testing.assert_close(alphas, answers[most].alpha, rtol=1e-3, atol=1e-3)
+said, alphas, weights, asked = answer(turns)
+library = answer_batch(model, asked, plain)[0][0]
+assert [i for i in said if i != EOS] == library.ids
+torch.testing.assert_close(alphas, library.alpha, rtol=1e-3, atol=1e-3)
 print("last turn:", textwrap.shorten(turns[-1], 80))
 print("answer:   ", " ".join(words.words[i] for i in said))
 names = [f"{n} {words.words[i]}" for n, i in enumerate(said)]
@@ -241,8 +243,9 @@ lessons.show(
 
 
 # %%
-def look_inside(said, alphas, weights, context):
+def look_inside(said, alphas, weights, asked):
     """Copy heat map of an answer: a row for each word, a column for each context word."""
+    context = asked.context[0].tolist()
     rows = [
         f"{words.words[i]}  (alpha {alpha:.2f})" for i, alpha in zip(said, alphas, strict=True)
     ]
@@ -255,7 +258,7 @@ def look_inside(said, alphas, weights, context):
 
 
 lessons.show(
-    look_inside(said, alphas, weights, context),
+    look_inside(said, alphas, weights, asked),
     "Copy weights: each row adds up to 1 over the context. With probability 1 - alpha the next "
     "word is drawn from its row.",
 )
@@ -269,9 +272,9 @@ def ask(text="i lost my dog in the park and i feel terrible"):
     """The copy heat map of the answer to a text."""
     if not any(c.isalnum() for c in text):
         return "Write at least one word."
-    said, alphas, weights, context = answer([text])
+    said, alphas, weights, asked = answer([text])
     print(" ".join(words.words[i] for i in said))
-    return look_inside(said, alphas, weights, context)
+    return look_inside(said, alphas, weights, asked)
 
 
 lessons.play(

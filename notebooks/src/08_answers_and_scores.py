@@ -259,7 +259,8 @@ def talk(said="I failed my driving test again.", method="greedy", temperature=1.
         seed=seed,
         max_length=25,
     )
-    batch = context_batch([[said]], provider.infer([said], progress=False), run.vocabulary)
+    known = provider.infer([said], progress=False)
+    batch = context_batch([[said]], known, run.vocabulary, run.config.max_context)
     answers, memory = answer_batch(model, batch, how, model.log_unigram)
     ids = answers[0].ids
     chances = [float(next_log_prob(memory, ids[:t])[word].exp()) for t, word in enumerate(ids)]
