@@ -311,6 +311,17 @@ def slow_predictor(
     return slow_linear(predictor.classify, np.tanh(slow_linear(predictor.hidden, [pooled])))[0], np.array(pooling)
 
 
+def slow_bag(expert: nn.Module, context: Sequence[int]) -> np.ndarray:
+    """`5 x W + b` with `x_v = idf_v` of the words that occur, of length 1; special token PAD has no vote."""
+    words = sorted({word for word in context if word != PAD})
+    idf = {word: float(expert.idf[word]) for word in words}
+    length = max(sum(value**2 for value in idf.values()) ** 0.5, 1e-12)
+    logits = array(expert.bias).astype(np.float64).copy()
+    for word in words:
+        logits += 5 * idf[word] / length * array(expert.votes.weight[word])
+    return logits
+
+
 def slow_decoder(decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """States [T, D] and the last layer's attention to the context, mean over heads, [T, L]."""
     states = embedded

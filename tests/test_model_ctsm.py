@@ -16,6 +16,7 @@ from helpers import (
     collate,
     differ,
     random_pairs,
+    slow_bag,
     slow_cosine,
     slow_decoder,
     slow_distribution,
@@ -66,6 +67,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "student_label_weight": 0.5,
     },
     "frozen vectors": {"train_vectors": False},
+    "bag expert": {"bag_expert": True, "student_label_weight": 0.5},
+    "bag expert w/o EGM": {"bag_expert": True, "guidance": False},
+    "copies more": {"copy_bias": 1.5},
     "improved": {
         "encoder_layers": 1, "decoder_layers": 2, "fusion": "joint", "tie_output": True, "output_bias": "unigram",
         "contrast_negatives": "cross", "student_label_weight": 1.0, "embedding_scale": 3.0,
@@ -83,6 +87,8 @@ READING = [
     "two layers",
     "two layers conv",
     "memory emotion",
+    "bag expert",
+    "copies more",
 ]
 reading = pytest.mark.parametrize("changes", [OPTIONS[name] for name in READING], ids=READING)
 
@@ -105,6 +111,7 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
     config, words = model.config, array(model.embed.words.weight)
     fuse = slow_separate_fusion if config.fusion == "separate" else slow_joint_fusion
     nll, target_words, predictions, teacher_losses, student_losses, hard_losses, logits = [], [], [], [], [], [], []
+    bag_losses = []
     views: dict[str, list[np.ndarray]] = {"H_Y": [], "H_ts": [], "H_stu": [], "P_w": []}
     counts = array(model.diversity.counts).copy()
     for pair in pairs:
@@ -131,6 +138,10 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         student, _ = slow_predictor(model.student, v_stu, intensity)  # (17), (12) to (14)
         logits.append(student)
         hard_losses.append(-np.log(slow_softmax(student)[pair.label]))
+        if config.bag_expert:
+            bag = slow_bag(model.bag, pair.context)
+            bag_losses.append(-np.log(slow_softmax(bag)[pair.label]))
+            logits[-1] = (np.log(slow_softmax(student)) + np.log(slow_softmax(bag))) / 2
         if config.guidance:
             h_tchr = fuse(model.teacher_fusion, h_c, k)
             teacher, _ = slow_predictor(model.teacher, np.concatenate([h_tchr, *embeddings], axis=1), intensity)  # (10)
@@ -166,6 +177,9 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         emotion = losses["teacher"] + losses["student"] + config.student_label_weight * losses["student_label"]  # (19)
     else:
         emotion = losses["student_label"]
+    if config.bag_expert:
+        losses["bag"] = np.mean(bag_losses)
+        emotion += losses["bag"]
     if config.contrast:
         five = [("H_Y", "H_ts"), ("H_stu", "P_w"), ("H_stu", "H_Y"), ("H_ts", "P_w"), ("H_Y", "P_w")]  # (22)
         each = (np.array(views[a]) for pair in five for a in pair)
@@ -530,6 +544,26 @@ def test_evaluation_runs_the_students_path_only() -> None:
     model.train()(collate(random_pairs(3)))
     assert sorted(called) == ["emotion_view", "target_encoder", "teacher", "teacher_fusion"]
     assert model.diversity.counts.any()
+
+
+def test_a_bag_of_words_learns_on_its_own() -> None:
+    """The bag's loss trains the bag alone, no other loss trains it, and it sees which words occur and nothing else."""
+    model = tiny_model(bag_expert=True)
+    named = dict(model.named_parameters())
+    losses = model.train()(collate(random_pairs(6))).losses
+    for loss, value in losses.items():
+        found = torch.autograd.grad(value, list(named.values()), allow_unused=True, retain_graph=True)
+        trained = {name for name, gradient in zip(named, found, strict=True) if gradient is not None and gradient.any()}
+        bag = {name for name in trained if name.startswith("bag.")}
+        assert bag == ({"bag.votes.weight", "bag.bias"} if loss in ("bag", "total") else set()), loss
+        assert loss != "bag" or trained == bag
+    pair = random_pairs(1)[0]
+    shuffled = [CLS, *reversed(pair.context[1:]), pair.context[-1]]
+    other = replace(pair, context=shuffled, speaker=[*pair.speaker, pair.speaker[-1]])
+    with torch.no_grad():
+        first, second = (model.eval().encode(collate([p])).extra for p in (pair, other))
+    close(first["bag"], second["bag"], 1e-6)
+    differ(first["student"], second["student"], 1e-4)
 
 
 @reading

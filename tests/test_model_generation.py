@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -246,6 +248,24 @@ def test_distribution_mixes_generating_and_copying(tied: bool) -> None:
         close(log_prob[row].exp(), expected)
         close(alpha[row], gate)
     close(full_distribution(pointer, states, copy, context, words), log_prob.exp())  # the reference of the tests below
+
+
+def test_copy_bias_moves_the_odds_once_trained() -> None:
+    """`odds of copying = e^b times those of training`; generating and copying themselves stay as they are."""
+    pointer, states, context, words = pointer_of(), normal(30, DIM), random_context(30), words_of()
+    copy, target = copy_of(context), torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1))
+    trained = pointer.train().score(states, copy, context, target, words)
+    pointer.copy_bias = 1.5
+    for before, after in zip(trained, pointer.score(states, copy, context, target, words), strict=True):
+        assert torch.equal(before, after)  # training knows nothing of it
+    alpha = torch.sigmoid(pointer.gate(states)).squeeze(1)
+    log_prob, gate = pointer.eval().distribution(states, copy, context, words)
+    close((1 - gate) / gate, (1 - alpha) / alpha * math.exp(1.5))
+    close(log_prob.exp().sum(dim=1), torch.ones(30))
+    score, _, prediction, scored_gate = pointer.score(states, copy, context, target, words)
+    close(score, log_prob.gather(1, target.unsqueeze(1)).squeeze(1))
+    close(scored_gate, gate)
+    assert torch.equal(prediction, log_prob.argmax(dim=1))
 
 
 @pytest.mark.parametrize("tied", TIED)

@@ -93,6 +93,7 @@ class Baseline(nn.Module):
         decoder = kind(
             config.dim, memory_dim or config.dim, config.decoder_layers, config.heads, config.key_depth,
             config.ffn_dim, config.ffn, config.dropout, len(self.log_unigram), config.tie_output, bias,
+            config.copy_bias,
         )  # fmt: skip
         decoder.smooth = self.smoothing and config.label_smoothing > 0
         return decoder

@@ -17,7 +17,7 @@ from ctsm_lib.model.context import FUSIONS, KnowledgeEncoder
 from ctsm_lib.model.contrast import cross_contrastive_loss
 from ctsm_lib.model.emotion import EmotionEncoding
 from ctsm_lib.model.generation import DecoderCache, DiversityLoss, PointerGenerator, ResponseDecoder, previous_words
-from ctsm_lib.model.guidance import EmotionPredictor, label_loss, soft_label_loss
+from ctsm_lib.model.guidance import BagExpert, EmotionPredictor, label_loss, mean_of_experts, soft_label_loss
 from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
 from ctsm_lib.parallel import gather_rows, world
 
@@ -49,9 +49,10 @@ class Memory:
     Attributes:
         states: [B, L, D] decoder memory.
         mask, context: [B, L].
-        emotion_logits: [B, 32], the student's; zeros where a baseline predicts no emotion.
+        emotion_logits: [B, 32], the student's (with `bag_expert` both experts' mean); zeros where a baseline predicts no
+            emotion.
         pooling: [B, L] the student's attention pooling S; None where a baseline pools otherwise.
-        extra: what else the decoder reads, by name, [B, ...].
+        extra: what else a baseline's decoder reads, by name, [B, ...]; with `bag_expert` each expert's logits.
         losses: what a baseline adds to its loss in training, by name: [B], or a scalar of the whole batch.
     """
 
@@ -71,7 +72,7 @@ class Output:
     Attributes:
         losses: by name; shares of the whole batch over all processes, so that they add up. "contrast" is of the whole
             batch already. "total" is Eq. (25), scaled so that averaging gradients over processes is exact.
-        emotion_logits: [B, 32], the student's; zeros where a baseline predicts no emotion.
+        emotion_logits: as in `Memory`.
         teacher_logits: [B, 32] in training, else None.
         token_nll, token_row, token_prediction: [N] real target tokens.
     """
@@ -142,9 +143,11 @@ class CTSM(nn.Module):
         memory_dim = dim + (self.emotion.width if config.memory == "emotion" else 0)
         bias = tables.log_unigram if config.output_bias == "unigram" else None
         size = len(tables.vectors)
-        self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, size, config.tie_output, bias)
+        tied, copying = config.tie_output, config.copy_bias
+        self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, size, tied, bias, copying)
         self.diversity = DiversityLoss(size)
         initialise(self)
+        self.bag = BagExpert(tables.idf) if config.bag_expert else None  # begins at zero
 
     def read(self, batch: Batch) -> dict[str, Tensor]:
         """Everything that the context gives, by the paper's names; [B, L, ...].
@@ -178,7 +181,11 @@ class CTSM(nn.Module):
         student = torch.cat([read["H_stu"], read["H_ts"].to(read["H_stu"].dtype)], dim=-1)  # Eq. (16)
         logits, pooling = self.student(student, read["intensity"], read["mask"])
         states = student if self.config.memory == "emotion" else read["H_stu"]
-        return Memory(states, read["mask"], batch.context, logits, pooling)
+        memory = Memory(states, read["mask"], batch.context, logits, pooling)
+        if self.bag is not None:  # each expert learns alone: together, the quicker one would leave the other nothing
+            memory.extra = {"student": logits, "bag": self.bag(batch.context)}
+            memory.emotion_logits = mean_of_experts(logits, memory.extra["bag"])
+        return memory
 
     def start(self, memory: Memory) -> DecoderCache:
         """A decoder cache for contexts that were read."""
@@ -199,7 +206,7 @@ class CTSM(nn.Module):
         taught = self.decoder.teach(self.embed, read["previous"], self.start(memory), batch.target)
         config, nll = self.config, -taught.log_prob
         losses = {"generation": nll.sum() / batch.total_tokens}
-        student, teacher = memory.emotion_logits, None
+        student, teacher = memory.extra.get("student", memory.emotion_logits), None
         hard = label_loss(student, batch.label).sum() / batch.total_pairs
         losses["student_label"] = hard
         words_scale = word_loss_scale(config, batch)
@@ -214,6 +221,9 @@ class CTSM(nn.Module):
                 emotion = losses["teacher"] + losses["student"] + config.student_label_weight * hard  # Eq. (19)
             else:
                 emotion = hard
+            if "bag" in memory.extra:
+                losses["bag"] = label_loss(memory.extra["bag"], batch.label).sum() / batch.total_pairs
+                emotion = emotion + losses["bag"]
             total = total + config.weight_emotion * emotion
             self.diversity.update(taught)
             losses["diversity"] = (self.diversity.weights(taught.target) * nll).sum() / batch.total_tokens
@@ -227,7 +237,7 @@ class CTSM(nn.Module):
                 )
                 total = total + config.weight_contrast * losses["contrast"]
         losses["total"] = total
-        return Output(losses, student, teacher, nll.detach(), taught.row, taught.prediction)
+        return Output(losses, memory.emotion_logits, teacher, nll.detach(), taught.row, taught.prediction)
 
     def _views(self, read: dict[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
         """H_Y, H_ts, H^stu and P_w, each averaged over its time, [B, 4, D]. Paper: Eq. (22)."""

@@ -160,13 +160,18 @@ class PointerGenerator(nn.Module):
 
     Paper: Sec. 3.6.1, after See et al. (2017). Where the output layer is tied, `W o = E (A o + a) + b` with the word
     table E.
+
+    Args:
+        copy_bias: added to the log-odds of copying in answers and scores, not in training; 0 in the paper. Training
+            copies as often as people do on average, and a greedy answer then hardly ever does.
     """
 
-    def __init__(self, dim: int, size: int, tied: bool, bias: Tensor | None):
+    def __init__(self, dim: int, size: int, tied: bool, bias: Tensor | None, copy_bias: float = 0.0):
         super().__init__()
         self.gate = nn.Linear(dim, 1)
         self.output = nn.Linear(dim, dim) if tied else nn.Linear(dim, size)
         self.tied = tied
+        self.copy_bias = copy_bias
         self.bias = nn.Parameter(torch.zeros(size)) if tied else None
         if bias is not None:
             with torch.no_grad():
@@ -178,12 +183,17 @@ class PointerGenerator(nn.Module):
             return F.linear(self.output(states_ND), words_VD, self.bias).float()
         return self.output(states_ND).float()
 
+    def gate_logits(self, states_ND: Tensor) -> Tensor:
+        """Log-odds of generating rather than copying, [N, 1], float32."""
+        gate = self.gate(states_ND).float()
+        return gate if self.training else gate - self.copy_bias
+
     def distribution(
         self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Log-probabilities of every word, [B, V], and alpha [B]. For answering, a step at a time."""
         logits = self.logits(states_BD, words_VD)
-        gate = self.gate(states_BD).float()
+        gate = self.gate_logits(states_BD)
         generated = F.logsigmoid(gate) + logits.log_softmax(dim=-1)
         copied = torch.zeros_like(generated).scatter_add_(1, context_BL, copy_BL.float())
         tiny = torch.finfo(torch.float32).tiny
@@ -205,7 +215,7 @@ class PointerGenerator(nn.Module):
             smooth: whether the spread is wanted; without it, it is 0.
         """
         logits = self.logits(states_ND, words_VD)
-        gate = self.gate(states_ND).float()  # N 1
+        gate = self.gate_logits(states_ND)
         chosen, mean, log_sum, word = _TargetLogProbability.apply(logits, target_N, smooth)
         log_sum = log_sum.unsqueeze(1)
         log_alpha = F.logsigmoid(gate).squeeze(1)
@@ -251,13 +261,13 @@ class ResponseDecoder(nn.Module):
     def __init__(
         self,
         dim: int, memory_dim: int, layers: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float,
-        size: int, tied: bool, bias: Tensor | None,
+        size: int, tied: bool, bias: Tensor | None, copy_bias: float = 0.0,
     ):  # fmt: skip
         super().__init__()
         make = (self.Layer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
         self.layers = nn.ModuleList(make)
         self.norm = nn.LayerNorm(dim)
-        self.pointer = PointerGenerator(dim, size, tied, bias)
+        self.pointer = PointerGenerator(dim, size, tied, bias, copy_bias)
 
     def start(
         self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor, extra: dict[str, Tensor] | None = None
