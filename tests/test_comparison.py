@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from ctsm_lib.checkpoint import read_run, write_json
-from ctsm_lib.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
+from ctsm_lib.comparison import ROWS, SCORES, TABLES, Plan, collect, markdown, run_missing
 from ctsm_lib.comparison.runs import missing
+from ctsm_lib.comparison.tradeoff import measure, points, table
 from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
+from ctsm_lib.figures.tradeoff import tradeoff_figure
 from ctsm_lib.knowledge import provider_for
-from ctsm_lib.runs import load_run
+from ctsm_lib.runs import evaluate, load_run
 
 PAIRS = 400
 
@@ -269,3 +271,55 @@ def test_ablations_have_the_widths_of_the_specification(part: str, student: int,
     names = [name for name, _ in model.named_parameters()]
     assert any("trait_encoder" in name for name in names) == (part != "wo-tee")
     assert any("inclination" in name for name in names) == (part != "wo-see")
+
+
+# -------------------------------------------------------------------------------------------------- what diversity costs
+
+
+@pytest.fixture(scope="module")
+def sample_run(tmp_path_factory):
+    """A CTSM after a few steps on the sample, and its data."""
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.sources import find_sources
+    from ctsm_lib.training import train
+
+    config = preset("sample", ["max_iterations=6", "check_every=6", "check_from=6", "copy_bias=0.5"])
+    prepared = prepare(config, find_sources(), progress=False)
+    folder = tmp_path_factory.mktemp("tradeoff") / "run"
+    train(config, prepared, folder, cpu=True, progress=False)
+    return load_run(folder), prepared
+
+
+def test_copying_costs_perplexity_a_penalty_does_not_and_neither_moves_accuracy(sample_run) -> None:
+    """Every point is `evaluate` with that copying and that penalty; the run is as before afterwards."""
+    run, prepared = sample_run
+    told: list[dict] = []
+    wanted = points([0.0, 3.0], [0.2], run.config.copy_bias)
+    assert [(p.copy_bias, p.penalty) for p in wanted] == [(0.0, 0.0), (0.5, 0.0), (0.5, 0.2), (3.0, 0.0)]
+    rows = measure(run, prepared, wanted, progress=False, report=told.append)
+    assert rows == told
+    by = {(row["copy_bias"], row["penalty"]): row for row in rows}
+    assert len({row["acc"] for row in rows}) == 1
+    assert by[0.5, 0.2]["ppl_peer"] == by[0.5, 0.0]["ppl_peer"]
+    assert len({by[bias, 0.0]["ppl_peer"] for bias in (0.0, 0.5, 3.0)}) == 3
+    assert by[3.0, 0.0]["copy_rate"] > by[0.0, 0.0]["copy_rate"]
+    assert run.model.decoder.pointer.copy_bias == 0.5
+    expected, _ = evaluate(run, prepared, "valid", progress=False)
+    assert {name: by[0.5, 0.0][name] for name in SCORES} == {name: expected[name] for name in SCORES}
+    again = measure(run, prepared, wanted, known=rows, progress=False, report=lambda row: pytest.fail("measured twice"))
+    assert again == rows
+    assert table(rows).count("\n") == 2 + len(rows) + 1
+
+
+def test_the_figure_of_a_trade_off_shows_every_point(sample_run) -> None:
+    """Copying and penalty are a line each, in both panels; a run that has one point of a kind has no line of it."""
+    rows = measure(*sample_run, points([0.0, 3.0], [0.2], 0.5), progress=False)
+    figure = tradeoff_figure(rows, {"acc": 46.0, "ppl_peer": 31.5, "dist2": 7.34})
+    lines = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    assert [(trace.name, list(trace.text)) for trace in lines[:2]] == [
+        ("run: copying", ["0", "0.5", "3"]), ("run: penalty on frequent words", ["0", "0.2"]),
+    ]  # fmt: skip
+    assert len(lines) == 4
+    assert lines[2].y[0] == rows[0]["ppl_peer"]
+    only = tradeoff_figure(rows[:1])
+    assert [trace.name for trace in only.data] == ["run: copying", "the paper (test)"] * 2

@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": training.evaluate,
     "score": training.score,
     "compare": comparing.compare,
+    "tradeoff": comparing.tradeoff,
     "respond": talk.respond,
     "chat": talk.chat,
     "explore": talk.explore,
@@ -68,7 +69,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def _better_allocator(arguments: list[str]) -> None:
     """Start again with allocator settings that only count before Python starts: freed memory is kept for the next step."""
-    heavy = {"train", "evaluate", "bench", "compare", "contextual"}
+    heavy = {"train", "evaluate", "bench", "compare", "tradeoff", "contextual"}
     if sys.platform != "linux" or not heavy & set(arguments[:1]) or os.environ.get("CTSM_ALLOCATOR"):
         return
     settings = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "4000000000",

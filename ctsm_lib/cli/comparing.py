@@ -1,13 +1,14 @@
-"""`ctsm compare`."""
+"""`ctsm compare` and `ctsm tradeoff`."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ctsm_lib.cli.shared import Device, Quiet, Sets, Vectors, check_writable
+from ctsm_lib.cli.shared import Device, Quiet, Sets, Vectors, check_writable, chosen_device
 
 
 def compare(
@@ -80,3 +81,59 @@ def compare(
         typer.echo(f"failed: {text}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def tradeoff(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, e.g. of several strengths of L_div.")],
+    copy_bias: Annotated[str, typer.Option(help="Strengths of copying, with commas between.")] = "0,1,2",
+    penalty: Annotated[str, typer.Option(help="Penalties on frequent words, with commas between.")] = "0.1,0.2,0.3",
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    out: Annotated[Path, typer.Option(help="Table and picture.")] = Path("figures/results"),
+    vectors: Vectors = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """What diversity costs: accuracy and perplexity against Dist, for runs, strengths of copying and of a penalty.
+
+    Every point is kept in OUT/tradeoff.json as soon as it is measured; those that are there are not measured again.
+    """
+    from ctsm_lib.checkpoint import read_json, write_json, write_text
+    from ctsm_lib.comparison import tradeoff as measuring
+    from ctsm_lib.figures import write_figure
+    from ctsm_lib.figures.tradeoff import tradeoff_figure
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.runs import load_run
+    from ctsm_lib.sources import find_sources
+
+    biases, penalties = _numbers("--copy-bias", copy_bias), _numbers("--penalty", penalty)
+    file = out / "tradeoff.json"
+    check_writable(file)
+    known = read_json(file)["points"] if file.is_file() else []
+    chosen = chosen_device(device)
+
+    def keep(row: dict) -> None:
+        known.append(row)
+        write_json(file, {"points": known})
+
+    for folder in runs:
+        run = load_run(folder, chosen)
+        prepared = prepare(run.config, find_sources(vectors=vectors), splits=[split], progress=not quiet)
+        wanted = measuring.points(biases, penalties, run.config.copy_bias)
+        measuring.measure(run, prepared, wanted, known, split, chosen, not quiet, keep)
+    shown = [row for row in known if row["split"] == split]
+    text = measuring.table(shown)
+    write_text(out / "tradeoff.md", text)
+    write_figure(tradeoff_figure(shown), {"points": known}, out, "tradeoff")
+    typer.echo(text)
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    from ctsm_lib.errors import ConfigError
+
+    try:
+        found = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise ConfigError(f"{option} {text} is not possible: numbers with commas between, as 0,0.5,1.") from None
+    if any(not math.isfinite(number) for number in found):
+        raise ConfigError(f"{option} {text} is not possible: finite numbers.")
+    return found

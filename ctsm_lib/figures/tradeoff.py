@@ -1,0 +1,62 @@
+"""Accuracy and perplexity against diversity, a line for each thing that can be turned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ctsm_lib.comparison.published import ROWS, SCORES
+from ctsm_lib.figures.house import BLUE, INK, ORANGE, size
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
+
+
+def tradeoff_figure(rows: Sequence[dict], goal: dict[str, float] | None = None) -> go.Figure:
+    """Dist-2 to the right, one panel for accuracy and one for perplexity.
+
+    Args:
+        rows: as `comparison.tradeoff.measure` gives them, of one split.
+        goal: scores to draw as dotted lines.
+    """
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=1, cols=2, subplot_titles=list(PANELS.values()), horizontal_spacing=0.09)
+    own = {row["run"]: row["copy_bias"] for row in rows if row["penalty"]}
+    kinds = {
+        "copying": [row for row in rows if not row["penalty"]],
+        "penalty on frequent words": [row for row in rows if row["penalty"] or own.get(row["run"]) == row["copy_bias"]],
+    }
+    paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
+    for column, score in enumerate(PANELS, start=1):
+        for (kind, part), colour, symbol in zip(kinds.items(), (BLUE, ORANGE), ("circle", "square"), strict=True):
+            for number, run in enumerate(dict.fromkeys(row["run"] for row in part)):
+                line = [row for row in part if row["run"] == run and row[score] is not None]
+                key = "copy_bias" if kind == "copying" else "penalty"
+                line.sort(key=lambda row: row[key])
+                if not line or (kind != "copying" and len(line) < 2):
+                    continue
+                figure.add_scatter(
+                    x=[row["dist2"] for row in line], y=[row[score] for row in line], row=1, col=column,
+                    mode="lines+markers+text", text=[f"{row[key]:g}" for row in line], textposition="top center",
+                    name=f"{run}: {kind}", legendgroup=f"{run}{kind}", showlegend=column == 1,
+                    line={"color": colour, "dash": ("solid", "dot", "dash", "dashdot")[number % 4]},
+                    marker={"symbol": symbol, "size": 8},
+                    customdata=[[row["dist1"], row["mean_length"], row["distinct_responses"]] for row in line],
+                    hovertemplate="%{y:.2f}, Dist-2 %{x:.2f}, Dist-1 %{customdata[0]:.2f}, %{customdata[1]:.1f} words, "
+                    "%{customdata[2]:.0f} % distinct",
+                )  # fmt: skip
+        figure.add_scatter(
+            x=[paper["dist2"]], y=[paper[score]], row=1, col=column, mode="markers", name="the paper (test)",
+            showlegend=column == 1, marker={"symbol": "diamond-open", "size": 11, "color": INK},
+        )  # fmt: skip
+        if goal:
+            figure.add_hline(y=goal[score], line={"dash": "dot", "color": INK, "width": 1}, row=1, col=column)
+            figure.add_vline(x=goal["dist2"], line={"dash": "dot", "color": INK, "width": 1}, row=1, col=column)
+    figure.update_xaxes(title_text="Dist-2, greedy")
+    legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    return size(figure, 520, left=60, right=20, top=80, bottom=130).update_layout(
+        legend=legend, title="What diversity costs"
+    )
