@@ -16,12 +16,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
 
 from ctsm_lib.cache import cached, file_fingerprint
 from ctsm_lib.errors import DataError
+
+if TYPE_CHECKING:
+    from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,9 @@ class Dialogue:
 
 @cache
 def _tokenizers() -> tuple[PunktSentenceTokenizer, NLTKWordTokenizer]:
+    # Importing NLTK takes seconds, and a start from the cache does without.
+    from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
+
     # Untrained Punkt and the word tokenizer need no NLTK download.
     return PunktSentenceTokenizer(), NLTKWordTokenizer()
 
@@ -342,5 +348,6 @@ def _tokenize_all(texts: list[str], workers: int | None) -> list[list[str]]:
     workers = workers or os.cpu_count() or 1
     if workers == 1 or len(texts) < 5_000:  # starting processes costs more than this
         return [tokenize(text) for text in texts]
+    _tokenizers()  # once for all processes
     with ProcessPoolExecutor(workers) as pool:
         return list(pool.map(tokenize, texts, chunksize=2_000))

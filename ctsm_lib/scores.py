@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from nltk.tokenize import NLTKWordTokenizer
 from tqdm import tqdm
 
 from ctsm_lib.batches import Pairs
 from ctsm_lib.parallel import all_sum, share
+
+if TYPE_CHECKING:
+    from nltk.tokenize import NLTKWordTokenizer
 
 # None for a model that predicts no emotion, and for one that says nothing.
 EMOTION_SCORES = ("acc", "acc_top3", "acc_top5", "macro_f1")
@@ -29,8 +33,6 @@ WORD_SCORES = (
     "bleu",
     "copy_rate",
 )
-
-_words = NLTKWordTokenizer()
 
 
 @torch.no_grad()
@@ -123,7 +125,14 @@ def teacher_forced(scored: dict[str, np.ndarray]) -> dict[str, float]:
 
 def response_tokens(text: str) -> list[str]:
     """Words as Dist counts them: NLTK's word tokenizer on the lower-cased text."""
-    return _words.tokenize(text.lower())
+    return _word_tokenizer().tokenize(text.lower())
+
+
+@cache
+def _word_tokenizer() -> NLTKWordTokenizer:
+    from nltk.tokenize import NLTKWordTokenizer  # takes seconds, and training does without
+
+    return NLTKWordTokenizer()
 
 
 def distinct(responses: Sequence[Sequence[str]], n: int) -> float:

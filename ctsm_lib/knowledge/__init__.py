@@ -79,7 +79,7 @@ def provider_for(
             raise DataError(
                 "knowledge=atomic needs a folder with ATOMIC files; without one use `--set knowledge=none`."
             )
-        from ctsm_lib.knowledge.atomic import AtomicRetrieval  # scikit-learn takes seconds
+        from ctsm_lib.knowledge.atomic import AtomicRetrieval
 
         return AtomicRetrieval(folder)
     if name == "comet":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-
-from nltk.stem import PorterStemmer
-from nltk.tokenize import PunktSentenceTokenizer
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from ctsm_lib.corpus import CONTRACTIONS
 from ctsm_lib.knowledge.phrases import QUOTES
+
+if TYPE_CHECKING:
+    from nltk.stem import PorterStemmer
+    from nltk.tokenize import PunktSentenceTokenizer
 
 
 def _set(words: str) -> frozenset[str]:
@@ -57,7 +59,6 @@ _FORMS = """
     phone cellphone|exam test|bike bicycle
     """
 _IRREGULAR = {form: base for line in _FORMS.split("|") for base, *forms in [line.split()] for form in forms}
-_stemmer, _punkt = PorterStemmer(), PunktSentenceTokenizer()
 # "I was robbed" is not "I robbed", "is annoyed" not "annoys": a participle after one of these is a state.
 _STATE_VERBS = _set(
     "am is are was were be been being get gets got getting gotten feel feels felt feeling become becomes became "
@@ -69,25 +70,32 @@ _PARTICIPLES = _set(
     "shot shaken stolen stuck sworn taken taught told torn thrown worn beaten set hung stung struck burnt won"
 )
 # What is annoying makes one annoyed: these verbs' participles are a state everywhere.
-_FEELING_VERBS = frozenset(
-    _stemmer.stem(verb)
-    for verb in _set(
-        "amaze amuse annoy astonish bore comfort confuse depress devastate disappoint disgust embarrass "
-        "excite exhaust fascinate frighten frustrate humiliate impress infuriate interest irritate overwhelm "
-        "please relax relieve satisfy scare shock stress surprise terrify thrill tire worry"
-    )
+_FEELING_VERBS = _set(
+    "amaze amuse annoy astonish bore comfort confuse depress devastate disappoint disgust embarrass "
+    "excite exhaust fascinate frighten frustrate humiliate impress infuriate interest irritate overwhelm "
+    "please relax relieve satisfy scare shock stress surprise terrify thrill tire worry"
 )
 # Events of which one word is enough.
-_FEELINGS = frozenset(
-    _stemmer.stem(word)
-    for word in _set(
-        "afraid alone angry anxious ashamed brave calm cheerful cry eager furious glad grateful guilty happy "
-        "hopeful jealous lonely nervous nostalgic proud sad sentimental sick sorry upset heartbroken"
-    )
+_FEELINGS = _set(
+    "afraid alone angry anxious ashamed brave calm cheerful cry eager furious glad grateful guilty happy "
+    "hopeful jealous lonely nervous nostalgic proud sad sentimental sick sorry upset heartbroken"
 )
 _CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC knows this idiom
 _END_UP = re.compile(r"\bend(?:ed|s|ing)? up\b")  # what follows is what happened
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+
+
+@cache
+def _nltk() -> tuple[PorterStemmer, PunktSentenceTokenizer]:
+    from nltk.stem import PorterStemmer  # takes seconds; a start from the cache does without
+    from nltk.tokenize import PunktSentenceTokenizer
+
+    return PorterStemmer(), PunktSentenceTokenizer()
+
+
+@cache
+def _stems(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(_nltk()[0].stem, words))
 
 
 @lru_cache(maxsize=1 << 17)
@@ -99,8 +107,8 @@ def _stem(word: str, state: bool) -> str:
     if word in _STOP:
         return ""
     base = _IRREGULAR.get(word, word)
-    stem: str = _stemmer.stem(base)
-    feeling = base.endswith(("ed", "ing")) and stem in _FEELING_VERBS
+    stem: str = _nltk()[0].stem(base)
+    feeling = base.endswith(("ed", "ing")) and stem in _stems(_FEELING_VERBS)
     passive = state and (word.endswith("ed") or word in _PARTICIPLES)
     return f"{stem}=" if feeling or passive else stem
 
@@ -131,7 +139,7 @@ def stems_of(words: Iterable[str]) -> list[str]:
 
 def is_feeling(stem: str) -> bool:
     """Whether it names what somebody feels."""
-    return stem in _FEELINGS or (stem.endswith("=") and stem[:-1] in _FEELING_VERBS)
+    return stem in _stems(_FEELINGS) or (stem.endswith("=") and stem[:-1] in _stems(_FEELING_VERBS))
 
 
 def negated(stems: Iterable[str]) -> bool:
@@ -168,7 +176,7 @@ _CLAUSE = re.compile(
 def segments_of(text: str) -> list[str]:
     """The sentences of an utterance, and the clauses of sentences that have several."""
     segments = []
-    for sentence in _punkt.tokenize(text):
+    for sentence in _nltk()[1].tokenize(text):
         segments.append(sentence)
         clauses = [clause for clause in _CLAUSE.split(sentence) if clause.strip()]
         if len(clauses) > 1:
