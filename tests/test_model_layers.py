@@ -27,6 +27,7 @@ from helpers import (
 from ctsm_lib.corpus import PAD
 from ctsm_lib.model.layers import (
     Attention,
+    Dropout,
     Encoder,
     EncoderLayer,
     FeedForward,
@@ -225,6 +226,44 @@ def test_dropout_acts_in_training_only() -> None:
     torch.manual_seed(0)
     differ(with_dropout(states, mask), with_dropout(states, mask))
     assert torch.equal(with_dropout.eval()(states, mask), without(states, mask))
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.2, 0.5, 0.001, 0.999])
+def test_dropout_drops_the_nearest_256th_and_keeps_the_mean(rate: float) -> None:
+    """Each value on its own: k/256 of them, whichever byte of a drawn number decides; the others grow by 256/(256 - k)."""
+    torch.manual_seed(1)
+    module, values = Dropout(rate).train(), torch.ones(800_000, requires_grad=True)
+    dropped = min(max(round(rate * 256), 1), 255)
+    found = module(values)
+    assert set(found.unique().tolist()) == {0.0, torch.tensor(256 / (256 - dropped)).item()}
+    share, error = dropped / 256, (dropped / 256 * (1 - dropped / 256)) ** 0.5
+    kept = (found.detach() == 0).double()
+    assert abs(kept.mean().item() - share) < 5 * error / 800_000**0.5
+    for byte in range(8):
+        assert abs(kept[byte::8].mean().item() - share) < 5 * error / 100_000**0.5
+    for apart in (1, 2, 4, 7, 8, 300):  # one value says nothing of another
+        both = ((kept[apart:] - share) * (kept[:-apart] - share)).mean().item()
+        assert abs(both) < 5 * error**2 / 800_000**0.5
+    found.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad, found.detach())
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (3, 5, 7), (2, 0, 3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_dropout_takes_any_shape_and_dtype_and_repeats_with_the_seed(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Also views in another order of memory; the same seed drops the same values."""
+    module, values = Dropout(0.5).train(), torch.ones(shape, dtype=dtype).transpose(0, -1)
+    results = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        results.append(module(values))
+    assert torch.equal(*results)
+    assert (results[0].shape, results[0].dtype) == (values.shape, dtype)
+    assert module.eval()(values) is values
+    assert Dropout(0.0).train()(values) is values
 
 
 # ----------------------------------------------------------------------------------------------------------- embedding

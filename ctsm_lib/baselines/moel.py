@@ -23,7 +23,7 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.model.ctsm import Memory, Tables
 from ctsm_lib.model.generation import DecoderCache, DecoderLayer, KeysValues, Past, ResponseDecoder, causal_mask
-from ctsm_lib.model.layers import masked_softmax
+from ctsm_lib.model.layers import Dropout, masked_softmax
 
 HEARD = 5
 ORACLE_END, ORACLE_STEPS = 1e-4, 10_000
@@ -46,7 +46,7 @@ class Listeners(nn.Module):
         self.matrices = self._rows(matrices)
         self.biases = self._rows({"first": (1, ffn_dim), "second": (1, dim)})
         self.scales, self.shifts = (self._rows(dict.fromkeys(("own", "query", "first"), (1, dim))) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @staticmethod
     def _rows(shapes: dict[str, tuple[int, ...]]) -> nn.ParameterDict:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.model.layers import Attention, FeedForward, TokenEmbedding
+from ctsm_lib.model.layers import Attention, Dropout, FeedForward, TokenEmbedding
 from ctsm_lib.parallel import all_sum
 
 KeysValues = tuple[Tensor, Tensor]
@@ -29,7 +29,7 @@ class DecoderLayer(nn.Module):
         self.self_attention = Attention(dim, dim, heads, key_depth, dropout)
         self.cross_attention = Attention(dim, memory_dim, heads, key_depth, dropout)
         self.ffn = FeedForward(dim, ffn_dim, ffn, dropout, causal=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, states: Tensor, past: Past | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor,

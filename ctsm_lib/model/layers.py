@@ -42,6 +42,25 @@ def positions(length: int, dim: int, device: torch.device, start: int = 0) -> Te
     return signal
 
 
+class Dropout(nn.Dropout):
+    """Dropout that draws one random byte for a value on the CPU, where PyTorch's draws a random number of 64 bits.
+
+    The probability is the nearest 256th that is neither 0 nor 1: 0.15 becomes 38/256. Accelerators use PyTorch's own.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The same shape and dtype; in evaluation the values themselves."""
+        if not self.training or self.p == 0:
+            return values
+        if values.device.type != "cpu":
+            return super().forward(values)
+        dropped = min(max(round(self.p * 256), 1), 255)
+        count = values.numel()
+        drawn = torch.empty((count + 7) // 8, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+        keep = drawn.view(torch.uint8)[:count].view(values.shape) >= dropped
+        return (values * keep).mul_(256 / (256 - dropped))
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention.
 
@@ -57,7 +76,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(dim, key_depth, bias=False)
         self.key_value = nn.Linear(memory_dim, 2 * key_depth, bias=False)
         self.result = nn.Linear(key_depth, dim, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def keys_values(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each [B, H, M, depth], for use by many queries."""
@@ -98,7 +117,7 @@ class FeedForward(nn.Module):
         self.reach = 4 if kind == "conv" else 0  # how many earlier positions a causal result depends on
         make = nn.Linear if kind == "linear" else lambda a, b: nn.Conv1d(a, b, kernel_size=3)
         self.first, self.second = make(dim, hidden), make(hidden, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, D] from [B, L, D]; `mask_BL` matters to the convolution only."""
@@ -120,7 +139,7 @@ class EncoderLayer(nn.Module):
         self.attention_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attention = Attention(dim, dim, heads, key_depth, dropout)
         self.ffn = FeedForward(dim, ffn_dim, ffn, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
         normed = self.attention_norm(states_BLD)
@@ -156,7 +175,7 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         self.words = nn.Embedding.from_pretrained(vectors_VD.clone(), freeze=not train, padding_idx=pad)
         self.scale = scale
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if train:  # a tied output layer would move the PAD row, which padding_idx does not prevent
             self.words.weight.register_hook(lambda grad: grad.index_fill_(0, torch.tensor(pad, device=grad.device), 0))
 
