@@ -72,7 +72,7 @@ class BagExpert(nn.Module):
     """Emotion logits of a bag of the context's words: no order, no speakers, no vectors. Beyond the paper.
 
     `l = 5 x W + b` with `x_v = idf_v` of the words that occur, scaled to length 1. It alone is right about as often as
-    the student and seldom wrong together with it.
+    the student, and partly in other cases.
     """
 
     idf: Tensor

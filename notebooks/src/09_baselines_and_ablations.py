@@ -216,6 +216,29 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
     print(f"{emotion:<10}", ", ".join(names[bag[1].coef_[row].argsort()[::-1][:7]]))
 
 # %% [markdown]
+# Does the network know all that the bag knows, and more? `ctsm compare` keeps for every test pair whether its emotion was found:
+
+
+# %%
+def found(key):
+    """Whether each test pair's emotion was found, [N] bool, by a run of Table 1."""
+    return np.load(next(RESULTS.glob(f"comparison/*/{key}-seed0.npz")))["right"].astype(bool)
+
+
+the_bag, network = found("tfidf"), found("ctsm")
+for who, which in (
+    ("both", the_bag & network),
+    ("the bag alone", the_bag & ~network),
+    ("CTSM alone", ~the_bag & network),
+    ("at least one", the_bag | network),
+):
+    print(f"{who:<14} {100 * which.mean():.1f} % of {len(which):,}")
+
+# %% [markdown]
+# Each finds what the other misses. That is worth more than a better third system: preset `best` keeps a bag beside the student, lets each learn by
+# itself, and takes the mean of their logits (`model/guidance`, `BagExpert`; what came of it: `figures/results/search.md`).
+
+# %% [markdown]
 # ## 4 · Take parts away
 #
 # An ablation takes one component out and trains again. Table 3 has five: without TEE (trait: $V_t$, $H_t$), SEE (state: $V_s$, $H_s$), EGM (the teacher's guidance), CCL (contrastive loss), and the last two together:
