@@ -36,7 +36,7 @@ def train(
         ),
     ] = "",
     preset: Annotated[
-        str, typer.Option(help="paper, improved or sample. Default: improved, or sample on the sample.")
+        str, typer.Option(help="paper, improved, best or sample. Default: improved, or sample on the sample.")
     ] = "",
     seed: Annotated[Optional[int], typer.Option(help="Random seed.")] = None,  # noqa: UP045
     settings: Sets = None,
