@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN = $(BIN)/python -m ctsm_lib
 DEMO ?= runs/demo
 
-.PHONY: help demo test lint data train figures bench notebooks lab app book constraints clean
+.PHONY: help demo test lint data train figures bench notebooks lab app book constraints lock verified audit clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -65,6 +65,22 @@ book: $(VENV)/.notebooks  ## Make a web book of the solved lessons that works of
 
 constraints: $(VENV)/.dev  ## Write the versions that are installed now to constraints.txt
 	@{ head -n 1 constraints.txt; $(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu//'; } > .constraints && mv .constraints constraints.txt
+
+lock: $(VENV)/.base  ## Write requirements.lock: the versions of constraints.txt with checksums, for all systems
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	head -n 1 requirements.lock > .lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11.7 --generate-hashes --no-header -c constraints.txt --extra dev pyproject.toml >> .lock
+	mv .lock requirements.lock
+
+verified:  ## Set up .venv-verified from requirements.lock: no file is installed whose checksum is not in it
+	$(PYTHON) -m venv .venv-verified
+	.venv-verified/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-verified/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+
+audit:  ## Ask the public advisories about every locked version (needs the network)
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit -r requirements.lock --disable-pip --require-hashes
 
 clean:  ## Remove what was made (not runs/ and not data/raw)
 	rm -rf $(VENV) data/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
