@@ -49,7 +49,7 @@ figures: $(VENV)/.base  ## Draw the figures
 	$(RUN) figures --out figures
 
 bench: $(VENV)/.base  ## Measure speed beside this machine's limit
-	$(RUN) bench --json figures/results/bench.json
+	$(RUN) bench --out figures/results
 
 lab: $(VENV)/.notebooks  ## Open the lessons in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab 00_start_here.ipynb

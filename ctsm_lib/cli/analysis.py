@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from ctsm_lib.cli.shared import JsonFile, Quiet, Sets, Vectors, check_writable, prepared_data, print_json, save_json
+from ctsm_lib.cli.shared import JsonFile, Quiet, Sets, Vectors, check_writable, prepared_data, save_json
 
 
 def polarity(
@@ -46,20 +46,49 @@ def polarity(
 
 def bench(
     as_json: JsonFile = None,
+    out: Annotated[Optional[Path], typer.Option(help="Write `bench` as picture and JSON into this folder.")] = None,  # noqa: UP045
+    parts: Annotated[str, typer.Option(help="Parts to measure, with commas between. Default: all that fit.")] = "",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only start, preparation, training and decoding; no growth.")
+    ] = False,
     preset: Annotated[str, typer.Option(help="Whose model is measured.")] = "paper",
     settings: Sets = None,
     vectors: Vectors = None,
     seconds: Annotated[float, typer.Option(help="How long training is measured.")] = 20.0,
     run: Annotated[Optional[Path], typer.Option(help="A trained run to answer the whole test split with.")] = None,  # noqa: UP045
+    quiet: Quiet = False,
 ) -> None:
-    """Measure training, answering and preparation beside the limit computed for this machine."""
-    from ctsm_lib.bench import measure
+    """Measure each part of the work beside the limit of this machine, and how its time grows.
+
+    What is finished is written after every part. A part that fails is named at the end, the others go on.
+    """
+    from ctsm_lib.bench import QUICK
+    from ctsm_lib.bench.measure import fitting, measure, table
+    from ctsm_lib.checkpoint import read_run
     from ctsm_lib.config import preset as make
-    from ctsm_lib.runs import load_run
+    from ctsm_lib.figures import write_figure
+    from ctsm_lib.figures.bench import bench_figure
     from ctsm_lib.sources import find_sources
 
-    check_writable(as_json)
-    loaded = load_run(run) if run else None
-    result = measure(make(preset, settings or []), find_sources(vectors=vectors), seconds, loaded)
-    save_json(as_json, result)
-    print_json(result)
+    file = out / "bench.json" if out else None
+    check_writable(as_json, file)
+    config = make(preset, settings or [])
+    if run:
+        read_run(run)  # what is wrong with it is said at once
+    wanted = [part.strip() for part in parts.split(",") if part.strip()] or fitting(config, QUICK if quick else None)
+
+    def keep(result: dict) -> None:
+        for path in (as_json, file):
+            save_json(path, result)
+
+    result = measure(
+        config, find_sources(vectors=vectors), seconds, run, parts=wanted, grow=not quick, progress=not quiet, keep=keep
+    )
+    typer.echo(table(result))
+    if out and result["parts"]:
+        for path in write_figure(bench_figure(result), result, out, "bench"):
+            typer.echo(str(path))
+    for part, reason in result["failed"].items():
+        typer.echo(f"failed: {part}: {reason}", err=True)
+    if result["failed"]:
+        raise typer.Exit(1)
