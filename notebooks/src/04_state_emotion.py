@@ -453,7 +453,7 @@ lessons.show(
 # %% [markdown]
 # ### Exercise 4.3 · How far a word is bent
 #
-# **Goal:** the bend of every word at once, with the shortcut. **Difficulty:** ★★★ **Minutes:** 20
+# **Goal:** the bend of every word at once, with the shortcut. **Difficulty:** ★★★ **Minutes:** 25
 #
 # <details><summary>Hint</summary>
 #

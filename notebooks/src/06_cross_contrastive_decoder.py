@@ -62,7 +62,7 @@ def decoder_layer(layer, states, memory, causal, mask):
 
 
 def decode(batch):
-    """States [B, T, d] and copy weights [B, T, L] of the trained model, under teacher forcing."""
+    """States [B, T, d] and copy weights [B, T, L]; teacher forcing: each place reads the true words before it."""
     read = model.read(batch)
     T = batch.target.shape[1]
     causal = torch.ones(1, T, T, dtype=torch.bool).tril()  # no word sees a later one
@@ -146,7 +146,7 @@ for name in ("log(P)", "log(P + 1e-12)", "log_softmax"):
 # ### Exercise 6.1 · The mixture in log space
 #
 # **Goal:** $\log P$ of every word, finite with a finite gradient, also where nothing can be copied or the gate is extreme.
-# **Difficulty:** ★★★ **Minutes:** 20
+# **Difficulty:** ★★★ **Minutes:** 30
 #
 # <details><summary>Hint</summary>
 #
@@ -293,8 +293,8 @@ widgets.answer_explorer(run)
 # %% [markdown]
 # ## 3 · Losses are means
 #
-# Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses with weights 1 : 1 : 1 : 1.5. What are such
-# weights worth? We take a copy of the model without dropout and compute all losses of our batch.
+# Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses (that of the emotions, $L_g$, contrast,
+# diversity) with weights 1 : 1 : 1 : 1.5. What are such weights worth? We take a copy of the model without dropout and compute all losses of our batch.
 
 # %%
 import copy as copying
