@@ -125,7 +125,7 @@ def test_made_up_batches_have_the_size_asked_for_and_no_padding():
 @pytest.fixture(scope="module")
 def task(tiny_config, sample_sources, tiny_prepared):
     """The tiny model on the sample, a moment each."""
-    return Task(tiny_config, sample_sources, seconds=0.1)
+    return Task(tiny_config.override(["max_response=6"]), sample_sources, seconds=0.1)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 
-from ctsm_lib.baselines import AnyModel
+from ctsm_lib.baselines import AnyModel, Baseline
 from ctsm_lib.batches import Batch, Pairs, Shuffled
 from ctsm_lib.bench.limits import Work, count, matrix_rate, memory_rate, training_bytes
 from ctsm_lib.bench.memory import peak_memory
@@ -18,13 +19,16 @@ from ctsm_lib.bench.scaling import Step, model_growth
 from ctsm_lib.bench.task import Measured, Task, beside_limit, row
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import SOS
-from ctsm_lib.decoding import Decoding, answer_batch
+from ctsm_lib.decoding import Answer, Decoding, answer_batch
+from ctsm_lib.model import CTSM
+from ctsm_lib.prepare import Prepared
 from ctsm_lib.training import build_model, make_optimizer
 
 AT_ONCE = 64  # pairs, as in `ctsm evaluate`
 WORDS = 10  # of an answer whose growth is measured
 
 T = TypeVar("T")
+Talker = CTSM | Baseline  # TF-IDF says nothing
 
 
 def training(task: Task) -> Measured:
@@ -43,8 +47,8 @@ def training(task: Task) -> Measured:
         iteration += 1
     per_s = done / (time.perf_counter() - begun)
     measured = row(per_s, "examples/s", began)
-    sample = [order[number] for number in range(10, min(iteration, 60))]
-    works = [count(lambda index=index: step(pairs.collate(index)), model) for index in sample]  # type: ignore[misc]
+    sample = [order[number] for number in range(10, min(iteration, 30))]
+    works = [count(partial(step, pairs.collate(index)), model) for index in sample]
     examples, flops, moved = sum(map(len, sample)), sum(work.flops for work in works), training_bytes(model)
     matrix = matrix_rate(torch.bfloat16 if config.precision == "bf16" else torch.float32)
     whole = Work(flops, moved * len(sample))
@@ -91,7 +95,7 @@ def scoring(task: Task) -> Measured:
     some = _spread(list(pairs.in_order(AT_ONCE)))
     per_s = _rate(lambda index: step(pairs.collate(index)), some, task.seconds / 2)
     measured = row(per_s, "pairs/s", began)
-    works = [count(lambda index=index: step(pairs.collate(index)), model) for index in some]  # type: ignore[misc]
+    works = [count(partial(step, pairs.collate(index)), model) for index in some]
     measured |= _limit(works, sum(map(len, some)), per_s, works[0].bytes)
     if task.grow:
         words = len(prepared.corpus.vocabulary)
@@ -120,7 +124,7 @@ def decoding(task: Task) -> Measured:
     began, some = peak_memory(), _spread(batches)
 
     def answer(index: np.ndarray) -> int:
-        return len(answer_batch(model, _question(pairs, index), how)[0])  # type: ignore[arg-type]
+        return len(answer_batch(model, _question(pairs, index), how)[0])
 
     rate = _rate(answer, batches, 0, len(batches)) if task.run else _rate(answer, some, task.seconds)
     rows = {"decoding": row(rate, "answers/s", began)}
@@ -140,35 +144,35 @@ def decoding(task: Task) -> Measured:
 
 def decoding_step(model: AnyModel) -> Step:
     """Ten words of every answer, whatever the model would like to end; it returns how many answers."""
-    model.eval()
+    talker = cast(Talker, model.eval())
 
     @torch.no_grad()
     def step(batch: Batch) -> int:
-        cache = model.start(model.encode(batch))  # type: ignore[operator,union-attr]
+        cache = talker.start(talker.encode(batch))
         token = torch.full((len(batch),), SOS)
         for _ in range(WORDS):
-            token = model.step(cache, token)[0].argmax(dim=1)  # type: ignore[operator,union-attr]
+            token = talker.step(cache, token)[0].argmax(dim=1)
         return len(batch)
 
     return step
 
 
 @torch.no_grad()
-def _answering(model: AnyModel, batch: Batch, how: Decoding) -> tuple[Work, float]:
+def _answering(model: Talker, batch: Batch, how: Decoding) -> tuple[Work, float]:
     """What answering a batch cannot do without, and the bytes of one word: weights are read again for each."""
-    answers: list = []
-    products = count(lambda: answers.extend(answer_batch(model, batch, how)[0]), model)  # type: ignore[arg-type]
+    answers: list[Answer] = []
+    products = count(lambda: answers.extend(answer_batch(model, batch, how)[0]), model)
     steps = min(max(len(answer.ids) for answer in answers) + 1, how.max_length)
     reading = count(lambda: model.encode(batch), model)
-    cache = model.start(model.encode(batch))  # type: ignore[operator,union-attr]
-    word = count(lambda: model.step(cache, torch.full((len(batch),), SOS)), model)  # type: ignore[operator,union-attr]
+    cache = model.start(model.encode(batch))
+    word = count(lambda: model.step(cache, torch.full((len(batch),), SOS)), model)
     return Work(products.flops, reading.bytes + steps * word.bytes), word.bytes
 
 
-def _tested(task: Task):  # type: ignore[no-untyped-def]
+def _tested(task: Task) -> tuple[Prepared, Pairs, Talker]:
     prepared = task.prepared("test")
     model = task.loaded.model if task.loaded else build_model(task.config, prepared)
-    return prepared, prepared.pairs["test"], model.eval()
+    return prepared, prepared.pairs["test"], cast(Talker, model.eval())
 
 
 def _question(pairs: Pairs, index: np.ndarray) -> Batch:
