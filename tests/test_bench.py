@@ -294,8 +294,9 @@ def test_the_picture_shows_shares_rates_and_growth():
     assert list(bar.x) == [50.0] and list(bar.y) == ["training"]
     rates = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "markers+text")
     assert sorted(rates.text) == ["0.25 s", "50 examples/s"]
-    line = next(trace for trace in figure.data if trace.name == "training 0.50")
+    line = next(trace for trace in figure.data if trace.name == "training" and trace.mode == "lines+markers")
     assert list(line.x) == [1, 4, 16] and list(line.y) == pytest.approx([1, 2, 4])
+    assert "● training 0.50" in [note.text for note in figure.layout.annotations]
     assert {trace.type for trace in figure.data} <= {"bar", "scatter"}
 
 

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 AXES = {"batch": "batch", "context": "context length", "vocabulary": "vocabulary", "corpus": "corpus"}
-PLACES = ("bottom", "top")  # of a label, in turn from the lowest line up, so that neighbours stay apart
-SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲"}
 
 
 def bench_figure(result: dict) -> go.Figure:
@@ -77,19 +76,23 @@ def _bars(figure: go.Figure, rows: dict, second: int) -> None:
 def _growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
     """Lines from (1, 1): size and time in units of the smallest; dotted where time grows as size does."""
     grows = {name: row["growth"][axis] for name, row in rows.items() if axis in row.get("growth", {})}
-    most = 1.0
-    ranks = sorted(grows, key=lambda name: grows[name]["seconds"][-1] / grows[name]["seconds"][0])
-    for (name, found), symbol in zip(grows.items(), SYMBOLS, strict=False):
+    most, key = 1.0, []
+    for (name, found), (symbol, sign) in zip(grows.items(), SYMBOLS.items(), strict=False):
         sizes, seconds = found["sizes"], found["seconds"]
         x = [value / sizes[0] for value in sizes]
         most = max(most, *x)
-        slope = "" if found["slope"] is None else f" {found['slope']:.2f}"
+        key.append(
+            (found["slope"] or 0.0, f"{sign} {name}" + ("" if found["slope"] is None else f" {found['slope']:.2f}"))
+        )
         figure.add_scatter(
-            x=x, y=[value / seconds[0] for value in seconds], name=f"{name}{slope}", showlegend=False, row=2, col=column,
-            mode="lines+markers+text", text=[*[""] * (len(x) - 1), f"{name}{slope}"], textposition=f"{PLACES[ranks.index(name) % 2]} left",
-            line={"color": BLUE}, marker={"symbol": symbol, "size": 8}, customdata=list(zip(sizes, seconds, strict=True)),
-            hovertemplate="%{customdata[0]:,}: %{customdata[1]:.3g} s", textfont={"size": 11}, cliponaxis=False,
+            x=x, y=[value / seconds[0] for value in seconds], name=name, showlegend=False, row=2, col=column,
+            mode="lines+markers", line={"color": BLUE}, marker={"symbol": symbol, "size": 8},
+            customdata=list(zip(sizes, seconds, strict=True)), hovertemplate="%{customdata[0]:,}: %{customdata[1]:.3g} s",
         )  # fmt: skip
+    figure.add_annotation(  # lines begin in the lower left corner, so that the upper one is free
+        text="<br>".join(line for _, line in sorted(key, reverse=True)), xref="x domain", yref="y domain", x=0.03, y=0.98,
+        xanchor="left", yanchor="top", align="left", showarrow=False, font={"size": 11}, row=2, col=column,
+    )  # fmt: skip
     figure.add_scatter(
         x=[1, most], y=[1, most], mode="lines", line={"color": INK, "dash": "dot", "width": 1}, row=2, col=column,
         showlegend=column == 1, name="as size does", hoverinfo="skip",
