@@ -57,7 +57,7 @@ def cached(folder: Path, name: str, key: dict, build: Callable[[], Built]) -> Bu
 
     A damaged entry is rebuilt. A folder that cannot be written costs only the caching: that is logged, not raised.
     """
-    entry = folder / f"{name}-{digest(key)[:20]}"
+    entry = _entry(folder, name, key)
     found = _load(entry, key)
     if found is not None:
         return found
@@ -68,6 +68,15 @@ def cached(folder: Path, name: str, key: dict, build: Callable[[], Built]) -> Bu
         log.warning("cannot cache %s in %s (%s); going on without", name, folder, error)
         return arrays, meta
     return _load(entry, key) or (arrays, meta)
+
+
+def is_whole(folder: Path, name: str, key: dict) -> bool:
+    """Whether an undamaged entry for `key` is there."""
+    return _load(_entry(folder, name, key), key) is not None
+
+
+def _entry(folder: Path, name: str, key: dict) -> Path:
+    return folder / f"{name}-{digest(key)[:20]}"
 
 
 def _load(entry: Path, key: dict) -> Built | None:

@@ -6,7 +6,7 @@ Paper: Sec. 4.3 scores greedy answers of at most 50 tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ctsm_lib import parallel
 from ctsm_lib.baselines.base import Baseline
 from ctsm_lib.batches import Batch, Pairs
 from ctsm_lib.corpus import CLS, EOS, PAD, SOS, SYS, UNK, USR
@@ -117,23 +118,31 @@ def answer_pairs(
     log_unigram: Tensor | None = None,
     progress: bool = False,
 ) -> tuple[list[Answer], np.ndarray]:
-    """Answer every pair of a split.
+    """Answer every pair of a split; several processes share out the batches, and all get all answers.
 
     Returns:
         The answers in the order of the pairs, and the student's emotion logits [n, 32].
     """
     answers: list[Answer] = [Answer([], 0.0, [])] * len(pairs)
-    logits = np.zeros((len(pairs), 32), dtype=np.float32)
-    bar = tqdm(total=len(pairs), desc="answering", unit="answer", disable=None if progress else True)
-    for step, index in enumerate(pairs.in_order(batch_size)):
+    logits = torch.zeros(len(pairs), 32)
+    # Whole batches, each with its own number: the same answers, whoever finds them.
+    batches = list(enumerate(pairs.in_order(batch_size)))[parallel.share()]
+    total = sum(len(index) for _, index in batches)
+    bar = tqdm(total=total, desc="answering", unit="answer", disable=None if progress else True)
+    for step, index in batches:
         batch = replace(pairs.collate(index), target=None, label=None)  # an answer never sees the truth
         found, memory = answer_batch(model, batch.to(device), how, log_unigram, step)
         for place, answer in zip(index, found, strict=True):
             answers[place] = answer
-        logits[index] = memory.emotion_logits.float().cpu().numpy()
+        logits[index] = memory.emotion_logits.float().cpu()
         bar.update(len(index))
     bar.close()
-    return answers, logits
+    if parallel.world() > 1:
+        own = {int(place): astuple(answers[place]) for _, index in batches for place in index}
+        for part in parallel.gather(own):
+            for place, values in part.items():
+                answers[int(place)] = Answer(*values)
+    return answers, parallel.all_sum(logits).numpy()
 
 
 Adjust = Callable[[Tensor, Tensor], Tensor]

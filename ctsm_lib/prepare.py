@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ctsm_lib import parallel
 from ctsm_lib.baselines import model_class
 from ctsm_lib.batches import Pairs, Phrases
-from ctsm_lib.cache import Arrays, cached, digest
+from ctsm_lib.cache import Arrays, cached, digest, is_whole
 from ctsm_lib.concepts import concept_table, read_concepts
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.knowledge import Provider, infer_cached, provider_for
+from ctsm_lib.knowledge import Inference, Provider, infer_cached, provider_for
 from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
 from ctsm_lib.model import Tables
 from ctsm_lib.sources import Sources, cache_folder
@@ -95,6 +96,8 @@ def prepare(
 ) -> Prepared:
     """Read, tokenise, rate, embed and infer, or take it all from the cache.
 
+    Of several processes the main one fills the cache and the others read it; inferring is shared out among them.
+
     Args:
         splits: for which splits knowledge is needed.
         workers: processes for tokenising.
@@ -107,10 +110,11 @@ def prepare(
     if unknown := [split for split in splits if split not in SPLITS]:
         raise ConfigError(f"There is no split {unknown[0]!r}. There are: {', '.join(SPLITS)}.")
     folder = cache_folder()
-    corpus = prepare_corpus(sources.dialogues, folder, config.vocab, workers)
-    lexicon = read_lexicon(sources.lexicon)
-    vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
-    provider = make_provider(config, sources, device)
+    with parallel.main_first():
+        corpus = prepare_corpus(sources.dialogues, folder, config.vocab, workers)
+        lexicon = read_lexicon(sources.lexicon)
+        vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
+        provider = make_provider(config, sources, device)
     wanted = config.concepts and "concepts" in model_class(config.model).reads
     concepts = read_concepts(sources.concepts) if sources.concepts and wanted else None
     pairs = {split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits}
@@ -132,11 +136,22 @@ def _pairs(corpus: Corpus, split: str, provider: Provider, max_context: int, pro
     if provider.name == "none":
         return Pairs(part, None, max_context)
 
+    folder, name = cache_folder(), f"knowledge-{split}"
+    key = {
+        "corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split, "provider": provider.fingerprint,
+        "words": digest(len(corpus.vocabulary)),
+    }  # fmt: skip
+
+    def infer() -> list[Inference]:
+        return infer_cached(provider, [part.turn_text(turn) for turn in part.pairs[:, 4]], folder, progress)
+
     def build() -> tuple[Arrays, dict]:
-        texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
-        phrases = Phrases.encode(infer_cached(provider, texts, cache_folder(), progress), corpus.vocabulary)
+        phrases = Phrases.encode(inferred or infer(), corpus.vocabulary)
         return {"tokens": phrases.tokens, "offsets": phrases.offsets}, {}
 
-    key = {"corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split, "provider": provider.fingerprint}
-    arrays, _ = cached(cache_folder(), f"knowledge-{split}", key | {"words": digest(len(corpus.vocabulary))}, build)
+    inferred = None
+    if parallel.world() > 1 and parallel.any_of(not is_whole(folder, name, key)):
+        inferred = infer()  # all processes together, or none
+    with parallel.main_first():
+        arrays, _ = cached(folder, name, key, build)
     return Pairs(part, Phrases(arrays["tokens"], arrays["offsets"]), max_context)

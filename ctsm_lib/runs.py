@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ctsm_lib import parallel
 from ctsm_lib.baselines import AnyModel, make_model
 from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import context_batch
@@ -185,11 +186,13 @@ def load_run(folder: Path, device: str = "cpu") -> Run:
 
 
 def require_same_words(run: Run, prepared: Prepared) -> None:
-    """Refuse data whose vocabulary is not the run's.
+    """Refuse data whose vocabulary is not the run's, and other data or weights than those of the main process.
 
     Raises:
         RunError: it is another one; the message names both.
+        ConfigError: processes that work together differ.
     """
+    parallel.require_alike(prepared.description | {"iteration": run.iteration})
     if prepared.corpus.vocabulary.words != run.vocabulary.words:
         trained = run.description.get("data")
         raise RunError(
@@ -208,11 +211,11 @@ def evaluate(
     batch_size: int = 64,
     examples: Path | None = None,
 ) -> tuple[dict, list[dict]]:
-    """All scores of a split, and every answer with its context.
+    """All scores of a split, and every answer with its context; several processes share the work, and all get all of it.
 
     Args:
-        examples: write scores of each example to this `.npz`: right [n] (1: its emotion was found), nll [n] (mean over
-            its tokens); a model that hears or says nothing has none.
+        examples: let the main process write scores of each example to this `.npz`: right [n] (1: its emotion was
+            found), nll [n] (mean over its tokens); a model that hears or says nothing has none.
 
     Raises:
         RunError: an unknown split, or the data's vocabulary is not the run's.
@@ -224,7 +227,7 @@ def evaluate(
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, batch_size, progress)
     scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
-    if examples:
+    if examples and parallel.rank() == 0:
         _write_examples(examples, scored)
     if isinstance(run.model, TfIdf):
         result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}

@@ -43,10 +43,10 @@ def score_pairs(
     batch_size: int = 64,
     progress: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Negative log-likelihood and emotion logits of every pair, over all processes.
+    """Negative log-likelihood and emotion logits of every pair; several processes share out the batches.
 
     Args:
-        model: not wrapped for several processes: a process that has no row of a small batch does not call it.
+        model: not wrapped for several processes: where batches are few, some process does not call it.
 
     Returns:
         nll: [n] sum over target tokens; tokens: [n] how many, EOS included; logits: [n, 32]; label: [n]. What the model
@@ -57,18 +57,16 @@ def score_pairs(
     size = len(pairs)
     nll, tokens = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
     logits = torch.zeros(size, 32, dtype=torch.float64)
-    batches = list(pairs.in_order(batch_size))
+    batches = list(pairs.in_order(batch_size))[share()]  # whole ones: the same numbers, whoever computes them
     for index in tqdm(batches, desc="scoring", unit="batch", disable=None if progress else True):
-        batch = pairs.collate(index, share())
-        if not len(batch):
-            continue
+        batch = pairs.collate(index)
         output = model(batch.to(device))
         # Summed on the CPU: not every accelerator has float64.
         rows, row, token_nll = batch.pair, output.token_row.cpu(), output.token_nll.cpu().double()
         nll[rows] = torch.zeros(len(batch), dtype=torch.float64).index_add(0, row, token_nll)
         tokens[rows] = torch.bincount(row, minlength=len(batch)).double()
         logits[rows] = output.emotion_logits.cpu().double()
-    # Each process filled its rows and left the others 0.
+    # Each process filled the rows of its batches and left the others 0.
     nll, tokens, logits = all_sum(nll), all_sum(tokens), all_sum(logits)
     model.train(was_training)
     scored = {"label": pairs.label}

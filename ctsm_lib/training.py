@@ -114,6 +114,7 @@ def train(
         state |= load_checkpoint(checkpoint, model, optimizer)
         if main:
             _forget_after(out / "log.jsonl", state["iteration"])
+    parallel.require_alike(config.asdict() | prepared.description | {"iteration": state["iteration"]})
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     wrapped.train()
     if parallel.rank():  # dropout differs between processes
@@ -187,7 +188,7 @@ def train(
                 break
     bar.close()
     state["finished"] = state["finished"] or state["iteration"] >= config.max_iterations
-    if main and state["best"] is None and not interrupted:
+    if state["best"] is None and not interrupted:
         save()
     if records is not None:
         records.close()
@@ -196,19 +197,20 @@ def train(
 
 
 def _fit(config: Config, prepared: Prepared, out: Path, resume: bool) -> dict:
-    """A model that scikit-learn fits: one step, after which the run folder is as any other."""
-    begun, words = time.monotonic(), prepared.corpus.vocabulary
+    """A model that scikit-learn fits: one step, after which the run folder is as any other. Every process does the same."""
+    begun, words, main = time.monotonic(), prepared.corpus.vocabulary, parallel.rank() == 0
     if resume:
         _check_same_run(out, config, words.words)
-    else:
+    elif main:
         create_run(out, config, words, prepared.description | {"device": "cpu", "versions": versions()})
     model = cast(TfIdf, build_model(config, prepared))
     model.fit(prepared.pairs["train"])
     scores = teacher_forced(score_pairs(model, prepared.pairs["valid"]))
     record = {"iteration": 0} | {f"dev_{name}": value for name, value in scores.items()}
-    write_text(out / "log.jsonl", json.dumps(record) + "\n")
     best = scores | {"iteration": 0}
-    save_weights(out / "best.safetensors", model, best)
+    if main:
+        write_text(out / "log.jsonl", json.dumps(record) + "\n")
+        save_weights(out / "best.safetensors", model, best)
     seconds = time.monotonic() - begun
     return {"iteration": 0, "best": best, "seconds": seconds, "finished": True, "interrupted": False}
 

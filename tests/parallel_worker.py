@@ -1,43 +1,148 @@
-"""What every process of `test_parallel.py` runs, by itself or under torchrun: train a tiny model, score the dev split.
+"""What every process of `test_parallel.py` does, alone or with others: train, go on, score, answer, infer, read.
 
-Usage: parallel_worker.py FOLDER [key=value ...]
+Usage: parallel_worker.py FOLDER [PROCESSES]    under torchrun, or by itself with so many processes as forks
 """
 
+import json
 import os
+import socket
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+from torch import multiprocessing
 
 from ctsm_lib import parallel, training
-from ctsm_lib.checkpoint import save_weights
-from ctsm_lib.config import preset
-from ctsm_lib.prepare import prepare
+from ctsm_lib.cli import app
+from ctsm_lib.config import Config, preset
+from ctsm_lib.contextual import gather, plan
+from ctsm_lib.decoding import Decoding, answer_pairs
+from ctsm_lib.errors import ConfigError
+from ctsm_lib.knowledge import RELATIONS, Inference
+from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import load_run
-from ctsm_lib.scores import score_pairs
+from ctsm_lib.scores import response_scores, score_pairs
 from ctsm_lib.sources import find_sources
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 TINY = [
     *("dim=24", "heads=2", "key_depth=24", "ffn_dim=24", "small_key_depth=8", "small_ffn_dim=8", "knowledge=atomic"),
-    *("warmup=3", "clip=1", "max_iterations=6", "check_every=3", "check_from=3"),
+    *("warmup=3", "clip=1", "max_iterations=8", "check_every=4", "check_from=4"),
     "dropout=0",  # each process draws its own
     "epsilon=1e-6",  # Adam divides tiny gradients by themselves: rounding would become a step
 ]
+UNEVEN = "batch_size=127"  # of the 892 pairs of the sample three are left for the last batch: none for a fourth process
+EMPTY = "batch_size=1"  # nothing at all for all processes but one
+ANSWERS = {
+    "greedy": (Decoding(max_length=8), 11),
+    "nucleus": (Decoding("nucleus", max_length=8, seed=3), 11),
+    "beam": (Decoding("beam", max_length=4, beams=2), 64),  # two batches: nothing to do for two of four
+}
 
 
-def main() -> None:
-    folder, rank = Path(sys.argv[1]), os.environ.get("RANK", "0")
-    config = preset("sample", [*TINY, *sys.argv[2:]])
-    prepared = prepare(config, find_sources(SAMPLE), workers=1, progress=False)
+class Stub:
+    """A provider of commonsense that keeps what it was asked."""
+
+    name = "comet"
+
+    def __init__(self, fingerprint: str):
+        self.fingerprint = fingerprint
+        self.asked: list[str] = []
+
+    def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
+        self.asked += texts
+        return [{relation: [f"{relation} {text[:20]}"] for relation in RELATIONS} for text in texts]
+
+
+def tiny(*settings: str) -> tuple[Config, Prepared]:
+    config = preset("sample", [*TINY, *settings])
+    return config, prepare(config, find_sources(SAMPLE), workers=1, progress=False)
+
+
+def train(folder: Path, setting: str, **how) -> dict:  # type: ignore[no-untyped-def]
+    config, prepared = tiny(setting)
     training.LOG_EVERY = 1
-    if rank == "0":
-        save_weights(folder / "start.safetensors", training.build_model(config, prepared), {})
-    result = training.train(config, prepared, folder / "run", cpu=True, progress=False)
-    scored = score_pairs(load_run(folder / "run").model, prepared.pairs["valid"], batch_size=11)
-    np.savez(folder / f"rank{rank}.npz", world=parallel.world(), best=result["best"]["ppl_token"], **scored)
+    return training.train(config, prepared, folder, cpu=True, progress=False, **how)
+
+
+def use(run: Path) -> dict:
+    """All that several processes share out besides training, with the weights of a run."""
+    loaded, (_, prepared) = load_run(run), tiny()
+    pairs, words = prepared.pairs["valid"], len(prepared.corpus.vocabulary)
+    scored = score_pairs(loaded.model, pairs, batch_size=11)
+    found: dict = {"world": parallel.world(), "scored": {name: value.tolist() for name, value in scored.items()}}
+    for name, (how, size) in ANSWERS.items():
+        answers, logits = answer_pairs(loaded.model, pairs, how, batch_size=size)
+        found[name] = {"answers": [asdict(answer) for answer in answers], "logits": logits.tolist()}
+    gathered = gather(loaded.ctsm(), plan(prepared.corpus), words, np.arange(words) % 2 == 0, progress=False)
+    np.savez(run.parent / f"gathered-{parallel.world()}-{parallel.rank()}.npz", **vars(gathered))
+    return found
+
+
+def infer(fingerprint: str) -> dict:
+    """Prepare with a provider that nobody has asked before; then once more."""
+    stub = Stub(fingerprint)
+    asked = []
+    with patch("ctsm_lib.prepare.make_provider", lambda config, sources, device: stub):
+        for _ in range(2):
+            _, prepared = tiny()
+            asked.append(list(stub.asked))
+            stub.asked.clear()
+    phrases = prepared.pairs["valid"].phrases
+    return {"asked": asked, "phrases": [phrases.tokens.tolist(), phrases.offsets.tolist()]}
+
+
+def evaluate(run: Path) -> None:
+    """The command; what it writes lies beside the run."""
+    written = (
+        ("--json", "scores.json"),
+        ("--responses", "answers.jsonl"),
+        ("--examples", "examples.npz"),
+        ("--samples", "40.md"),
+    )
+    files = [part for option, name in written for part in (option, str(run.parent / f"{parallel.world()}-{name}"))]
+    command = ["evaluate", str(run), "--device", "cpu", "--quiet", "--set", "max_length=8", *files]
+    app(command, standalone_mode=False)
+
+
+def refused() -> str:
+    try:
+        parallel.require_alike({"data": "sample", "iteration": parallel.rank()})
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def work(folder: Path) -> None:
+    """One process of several. FOLDER/alone is a run of one process, FOLDER/moving one that was interrupted."""
+    number = os.environ["WORLD_SIZE"]
+    parallel.meet("cpu")
+    for name, setting in (("uneven", UNEVEN), ("empty", EMPTY)):
+        train(folder / f"{name}-{number}", setting)
+    train(folder / "moving", UNEVEN, resume=True, stop_after=4 if number == "2" else 6)
+    found = use(folder / "alone") | {"inferred": infer(f"stub-{number}"), "refused": refused()}
+    (folder / f"found-{number}-{parallel.rank()}.json").write_text(json.dumps(found))
+    if number == "4":
+        evaluate(folder / "alone")
     parallel.leave()
 
 
+def _forked(rank: int, folder: Path, processes: int, port: int) -> None:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    work(folder)
+
+
 if __name__ == "__main__":
-    main()
+    where = Path(sys.argv[1])
+    if "RANK" in os.environ:
+        work(where)
+    else:  # Python and torch start once, not once a process
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            free = server.getsockname()[1]
+        count = int(sys.argv[2])
+        response_scores(["a word"], ["a word"])  # loads what answers are scored with
+        multiprocessing.start_processes(_forked, (where, count, free), nprocs=count, start_method="fork")

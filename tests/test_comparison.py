@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -156,6 +157,35 @@ def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         run_missing(plan(tmp_path), progress=False, report=told.append)
     assert told == [] and calls == ["train"]
+
+
+def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatch) -> None:
+    """Two at a time, never two on one GPU, of those that we were given; and the cores are shared."""
+    from ctsm_lib.comparison import runs
+
+    both, now, seen = threading.Barrier(2, timeout=20), set(), []
+
+    def started(command, env, **_):  # type: ignore[no-untyped-def]
+        place = env["CUDA_VISIBLE_DEVICES"]
+        assert place not in now
+        now.add(place)
+        both.wait()  # breaks, and this run fails otherwise, where one worker has to do all
+        now.remove(place)
+        seen.append((place, env["OMP_NUM_THREADS"], command[command.index("--out") + 1].rpartition("/")[2]))
+        both.wait()
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(runs.subprocess, "run", started)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(runs.os, "cpu_count", lambda: 6)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    rows = ["transformer", "moel", "cem", "ctsm"]
+    failed = run_missing(plan(tmp_path, rows=rows, workers=2, device="auto"), progress=False, report=lambda text: None)
+    assert len(failed) == 4 and all("exit code 1" in text for text in failed)
+    assert sorted(place for place, _, _ in seen) == ["4", "4", "7", "7"]
+    assert {threads for _, threads, _ in seen} == {"3"}
+    assert sorted(name for _, _, name in seen) == sorted(f"{row}-seed0" for row in rows)
 
 
 @pytest.mark.slow

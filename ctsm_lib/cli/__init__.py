@@ -78,17 +78,33 @@ def _better_allocator(arguments: list[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-m", "ctsm_lib", *arguments], environment)
 
 
+def _refuse_several(arguments: list[str]) -> None:
+    """End where several processes were launched for a command that is one process's: each would do and write the same."""
+    together = arguments[:1] in (["train"], ["evaluate"], ["contextual"]) or arguments[:2] == ["data", "prepare"]
+    if os.environ.get("WORLD_SIZE", "1") == "1" or together:
+        return
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(
+            "error: several processes can share train, evaluate, contextual and data prepare; run this command without "
+            "torchrun, accelerate launch or WORLD_SIZE.",
+            err=True,
+        )
+    raise SystemExit(1)
+
+
 def main() -> None:
     """Run the command line; what users can mend is one sentence and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     _better_allocator(sys.argv[1:])
+    _refuse_several(sys.argv[1:])
     for stream in (sys.stdin, sys.stdout, sys.stderr):  # bytes or letters that a terminal has no sign for end no talk
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
     except CtsmError as error:
-        typer.echo(f"error: {error}", err=True)
+        number = os.environ.get("RANK", "0")  # of processes that share the work, one may lack what the others have
+        typer.echo(f"error{f' in process {number}' if number != '0' else ''}: {error}", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

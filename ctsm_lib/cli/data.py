@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ctsm_lib.cli.shared import (
+    Device,
     JsonFile,
     JsonFlag,
     Quiet,
@@ -17,6 +18,7 @@ from ctsm_lib.cli.shared import (
     prepared_data,
     print_json,
     save_json,
+    shared_device,
 )
 from ctsm_lib.errors import ConfigError
 
@@ -78,13 +80,23 @@ def prepare(
     preset: Annotated[str, typer.Option(help="Whose settings count.")] = "",
     settings: Sets = None,
     vectors: Vectors = None,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Tokenise, retrieve knowledge and cut vectors once, so that training starts at once."""
+    """Tokenise, find or generate knowledge and cut vectors once, so that training starts at once.
+
+    Several GPUs share out what COMET generates: torchrun --nproc-per-node 2 -m ctsm_lib data prepare ...
+    """
     import time
 
+    from ctsm_lib import parallel
+
     begun = time.monotonic()
-    _, prepared = prepared_data(preset, settings, vectors, quiet)
+    chosen, quiet = shared_device(device), quiet or not parallel.speaks()
+    _, prepared = prepared_data(preset, settings, vectors, quiet, device=chosen)
+    parallel.leave()
+    if not parallel.speaks():
+        return
     for split, pairs in prepared.pairs.items():
         typer.echo(f"{split:<6} {len(pairs):>7,} pairs")
     for problem in prepared.corpus.problems[:20]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from ctsm_lib.cli.shared import Device, JsonFile, Quiet, Run, Vectors, chosen_device, prepared_data, save_json
+from ctsm_lib.cli.shared import Device, JsonFile, Quiet, Run, Vectors, prepared_data, save_json, shared_device
 
 if TYPE_CHECKING:
     from ctsm_lib.prepare import Prepared
@@ -117,19 +117,26 @@ def contextual(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Beyond Section 5.4: how does every word lean in every context it occurs in, by a trained run?"""
+    """Beyond Section 5.4: how does every word lean in every context it occurs in, by a trained run?
+
+    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib contextual ...
+    """
+    from ctsm_lib import parallel
     from ctsm_lib.contextual import analyse_contexts
     from ctsm_lib.prepare import prepare
     from ctsm_lib.runs import load_run
     from ctsm_lib.sources import find_sources
 
-    chosen = chosen_device(device)
+    chosen, quiet = shared_device(device), quiet or not parallel.speaks()
     loaded = load_run(run, chosen)
-    if loaded.note:
+    if loaded.note and parallel.speaks():
         typer.echo(f"note: {loaded.note}", err=True)
     config = loaded.config.override(["knowledge=none"])  # neither V_cos nor H_s reads commonsense
     prepared = prepare(config, find_sources(vectors=vectors), splits=(), progress=not quiet)
     analysis = analyse_contexts(loaded, prepared, control=control, device=chosen, progress=not quiet)
+    parallel.leave()
+    if not parallel.speaks():
+        return
     save_json(as_json, analysis)
     typer.echo(analysis["conclusion"])
     for kind, name in (("most", "most state-like"), ("least", "most trait-like")):

@@ -34,6 +34,7 @@ def prepared_data(
     quiet: bool,
     config: Config | None = None,
     splits: Sequence[str] = ("train", "valid", "test"),
+    device: str = "cpu",
 ) -> tuple[Config, Prepared]:
     """Configuration and data; which preset is the default depends on whether there is real data."""
     from ctsm_lib.config import preset
@@ -47,7 +48,7 @@ def prepared_data(
         config = preset(preset_name or default, settings or [])
     if sources.origin == "sample" and not quiet and speaks():
         typer.echo("Using the small invented sample (no CTSM_DATA, no data/raw).", err=True)
-    return config, prepare(config, sources, splits, progress=not quiet)
+    return config, prepare(config, sources, splits, device=device, progress=not quiet)
 
 
 def chosen_device(name: str) -> str:
@@ -65,6 +66,15 @@ def chosen_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device {name} is not to be had here: {str(error).splitlines()[0]}") from None
     return name
+
+
+def shared_device(name: str) -> str:
+    """The device that a name stands for, after meeting the processes that were launched together with this one."""
+    from ctsm_lib import parallel
+
+    chosen = chosen_device(name)
+    parallel.meet(chosen)
+    return chosen
 
 
 def decoding(method: str, settings: list[str] | None, max_length: int) -> Decoding:

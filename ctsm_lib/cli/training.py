@@ -18,12 +18,12 @@ from ctsm_lib.cli.shared import (
     Sets,
     Vectors,
     check_writable,
-    chosen_device,
     decoding,
     prepared_data,
     print_json,
     print_scores,
     save_json,
+    shared_device,
 )
 
 
@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train CTSM or a baseline. Ctrl-C ends after the step at hand with a checkpoint; --resume goes on from there.
 
-    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ... (after `ctsm data prepare`).
+    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ...
     """
     from ctsm_lib import parallel
     from ctsm_lib.checkpoint import read_run
@@ -57,11 +57,12 @@ def train(
 
     settings = list(settings or []) + ([f"seed={seed}"] if seed is not None else [])
     settings += [f"model={model}"] if model else []
+    chosen, quiet = shared_device(device), quiet or not parallel.speaks()
     if resume:
         config = read_run(out)[0].override(settings)
-        _, prepared = prepared_data("", None, vectors, quiet, config)
+        _, prepared = prepared_data("", None, vectors, quiet, config, device=chosen)
     else:
-        config, prepared = prepared_data(preset, settings, vectors, quiet)
+        config, prepared = prepared_data(preset, settings, vectors, quiet, device=chosen)
     say = typer.echo if parallel.speaks() else lambda text: None
     about = prepared.description
     say(
@@ -73,7 +74,7 @@ def train(
         prepared,
         out,
         resume=resume,
-        cpu=chosen_device(device) == "cpu",
+        cpu=chosen == "cpu",
         progress=not quiet,
         tensorboard=tensorboard,
     )
@@ -99,19 +100,26 @@ def evaluate(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Score a run on a split as the paper's tables do: accuracy, both perplexities, Dist, BLEU."""
-    from ctsm_lib import runs
+    """Score a run on a split as the paper's tables do: accuracy, both perplexities, Dist, BLEU.
+
+    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib evaluate ...
+    """
+    from ctsm_lib import parallel, runs
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
 
-    check_writable(as_json, responses, samples, examples)
-    chosen = chosen_device(device)
+    if parallel.speaks():  # the others write nothing
+        check_writable(as_json, responses, samples, examples)
+    chosen, quiet = shared_device(device), quiet or not parallel.speaks()
     loaded = runs.load_run(run, chosen)
-    if loaded.note:
+    if loaded.note and parallel.speaks():
         typer.echo(f"note: {loaded.note}", err=True)
     how = decoding(method, settings, loaded.config.max_response)
-    prepared = prepare(loaded.config, find_sources(vectors=vectors), splits=[split], progress=not quiet)
+    prepared = prepare(loaded.config, find_sources(vectors=vectors), [split], device=chosen, progress=not quiet)
     scores, rows = runs.evaluate(loaded, prepared, split, how, chosen, progress=not quiet, examples=examples)
+    parallel.leave()
+    if not parallel.speaks():
+        return
     if responses:
         runs.write_jsonl(responses, rows)
     if samples:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ctsm_lib import parallel
 from ctsm_lib.batches import padded_rows
 from ctsm_lib.corpus import CLS, PAD, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.errors import RunError
@@ -185,7 +186,7 @@ def _blocks(laid: Plan) -> Iterator[np.ndarray]:
 def gather(
     model: CTSM, laid: Plan, words: int, mask: np.ndarray, device: str = "cpu", progress: bool = True
 ) -> Gathered:
-    """Read every dialogue once.
+    """Read every dialogue once; several processes share out the reading, and all get all sums.
 
     Args:
         words: how many the vocabulary has.
@@ -204,8 +205,10 @@ def gather(
     row_of = np.full(len(laid.tokens), -1)
     row_of[laid.kept] = np.arange(len(laid.kept))
     kept = torch.zeros(len(laid.kept), width)
-    with tqdm(total=len(laid.tokens), desc="reading", unit=" words", unit_scale=True, disable=not progress) as bar:
-        for block in _blocks(laid):
+    blocks = list(_blocks(laid))[parallel.share()]
+    total_words = int(sum(laid.length[block].sum() for block in blocks))
+    with tqdm(total=total_words, desc="reading", unit=" words", unit_scale=True, disable=not progress) as bar:
+        for block in blocks:
             begin, length = laid.begin[block], laid.length[block]
             wide = int(length.max())
             rows = [padded_rows(flat, begin, length, wide) for flat in (laid.tokens, laid.speaker)]
@@ -224,4 +227,4 @@ def gather(
             kept[torch.from_numpy(index[index >= 0])] = features[torch.from_numpy(index >= 0)].float()
             bar.update(len(ids))
     arrays = (count, sums, squares, dialogue_sums, dialogue_counts, kept)
-    return Gathered(*(array.numpy() for array in arrays))
+    return Gathered(*(parallel.all_sum(array).numpy() for array in arrays))

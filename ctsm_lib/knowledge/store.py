@@ -45,25 +45,31 @@ def infer_cached(
         One inference a text, in the order of the texts.
 
     What was inferred is written every few seconds, so that an interruption costs little. A damaged database is put
-    aside and begun anew; a folder that cannot be written costs only the caching. Both are logged.
+    aside and begun anew; a folder that cannot be written costs only the caching. Both are logged. Several processes must
+    ask for the same texts at the same point: each infers its share, and the main one alone reads and writes the file.
     """
     if provider.name == "none" or not texts:
         return provider.infer(texts, progress=progress)
-    store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint)
-    found = store.get(set(texts))
+    from ctsm_lib import parallel  # torch, which a look at what is on disk need not wait for
+
+    store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint) if parallel.rank() == 0 else None
+    found: dict[str, Inference] = parallel.from_main(store.get(set(texts)) if store else None)
     missing = sorted(set(texts) - found.keys(), key=lambda text: (len(text), text))
-    size, begin = FIRST_CHUNK, 0
+    size, begin = FIRST_CHUNK * parallel.world(), 0
     with tqdm(total=len(missing), desc=provider.name, unit="text", disable=None if progress else True) as bar:
         while begin < len(missing):
             chunk = missing[begin : begin + size]
             started = time.monotonic()
-            new = dict(zip(chunk, provider.infer(chunk, progress=False), strict=True))
-            store.put(new)
+            own = chunk[parallel.share()]
+            shares = parallel.gather(dict(zip(own, provider.infer(own, progress=False), strict=True)))
+            new = {text: inference for share in shares for text, inference in share.items()}
+            if store:
+                store.put(new)
             found |= new
             begin += len(chunk)
             bar.update(len(chunk))
-            if time.monotonic() - started < CHUNK_SECONDS:
-                size = min(2 * size, LAST_CHUNK)
+            if parallel.from_main(time.monotonic() - started) < CHUNK_SECONDS:  # clocks differ, and so would the chunks
+                size = min(2 * size, LAST_CHUNK * parallel.world())
     # Nobody who changes one answer shall change another.
     return [{relation: list(found[text][relation]) for relation in RELATIONS} for text in texts]
 
