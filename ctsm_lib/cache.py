@@ -96,7 +96,7 @@ def _load(entry: Path, key: dict) -> Built | None:
         return arrays, payload["meta"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("cache entry %s is not usable (%s); rebuilding it", entry, error)
         return None
 

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from ctsm_lib.errors import ConfigError
+
+# What a whole number can be at most, where more could only be a slip that fills the memory before anything is said.
+_SIZES = dict.fromkeys(
+    ("dim", "heads", "key_depth", "ffn_dim", "small_heads", "small_key_depth", "small_ffn_dim", "compressed_dim"), 65_536
+) | dict(
+    encoder_layers=100, decoder_layers=100, batch_size=10**6, max_response=10**6, max_iterations=10**9,
+    check_every=10**9, warmup=10**9,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,21 +104,21 @@ class Config:
     max_response: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("dim", "heads", "key_depth", "ffn_dim", "small_heads", "small_key_depth", "small_ffn_dim"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "a whole number from 1")
-        for name in ("encoder_layers", "decoder_layers", "batch_size", "max_iterations", "check_every", "warmup"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "a whole number from 1")
+        for name, most in _SIZES.items():
+            value = getattr(self, name)
+            _require(1 <= value <= most, name, value, f"a whole number from 1 to {most:,}")
         _require(self.key_depth % self.heads == 0, "key_depth", self.key_depth, f"a multiple of heads={self.heads}")
         small = f"a multiple of small_heads={self.small_heads}"
         _require(self.small_key_depth % self.small_heads == 0, "small_key_depth", self.small_key_depth, small)
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
-        _require(self.max_context >= 2, "max_context", self.max_context, "at least 2 tokens")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
-        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a number from 0 to below 1")
+        _require(2 <= self.max_context <= 10**6, "max_context", self.max_context, "2 to 1,000,000 tokens")
+        for name in ("dropout", "label_smoothing", "beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
+        for name in ("epsilon", "weight_decay", "clip"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")
         _require(self.bag_strength > 0, "bag_strength", self.bag_strength, "above 0")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        _require(self.max_response >= 1, "max_response", self.max_response, "a whole number from 1")
 
     def asdict(self) -> dict[str, Any]:
         """The settings as JSON has them."""
@@ -184,7 +193,7 @@ def _checked(name: str, value: Any, known: dict[str, Any]) -> Any:
         if value not in choices:
             raise ConfigError(f"{name}={value!r} is not possible. {_nearest(str(value), choices)}")
         return value
-    if kind is float and type(value) in (int, float) and value == value and abs(value) != float("inf"):
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # false for nan, too
         return float(value)
     if type(value) is not kind or kind is float:
         expected = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]

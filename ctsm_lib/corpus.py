@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -349,5 +350,6 @@ def _tokenize_all(texts: list[str], workers: int | None) -> list[list[str]]:
     if workers == 1 or len(texts) < 5_000:  # starting processes costs more than this
         return [tokenize(text) for text in texts]
     _tokenizers()  # once for all processes
-    with ProcessPoolExecutor(workers) as pool:
+    # Ctrl-C reaches all processes: the others leave it to this one, which says so once.
+    with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         return list(pool.map(tokenize, texts, chunksize=2_000))

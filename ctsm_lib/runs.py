@@ -16,7 +16,7 @@ from ctsm_lib import parallel
 from ctsm_lib.baselines import AnyModel, make_model
 from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import context_batch
-from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, write_text
+from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, require_size, write_text
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, quotation, tokenize
 from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
@@ -173,7 +173,6 @@ def load_run(folder: Path, device: str = "cpu") -> Run:
         RunError: the folder is missing, damaged, or holds no weights yet.
     """
     config, vocabulary, description = read_run(folder)
-    model = make_model(config, Tables.empty(len(vocabulary), config.dim))
     note = ""
     weights = folder / "best.safetensors"
     if not weights.is_file():
@@ -181,6 +180,8 @@ def load_run(folder: Path, device: str = "cpu") -> Run:
         if checkpoint is None:
             raise RunError(f"{folder} has no weights yet: its training has not reached a checkpoint.")
         weights, note = checkpoint / "model.safetensors", "no dev check yet: these are the newest weights, not the best"
+    require_size(weights, config)  # before a model is made that no memory holds
+    model = make_model(config, Tables.empty(len(vocabulary), config.dim))
     facts = load_weights(weights, model)
     return Run(folder, config, vocabulary, model.to(device).eval(), facts, description, note)
 
@@ -260,8 +261,13 @@ def _write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
         arrays["nll"] = (scored["nll"] / np.maximum(scored["tokens"], 1)).astype(np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
     side = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez_compressed(side, **arrays)
-    os.replace(side, path)
+    try:
+        np.savez_compressed(side, **arrays)
+        os.replace(side, path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        side.unlink(missing_ok=True)
 
 
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from tqdm import tqdm
@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ctsm_lib import parallel
 from ctsm_lib.baselines import AnyModel, make_model
 from ctsm_lib.baselines.tfidf import TfIdf
-from ctsm_lib.batches import Batch, Shuffled
+from ctsm_lib.batches import Shuffled
 from ctsm_lib.checkpoint import (
     create_run,
     load_checkpoint,
@@ -34,10 +34,10 @@ from ctsm_lib.checkpoint import (
 )
 from ctsm_lib.config import Config
 from ctsm_lib.errors import RunError
-from ctsm_lib.model import Output
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.versions import versions
+from ctsm_lib.watch import Window, save_batch, unsound_weights
 
 log = logging.getLogger(__name__)
 
@@ -94,26 +94,29 @@ def train(
         iteration, finished, interrupted, best (dev scores) and seconds.
 
     Raises:
-        RunError: the folder exists (or does not, with `resume`), or the loss is no longer finite.
+        RunError: the folder exists (or does not, with `resume`) or cannot be written, or a loss is no sensible number:
+            its batch is then kept in the folder.
     """
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     if config.model == "tfidf":
         return _fit(config, prepared, out, resume)
     precision = "bf16" if config.precision == "bf16" else "no"
+    AcceleratorState._reset_state()  # a notebook's next run may have another precision
     accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[distributed])
     device, main = accelerator.device, accelerator.is_main_process
     words = prepared.corpus.vocabulary
     if resume:
         _check_same_run(out, config, words.words)
     elif main:
-        create_run(out, config, words, prepared.description | {"device": str(device), "versions": versions()})
+        used = {"device": str(device), "threads": torch.get_num_threads(), "processes": parallel.world()}
+        create_run(out, config, words, prepared.description | used | {"versions": versions()})
     model = build_model(config, prepared).to(device)
     optimizer = make_optimizer(config, model)
     state: dict = {"iteration": 0, "best": None, "bad_checks": 0, "seconds": 0.0, "finished": False}
     if resume and (checkpoint := newest_checkpoint(out)):
         state |= load_checkpoint(checkpoint, model, optimizer)
-        if main:
-            _forget_after(out / "log.jsonl", state["iteration"])
+    if resume and main:
+        _forget_after(out / "log.jsonl", state["iteration"])
     parallel.require_alike(config.asdict() | prepared.description | {"iteration": state["iteration"]})
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     wrapped.train()
@@ -127,22 +130,51 @@ def train(
     bar = tqdm(
         total=config.max_iterations, initial=state["iteration"], disable=None if progress and main else True, unit="it"
     )
-    window, seen, since = _Window(), 0, time.monotonic()
+    window, seen, since = Window(state.pop("window", None), device), 0, time.monotonic()
     begun, before = time.monotonic(), state["seconds"]
 
     def write(record: dict) -> None:
         if records is not None:
-            records.write(json.dumps(record) + "\n")
-            records.flush()
+            try:
+                records.write(json.dumps(record) + "\n")
+                records.flush()
+            except OSError as error:
+                raise RunError(
+                    f"{out / 'log.jsonl'} cannot be written: {error.strerror}. Then use --resume."
+                ) from error
         if board is not None:
             for name, value in record.items():
                 board.add_scalar(name, value, record["iteration"])
 
-    def save() -> None:
-        state["seconds"] = before + time.monotonic() - begun
+    def require_sound() -> None:
+        late, odd = window.unsound() or (0, {})
+        spoiled = None if odd else unsound_weights(model)
+        if not odd and not spoiled:
+            return
+        iteration = state["iteration"] - late
+        path = out / f"bad-batch-{iteration:06d}.safetensors"
+        facts = {
+            "iteration": iteration,
+            "lr": learning_rate(config, iteration),
+            "odd": {n: str(v) for n, v in odd.items()},
+        }
         if main:
-            save_checkpoint(out, state["iteration"], model, _plain(optimizer), state)
+            save_batch(path, prepared.pairs["train"].collate(order[iteration - 1]), facts)
+        said = ", ".join(f"{name} is {value:.4g}" for name, value in odd.items()) or f"{spoiled} is no longer finite"
+        raise RunError(
+            f"Iteration {iteration}: {said}. Its batch is in {path}; what was saved is from before. "
+            "Lower learning_rate, or set clip=1."
+        )
+
+    def save() -> None:
+        require_sound()  # what is spoiled takes no good checkpoint's place
+        state["seconds"], kept = before + time.monotonic() - begun, {"window": window.asdict()}
+        if main:
+            save_checkpoint(out, state["iteration"], model, _plain(optimizer), state | kept)
         accelerator.wait_for_everyone()
+
+    if resume:  # another number of threads or processes adds up in another order
+        write({"iteration": state["iteration"], "threads": torch.get_num_threads(), "processes": parallel.world()})
 
     interrupted = False
     with _graceful_stop() as stop:
@@ -163,20 +195,18 @@ def train(
             seen += len(index)
             bar.update()
             if iteration % LOG_EVERY == 0 or iteration == last:
-                record = window.read()
-                if not math.isfinite(record["total"]):
-                    raise RunError(
-                        f"The loss of iteration {iteration} is {record['total']}. Lower learning_rate, or set clip=1."
-                    )
+                require_sound()
+                record = window.means()
                 rate = seen / max(time.monotonic() - since, 1e-9)
                 bar.set_postfix_str(_postfix(record, rate))
                 write(
                     {"iteration": iteration, "lr": learning_rate(config, iteration), "examples_per_s": rate, **record}
                 )
-                window, seen, since = _Window(), 0, time.monotonic()
+                window, seen, since = Window(), 0, time.monotonic()
             if (
                 iteration % config.check_every == 0 and iteration >= config.check_from
             ) or iteration == config.max_iterations:
+                require_sound()
                 _check(config, state, wrapped, prepared, device, accelerator, out, write)
                 save()
                 since = time.monotonic()
@@ -233,35 +263,6 @@ def _check(config, state, model, prepared, device, accelerator, out, write) -> N
         state["finished"] = 0 < config.patience <= state["bad_checks"]
 
 
-class _Window:
-    """Means since the last log line, of all processes; nothing is read from the device before `read`."""
-
-    # Of the whole batch; the others are a process's share of it.
-    WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
-
-    def __init__(self) -> None:
-        self.sums: dict[str, torch.Tensor] = {}
-        self.count = 0
-
-    def add(self, output: Output, batch: Batch, norm: torch.Tensor | None) -> None:
-        values = {name: value.detach().float() for name, value in output.losses.items()}
-        if values.keys() & {"emotion", "student_label"}:  # else the model predicts no emotion
-            hits = output.emotion_logits.argmax(dim=-1).eq(cast(torch.Tensor, batch.label)).float().sum()
-            values["acc"] = 100 * hits / batch.total_pairs
-        if norm is not None:
-            values["grad_norm"] = norm.detach().float()
-        for name in self.WHOLE & values.keys():
-            values[name] = values[name] / parallel.world()
-        for name, value in values.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
-
-    def read(self) -> dict[str, float]:
-        totals = parallel.all_sum(torch.stack(list(self.sums.values()))) / self.count
-        means = dict(zip(self.sums, totals.tolist(), strict=True))
-        return means | {"ppl": math.exp(min(means["generation"], 50))}
-
-
 def _postfix(record: dict[str, float], rate: float) -> str:
     names = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
     losses = " ".join(f"{name[:3]} {record[name]:.2f}" for name in names if name in record)
@@ -301,7 +302,7 @@ def _forget_after(path: Path, iteration: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue  # a line cut off by a kill
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _tensorboard(out: Path):  # type: ignore[no-untyped-def]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,24 @@ def exact_share(path: Path) -> float:
     Raises:
         DataError: the file cannot be read.
     """
+    kind = _read_archive(path, ["kind"]).get("kind")
+    return 1.0 if kind is None else float((kind == 0).mean()) if kind.size else 0.0
+
+
+def _read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those arrays of an `.npz` that it has.
+
+    Raises:
+        DataError: it is missing, damaged, holds pickled objects, or unpacks to a hundred times its size.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return float((archive["kind"] == 0).mean()) if "kind" in archive.files else 1.0
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > max(100 * path.stat().st_size, 10**8):
+            raise ValueError(f"it says that it holds {unpacked:,} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names if name in arrays.files}
+    except Exception as error:  # there is no end to what zipfile, zlib and numpy raise where a byte is wrong
         raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error
 
 
@@ -152,14 +167,23 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     Raises:
         DataError: the archive is damaged, lacks an array, holds pickled objects, or has another width.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            words, vectors = archive["words"], archive["vectors"]
-            kinds = archive["kind"] if "kind" in archive.files else np.zeros(len(words), dtype=np.int8)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error
-    if vectors.ndim != 2 or vectors.shape != (len(words), dim) or kinds.shape != (len(words),):
-        raise DataError(f"{path}: expected {len(words)} vectors of width {dim}, found the shape {vectors.shape}.")
+    found = _read_archive(path, ["words", "vectors", "kind"])
+    if lacking := {"words", "vectors"} - found.keys():
+        raise DataError(f"{path} is not an .npz with `words` and `vectors`: it lacks {' and '.join(sorted(lacking))}.")
+    words, vectors = found["words"], found["vectors"]
+    kinds = found.get("kind", np.zeros(len(words) if words.ndim else 0, dtype=np.int8))
+    if words.ndim != 1 or vectors.shape != (len(words), dim) or kinds.shape != words.shape:
+        raise DataError(
+            f"{path}: expected {words.size} vectors of width {dim}, found the shapes {words.shape} of words, "
+            f"{vectors.shape} of vectors and {kinds.shape} of kinds."
+        )
+    if words.dtype.kind != "U" or vectors.dtype.kind not in "fiu" or not np.isin(kinds, list(KINDS)).all():
+        raise DataError(
+            f"{path}: words should be text, vectors numbers and kinds from {min(KINDS)} to {max(KINDS)}; found "
+            f"{words.dtype}, {vectors.dtype}, {kinds.dtype}."
+        )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused
+        vectors = vectors.astype(np.float32, copy=False)
     if not np.isfinite(vectors).all():
         raise DataError(f"{path}: the vector of {words[~np.isfinite(vectors).all(1)][0]!r} is not finite.")
     matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)

@@ -60,7 +60,7 @@ def test_training_lowers_the_loss(tiny_config, tiny_prepared, tmp_path):
     train(config, tiny_prepared, tmp_path / "run", cpu=True, progress=False)
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [record["generation"] for record in records if "generation" in record]
-    assert losses[-1] < losses[0] - 0.5
+    assert losses[-1] < losses[0] - 0.4
 
 
 @pytest.mark.parametrize("at", [3, 7])
