@@ -70,7 +70,7 @@ def folder(tmp_path_factory) -> Path:
     }
     for count, command in launches.items():
         (where / f"missing-{count}.json").write_text(json.dumps(missing_texts(count)))
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         (where / f"printed-{count}.txt").write_text(done.stdout)
     worker.train(where / "moving", worker.UNEVEN, resume=True)
@@ -227,7 +227,7 @@ def test_two_machines_train_as_one(tmp_path: Path, hosts: list[str]) -> None:
         for host, launcher in zip(hosts, launchers, strict=True)
     ]  # fmt: skip
     worker.train(tmp_path / "alone", worker.UNEVEN)
-    printed = [process.communicate(timeout=300) for process in started]
+    printed = [process.communicate(timeout=600) for process in started]
     assert [process.returncode for process in started] == [0, 0], printed
     assert "Done." in printed[0][0] and printed[1][0] == ""
     log, alone = losses(tmp_path / "run"), losses(tmp_path / "alone")
