@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN = $(BIN)/python -m ctsm_lib
 DEMO ?= runs/demo
 
-.PHONY: help demo test lint data train figures bench notebooks lab app book constraints lock verified audit clean
+.PHONY: help demo test lint data train figures bench notebooks lab app book soak constraints lock verified audit clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -63,13 +63,19 @@ notebooks: $(VENV)/.notebooks  ## Build the lessons from notebooks/src, and run 
 book: $(VENV)/.notebooks  ## Make a web book of the solved lessons that works offline
 	$(BIN)/python notebooks/book.py
 
+soak: $(VENV)/.dev  ## Make everything go wrong many times (takes long; ONLY=name for one test), and write down what came of it
+	-$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[soak]'
+	$(if $(ONLY),,rm -f figures/results/soak.json)
+	CTSM_SOAK=1 CTSM_SOAK_JSON=figures/results/soak.json $(BIN)/python -m pytest -m survival $(if $(ONLY),-k $(ONLY))
+	$(BIN)/python tests/soak.py figures/results/soak.json
+
 constraints: $(VENV)/.dev  ## Write the versions that are installed now to constraints.txt
 	@{ head -n 1 constraints.txt; $(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools | sed 's/+cpu//'; } > .constraints && mv .constraints constraints.txt
 
 lock: $(VENV)/.base  ## Write requirements.lock: the versions of constraints.txt with checksums, for all systems
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	head -n 1 requirements.lock > .lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11.7 --generate-hashes --no-header -c constraints.txt --extra dev pyproject.toml >> .lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11.7 --generate-hashes --no-header -c constraints.txt --extra dev --extra soak pyproject.toml >> .lock
 	mv .lock requirements.lock
 
 verified:  ## Set up .venv-verified from requirements.lock: no file is installed whose checksum is not in it

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -36,7 +37,7 @@ _STATE: dict[str, type | tuple[type, ...]] = {  # what a checkpoint says of itse
     "iteration": int, "bad_checks": int, "finished": bool, "seconds": (int, float), "best": (dict, type(None)),
     "window": dict,
 }  # fmt: skip
-_ADAM = {"step", "exp_avg", "exp_avg_sq"}  # of each parameter that has had a gradient
+_ADAM = {"step": 1.0, "exp_avg": -math.inf, "exp_avg_sq": 0.0}  # what it keeps of each parameter, and the least value
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,11 +62,9 @@ def write_text(path: Path, text: str) -> None:
 def _drop(*paths: Path) -> None:
     """Remove what was written to the side and did not reach its place."""
     for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink()
+        shutil.rmtree(path, ignore_errors=True)  # does nothing to a file
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -304,13 +303,14 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         kind, _, name = key.partition("/")
         own.setdefault(name, {})[kind] = value
     for name, parameter in model.named_parameters():
-        shapes = {kind: torch.Size([]) if kind == "step" else parameter.shape for kind in _ADAM if own[name]}
-        if {kind: value.shape for kind, value in own[name].items()} != shapes:
+        values = own.pop(name)
+        shapes = {kind: torch.Size([]) if kind == "step" else parameter.shape for kind in _ADAM if values}
+        if {kind: value.shape for kind, value in values.items()} != shapes:
             raise RunError(f"{path / 'optimizer.safetensors'} is of another model: see {name}.")
-        if not all(torch.isfinite(value).all() for value in own[name].values()):
-            raise RunError(f"{path / 'optimizer.safetensors'}: {name} has values that are not finite.")
-        if values := own.pop(name):
-            optimizer.state[parameter] = {kind: value.to(parameter.device) for kind, value in values.items()}
+        if not all((value.isfinite() & (value >= _ADAM[kind])).all() for kind, value in values.items()):
+            raise RunError(f"{path / 'optimizer.safetensors'}: {name} has values that no optimizer has.")
+        if values:
+            optimizer.state[parameter] = {kind: value.to(parameter).clone() for kind, value in values.items()}
     if own:
         raise RunError(f"{path / 'optimizer.safetensors'} is of another model, which has {next(iter(own))[:80]!r}.")
     random, _ = load_tensors(path / "random.safetensors")

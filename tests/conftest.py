@@ -1,6 +1,8 @@
 """What all tests share: a cache of their own, the sample, and the real data where there is some."""
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny models run faster on one thread, and repeatably
@@ -75,3 +77,30 @@ def tiny_run(tiny_config, tiny_prepared, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_config, tiny_prepared, folder, cpu=True, progress=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_data(sample_sources, tmp_path_factory) -> Path:
+    """A data folder with a few of the sample's dialogues, for what trains many times over."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "empatheticdialogues").mkdir()
+    for split, rows in (("train", 160), ("valid", 40), ("test", 40)):
+        lines = (sample_sources.dialogues / f"{split}.csv").read_text(encoding="utf-8").split("\n")[:rows]
+        (folder / "empatheticdialogues" / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shutil.copy(sample_sources.lexicon, folder / "vad-lexicon.txt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_config(tiny_config):
+    """24 iterations for `small_prepared`: a checkpoint every three, dev checks in the last six."""
+    return replace(tiny_config, max_iterations=24, check_every=3, check_from=18, batch_size=4, knowledge="none")
+
+
+@pytest.fixture(scope="session")
+def small_prepared(small_config, small_data):
+    """`small_data`, prepared."""
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.sources import find_sources
+
+    return prepare(small_config, find_sources(small_data), progress=False)

@@ -106,6 +106,11 @@ def main() -> None:
         number = os.environ.get("RANK", "0")  # of processes that share the work, one may lack what the others have
         typer.echo(f"error{f' in process {number}' if number != '0' else ''}: {error}", err=True)
         raise SystemExit(1) from None
+    except OSError as error:
+        if not error.filename:
+            raise
+        typer.echo(f"error: {error.filename}: {error.strerror}.", err=True)  # a full disk, a file that is not ours
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise SystemExit(130) from None
