@@ -56,11 +56,11 @@ def test_a_run_folder_is_json_and_safetensors_and_tells_its_story(tiny_run, tiny
 
 
 def test_training_lowers_the_loss(tiny_config, tiny_prepared, tmp_path):
-    config = replace(tiny_config, max_iterations=120, check_every=120, check_from=120, learning_rate=5e-3)
+    config = replace(tiny_config, max_iterations=200, check_every=200, check_from=200, learning_rate=5e-3)
     train(config, tiny_prepared, tmp_path / "run", cpu=True, progress=False)
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [record["generation"] for record in records if "generation" in record]
-    assert losses[-1] < losses[0] - 0.4
+    assert losses[-1] < losses[0] - 0.5
 
 
 @pytest.mark.parametrize("at", [3, 7])
