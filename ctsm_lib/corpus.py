@@ -258,8 +258,8 @@ class Corpus:
         seen = np.unique(turn * len(self.vocabulary) + train.tokens) % len(self.vocabulary)
         df = np.bincount(seen, minlength=len(self.vocabulary))
         idf = np.log((1 + len(train.turn_offsets) - 1) / (1 + df)) + 1
-        words = df[len(SPECIALS) :] > 0
-        low, high = idf[len(SPECIALS) :][words].min(), idf[len(SPECIALS) :][words].max()
+        words = idf[len(SPECIALS) :][df[len(SPECIALS) :] > 0]
+        low, high = (words.min(), words.max()) if len(words) else (0.0, 1.0)
         scaled = np.clip((idf - low) / max(high - low, 1e-12), 0, 1)
         scaled[df == 0] = 1.0
         scaled[1 : len(SPECIALS)] = 0.0
