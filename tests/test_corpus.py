@@ -202,7 +202,9 @@ def test_idf_by_a_plain_loop(tmp_path):
 def test_idf_where_training_has_only_an_unanswered_turn(tmp_path):
     """None of its words is in the vocabulary: all that is known from other splits is unseen."""
     other = [row(text="the cat"), row(turn=2, text="so")]
-    corpus = prepare_corpus(folder_of(tmp_path, [row(text="alpha", situation="beta")], other, other), tmp_path / "cache")
+    corpus = prepare_corpus(
+        folder_of(tmp_path, [row(text="alpha", situation="beta")], other, other), tmp_path / "cache"
+    )
     assert corpus.idf[corpus.vocabulary.index["cat"]] == 1
     assert corpus.idf[[PAD, CLS, EOS]].tolist() == [0, 0, 0]
 
