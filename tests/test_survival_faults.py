@@ -487,20 +487,16 @@ def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
     with soak.fault("three processes prepare one cache at once, one of them killed", 2, 30) as fault:
         for number in range(fault.tries):
             monkeypatch.setenv("CTSM_CACHE", str(tmp_path / str(number)))
-            barrier = FORK.Barrier(3)
+            together = time.monotonic() + 0.3  # no barrier: who dies within one takes its lock along
 
-            def work(barrier=barrier) -> None:
-                barrier.wait(60)
+            def work(together=together) -> None:
+                time.sleep(max(0.0, together - time.monotonic()))
                 require_equal(prepare(config, sources, progress=False), prepared)
 
             processes = [start(work) for _ in range(3)]
-            time.sleep(chance.uniform(0, 0.6))
+            time.sleep(chance.uniform(0, 0.9))
             processes[0].kill()
-            with suppress(Exception):
-                barrier.abort() if barrier.n_waiting else None
-            statuses = [ended(process) for process in processes]
-            if statuses[1:] != [0, 0]:  # killed before all three had met: nothing was tried
-                assert statuses[1:] == [1, 1] and not cache_folder().exists()
+            assert [ended(process) for process in processes][1:] == [0, 0]
             require_equal(prepare(config, sources, progress=False), prepared)
             fault.done += 1
         fault.result = "all had the same data, the cache is whole"
