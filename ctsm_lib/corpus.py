@@ -307,27 +307,22 @@ def prepare_corpus(folder: Path, cache_folder: Path, vocab: str = "protocol", wo
 
 def _build(paths: dict[str, Path], vocab: str, workers: int | None) -> tuple[dict[str, np.ndarray], dict]:
     read = {split: read_dialogues(path) for split, path in paths.items()}
-    problems = [problem for _, found in read.values() for problem in found]
     turns = {split: [turn for d in dialogues for turn in d.turns] for split, (dialogues, _) in read.items()}
     situations = {split: [d.situation for d in dialogues] for split, (dialogues, _) in read.items()}
     texts = list(itertools.chain(*turns.values(), *situations.values()))
     tokenized = iter(_tokenize_all(texts, workers))
     turn_tokens = {split: list(itertools.islice(tokenized, len(turns[split]))) for split in SPLITS}
     situation_tokens = {split: list(itertools.islice(tokenized, len(situations[split]))) for split in SPLITS}
-
     counter: Counter[str] = Counter()
     for split in ("train",) if vocab == "train" else SPLITS:
         # A last speaker turn that nobody answers belongs to no pair, so the peers' vocabulary never sees it.
-        sizes = [len(dialogue.turns) for dialogue in read[split][0]]
-        answered = [turn < size // 2 * 2 for size in sizes for turn in range(size)]
+        answered = [turn < len(d.turns) // 2 * 2 for d in read[split][0] for turn in range(len(d.turns))]
         for tokens in itertools.chain(itertools.compress(turn_tokens[split], answered), situation_tokens[split]):
             counter.update(tokens)
     counter.update(dict.fromkeys(EMOTIONS, 0))  # Eq. (5) looks the labels up, also where nobody says them
     for special in SPECIALS:  # someone typed "<pad>": that must not become padding
         counter.pop(special, None)
-    words = [*SPECIALS, *sorted(counter, key=lambda word: (-counter[word], word))]
-    vocabulary = Vocabulary(words)
-
+    vocabulary = Vocabulary([*SPECIALS, *sorted(counter, key=lambda word: (-counter[word], word))])
     arrays: dict[str, np.ndarray] = {}
     for split, (dialogues, _) in read.items():
         ids = [vocabulary.encode(tokens) for tokens in turn_tokens[split]]
@@ -338,7 +333,7 @@ def _build(paths: dict[str, Path], vocab: str, workers: int | None) -> tuple[dic
         arrays[f"{split}_labels"] = np.array([EMOTIONS.index(d.emotion) for d in dialogues], dtype=np.int64)
         arrays[f"{split}_text"] = np.frombuffer(b"".join(raw), dtype=np.uint8)
         arrays[f"{split}_text_offsets"] = _offsets(map(len, raw))
-    return arrays, {"words": words, "problems": problems}
+    return arrays, {"words": vocabulary.words, "problems": [problem for _, found in read.values() for problem in found]}
 
 
 def _offsets(lengths: Iterable[int]) -> np.ndarray:

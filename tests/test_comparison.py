@@ -344,7 +344,7 @@ def test_copying_costs_perplexity_a_penalty_does_not_and_neither_moves_accuracy(
 def test_the_figure_of_a_trade_off_shows_every_point(sample_run) -> None:
     """Copying and penalty are a line each, in both panels; a run that has one point of a kind has no line of it."""
     rows = measure(*sample_run, points([0.0, 3.0], [0.2], 0.5), progress=False)
-    figure = tradeoff_figure(rows, {"acc": 46.0, "ppl_peer": 31.5, "dist2": 7.34})
+    figure = tradeoff_figure(rows)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
     assert [(trace.name, list(trace.text)) for trace in lines[:2]] == [
         ("run: copying", ["0", "0.5", "3"]), ("run: penalty on frequent words", ["0", "0.2"]),

@@ -99,6 +99,7 @@ def tradeoff(
     """
     from ctsm_lib.checkpoint import read_json, write_json, write_text
     from ctsm_lib.comparison import tradeoff as measuring
+    from ctsm_lib.errors import ConfigError
     from ctsm_lib.figures import write_figure
     from ctsm_lib.figures.tradeoff import tradeoff_figure
     from ctsm_lib.prepare import prepare
@@ -108,7 +109,9 @@ def tradeoff(
     biases, penalties = _numbers("--copy-bias", copy_bias), _numbers("--penalty", penalty)
     file = out / "tradeoff.json"
     check_writable(file)
-    known = read_json(file)["points"] if file.is_file() else []
+    found = read_json(file) if file.is_file() else {"points": []}
+    if not isinstance(found, dict) or not isinstance(known := found.get("points"), list):
+        raise ConfigError(f"{file} is not a result of `ctsm tradeoff`. Move it elsewhere, or choose another --out.")
     chosen = chosen_device(device)
 
     def keep(row: dict) -> None:

@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
 
 
-def tradeoff_figure(rows: Sequence[dict], goal: dict[str, float] | None = None) -> go.Figure:
+def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     """Dist-2 to the right, one panel for accuracy and one for perplexity.
 
     Args:
         rows: as `comparison.tradeoff.measure` gives them, of one split.
-        goal: scores to draw as dotted lines.
     """
     from plotly.subplots import make_subplots
 
@@ -52,9 +51,6 @@ def tradeoff_figure(rows: Sequence[dict], goal: dict[str, float] | None = None) 
             x=[paper["dist2"]], y=[paper[score]], row=1, col=column, mode="markers", name="the paper (test)",
             showlegend=column == 1, marker={"symbol": "diamond-open", "size": 11, "color": INK},
         )  # fmt: skip
-        if goal:
-            figure.add_hline(y=goal[score], line={"dash": "dot", "color": INK, "width": 1}, row=1, col=column)
-            figure.add_vline(x=goal["dist2"], line={"dash": "dot", "color": INK, "width": 1}, row=1, col=column)
     figure.update_xaxes(title_text="Dist-2, greedy")
     legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
     return size(figure, 520, left=60, right=20, top=80, bottom=130).update_layout(
