@@ -190,6 +190,12 @@ def test_the_bars_show_the_report(words):
     assert list(nearest.layout.yaxis.ticktext) == [name for name, _, _ in report.nearest]
 
 
+def test_a_word_that_is_only_in_other_splits_is_named_all_the_same(words):
+    counts = words.prepared.corpus.counts[len(SPECIALS) :]
+    unsaid = next(word for word, n in zip(words.words, counts, strict=True) if n == 0 and word.isalpha())
+    assert f"“{unsaid}” is never said" in occurrence_text(words.look_up(unsaid.upper()))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=40) | st.sampled_from([SCRIPT, "<script>", "</script>x", '"><svg onload=x>', "&lt;b&gt;"]))
 def test_typed_words_are_text(words, text):

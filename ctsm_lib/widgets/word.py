@@ -239,9 +239,9 @@ def occurrence_text(report: WordReport) -> str:
     if not report.known:
         return ""
     said = ", ".join(f"{emotion} {count:,}" for emotion, count in report.labels)
-    often = f"Said {report.count:,} times in the training dialogues" + (
-        f", most in those about: {said}." if said else "."
-    )
+    often = f"is said {report.count:,} times" if report.count else "is never said"
+    most = f", most in those about: {said}." if said else "."
+    often = f"“{report.word}” {often} in the training dialogues{most}"
     rows = [
         f'<tr><td class="faint">{shown(q.emotion)}, {q.who}</td><td>{shown(q.before)} <mark>{shown(report.word)}</mark> '
         f"{shown(q.after)}</td></tr>"
