@@ -14,6 +14,7 @@ A master is a Python file in the percent format with the solutions inside, betwe
 from __future__ import annotations
 
 import argparse
+import asyncio
 import copy
 import os
 import re
@@ -21,10 +22,14 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
 SOURCES, SOLVED = HERE / "src", HERE / "solutions"
@@ -169,20 +174,31 @@ def update_teaching(paths: list[Path], path: Path) -> None:
     path.write_text(LIST.sub(lambda _: lesson_list(paths), text), encoding="utf-8")
 
 
-def execute(
-    notebook: NotebookNode, folder: Path, timeout: int = 150, tries: int = 2
-) -> NotebookNode:
-    """Run a notebook from a fresh kernel in `folder`; an error in a cell is raised with its traceback.
+NUDGE = 5.0  # seconds
 
-    Args:
-        timeout: seconds for a cell. Now and then a kernel's answer gets lost (seen with ipykernel 6.31 and 7.4) and the
-            client waits for ever, so a notebook whose cell does not end in time is run once more from its beginning.
+
+def nudging_client(notebook: NotebookNode, folder: Path, timeout: int) -> NotebookClient:
+    """A client that asks a kernel which takes long for its name, again and again.
+
+    Now and then a kernel leaves a request unread until the next one comes (seen with ipykernel 6.31 and 7.4), and the
+    client would wait for ever.
     """
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellTimeoutError
 
-    fresh = copy.deepcopy(notebook)
-    client = NotebookClient(
+    class Nudging(NotebookClient):
+        async def async_execute_cell(self, *args: Any, **kwargs: Any) -> NotebookNode:
+            async def nudge() -> None:
+                while True:
+                    await asyncio.sleep(NUDGE)
+                    self.kc.kernel_info()
+
+            nudges = asyncio.create_task(nudge())
+            try:
+                return await super().async_execute_cell(*args, **kwargs)
+            finally:
+                nudges.cancel()
+
+    return Nudging(
         notebook,
         timeout=timeout,
         resources={"metadata": {"path": str(folder)}},
@@ -190,8 +206,21 @@ def execute(
         coalesce_streams=True,  # one print is one output, however the kernel cut it
         extra_arguments=["--log-level=40"],
     )
+
+
+def execute(
+    notebook: NotebookNode, folder: Path, timeout: int = 150, tries: int = 2
+) -> NotebookNode:
+    """Run a notebook from a fresh kernel in `folder`; an error in a cell is raised with its traceback.
+
+    Args:
+        timeout: seconds for a cell. A notebook with a cell that does not end in time is run once more from its beginning.
+    """
+    from nbclient.exceptions import CellTimeoutError
+
+    fresh = copy.deepcopy(notebook)
     try:
-        client.execute()
+        nudging_client(notebook, folder, timeout).execute()
     except CellTimeoutError:
         if tries == 1:
             raise

@@ -194,3 +194,15 @@ def test_a_cell_that_hangs_is_tried_once_more_and_then_refused(tmp_path, capsys)
     once = "import pathlib, time; p = pathlib.Path('seen'); seen = p.exists(); p.touch(); time.sleep(0 if seen else 60)"
     notebook = build.nbformat.v4.new_notebook(cells=[build.nbformat.v4.new_code_cell(once)])
     assert build.execute(notebook, tmp_path, timeout=3).cells[0].execution_count == 1
+
+
+def test_a_kernel_that_takes_long_is_nudged_until_it_answers(tmp_path, monkeypatch):
+    from jupyter_client import AsyncKernelClient
+
+    nudges, ask = [], AsyncKernelClient.kernel_info
+    monkeypatch.setattr(AsyncKernelClient, "kernel_info", lambda client: (nudges.append(client), ask(client))[1])
+    monkeypatch.setattr(build, "NUDGE", 0.2)
+    sleepy = [build.nbformat.v4.new_code_cell(f"import time; time.sleep({wait}); {wait}") for wait in (2, 0)]
+    notebook = build.execute(build.nbformat.v4.new_notebook(cells=sleepy), tmp_path)
+    assert [cell.outputs[0].data["text/plain"] for cell in notebook.cells] == ["2", "0"]
+    assert 5 <= len(nudges) <= 15
