@@ -20,6 +20,7 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import Inference, Provider, infer_cached, provider_for
 from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
 from ctsm_lib.model import Tables
+from ctsm_lib.model.bag import feature_weights
 from ctsm_lib.sources import Sources, cache_folder
 from ctsm_lib.vectors import Vectors, load_vectors
 
@@ -69,6 +70,7 @@ class Prepared:
             intensity=table(strength),
             labels=torch.tensor(labels),
             log_unigram=table(log_unigram),
+            bag=table(feature_weights(self.corpus.splits["train"], len(vocabulary))) if config.bag_expert else None,
             concepts=concepts,
         )
 

@@ -19,6 +19,7 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, PAD, SYS, USR
 from ctsm_lib.model import CTSM, Tables
+from ctsm_lib.model.bag import PAIRS, BagExpert
 
 DIM, SIZE = 12, 50  # width and vocabulary of the tiny model
 FIRST_WORD = 7  # ids below are special
@@ -102,7 +103,7 @@ def tiny_tables(seed: int = 0, size: int = SIZE, dim: int = DIM) -> Tables:
         table[[PAD, CLS]] = 0
     log_unigram = (rand(size) + 0.01).log().log_softmax(dim=0)
     labels = torch.randperm(size - FIRST_WORD, generator=random)[:32] + FIRST_WORD
-    return Tables(vectors, rand(size, 3), idf, intensity, labels, log_unigram)
+    return Tables(vectors, rand(size, 3), idf, intensity, labels, log_unigram, rand(2 * size + PAIRS))
 
 
 def randomise(module: M, seed: int = 0, scale: float = 0.3) -> M:
@@ -311,14 +312,21 @@ def slow_predictor(
     return slow_linear(predictor.classify, np.tanh(slow_linear(predictor.hidden, [pooled])))[0], np.array(pooling)
 
 
-def slow_bag(expert: nn.Module, context: Sequence[int]) -> np.ndarray:
-    """`5 x W + b` with `x_v = idf_v` of the words that occur, of length 1; special token PAD has no vote."""
-    words = sorted({word for word in context if word != PAD})
-    idf = {word: float(expert.idf[word]) for word in words}
-    length = max(sum(value**2 for value in idf.values()) ** 0.5, 1e-12)
+def slow_bag(expert: BagExpert, context: Sequence[int], speaker: Sequence[int]) -> np.ndarray:
+    """`5 x W + b` with `x_f` the weight of each feature that occurs, of length 1; PAD and CLS are no words."""
+    size, found = (len(expert.weights) - PAIRS) // 2, set()
+    for place, word in enumerate(context):
+        if word in (PAD, CLS):
+            continue
+        found.add(word + size if speaker[place] == SYS else word)
+        after = context[place + 1] if place + 1 < len(context) else PAD
+        if after not in (PAD, CLS):
+            found.add(2 * size + (word * 1_000_003 + after * 7_919) % PAIRS)
+    weight = {feature: float(expert.weights[feature]) for feature in sorted(found)}
+    length = max(sum(value**2 for value in weight.values()) ** 0.5, 1e-12)
     logits = array(expert.bias).astype(np.float64).copy()
-    for word in words:
-        logits += 5 * idf[word] / length * array(expert.votes.weight[word])
+    for feature, value in weight.items():
+        logits += 5 * value / length * array(expert.votes.weight[feature])
     return logits
 
 
@@ -335,17 +343,32 @@ def slow_decoder(decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray) -
 
 
 def slow_distribution(
-    pointer: nn.Module, state: np.ndarray, copy: Sequence[float], context: Sequence[int], words: np.ndarray
+    pointer: nn.Module,
+    state: np.ndarray,
+    copy: Sequence[float],
+    context: Sequence[int],
+    words: np.ndarray,
+    said: Sequence[int] = (),
 ) -> tuple[np.ndarray, float]:
-    """`P = alpha softmax(W o) + (1 - alpha) copy` over the vocabulary, and alpha."""
+    """`P = alpha softmax(W o) + (1 - alpha) copy` over the vocabulary, and alpha, as it is once trained.
+
+    Args:
+        said: words of the answer so far; with `copy_once` they are not copied, and that much more is generated.
+    """
     logits = slow_linear(pointer.output, [state])[0]
     if pointer.tied:
         logits = words @ logits + array(pointer.bias)
-    alpha = float(sigmoid(slow_linear(pointer.gate, [state])[0, 0]))
-    mixture = alpha * np.array(slow_softmax(logits))
+    gate = slow_linear(pointer.gate, [state])[0, 0]
+    if not pointer.training:
+        logits = logits - pointer.tilt * array(pointer.usual)
+        gate = gate - pointer.copy_bias
+    alpha = float(sigmoid(gate))
+    mixture = np.zeros(len(words))
     for place, word in enumerate(context):
-        mixture[word] += (1 - alpha) * copy[place]
-    return mixture, alpha
+        if not (pointer.copy_once and word in said):
+            mixture[word] += (1 - alpha) * copy[place]
+    alpha = 1 - float(mixture.sum())
+    return mixture + alpha * np.array(slow_softmax(logits)), alpha
 
 
 def slow_pair_loss(first: np.ndarray, second: np.ndarray, temperature: float, negatives: str) -> float:

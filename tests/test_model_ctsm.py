@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    FIRST_WORD,
     SIZE,
     Pair,
     array,
@@ -38,7 +39,7 @@ from torch import Tensor
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import CLS, EOS, PAD, SOS
+from ctsm_lib.corpus import CLS, EOS, PAD, SOS, UNK
 from ctsm_lib.model import CTSM, Output, Tables
 from ctsm_lib.model.layers import Encoder
 
@@ -70,6 +71,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bag expert": {"bag_expert": True, "student_label_weight": 0.5},
     "bag expert w/o EGM": {"bag_expert": True, "guidance": False},
     "copies more": {"copy_bias": 1.5},
+    "copies once": {"copy_once": True},
+    "leans": {"copy_once": True, "copy_bias": 0.7, "tilt": 0.4, "bag_expert": True},
     "improved": {
         "encoder_layers": 1, "decoder_layers": 2, "fusion": "joint", "tie_output": True, "output_bias": "unigram",
         "contrast_negatives": "cross", "student_label_weight": 1.0, "embedding_scale": 3.0,
@@ -89,6 +92,7 @@ READING = [
     "memory emotion",
     "bag expert",
     "copies more",
+    "leans",
 ]
 reading = pytest.mark.parametrize("changes", [OPTIONS[name] for name in READING], ids=READING)
 
@@ -139,7 +143,7 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         logits.append(student)
         hard_losses.append(-np.log(slow_softmax(student)[pair.label]))
         if config.bag_expert:
-            bag = slow_bag(model.bag, pair.context)
+            bag = slow_bag(model.bag, pair.context, pair.speaker)
             bag_losses.append(-np.log(slow_softmax(bag)[pair.label]))
             logits[-1] = (np.log(slow_softmax(student)) + np.log(slow_softmax(bag))) / 2
         if config.guidance:
@@ -153,7 +157,9 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         states, copy = slow_decoder(model.decoder, e_y, memory)  # (20)
         ended = False
         for place, word in enumerate(pair.target):
-            mixture, _ = slow_distribution(model.decoder.pointer, states[place], copy[place], pair.context, words)
+            mixture, _ = slow_distribution(
+                model.decoder.pointer, states[place], copy[place], pair.context, words, pair.target[:place]
+            )
             nll.append(-np.log(mixture[word]))  # (21)
             target_words.append(word)
             predictions.append(int(mixture.argmax()))
@@ -558,12 +564,42 @@ def test_a_bag_of_words_learns_on_its_own() -> None:
         assert bag == ({"bag.votes.weight", "bag.bias"} if loss in ("bag", "total") else set()), loss
         assert loss != "bag" or trained == bag
     pair = random_pairs(1)[0]
-    shuffled = [CLS, *reversed(pair.context[1:]), pair.context[-1]]
-    other = replace(pair, context=shuffled, speaker=[*pair.speaker, pair.speaker[-1]])
+    other = replace(pair, knowledge=[[] for _ in pair.knowledge], target=pair.target[::-1], label=0)
     with torch.no_grad():
         first, second = (model.eval().encode(collate([p])).extra for p in (pair, other))
-    close(first["bag"], second["bag"], 1e-6)
+    assert torch.equal(first["bag"], second["bag"])
     differ(first["student"], second["student"], 1e-4)
+
+
+def test_hidden_words_are_read_as_unknown_in_training_only() -> None:
+    """`word_dropout`: every word of the context but the special ones, in what the encoders read; not in copying."""
+    model, pairs = tiny_model(word_dropout=0.999999, bag_expert=True, copy_once=True), random_pairs(5)
+    batch = collate(pairs)
+    unknown = [replace(pair, context=[CLS, *[UNK] * (len(pair.context) - 1)]) for pair in pairs]
+    expected = model.eval().read(collate(unknown))
+    read = model.train().read(batch)
+    for name in ("E_C", "H_C", "V_ts", "intensity"):
+        close(read[name], expected[name], 1e-6)
+    memory = model._memory(batch, read)
+    assert torch.equal(memory.context, batch.context)
+    close(memory.extra["bag"], model.bag(batch.context, batch.speaker), 1e-6)
+    differ(model.eval().read(batch)["E_C"], expected["E_C"], 1e-3)
+    half = tiny_model(word_dropout=0.5).train()
+    torch.manual_seed(0)
+    ids = torch.full((50, 40), FIRST_WORD)
+    assert 0.4 < (half._seen(ids) == UNK).float().mean() < 0.6
+
+
+def test_head_dropout_is_before_the_classifiers() -> None:
+    model = tiny_model(head_dropout=0.5)
+    assert [model.student.dropout.p, model.teacher.dropout.p] == [0.5, 0.5]
+    batch = collate(random_pairs(4))
+    losses = [{name: float(value) for name, value in model.train()(batch).losses.items()} for _ in range(2)]
+    assert {name for name in losses[0] if losses[0][name] != losses[1][name]} == {
+        "student", "teacher", "student_label", "total",
+    }  # fmt: skip
+    first, second = (evaluate(model, batch).emotion_logits for _ in range(2))
+    assert torch.equal(first, second)
 
 
 @reading

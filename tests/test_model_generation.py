@@ -25,13 +25,12 @@ from ctsm_lib.corpus import EOS, PAD, SOS
 from ctsm_lib.model.generation import (
     DecoderCache,
     DiversityLoss,
-    PointerGenerator,
     ResponseDecoder,
     Taught,
-    _TargetLogProbability,
     previous_words,
 )
 from ctsm_lib.model.layers import TokenEmbedding
+from ctsm_lib.model.pointer import PointerGenerator, _TargetLogProbability
 
 DIM, SIZE = 8, 20
 DECODERS = [(ffn, layers) for ffn in ("linear", "conv") for layers in (1, 2)]

@@ -6,11 +6,9 @@ import math
 
 import pytest
 import torch
-from helpers import array, close, differ, normal, randomise, real_mask, slow_bag, slow_predictor, slow_softmax
+from helpers import array, close, differ, normal, randomise, real_mask, slow_predictor, slow_softmax
 
-from ctsm_lib.corpus import PAD
 from ctsm_lib.model.guidance import (
-    BagExpert,
     EmotionPredictor,
     intensity_weights,
     label_loss,
@@ -106,32 +104,6 @@ def test_predictor_of_an_empty_row_is_finite() -> None:
     assert values.grad is not None
     assert values.grad.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
-
-
-# -------------------------------------------------------------------------------------------------------- bag of words
-
-
-def test_bag_expert_equals_loops_and_counts_a_word_once() -> None:
-    """`l = 5 x W + b`, `x_v = idf_v` of the words that occur, of length 1; PAD, order and repetition change nothing."""
-    module = randomise(BagExpert(torch.rand(20, generator=torch.Generator().manual_seed(0))))
-    rows = [[7, 8, 9], [9, 7, 8, 8, 7, PAD, PAD], [7], [PAD, PAD]]
-    padded = torch.tensor([[*row, *[PAD] * (8 - len(row))] for row in rows])
-    logits = module(padded)
-    for row, ids in enumerate(rows):
-        close(logits[row], slow_bag(module, ids))
-    close(logits[0], logits[1], 1e-6)
-    close(logits[3], module.bias)
-    close(module(padded.flip(0)).flip(0), logits, 1e-6)
-
-
-def test_words_without_information_have_no_vote() -> None:
-    """An idf of 0 everywhere: the bias, and no division by zero on the way there and back."""
-    module = randomise(BagExpert(torch.zeros(20)))
-    logits = module(torch.tensor([[5, 6, 7]]))
-    close(logits[0], module.bias)
-    logits.sum().backward()
-    assert module.votes.weight.grad is not None
-    assert module.votes.weight.grad.isfinite().all()
 
 
 def test_mean_of_experts_is_the_geometric_mean() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
-from ctsm_lib.model.ctsm import Memory, Output, Tables, initialise, word_loss_scale
+from ctsm_lib.model.ctsm import Memory, Output, Tables, initialise, leaning, word_loss_scale
 from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder, Taught, previous_words
 from ctsm_lib.model.guidance import label_loss
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
@@ -93,7 +93,7 @@ class Baseline(nn.Module):
         decoder = kind(
             config.dim, memory_dim or config.dim, config.decoder_layers, config.heads, config.key_depth,
             config.ffn_dim, config.ffn, config.dropout, len(self.log_unigram), config.tie_output, bias,
-            config.copy_bias,
+            leaning(config, self.log_unigram),
         )  # fmt: skip
         decoder.smooth = self.smoothing and config.label_smoothing > 0
         return decoder

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import PAD
+from ctsm_lib.corpus import PAD, SPECIALS, UNK
+from ctsm_lib.model.bag import PAIRS, BagExpert
 from ctsm_lib.model.context import FUSIONS, KnowledgeEncoder
 from ctsm_lib.model.contrast import cross_contrastive_loss
 from ctsm_lib.model.emotion import EmotionEncoding
-from ctsm_lib.model.generation import DecoderCache, DiversityLoss, PointerGenerator, ResponseDecoder, previous_words
-from ctsm_lib.model.guidance import BagExpert, EmotionPredictor, label_loss, mean_of_experts, soft_label_loss
+from ctsm_lib.model.generation import DecoderCache, DiversityLoss, ResponseDecoder, previous_words
+from ctsm_lib.model.guidance import EmotionPredictor, label_loss, mean_of_experts, soft_label_loss
 from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
+from ctsm_lib.model.pointer import Leaning, PointerGenerator
 from ctsm_lib.parallel import gather_rows, world
 
 
@@ -32,6 +34,7 @@ class Tables:
     intensity: Tensor  # V
     labels: Tensor  # 32
     log_unigram: Tensor  # V
+    bag: Tensor | None = None  # F: weights of `model.bag`'s features, where the configuration wants a bag
     concepts: Tensor | None = None  # V: an emotion concept of each word, PAD where there is none; baselines read it
 
     @classmethod
@@ -39,7 +42,8 @@ class Tables:
         """Tables of the right shape, for a model whose weights come from a checkpoint."""
         flat = torch.zeros(size)
         labels = torch.zeros(32, dtype=torch.int64)
-        return cls(torch.zeros(size, dim), torch.zeros(size, 3), flat, flat.clone(), labels, flat.clone())
+        bag = torch.zeros(2 * size + PAIRS)
+        return cls(torch.zeros(size, dim), torch.zeros(size, 3), flat, flat.clone(), labels, flat.clone(), bag)
 
 
 @dataclass
@@ -90,6 +94,11 @@ def word_loss_scale(config: Config, batch: Batch) -> float:
     return float(batch.total_tokens) if config.peer_losses else 1.0
 
 
+def leaning(config: Config, log_unigram: Tensor) -> Leaning:
+    """How the configuration wants answers to lean."""
+    return Leaning(config.copy_bias, config.copy_once, config.tilt, log_unigram)
+
+
 def initialise(model: nn.Module) -> None:
     """Xavier for every matrix but the word table, as the peers begin, too."""
     for name, parameter in model.named_parameters():
@@ -133,21 +142,24 @@ class CTSM(nn.Module):
         self.student_fusion = fusion(dim, small)
         self.emotion = EmotionEncoding(dim, config.compressed_dim, config.trait, config.state, small)
         width = dim + self.emotion.width  # 357
-        self.student = EmotionPredictor(width, intensity=config.guidance)
+        self.student = EmotionPredictor(width, config.guidance, config.head_dropout)
         if config.guidance:
             self.teacher_fusion = fusion(dim, small)
-            self.teacher = EmotionPredictor(width)
+            self.teacher = EmotionPredictor(width, dropout=config.head_dropout)
         if config.contrast:
             self.target_encoder = small(dim)
             self.emotion_view = nn.Linear(self.emotion.width, dim) if self.emotion.width else None
         memory_dim = dim + (self.emotion.width if config.memory == "emotion" else 0)
         bias = tables.log_unigram if config.output_bias == "unigram" else None
         size = len(tables.vectors)
-        tied, copying = config.tie_output, config.copy_bias
-        self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, size, tied, bias, copying)
+        output = (size, config.tie_output, bias, leaning(config, tables.log_unigram))
+        self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, *output)
         self.diversity = DiversityLoss(size)
         initialise(self)
-        self.bag = BagExpert(tables.idf) if config.bag_expert else None  # begins at zero
+        self.bag = None
+        if config.bag_expert:
+            assert tables.bag is not None
+            self.bag = BagExpert(tables.bag)  # begins at zero
 
     def read(self, batch: Batch) -> dict[str, Tensor]:
         """Everything that the context gives, by the paper's names; [B, L, ...].
@@ -155,8 +167,8 @@ class CTSM(nn.Module):
         Returns:
             mask, intensity, E_C, H_C, K (knowledge, [B, 5, D]), H_stu, V_ts ([V_t ; V_s]) and H_ts ([H_t ; H_s]).
         """
-        mask = batch.context != PAD
-        ids = {"context": batch.context, "speaker": batch.speaker, "knowledge": batch.knowledge, "labels": self.labels}
+        mask, seen = batch.context != PAD, self._seen(batch.context)
+        ids = {"context": seen, "speaker": batch.speaker, "knowledge": batch.knowledge, "labels": self.labels}
         if batch.target is not None:
             ids |= {"previous": previous_words(batch.target), "target": batch.target}
         words = self.embed.look_up(ids)
@@ -164,14 +176,21 @@ class CTSM(nn.Module):
         context = self.encoder(embedded, mask)  # H_C, Eq. (1)
         knowledge = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))
         labels = words["labels"]  # on the same scale as the tokens: both sides of the cosine see a word alike
-        vad, idf = self.vad[batch.context], self.idf[batch.context].unsqueeze(-1)
+        vad, idf = self.vad[seen], self.idf[seen].unsqueeze(-1)
         embeddings, encoded = self.emotion(context, embedded, labels, vad, idf, mask)
         enriched = self.student_fusion(context, knowledge, mask)
         return {
-            "mask": mask, "intensity": self.intensity[batch.context], "E_C": embedded, "H_C": context, "K": knowledge,
+            "mask": mask, "intensity": self.intensity[seen], "E_C": embedded, "H_C": context, "K": knowledge,
             "H_stu": enriched, "V_ts": embeddings, "H_ts": encoded,
             **{name: words[name] for name in ("previous", "target") if name in words},
         }  # fmt: skip
+
+    def _seen(self, context: Tensor) -> Tensor:
+        """The context, in training with some words hidden; copying and the bag see all of them."""
+        if not (self.training and self.config.word_dropout):
+            return context
+        hidden = torch.rand(context.shape, device=context.device) < self.config.word_dropout
+        return context.masked_fill(hidden & (context >= len(SPECIALS)), UNK)
 
     def encode(self, batch: Batch) -> Memory:
         """Read contexts for answering: the student's path."""
@@ -183,7 +202,7 @@ class CTSM(nn.Module):
         states = student if self.config.memory == "emotion" else read["H_stu"]
         memory = Memory(states, read["mask"], batch.context, logits, pooling)
         if self.bag is not None:  # each expert learns alone: together, the quicker one would leave the other nothing
-            memory.extra = {"student": logits, "bag": self.bag(batch.context)}
+            memory.extra = {"student": logits, "bag": self.bag(batch.context, batch.speaker)}
             memory.emotion_logits = mean_of_experts(logits, memory.extra["bag"])
         return memory
 

@@ -1,4 +1,4 @@
-"""Decoder, pointer generator and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
+"""Decoder and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
 
 Shapes: B batch, T target length, N real target tokens of a batch, L context length, D width, V vocabulary.
 """
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import EOS, PAD, SOS
 from ctsm_lib.model.layers import Attention, Dropout, FeedForward, TokenEmbedding
+from ctsm_lib.model.pointer import Leaning, PointerGenerator
 from ctsm_lib.parallel import all_sum
 
 KeysValues = tuple[Tensor, Tensor]
@@ -113,131 +113,15 @@ class DecoderCache:
     past: list[Past | None]
     length: int = 0
     extra: dict[str, Tensor] = field(default_factory=dict)  # B ...; "first" [B, D] is read in the place of SOS
+    said: Tensor | None = None  # B L: words of the context that the answer has, where they may not be copied again
 
     def select(self, rows: Tensor) -> DecoderCache:
         """The cache of some rows, in the given order."""
         memory = [(key[rows], value[rows]) for key, value in self.memory]
         past = [None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows]) for kept in self.past]
         extra = {name: value[rows] for name, value in self.extra.items()}
-        return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length, extra)
-
-
-class _TargetLogProbability(torch.autograd.Function):
-    """log softmax at one place of each row and its mean over all places, the log of the softmax's denominator, and the
-    arg-max; each [N].
-
-    Autograd's own way through logsumexp and gather makes five passes over [N, V] going back; this makes one, since the
-    softmax of the way there is kept in place of the logits.
-    """
-
-    @staticmethod
-    def forward(  # type: ignore[no-untyped-def,override]
-        ctx, logits_NV: Tensor, target_N: Tensor, smooth: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        best, word = logits_NV.max(dim=-1)
-        softmax_NV = logits_NV.softmax(dim=-1)
-        # The likeliest word has at least 1/V: its logarithm is exact where that of a rare target would be lost.
-        log_sum = best - softmax_NV.gather(1, word.unsqueeze(1)).squeeze(1).log()
-        ctx.save_for_backward(softmax_NV, target_N)
-        ctx.smooth = smooth
-        ctx.mark_non_differentiable(log_sum, word)
-        mean = logits_NV.mean(dim=-1) - log_sum if smooth else torch.zeros_like(log_sum)
-        return logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum, mean, log_sum, word
-
-    @staticmethod
-    def backward(ctx, grad_N: Tensor, mean_grad_N: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def,override]
-        softmax_NV, target_N = ctx.saved_tensors
-        if not ctx.smooth:
-            grad = softmax_NV * -grad_N.unsqueeze(1)
-        else:
-            share = (mean_grad_N / softmax_NV.shape[1]).unsqueeze(1)
-            grad = torch.addcmul(share, softmax_NV, -(grad_N + mean_grad_N).unsqueeze(1))
-        return grad.scatter_add_(1, target_N.unsqueeze(1), grad_N.unsqueeze(1)), None, None
-
-
-class PointerGenerator(nn.Module):
-    """`P = alpha softmax(W o) + (1 - alpha) copy`, over the closed vocabulary.
-
-    Paper: Sec. 3.6.1, after See et al. (2017). Where the output layer is tied, `W o = E (A o + a) + b` with the word
-    table E.
-
-    Args:
-        copy_bias: added to the log-odds of copying in answers and scores, not in training; 0 in the paper. Training
-            copies as often as people do on average, and a greedy answer then hardly ever does.
-    """
-
-    def __init__(self, dim: int, size: int, tied: bool, bias: Tensor | None, copy_bias: float = 0.0):
-        super().__init__()
-        self.gate = nn.Linear(dim, 1)
-        self.output = nn.Linear(dim, dim) if tied else nn.Linear(dim, size)
-        self.tied = tied
-        self.copy_bias = copy_bias
-        self.bias = nn.Parameter(torch.zeros(size)) if tied else None
-        if bias is not None:
-            with torch.no_grad():
-                (self.bias if self.bias is not None else self.output.bias).copy_(bias)
-
-    def logits(self, states_ND: Tensor, words_VD: Tensor) -> Tensor:
-        """[N, V] before the softmax, float32."""
-        if self.tied:
-            return F.linear(self.output(states_ND), words_VD, self.bias).float()
-        return self.output(states_ND).float()
-
-    def gate_logits(self, states_ND: Tensor) -> Tensor:
-        """Log-odds of generating rather than copying, [N, 1], float32."""
-        gate = self.gate(states_ND).float()
-        return gate if self.training else gate - self.copy_bias
-
-    def distribution(
-        self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of every word, [B, V], and alpha [B]. For answering, a step at a time."""
-        logits = self.logits(states_BD, words_VD)
-        gate = self.gate_logits(states_BD)
-        generated = F.logsigmoid(gate) + logits.log_softmax(dim=-1)
-        copied = torch.zeros_like(generated).scatter_add_(1, context_BL, copy_BL.float())
-        tiny = torch.finfo(torch.float32).tiny
-        mixed = torch.logaddexp(generated, F.logsigmoid(-gate) + copied.clamp(min=tiny).log())
-        return torch.where(copied > 0, mixed, generated), gate.sigmoid().squeeze(1)
-
-    def score(
-        self, states_ND: Tensor, copy_NL: Tensor, context_NL: Tensor, target_N: Tensor, words_VD: Tensor,
-        smooth: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        """Log-probability of each target, its spread (`Taught`), arg-max of P, and alpha, each [N], without building P.
-
-        Copying only concerns words of the context: P of the target needs the copy weight of that one word, and the
-        arg-max is either the likeliest generated word or a word of the context.
-
-        Args:
-            copy_NL: copy weights of context positions, PAD positions 0.
-            context_NL: the words at those positions.
-            smooth: whether the spread is wanted; without it, it is 0.
-        """
-        logits = self.logits(states_ND, words_VD)
-        gate = self.gate_logits(states_ND)
-        chosen, mean, log_sum, word = _TargetLogProbability.apply(logits, target_N, smooth)
-        log_sum = log_sum.unsqueeze(1)
-        log_alpha = F.logsigmoid(gate).squeeze(1)
-        generated = chosen + log_alpha
-        copied = (copy_NL * (context_NL == target_N.unsqueeze(1))).sum(dim=1)
-        tiny = torch.finfo(torch.float32).tiny
-        mixed = torch.logaddexp(generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log())
-        log_prob = torch.where(copied > 0, mixed, generated)
-        with torch.no_grad():
-            best = logits.gather(1, word.unsqueeze(1)).squeeze(1)
-            alpha = gate.sigmoid()
-            # Copy weight of a word that stands in several places: every place gets the sum of them.
-            same = context_NL.unsqueeze(1) == context_NL.unsqueeze(2)
-            with torch.autocast(copy_NL.device.type, enabled=False):  # bf16 sums would change which word is likeliest
-                place = (same.to(copy_NL.dtype) @ copy_NL.unsqueeze(2)).squeeze(2)
-            total = alpha * (logits.gather(1, context_NL) - log_sum).exp() + (1 - alpha) * place
-            total = total.masked_fill(context_NL == PAD, -1.0)
-            best_copy, where = total.max(dim=1)
-            best_generated = alpha.squeeze(1) * (best - log_sum.squeeze(1)).exp()
-            copied_word = context_NL.gather(1, where.unsqueeze(1)).squeeze(1)
-            prediction = torch.where(best_copy > best_generated, copied_word, word)
-        return log_prob, mean + log_alpha if smooth else mean, prediction, alpha.squeeze(1)
+        said = None if self.said is None else self.said[rows]
+        return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length, extra, said)
 
 
 def causal_mask(states_BTD: Tensor, before: int) -> Tensor:
@@ -261,13 +145,13 @@ class ResponseDecoder(nn.Module):
     def __init__(
         self,
         dim: int, memory_dim: int, layers: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float,
-        size: int, tied: bool, bias: Tensor | None, copy_bias: float = 0.0,
+        size: int, tied: bool, bias: Tensor | None, leaning: Leaning | None = None,
     ):  # fmt: skip
         super().__init__()
         make = (self.Layer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
         self.layers = nn.ModuleList(make)
         self.norm = nn.LayerNorm(dim)
-        self.pointer = PointerGenerator(dim, size, tied, bias, copy_bias)
+        self.pointer = PointerGenerator(dim, size, tied, bias, leaning)
 
     def start(
         self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor, extra: dict[str, Tensor] | None = None
@@ -297,6 +181,9 @@ class ResponseDecoder(nn.Module):
         """
         mask = target_BT != PAD
         states, copy = self.run(embed(self._begin(previous, cache)), cache, mask)
+        if self.pointer.copy_once:
+            said = (target_BT.unsqueeze(2) == cache.context.unsqueeze(1)).long()
+            copy = copy.masked_fill(said.cumsum(dim=1) > said, 0.0)
         row, _ = place = mask.nonzero(as_tuple=True)
         target, words = target_BT[place], embed.words.weight
         copied = copy[place]
@@ -308,6 +195,9 @@ class ResponseDecoder(nn.Module):
         words = embed.look_up({"token": token_B.unsqueeze(1)})["token"]
         embedded = embed(self._begin(words, cache), start=cache.length)
         states, copy = self.run(embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1))
+        if self.pointer.copy_once:
+            cache.said = (cache.context == token_B.unsqueeze(1)) | (False if cache.said is None else cache.said)
+            copy = copy.masked_fill(cache.said.unsqueeze(1), 0.0)
         log_prob, alpha = self.pointer.distribution(states[:, 0], copy[:, 0], cache.context, embed.words.weight)
         return log_prob, alpha, copy[:, 0]
 

@@ -1,0 +1,84 @@
+"""The bag of words against loops: which features a context has, what they weigh, and how they vote."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from helpers import FIRST_WORD, close, collate, differ, random_pairs, randomise, slow_bag, tiny_tables
+
+from ctsm_lib.corpus import CLS, PAD, SYS, USR, Split
+from ctsm_lib.model.bag import PAIR_WEIGHT, PAIRS, BagExpert, feature_weights
+
+
+def bag() -> BagExpert:
+    tables = tiny_tables()
+    assert tables.bag is not None
+    return randomise(BagExpert(tables.bag))
+
+
+def test_logits_equal_loops_whatever_the_padding() -> None:
+    """`l = 5 x W + b`, `x_f` the weight of each feature that occurs, of length 1."""
+    module, pairs = bag(), random_pairs(12)
+    batch = collate(pairs, extra=3)
+    logits = module(batch.context, batch.speaker)
+    for row, pair in enumerate(pairs):
+        close(logits[row], slow_bag(module, pair.context, pair.speaker))
+        close(module(*(torch.tensor([ids]) for ids in (pair.context, pair.speaker)))[0], logits[row], 1e-6)
+    close(module(batch.context.flip(0), batch.speaker.flip(0)).flip(0), logits, 1e-6)
+
+
+def test_a_feature_counts_once_who_says_it_and_what_follows_count() -> None:
+    module, (a, b, c) = bag(), range(FIRST_WORD, FIRST_WORD + 3)
+
+    def logits(words: list[int], listener: int = 0) -> torch.Tensor:
+        speaker = [USR] * (len(words) - listener) + [SYS] * listener
+        return module(torch.tensor([[CLS, *words]]), torch.tensor([[CLS, *speaker]]))
+
+    close(logits([a, b, a, b, a]), logits([a, b, a]), 1e-6)  # a, b, ab, ba
+    differ(logits([a, b, c]), logits([c, b, a]), 1e-3)
+    differ(logits([a, b]), logits([a, b], listener=1), 1e-3)
+
+
+def test_contexts_without_information_have_no_vote() -> None:
+    """Nothing but PAD and CLS, or weights of 0 everywhere: the bias, and no division by zero there and back."""
+    empty = torch.tensor([[CLS, PAD], [PAD, PAD]])
+    for module, ids in ((bag(), empty), (randomise(BagExpert(torch.zeros(40 + PAIRS))), torch.tensor([[CLS, 7, 8]]))):
+        logits = module(ids, torch.full_like(ids, USR))
+        for row in logits:
+            close(row, module.bias)
+        logits.sum().backward()
+        assert module.votes.weight.grad is not None
+        assert module.votes.weight.grad.isfinite().all()
+
+
+def test_weights_are_the_idf_among_dialogues() -> None:
+    """`ln((1 + n) / (1 + df)) / ln(1 + n)`; pairs of one dialogue only weigh nothing, the others less than words."""
+    dialogues = [[[7, 8], [8], [9, 7, 8]], [[7, 8], [7]], [[9]], [[10, 9, 9], [9, 10]]]
+    turns = [turn for dialogue in dialogues for turn in dialogue]
+    split = Split(
+        np.array([word for turn in turns for word in turn], dtype=np.int32),
+        np.cumsum([0, *map(len, turns)]),
+        np.cumsum([0, *map(len, dialogues)]),
+        np.zeros(len(dialogues), dtype=np.int64),
+        np.zeros(0, dtype=np.uint8),
+        np.zeros(len(turns) + 1, dtype=np.int64),
+    )
+    size, found = 12, []
+    for dialogue in dialogues:
+        said = [(word, turn % 2) for turn, words in enumerate(dialogue) for word in words]
+        words = {word + size * listener for word, listener in said}
+        after = pairwise(said)
+        found.append(words | {2 * size + (a * 1_000_003 + b * 7_919) % PAIRS for (a, _), (b, _) in after})
+    weights = feature_weights(split, size)
+    assert weights.shape == (2 * size + PAIRS,)
+    assert weights.dtype == np.float32
+    for feature in set().union(*found) | {5, 3 * size}:
+        frequency = sum(feature in one for one in found)
+        expected = np.log(5 / (1 + frequency)) / np.log(5)
+        if feature >= 2 * size:
+            expected *= PAIR_WEIGHT if frequency > 1 else 0
+        assert np.isclose(weights[feature], expected), feature
+    assert weights[[7, 8]].tolist() == weights[[8, 7]].tolist()
+    assert 0 < weights[2 * size + (7 * 1_000_003 + 8 * 7_919) % PAIRS] < weights[7]
