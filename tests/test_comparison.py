@@ -320,20 +320,24 @@ def sample_run(tmp_path_factory):
     return load_run(folder), prepared
 
 
-def test_copying_costs_perplexity_a_penalty_does_not_and_neither_moves_accuracy(sample_run) -> None:
+def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accuracy(sample_run) -> None:
     """Every point is `evaluate` with that copying and that penalty; the run is as before afterwards."""
     run, prepared = sample_run
     told: list[dict] = []
-    wanted = points([0.0, 3.0], [0.2], run.config.copy_bias)
-    assert [(p.copy_bias, p.penalty) for p in wanted] == [(0.0, 0.0), (0.5, 0.0), (0.5, 0.2), (3.0, 0.0)]
+    wanted = points([0.0, 3.0], [0.0, 0.3], [0.2], run.config.copy_bias, run.config.tilt)
+    assert [(p.copy_bias, p.tilt, p.penalty) for p in wanted] == [
+        (0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.5, 0.0, 0.2), (0.5, 0.3, 0.0), (3.0, 0.0, 0.0),
+    ]  # fmt: skip
     rows = measure(run, prepared, wanted, progress=False, report=told.append)
     assert rows == told
-    by = {(row["copy_bias"], row["penalty"]): row for row in rows}
+    tilted = next(row for row in rows if row["tilt"])
+    by = {(row["copy_bias"], row["penalty"]): row for row in rows if row != tilted}
     assert len({row["acc"] for row in rows}) == 1
+    assert tilted["ppl_peer"] != by[0.5, 0.0]["ppl_peer"]
     assert by[0.5, 0.2]["ppl_peer"] == by[0.5, 0.0]["ppl_peer"]
     assert len({by[bias, 0.0]["ppl_peer"] for bias in (0.0, 0.5, 3.0)}) == 3
     assert by[3.0, 0.0]["copy_rate"] > by[0.0, 0.0]["copy_rate"]
-    assert run.model.decoder.pointer.copy_bias == 0.5
+    assert (run.model.decoder.pointer.copy_bias, run.model.decoder.pointer.tilt) == (0.5, 0.0)
     expected, _ = evaluate(run, prepared, "valid", progress=False)
     assert {name: by[0.5, 0.0][name] for name in SCORES} == {name: expected[name] for name in SCORES}
     again = measure(run, prepared, wanted, known=rows, progress=False, report=lambda row: pytest.fail("measured twice"))
@@ -342,14 +346,15 @@ def test_copying_costs_perplexity_a_penalty_does_not_and_neither_moves_accuracy(
 
 
 def test_the_figure_of_a_trade_off_shows_every_point(sample_run) -> None:
-    """Copying and penalty are a line each, in both panels; a run that has one point of a kind has no line of it."""
-    rows = measure(*sample_run, points([0.0, 3.0], [0.2], 0.5), progress=False)
+    """Copying, tilt and penalty are a line each, in both panels; a run of one point is a point."""
+    rows = measure(*sample_run, points([0.0, 3.0], [0.3], [0.2], 0.5, 0.0), progress=False)
     figure = tradeoff_figure(rows)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
-    assert [(trace.name, list(trace.text)) for trace in lines[:2]] == [
-        ("run: copying", ["0", "0.5", "3"]), ("run: penalty on frequent words", ["0", "0.2"]),
+    assert [(trace.name, list(trace.text)) for trace in lines[:3]] == [
+        ("run: copying", ["0", "0.5", "3"]), ("run: tilt", ["0", "0.3"]),
+        ("run: penalty on frequent words", ["0", "0.2"]),
     ]  # fmt: skip
-    assert len(lines) == 4
-    assert lines[2].y[0] == rows[0]["ppl_peer"]
+    assert len(lines) == 6
+    assert lines[3].y[0] == rows[0]["ppl_peer"]
     only = tradeoff_figure(rows[:1])
     assert [trace.name for trace in only.data] == ["run: copying", "the paper (test)"] * 2

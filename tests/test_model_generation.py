@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,20 +31,25 @@ from ctsm_lib.model.generation import (
     previous_words,
 )
 from ctsm_lib.model.layers import TokenEmbedding
-from ctsm_lib.model.pointer import PointerGenerator, _TargetLogProbability
+from ctsm_lib.model.pointer import RARE, Leaning, PointerGenerator, _TargetLogProbability
 
 DIM, SIZE = 8, 20
 DECODERS = [(ffn, layers) for ffn in ("linear", "conv") for layers in (1, 2)]
 TIED = [False, True]
+LEANING = Leaning(
+    copy_bias=0.8, copy_once=True, tilt=0.5, log_unigram=torch.linspace(-14, -1, SIZE, dtype=torch.float64)
+)
+leaning = pytest.mark.parametrize("leaning", [None, LEANING], ids=["upright", "leaning"])
 
 # ------------------------------------------------------------------------------------------------------------- decoder
 
 
 def decoder_of(
-    ffn: str = "linear", layers: int = 1, memory: int = 11, tied: bool = False, seed: int = 0
+    ffn: str = "linear", layers: int = 1, memory: int = 11, tied: bool = False, leaning: Leaning | None = None
 ) -> ResponseDecoder:
-    decoder = ResponseDecoder(DIM, memory, layers, 2, 6, 10, ffn, 0.0, SIZE, tied, None)
-    return randomise(decoder, seed, scale=0.4).double()
+    """A random decoder as it is once trained."""
+    decoder = ResponseDecoder(DIM, memory, layers, 2, 6, 10, ffn, 0.0, SIZE, tied, None, leaning)
+    return randomise(decoder, scale=0.4).double().eval()
 
 
 def embedding() -> TokenEmbedding:
@@ -90,11 +96,12 @@ def test_eq_20_decoder_equals_loops(ffn: str, layers: int) -> None:
     close(copy.sum(dim=2), torch.ones(3, 7))
 
 
+@leaning
 @pytest.mark.parametrize("tied", TIED)
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
-def test_eq_20_and_21_teacher_forcing_equals_loops(ffn: str, layers: int, tied: bool) -> None:
+def test_eq_20_and_21_teacher_forcing_equals_loops(ffn: str, layers: int, tied: bool, leaning: Leaning | None) -> None:
     """`log P(y_t | y_<t, C)`, its arg-max and alpha at every real target token; EOS is one of them, PAD is not."""
-    decoder, embed = decoder_of(ffn, layers, tied=tied), embedding()
+    decoder, embed = decoder_of(ffn, layers, tied=tied, leaning=leaning), embedding()
     taught = teach(decoder, embed)
     words, previous = array(embed.words.weight), previous_words(TARGET)
     expected = []
@@ -104,7 +111,8 @@ def test_eq_20_and_21_teacher_forcing_equals_loops(ffn: str, layers: int, tied: 
         close(taught.states[row, :length], states)
         for place in range(length):
             context = CONTEXT[row, : LENGTHS[row]].tolist()
-            mixture, alpha = slow_distribution(decoder.pointer, states[place], copy[place], context, words)
+            said = TARGET[row, :place].tolist()
+            mixture, alpha = slow_distribution(decoder.pointer, states[place], copy[place], context, words, said)
             target = int(TARGET[row, place])
             expected.append((np.log(mixture[target]), mixture.argmax(), alpha, target, row))
     found = (taught.log_prob, taught.prediction, taught.alpha, taught.target, taught.row)
@@ -129,17 +137,19 @@ def test_decoder_is_causal(ffn: str, layers: int) -> None:
         close(after.states[0, : place + 1], before.states[0, : place + 1], 1e-9)
 
 
+@leaning
 @pytest.mark.parametrize("tied", TIED)
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
-def test_step_by_step_equals_teacher_forcing(ffn: str, layers: int, tied: bool) -> None:
+def test_step_by_step_equals_teacher_forcing(ffn: str, layers: int, tied: bool, leaning: Leaning | None) -> None:
     """`start` and `step` give, token for token, the distribution that teacher forcing scores."""
-    decoder, embed = decoder_of(ffn, layers, tied=tied), embedding()
+    decoder, embed = decoder_of(ffn, layers, tied=tied, leaning=leaning), embedding()
     taught, cache, previous = teach(decoder, embed), cache_of(decoder), previous_words(TARGET)
     log_probs, alphas, predictions = (by_place(taught, v) for v in (taught.log_prob, taught.alpha, taught.prediction))
     for place in range(TARGET.shape[1]):
         log_prob, alpha, copy = decoder.step(embed, cache, previous[:, place])
         close(log_prob.exp().sum(dim=1), torch.ones(3))
-        close(copy.sum(dim=1), torch.ones(3))
+        if leaning is None:
+            close(copy.sum(dim=1), torch.ones(3))
         for row in range(3):
             if TARGET[row, place] != PAD:
                 close(log_prob[row, TARGET[row, place]], log_probs[row, place])
@@ -148,11 +158,14 @@ def test_step_by_step_equals_teacher_forcing(ffn: str, layers: int, tied: bool) 
     assert cache.length == TARGET.shape[1]
 
 
+@leaning
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
 @pytest.mark.parametrize("after", [0, 1, 3, 6])
-def test_cache_rows_can_be_reordered_repeated_and_dropped(after: int, ffn: str, layers: int) -> None:
+def test_cache_rows_can_be_reordered_repeated_and_dropped(
+    after: int, ffn: str, layers: int, leaning: Leaning | None
+) -> None:
     """After `select` each row goes on as its origin would have, and the old cache is as it was."""
-    decoder, embed, rows = decoder_of(ffn, layers), embedding(), torch.tensor([2, 0, 0])
+    decoder, embed, rows = decoder_of(ffn, layers, leaning=leaning), embedding(), torch.tensor([2, 0, 0])
     cache, again = cache_of(decoder), cache_of(decoder)
     for place in range(after):
         for one in (cache, again):
@@ -172,10 +185,11 @@ def test_cache_rows_can_be_reordered_repeated_and_dropped(after: int, ffn: str, 
     close(old, decoder.step(embed, fresh, torch.tensor([10, 11, 12]))[0], 1e-12)
 
 
+@leaning
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
-def test_decoder_is_invariant_to_padding(ffn: str, layers: int) -> None:
+def test_decoder_is_invariant_to_padding(ffn: str, layers: int, leaning: Leaning | None) -> None:
     """A row alone, without PAD in context and target, has the scores that it has in the batch."""
-    decoder, embed = decoder_of(ffn, layers), embedding()
+    decoder, embed = decoder_of(ffn, layers, leaning=leaning), embedding()
     taught = teach(decoder, embed)
     for row, (length, words) in enumerate(zip(LENGTHS, (7, 3, 1), strict=True)):
         context, target = CONTEXT[row : row + 1, :length], TARGET[row : row + 1, :words]
@@ -265,6 +279,49 @@ def test_copy_bias_moves_the_odds_once_trained() -> None:
     close(score, log_prob.gather(1, target.unsqueeze(1)).squeeze(1))
     close(scored_gate, gate)
     assert torch.equal(prediction, log_prob.argmax(dim=1))
+
+
+@pytest.mark.parametrize("tied", TIED)
+def test_the_tilt_divides_by_how_common_a_word_is_once_trained(tied: bool) -> None:
+    """`P ~ softmax(W o) / p(v)^t`, `p` no smaller than e^-10; training knows nothing of it."""
+    pointer, states, context, words = pointer_of(tied), normal(30, DIM), random_context(30), words_of()
+    copy, target = copy_of(context), torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1))
+    upright = [pointer.score(states, copy, context, target, words), pointer.distribution(states, copy, context, words)]
+    lean = PointerGenerator(DIM, SIZE, tied, None, replace(LEANING, copy_bias=0.0, copy_once=False)).double()
+    lean.load_state_dict(pointer.state_dict() | {"usual": lean.usual})
+    assert lean.usual.min() == RARE
+    for before, after in zip(upright[0], lean.train().score(states, copy, context, target, words), strict=True):
+        assert torch.equal(before, after)
+    copied = torch.zeros(30, SIZE, dtype=torch.float64).scatter_add_(1, context, copy)
+    gate = torch.sigmoid(pointer.gate(states))
+    common = LEANING.log_unigram.exp().clamp(min=math.exp(RARE))
+    generated = pointer.logits(states, words).exp() / common**0.5
+    expected = gate * generated / generated.sum(dim=1, keepdim=True) + (1 - gate) * copied
+    log_prob, alpha = lean.eval().distribution(states, copy, context, words)
+    close(log_prob.exp(), expected)
+    close(alpha, gate.squeeze(1))
+    score, _, prediction, _ = lean.score(states, copy, context, target, words)
+    close(score, expected.gather(1, target.unsqueeze(1)).squeeze(1).log())
+    assert torch.equal(prediction, expected.argmax(dim=1))
+
+
+def test_what_may_not_be_copied_is_generated() -> None:
+    """`copy_once`: weights that sum to k copy with `(1 - alpha) k` and generate with the rest; also at k = 0 and 1."""
+    pointer, context, words = pointer_of().train(), torch.tensor([[7, 8, 9]] * 3), words_of()
+    pointer.copy_once, states = True, normal(3, DIM)
+    copy = torch.tensor([[0.2, 0.5, 0.3], [0.2, 0.0, 0.3], [0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    kept, gate = copy.sum(dim=1, keepdim=True), torch.sigmoid(pointer.gate(states))
+    generated = pointer.logits(states, words).softmax(dim=1)
+    copied = torch.zeros(3, SIZE, dtype=torch.float64).scatter_add(1, context, copy)
+    expected = (1 - (1 - gate) * kept) * generated + (1 - gate) * copied
+    target = torch.tensor([8, 9, 7])
+    score, _, _, alpha = pointer.score(states, copy, context, target, words)
+    close(score.exp(), expected.gather(1, target.unsqueeze(1)).squeeze(1), 1e-6)
+    close(alpha, 1 - ((1 - gate) * kept).squeeze(1), 1e-6)
+    (gradient,) = torch.autograd.grad(score[:2].sum(), copy, retain_graph=True)
+    (truth,) = torch.autograd.grad(expected.gather(1, target.unsqueeze(1)).squeeze(1)[:2].log().sum(), copy)
+    close(gradient[1], truth[1], 1e-5)
+    assert torch.autograd.grad(score.sum(), copy)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("tied", TIED)

@@ -86,14 +86,17 @@ def compare(
 def tradeoff(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, e.g. of several strengths of L_div.")],
     copy_bias: Annotated[str, typer.Option(help="Strengths of copying, with commas between.")] = "0,1,2",
-    penalty: Annotated[str, typer.Option(help="Penalties on frequent words, with commas between.")] = "0.1,0.2,0.3",
+    tilt: Annotated[str, typer.Option(help="Strengths of the tilt, with commas between.")] = "0,0.1,0.2",
+    penalty: Annotated[
+        str, typer.Option(help="Penalties of decoding on frequent words, with commas between.")
+    ] = "0.1,0.2,0.3",
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
     out: Annotated[Path, typer.Option(help="Table and picture.")] = Path("figures/results"),
     vectors: Vectors = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """What diversity costs: accuracy and perplexity against Dist, for runs, strengths of copying and of a penalty.
+    """What diversity costs: accuracy and perplexity against Dist, for runs and strengths of what makes it.
 
     Every point is kept in OUT/tradeoff.json as soon as it is measured; those that are there are not measured again.
     """
@@ -106,7 +109,8 @@ def tradeoff(
     from ctsm_lib.runs import load_run
     from ctsm_lib.sources import find_sources
 
-    biases, penalties = _numbers("--copy-bias", copy_bias), _numbers("--penalty", penalty)
+    biases, tilts = _numbers("--copy-bias", copy_bias), _numbers("--tilt", tilt)
+    penalties = _numbers("--penalty", penalty)
     file = out / "tradeoff.json"
     check_writable(file)
     found = read_json(file) if file.is_file() else {"points": []}
@@ -121,7 +125,7 @@ def tradeoff(
     for folder in runs:
         run = load_run(folder, chosen)
         prepared = prepare(run.config, find_sources(vectors=vectors), splits=[split], progress=not quiet)
-        wanted = measuring.points(biases, penalties, run.config.copy_bias)
+        wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
         measuring.measure(run, prepared, wanted, known, split, chosen, not quiet, keep)
     shown = [row for row in known if row["split"] == split]
     text = measuring.table(shown)

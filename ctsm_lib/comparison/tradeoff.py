@@ -1,13 +1,13 @@
-"""What diversity costs: runs scored at several strengths of copying and of a penalty on frequent words.
+"""What diversity costs: runs scored at several strengths of copying, of the tilt, and of a penalty on frequent words.
 
-Neither touches how an emotion is heard. Copying changes the model's own distribution, and so its perplexity; the penalty
-is one of decoding and leaves perplexity as it is. Runs trained with other strengths of L_div change all of it.
+None of them touches how an emotion is heard. Copying and tilt change the model's own distribution, and so its perplexity;
+the penalty is one of decoding and leaves perplexity as it is. Runs trained with other strengths of L_div change all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.comparison.published import ROWS, SCORES
@@ -21,15 +21,19 @@ KEPT = (*SCORES, "ppl_token", "mean_length", "distinct_responses", "looping", "c
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """One way to answer: `copy_bias` as a setting of the model has it, `penalty` as decoding's `unigram_penalty`."""
+    """One way to answer: copying and tilt as settings of the model have them, `penalty` as decoding's `unigram_penalty`."""
 
     copy_bias: float
+    tilt: float = 0.0
     penalty: float = 0.0
 
 
-def points(copy_biases: Sequence[float], penalties: Sequence[float], own: float) -> list[Point]:
-    """A line along each strength: copying without a penalty, penalties at the copying that the run has."""
-    return sorted({Point(own), *map(Point, copy_biases), *(Point(own, penalty) for penalty in penalties)})
+def points(
+    copy_biases: Sequence[float], tilts: Sequence[float], penalties: Sequence[float], copy_bias: float, tilt: float
+) -> list[Point]:
+    """A line along each strength from what the run has, `copy_bias` and `tilt` and no penalty; the others stay."""
+    copied, tilted = (Point(bias, tilt) for bias in copy_biases), (Point(copy_bias, other) for other in tilts)
+    return sorted({Point(copy_bias, tilt), *copied, *tilted, *(Point(copy_bias, tilt, more) for more in penalties)})
 
 
 def measure(
@@ -49,7 +53,8 @@ def measure(
         report: told of each new row, so that nothing is lost.
 
     Returns:
-        For each point: run, split, data, preset, seed, iteration, weight_diversity, dropout, copy_bias, penalty and `KEPT`.
+        For each point: run, split, data, preset, seed, iteration, weight_diversity, dropout, copy_once, copy_bias, tilt,
+        penalty and `KEPT`.
 
     Raises:
         ConfigError: the model says nothing, so that there is nothing to vary.
@@ -62,35 +67,36 @@ def measure(
         "run": run.folder.name, "split": split, "data": told["fingerprint"], "preset": own.preset,
         "model": own.model, "seed": own.seed, "iteration": run.iteration,
         "weight_diversity": own.weight_diversity, "dropout": own.dropout,
+        "copy_once": own.copy_once,
     }  # fmt: skip
     rows = []
     try:
         for point in wanted:
-            here = about | {"copy_bias": point.copy_bias, "penalty": point.penalty}
+            here = about | asdict(point)
             row = next((old for old in known if here.items() <= old.items()), None)
             if row is None:
-                pointer.copy_bias = point.copy_bias
+                pointer.copy_bias, pointer.tilt = point.copy_bias, point.tilt
                 how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
                 scores, _ = evaluate(run, prepared, split, how, device, progress)
                 row = here | {name: scores[name] for name in KEPT}
                 report(row)
             rows.append(row)
     finally:
-        pointer.copy_bias = own.copy_bias
+        pointer.copy_bias, pointer.tilt = own.copy_bias, own.tilt
     return rows
 
 
 def table(rows: Sequence[dict]) -> str:
     """Markdown, a line a point, with the paper's CTSM below."""
-    head = "| run | L_div | copying | penalty | acc | ppl_peer | Dist-1 | Dist-2 | words | distinct |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
+    head = "| run | L_div | copying | tilt | penalty | acc | ppl_peer | Dist-1 | Dist-2 | words | distinct |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         acc = "-" if row["acc"] is None else f"{row['acc']:.2f}"
         lines.append(
-            f"| {row['run']} | {row['weight_diversity']:g} | {row['copy_bias']:g} | {row['penalty']:g} | {acc} "
-            f"| {row['ppl_peer']:.2f} | {row['dist1']:.2f} | {row['dist2']:.2f} | {row['mean_length']:.1f} "
+            f"| {row['run']} | {row['weight_diversity']:g} | {row['copy_bias']:g} | {row['tilt']:g} "
+            f"| {row['penalty']:g} | {acc} | {row['ppl_peer']:.2f} | {row['dist1']:.2f} | {row['dist2']:.2f} | {row['mean_length']:.1f} "
             f"| {row['distinct_responses']:.0f} % |"
         )
     paper = " | ".join(f"{value:.2f}" for value in ROWS["ctsm"].paper if value is not None)
-    lines.append(f"| the paper, test | 1.5 | 0 | 0 | {paper} | - | - |")
+    lines.append(f"| the paper, test | 1.5 | 0 | 0 | 0 | {paper} | - | - |")
     return "\n".join(lines) + "\n"

@@ -11,7 +11,19 @@ from ctsm_lib.figures.house import BLUE, INK, ORANGE, size
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
+SYMBOLS = ("circle", "triangle-up", "square")
 PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
+
+
+def _line(rows: Sequence[dict], run: str, key: str) -> list[dict]:
+    """The longest line along `key` of a run, everything else the same, in order."""
+    others = [name for name in KINDS.values() if name != key]
+    lines: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if row["run"] == run:
+            lines.setdefault(tuple(row[name] for name in others), []).append(row)
+    return sorted(max(lines.values(), key=len), key=lambda row: row[key])
 
 
 def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
@@ -23,19 +35,13 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     from plotly.subplots import make_subplots
 
     figure = make_subplots(rows=1, cols=2, subplot_titles=list(PANELS.values()), horizontal_spacing=0.09)
-    own = {row["run"]: row["copy_bias"] for row in rows if row["penalty"]}
-    kinds = {
-        "copying": [row for row in rows if not row["penalty"]],
-        "penalty on frequent words": [row for row in rows if row["penalty"] or own.get(row["run"]) == row["copy_bias"]],
-    }
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
     for column, score in enumerate(PANELS, start=1):
-        for (kind, part), colour, symbol in zip(kinds.items(), (BLUE, ORANGE), ("circle", "square"), strict=True):
-            for number, run in enumerate(dict.fromkeys(row["run"] for row in part)):
-                line = [row for row in part if row["run"] == run and row[score] is not None]
-                key = "copy_bias" if kind == "copying" else "penalty"
-                line.sort(key=lambda row: row[key])
-                if not line or (kind != "copying" and len(line) < 2):
+        for (kind, key), colour, symbol in zip(KINDS.items(), (BLUE, INK, ORANGE), SYMBOLS, strict=True):
+            for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
+                line = [row for row in _line(rows, run, key) if row[score] is not None]
+                alone = kind == "copying" and sum(row["run"] == run for row in rows) == 1
+                if len(line) < 2 and not alone:
                     continue
                 figure.add_scatter(
                     x=[row["dist2"] for row in line], y=[row[score] for row in line], row=1, col=column,

@@ -99,7 +99,7 @@ class PointerGenerator(nn.Module):
         """[N, V] before the softmax, float32."""
         output = self.output(states_ND)
         logits = (F.linear(output, words_VD, self.bias) if self.tied else output).float()
-        return logits if self.training or not self.tilt else logits - self.tilt * self.usual
+        return logits if self.training or not self.tilt else logits - self.tilt * self.usual.float()
 
     def odds(self, states_ND: Tensor, copy_NL: Tensor) -> tuple[Tensor, Tensor]:
         """Log-odds of generating rather than copying, [N, 1] float32, and copy weights that sum to 1, [N, L].
