@@ -240,7 +240,7 @@ PRESETS: dict[str, dict[str, Any]] = _WHOLE | {
 PRESET_NOTES = {
     "paper": "what the paper and its specification say: Adam, Noam 1/8000, batch 16, no dropout",
     "improved": "the same components, better optimised: the default for real data",
-    "best": "beyond the paper: a bag of words has a say in the emotion, answers copy more, a longer schedule",
+    "best": "beyond the paper: a bag of words has a say in the emotion, answers lean towards what is particular",
     "sample": "small, for the embedded sample: about a minute on two cores",
     "PRESET-wo-tee": "an ablation of Table 3: without TEE; also -wo-see, -wo-egm, -wo-ccl, -wo-egm-ccl",
 }

@@ -236,7 +236,7 @@ for who, which in (
 
 # %% [markdown]
 # Each finds what the other misses. That is worth more than a better third system: preset `best` keeps a bag beside the student, lets each learn by
-# itself, and takes the mean of their logits (`model/guidance`, `BagExpert`; what came of it: `figures/results/search.md`).
+# itself, and takes the mean of their logits (`model/bag`; what came of it: `figures/results/search.md`).
 
 # %% [markdown]
 # ## 4 · Take parts away
