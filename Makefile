@@ -32,7 +32,7 @@ test: $(VENV)/.dev  ## Check the style and run every test
 	$(BIN)/ruff check ctsm_lib tests notebooks
 	$(BIN)/ruff format --check ctsm_lib tests notebooks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev  ## Mend what ruff can mend, and check types
 	$(BIN)/ruff check --fix ctsm_lib tests notebooks

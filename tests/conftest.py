@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "data" / "sample"
+
+
+def pytest_collection_modifyitems(items):
+    """The files with most slow tests first: two workers end together only if what takes long is not left for the end."""
+    slow = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "survival"))))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
