@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import cast
 
 import torch
@@ -34,10 +30,12 @@ from ctsm_lib.checkpoint import (
 )
 from ctsm_lib.config import Config
 from ctsm_lib.errors import RunError
+from ctsm_lib.model.generation import DecoderLayer
+from ctsm_lib.model.layers import EncoderLayer
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.versions import versions
-from ctsm_lib.watch import Window, save_batch, unsound_weights
+from ctsm_lib.watch import Window, graceful_stop, save_batch, unsound_weights
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +56,16 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=0.0, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
+
+
+def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
+    """Compile each Transformer layer by itself, for any length: the same numbers to rounding from fewer, larger kernels.
+
+    The rest of a step is left alone: it depends on how many real words there are, and its operations are large.
+    """
+    for module in model.modules():
+        if isinstance(module, (EncoderLayer, DecoderLayer)):
+            module.compile(dynamic=True, backend=backend)
 
 
 def learning_rate(config: Config, iteration: int) -> float:
@@ -82,6 +90,7 @@ def train(
     stop_after: int | None = None,
     progress: bool = True,
     tensorboard: bool = False,
+    compiled: bool = False,
 ) -> dict:
     """Train one run, or go on with it.
 
@@ -89,6 +98,7 @@ def train(
         out: the run folder; new, or with `resume` one that was begun.
         stop_after: end at this iteration as if interrupted (the schedule still is `max_iterations` long).
         tensorboard: also write event files to `out/tensorboard`.
+        compiled: compile the layers (`compile_layers`).
 
     Returns:
         iteration, finished, interrupted, best (dev scores) and seconds.
@@ -109,8 +119,11 @@ def train(
         _check_same_run(out, config, words.words)
     elif main:
         used = {"device": str(device), "threads": torch.get_num_threads(), "processes": parallel.world()}
+        used |= {"compiled": compiled}
         create_run(out, config, words, prepared.description | used | {"versions": versions()})
     model = build_model(config, prepared).to(device)
+    if compiled:
+        compile_layers(model)
     optimizer = make_optimizer(config, model)
     state: dict = {"iteration": 0, "best": None, "bad_checks": 0, "seconds": 0.0, "finished": False}
     if resume and (checkpoint := newest_checkpoint(out)):
@@ -177,7 +190,7 @@ def train(
         write({"iteration": state["iteration"], "threads": torch.get_num_threads(), "processes": parallel.world()})
 
     interrupted = False
-    with _graceful_stop() as stop:
+    with graceful_stop() as stop:
         while state["iteration"] < last and not state["finished"]:
             iteration = state["iteration"] + 1
             index = order[iteration - 1]
@@ -311,29 +324,3 @@ def _tensorboard(out: Path):  # type: ignore[no-untyped-def]
     except ImportError:
         raise RunError("--tensorboard needs the package tensorboard: pip install tensorboard.") from None
     return SummaryWriter(str(out / "tensorboard"))
-
-
-@contextmanager
-def _graceful_stop() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM: the loop ends after the iteration at hand. A second Ctrl-C ends at once."""
-    caught: list[int] = []
-    first = 0.0
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        nonlocal first
-        # Launchers of several processes pass on a Ctrl-C that the terminal has sent already: that is not a second one.
-        if caught and time.monotonic() - first > 1:
-            raise KeyboardInterrupt
-        first = first or time.monotonic()
-        caught.append(number)
-
-    try:
-        old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)

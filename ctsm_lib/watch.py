@@ -1,4 +1,4 @@
-"""What training watches: the means for its log, and whether every loss is still a sensible number.
+"""What training watches: the means for its log, whether every loss is still a sensible number, and who wants it to stop.
 
 A loss that is NaN, infinite or absurdly large is found where the log or a checkpoint reads the losses, up to 20
 iterations late: reading one makes a GPU wait. Which iteration it was is known all the same, and its batch is put
@@ -8,8 +8,13 @@ together once more.
 from __future__ import annotations
 
 import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -95,3 +100,29 @@ def save_batch(path: Path, batch: Batch, facts: dict[str, Any]) -> None:
     values = {field.name: getattr(batch, field.name) for field in fields(batch)}
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     save_tensors(path, tensors, facts)
+
+
+@contextmanager
+def graceful_stop() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM: the loop ends after the iteration at hand. A second Ctrl-C ends at once."""
+    caught: list[int] = []
+    first = 0.0
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        # Launchers of several processes pass on a Ctrl-C that the terminal has sent already: that is not a second one.
+        if caught and time.monotonic() - first > 1:
+            raise KeyboardInterrupt
+        first = first or time.monotonic()
+        caught.append(number)
+
+    try:
+        old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)

@@ -43,6 +43,9 @@ def train(
     vectors: Vectors = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the layers: for GPUs; the first steps take a minute.")
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -77,6 +80,7 @@ def train(
         cpu=chosen == "cpu",
         progress=not quiet,
         tensorboard=tensorboard,
+        compiled=compiled,
     )
     parallel.leave()
     if best := result["best"]:

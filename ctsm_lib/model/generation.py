@@ -224,9 +224,10 @@ class DiversityLoss(nn.Module):
 
     def update(self, taught: Taught) -> None:
         """Count this batch's predictions of all processes, without a predicted EOS and what follows it."""
-        ended = torch.zeros_like(taught.mask, dtype=torch.int64)
-        ended[taught.mask] = (taught.prediction == EOS).to(torch.int64)
-        before_end = (ended.cumsum(dim=1) == 0)[taught.mask]
+        end = (taught.prediction == EOS).to(torch.int64)
+        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device).index_add_(0, taught.row, end)
+        # Tokens stand row by row: what was ended before a row began does not count. No mask, which a device waits for.
+        before_end = end.cumsum(dim=0) == (in_row.cumsum(dim=0) - in_row)[taught.row]
         new = torch.zeros_like(self.counts)
         new.scatter_add_(0, taught.prediction, before_end.to(torch.int64))
         self.counts += all_sum(new)

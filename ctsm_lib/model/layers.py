@@ -7,6 +7,7 @@ Pre-norm Transformer layers. Specification, Section 2; Paper: Eq. (1).
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -164,6 +165,11 @@ class Encoder(nn.Module):
         return self.norm(states_BLD)
 
 
+def _without_row(grad: Tensor, row: int) -> Tensor:
+    grad[row] = 0  # an index of tensors would have to be sent to the device
+    return grad
+
+
 class TokenEmbedding(nn.Module):
     """Word, plus speaker state, times a scale, plus position. Paper: Sec. 3.3.
 
@@ -177,7 +183,7 @@ class TokenEmbedding(nn.Module):
         self.scale = scale
         self.dropout = Dropout(dropout)
         if train:  # a tied output layer would move the PAD row, which padding_idx does not prevent
-            self.words.weight.register_hook(lambda grad: grad.index_fill_(0, torch.tensor(pad, device=grad.device), 0))
+            self.words.weight.register_hook(partial(_without_row, row=pad))
 
     def look_up(self, ids: dict[str, Tensor]) -> dict[str, Tensor]:
         """Word vectors [..., D] for every named tensor of ids [...], scaled, in one look-up."""

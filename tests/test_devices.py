@@ -1,0 +1,116 @@
+"""What accelerators run, as far as a CPU can tell: where a step makes the host wait, and compiled layers."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from helpers import collate, random_pairs, tiny_model, tiny_tables
+from helpers import tiny_config as config_of
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ctsm_lib import training
+from ctsm_lib.baselines import make_model
+from ctsm_lib.checkpoint import read_log, read_run
+
+# Operations whose result has a size, or is a number, that the host cannot know before the device has computed it.
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal"}
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+
+
+class Waits(TorchDispatchMode):
+    """Counts them, by the line of ours that asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = operation._schema.name.removeprefix("aten::")
+        masked = name in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1])
+        if masked or name in WAITING:
+            ours = [frame for frame in traceback.extract_stack() if "ctsm_lib" in frame.filename]
+            self.lines[f"{ours[-1].filename.split('/')[-1]}: {ours[-1].line}" if ours else name] += 1
+        return operation(*args, **(kwargs or {}))
+
+
+def waits_of_a_step(model: torch.nn.Module) -> Counter[str]:
+    """Forwards, backwards, clipping and the optimizer."""
+    optimizer, batch = training.make_optimizer(model.config, model.train()), collate(random_pairs(6))
+    with Waits() as waits:
+        model(batch).losses["total"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return waits.lines
+
+
+BEST = dict(
+    bag_expert=True, word_dropout=0.2, head_dropout=0.3, dropout=0.2, copy_once=True, fusion="joint", tie_output=True,
+    optimizer="adamw",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, BEST], ids=["paper", "best"])
+def test_a_step_waits_three_times(changes: dict[str, Any]) -> None:
+    """Once for each of: cognitive phrases, affective phrases, real words of the answers. Nothing else is padded away."""
+    lines = waits_of_a_step(tiny_model(**changes))
+    assert sorted(line.partition(":")[0] for line in lines.elements()) == ["context.py", "context.py", "generation.py"]
+
+
+def test_a_step_of_a_transformer_waits_once() -> None:
+    lines = waits_of_a_step(make_model(config_of(model="transformer"), tiny_tables()))
+    assert [line.partition(":")[0] for line in lines.elements()] == ["generation.py"]
+
+
+def test_the_counter_sees_a_wait() -> None:
+    with Waits() as waits:
+        values = torch.arange(4.0)
+        float(values.sum())
+        values[values > 1] = 0
+        values[values > 1]
+        values[torch.tensor([0, 1])]
+    assert sum(waits.lines.values()) == 3
+
+
+def test_compiled_layers_compute_the_same_at_any_length() -> None:
+    """Losses and gradients as without; no break within a layer, and no further graph for further lengths."""
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    changes: dict[str, Any] = dict(decoder_layers=2, fusion="joint")
+    plain, compiled = tiny_model(**changes).train(), tiny_model(**changes).train()
+    training.compile_layers(compiled, "eager")
+    graphs = []
+    for seed in range(6):
+        batch = collate(random_pairs(4 + seed, seed=seed, target=5 + 2 * seed))
+        for model in (plain, compiled):
+            model.zero_grad()
+            model(batch).losses["total"].backward()
+        for (name, one), other in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+            if one.grad is not None:
+                assert other.grad is not None
+                torch.testing.assert_close(other.grad, one.grad, msg=name)
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert not counters["graph_break"]
+    assert 0 < graphs[0] <= graphs[3] == graphs[-1]
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_run_and_says_so(tiny_config, tiny_prepared, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "compile_layers", partial(training.compile_layers, backend="eager"))
+    torch._dynamo.reset()
+    training.train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, compiled=True)
+
+    def losses(folder):
+        return [record["total"] for record in read_log(folder) if "total" in record]
+
+    assert losses(tmp_path / "run") == pytest.approx(losses(tiny_run), rel=1e-5)
+    assert read_run(tmp_path / "run")[2]["compiled"] is True
+    assert read_run(tiny_run)[2]["compiled"] is False
