@@ -140,6 +140,12 @@ def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) ->
         missing(made)
     write_json(made.result("transformer", 0), {"config": config | {"check_every": 1}})  # changes no result
     assert missing(made) == [("tfidf", 0)]
+    early = {"config": config | {"check_from": 1}}  # changes which weights are the best, but not which are the last
+    write_json(made.result("transformer", 0), early | {"run": {"iterations": made.budget}})
+    assert missing(made) == [("tfidf", 0)]
+    write_json(made.result("transformer", 0), early | {"run": {"iterations": 1}})
+    with pytest.raises(ConfigError, match="check_from=1"):
+        missing(made)
 
 
 def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypatch) -> None:
