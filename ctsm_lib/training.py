@@ -35,7 +35,7 @@ from ctsm_lib.model.layers import EncoderLayer
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.versions import versions
-from ctsm_lib.watch import Window, graceful_stop, save_batch, unsound_weights
+from ctsm_lib.watch import Window, alone, graceful_stop, save_batch, unsound_weights
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +104,8 @@ def train(
         iteration, finished, interrupted, best (dev scores) and seconds.
 
     Raises:
-        RunError: the folder exists (or does not, with `resume`) or cannot be written, or a loss is no sensible number:
-            its batch is then kept in the folder.
+        RunError: the folder exists (or does not, with `resume`), cannot be written, or another process trains in it; or a
+            loss is no sensible number: its batch is then kept in the folder.
     """
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     if config.model == "tfidf":
@@ -121,6 +121,16 @@ def train(
         used = {"device": str(device), "threads": torch.get_num_threads(), "processes": parallel.world()}
         used |= {"compiled": compiled}
         create_run(out, config, words, prepared.description | used | {"versions": versions()})
+    with alone(out):
+        return _iterate(config, prepared, out, accelerator, resume, stop_after, progress, tensorboard, compiled)
+
+
+def _iterate(  # type: ignore[no-untyped-def]
+    config: Config, prepared: Prepared, out: Path, accelerator, resume: bool, stop_after: int | None,
+    progress: bool, tensorboard: bool, compiled: bool,
+) -> dict:  # fmt: skip
+    """All iterations of a run whose folder is there, or those that are left."""
+    device, main = accelerator.device, accelerator.is_main_process
     model = build_model(config, prepared).to(device)
     if compiled:
         compile_layers(model)

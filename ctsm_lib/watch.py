@@ -11,18 +11,20 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ctsm_lib import parallel
 from ctsm_lib.batches import Batch
 from ctsm_lib.checkpoint import save_tensors
+from ctsm_lib.errors import RunError
 from ctsm_lib.model import Output
 
 # No loss of a run that learns comes near: 16 answers of 50 words by chance have about 8,000, where losses are summed.
@@ -126,3 +128,32 @@ def graceful_stop() -> Iterator[list[int]]:
     finally:
         for number, previous in old.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep a second training out of a run folder: each would overwrite what the other saves.
+
+    The system gives the lock back when a process ends, however it ends.
+
+    Raises:
+        RunError: another process has it, or the folder cannot be written.
+    """
+    if parallel.rank():  # the main process writes
+        yield
+        return
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"{out} is being trained by another process. Wait for its end, or choose another --out."
+        ) from None
+    except OSError as error:
+        raise RunError(f"{out} cannot be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows keeps what is open, and then the file stays
+            (out / ".lock").unlink()
+        lock.release()

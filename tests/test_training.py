@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ctsm_lib import training
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, save_checkpoint, write_json
 from ctsm_lib.config import preset
 from ctsm_lib.errors import RunError
@@ -37,6 +38,30 @@ def test_noam_and_linear_by_hand():
     assert learning_rate(linear, 10) == pytest.approx(0.5)
     assert learning_rate(linear, 60) == pytest.approx(0.25)
     assert learning_rate(linear, 110) == 0
+
+
+def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(
+    tiny_config, tiny_prepared, tmp_path, monkeypatch
+):
+    """Also when the first ended with an error; nothing of the lock stays behind."""
+    out, score = tmp_path / "run", training.score_pairs
+    said = []
+
+    def meanwhile(*arguments):
+        with pytest.raises(RunError) as refused:
+            train(tiny_config, tiny_prepared, out, resume=True, cpu=True, progress=False)
+        said.append(str(refused.value))
+        if len(said) == 1:
+            raise ZeroDivisionError
+        return score(*arguments)
+
+    monkeypatch.setattr(training, "score_pairs", meanwhile)
+    with pytest.raises(ZeroDivisionError):
+        train(tiny_config, tiny_prepared, out, cpu=True, progress=False)
+    assert not (out / ".lock").exists()
+    assert train(tiny_config, tiny_prepared, out, resume=True, cpu=True, progress=False)["finished"]
+    assert set(said) == {f"{out} is being trained by another process. Wait for its end, or choose another --out."}
+    assert not (out / ".lock").exists()
 
 
 def test_a_run_folder_is_json_and_safetensors_and_tells_its_story(tiny_run, tiny_config):
