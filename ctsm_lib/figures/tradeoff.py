@@ -23,7 +23,8 @@ def _line(rows: Sequence[dict], run: str, key: str) -> list[dict]:
     for row in rows:
         if row["run"] == run:
             lines.setdefault(tuple(row[name] for name in others), []).append(row)
-    return sorted(max(lines.values(), key=lambda line: len(line)), key=lambda row: row[key])
+    longest = max(lines.values(), key=len)
+    return sorted(longest, key=lambda row: row[key])
 
 
 def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
