@@ -90,7 +90,7 @@ BOXES = {
         ("H_Y = Encoder_Y(E_Y)",), ("model/layers",), "Eq. 22", training=True),
     "decoder": Box("decoder", 305, 546, 205, 68, "Decoder", ("reads Y so far and H_C^{stu}",), ("model/generation",), "Eq. 20"),
     "pointer": Box("decoder", 556, 546, 206, 68, "Pointer generator",
-        ("P_w: new α, copied 1 − α",), ("model/generation",), "Eq. 20, 21", "L_g"),
+        ("P_w: new α, copied 1 − α",), ("model/pointer",), "Eq. 20, 21", "L_g"),
     "diversity": Box("decoder", 794, 546, 190, 68, "Diversity",
         ("against stock phrases",), ("model/generation",), "Eq. 25", "L_{div}", training=True),
     "contrast": Box("decoder", 16, 646, 494, 96, "Cross-contrastive pairs",

@@ -122,7 +122,8 @@ def test_every_module_on_it_exists() -> None:
 
 def test_no_module_of_the_model_is_forgotten() -> None:
     named = {module for box in BOXES.values() for module in box.modules}
-    assert {f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")} <= named
+    beyond = {"model/bag"}  # the paper's figure has none
+    assert {f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")} - beyond <= named
 
 
 def test_every_equation_is_on_it() -> None:

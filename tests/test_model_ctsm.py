@@ -594,7 +594,7 @@ def test_head_dropout_is_before_the_classifiers() -> None:
     model = tiny_model(head_dropout=0.5)
     assert [model.student.dropout.p, model.teacher.dropout.p] == [0.5, 0.5]
     batch = collate(random_pairs(4))
-    losses = [{name: float(value) for name, value in model.train()(batch).losses.items()} for _ in range(2)]
+    losses = [{name: value.item() for name, value in model.train()(batch).losses.items()} for _ in range(2)]
     assert {name for name in losses[0] if losses[0][name] != losses[1][name]} == {
         "student", "teacher", "student_label", "total",
     }  # fmt: skip

@@ -142,7 +142,7 @@ lessons.play(talk, said=lessons.text("I failed my driving test for the third tim
 # | 03 | What does the model read? | `knowledge`, `model/layers`, `model/context` | 3.3 | 75 |
 # | 04 | How does context bend a word? | `model/emotion` | 3.4.2 | 70 |
 # | 05 | What does a teacher know that a label does not say? | `model/guidance` | 3.5 | 60 |
-# | 06 | How does a response come to match a feeling? | `model/generation`, `model/contrast` | 3.6 | 75 |
+# | 06 | How does a response come to match a feeling? | `model/generation`, `model/pointer`, `model/contrast` | 3.6 | 75 |
 # | 07 | How is everything trained together? | `model/ctsm`, `training`, `checkpoint` | 4.2 | 60 |
 # | 08 | Is it any good? | `decoding`, `scores` | 4.3, 5.1, 5.5 | 60 |
 # | 09 | What does each part buy? | `baselines` | 4.1, 5.3 | 60 |

@@ -9,7 +9,7 @@
 #
 # **What you need.** Lesson 03 for attention, lesson 05 for the student's context. About 75 minutes.
 #
-# *Paper: Sec. 3.6. Library: `model/generation`, `model/contrast`.*
+# *Paper: Sec. 3.6. Library: `model/generation`, `model/pointer`, `model/contrast`.*
 
 # %%
 import textwrap
@@ -583,4 +583,4 @@ print(
 # - Five pairs of views that are drawn together, and an eye for how a contrastive loss starts.
 # - A sober view of the diversity loss: look at the spread of weights before you believe in them.
 #
-# The library's are `model/generation` and `model/contrast`. All losses are there now; lesson 07 puts them together and trains.
+# The library's are `model/generation`, `model/pointer` and `model/contrast`. All losses are there now; lesson 07 puts them together and trains.
