@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
 SYMBOLS = ("circle", "triangle-up", "square")
+LABELS = ("top left", "bottom right", "top right")  # lines meet in one point, and each has a label there
 PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
 
 
@@ -38,7 +39,7 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     figure = make_subplots(rows=1, cols=2, subplot_titles=list(PANELS.values()), horizontal_spacing=0.09)
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
     for column, score in enumerate(PANELS, start=1):
-        for (kind, key), colour, symbol in zip(KINDS.items(), (BLUE, INK, ORANGE), SYMBOLS, strict=True):
+        for (kind, key), colour, symbol, place in zip(KINDS.items(), (BLUE, INK, ORANGE), SYMBOLS, LABELS, strict=True):
             for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
                 line = [row for row in _line(rows, run, key) if row[score] is not None]
                 alone = kind == "copying" and sum(row["run"] == run for row in rows) == 1
@@ -46,7 +47,7 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
                     continue
                 figure.add_scatter(
                     x=[row["dist2"] for row in line], y=[row[score] for row in line], row=1, col=column,
-                    mode="lines+markers+text", text=[f"{row[key]:g}" for row in line], textposition="top center",
+                    mode="lines+markers+text", text=[f"{row[key]:g}" for row in line], textposition=place,
                     name=f"{run}: {kind}", legendgroup=f"{run}{kind}", showlegend=column == 1,
                     line={"color": colour, "dash": ("solid", "dot", "dash", "dashdot")[number % 4]},
                     marker={"symbol": symbol, "size": 8},
