@@ -71,8 +71,8 @@ class Config:
     temperature: float = 0.07
     student_label_weight: float = 0.0
     bag_expert: bool = False  # beyond the paper: a bag of the context's words has a say in the emotion
-    word_dropout: float = 0.0  # share of the context's words that are hidden in training
-    head_dropout: float = 0.0  # before the last layer of teacher and student
+    word_dropout: float = 0.0  # beyond the paper: share of the context's words that are hidden in training
+    head_dropout: float = 0.0  # beyond the paper: before the last layer of teacher and student
     weight_emotion: float = 1.0  # gamma 1 to 4 of Eq. (25)
     weight_generation: float = 1.0
     weight_contrast: float = 1.0

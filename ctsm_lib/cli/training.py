@@ -44,7 +44,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the layers: for GPUs; the first steps take a minute.")
+        bool, typer.Option("--compile", help="Compile the layers: for GPUs; the first steps wait for it.")
     ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
