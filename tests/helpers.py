@@ -349,18 +349,25 @@ def slow_distribution(
     context: Sequence[int],
     words: np.ndarray,
     said: Sequence[int] = (),
+    before: int | None = None,
+    log_unigram: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """`P = alpha softmax(W o) + (1 - alpha) copy` over the vocabulary, and alpha, as it is once trained.
 
     Args:
         said: words of the answer so far; with `copy_once` they are not copied, and that much more is generated.
+        before: the token before, for `repeat_bias`.
+        log_unigram: for the tilt.
     """
     logits = slow_linear(pointer.output, [state])[0]
     if pointer.tied:
         logits = words @ logits + array(pointer.bias)
     gate = slow_linear(pointer.gate, [state])[0, 0]
     if not pointer.training:
-        logits = logits - pointer.tilt * array(pointer.usual)
+        if pointer.tilt:
+            logits = logits - pointer.tilt * np.array([max(value, -10.0) for value in log_unigram])
+        if before is not None:
+            logits[before] += pointer.repeat_bias
         gate = gate - pointer.copy_bias
     alpha = float(sigmoid(gate))
     mixture = np.zeros(len(words))

@@ -72,7 +72,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bag expert w/o EGM": {"bag_expert": True, "guidance": False},
     "copies more": {"copy_bias": 1.5},
     "copies once": {"copy_once": True},
-    "leans": {"copy_once": True, "copy_bias": 0.7, "tilt": 0.4, "bag_expert": True},
+    "leans": {"copy_once": True, "copy_bias": 0.7, "tilt": 0.4, "repeat_bias": -1.5, "bag_expert": True},
     "improved": {
         "encoder_layers": 1, "decoder_layers": 2, "fusion": "joint", "tie_output": True, "output_bias": "unigram",
         "contrast_negatives": "cross", "student_label_weight": 1.0, "embedding_scale": 3.0,
@@ -157,9 +157,9 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         states, copy = slow_decoder(model.decoder, e_y, memory)  # (20)
         ended = False
         for place, word in enumerate(pair.target):
-            mixture, _ = slow_distribution(
-                model.decoder.pointer, states[place], copy[place], pair.context, words, pair.target[:place]
-            )
+            said = [SOS, *pair.target[:place]]
+            given = (states[place], copy[place], pair.context, words, said, said[-1], array(model.log_unigram))
+            mixture, _ = slow_distribution(model.decoder.pointer, *given)
             nll.append(-np.log(mixture[word]))  # (21)
             target_words.append(word)
             predictions.append(int(mixture.argmax()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,9 +35,8 @@ from ctsm_lib.model.pointer import RARE, Leaning, PointerGenerator, _TargetLogPr
 DIM, SIZE = 8, 20
 DECODERS = [(ffn, layers) for ffn in ("linear", "conv") for layers in (1, 2)]
 TIED = [False, True]
-LEANING = Leaning(
-    copy_bias=0.8, copy_once=True, tilt=0.5, log_unigram=torch.linspace(-14, -1, SIZE, dtype=torch.float64)
-)
+LEANING = Leaning(copy_bias=0.8, copy_once=True, tilt=0.5, repeat_bias=-1.5)
+UNIGRAM = torch.linspace(-14, -1, SIZE, dtype=torch.float64)
 leaning = pytest.mark.parametrize("leaning", [None, LEANING], ids=["upright", "leaning"])
 
 # ------------------------------------------------------------------------------------------------------------- decoder
@@ -58,11 +56,13 @@ def embedding() -> TokenEmbedding:
 
 LENGTHS = [5, 3, 1]
 CONTEXT = torch.tensor([[6, 9, 10, 9, 11], [6, 12, 13, PAD, PAD], [6, PAD, PAD, PAD, PAD]])
-TARGET = torch.tensor([[9, 14, 9, 15, 10, 16, EOS], [12, 7, EOS, *[PAD] * 4], [EOS, *[PAD] * 6]])
+TARGET = torch.tensor([[9, 14, 9, 9, 10, 16, EOS], [12, 7, EOS, *[PAD] * 4], [EOS, *[PAD] * 6]])
 
 
 def cache_of(decoder: ResponseDecoder, memory: int = 11) -> DecoderCache:
-    return decoder.start(normal(3, 5, memory), CONTEXT != PAD, CONTEXT)
+    cache = decoder.start(normal(3, 5, memory), CONTEXT != PAD, CONTEXT)
+    cache.log_unigram = UNIGRAM
+    return cache
 
 
 def teach(decoder: ResponseDecoder, embed: TokenEmbedding, target: Tensor = TARGET) -> Taught:
@@ -79,7 +79,7 @@ def by_place(taught: Taught, values: Tensor) -> Tensor:
 
 def test_decoder_reads_the_target_one_place_late() -> None:
     """`SOS y_1 .. y_{T-1}` predicts `y_1 .. y_T`."""
-    assert previous_words(TARGET).tolist()[:2] == [[SOS, 9, 14, 9, 15, 10, 16], [SOS, 12, 7, EOS, PAD, PAD, PAD]]
+    assert previous_words(TARGET).tolist()[:2] == [[SOS, 9, 14, 9, 9, 10, 16], [SOS, 12, 7, EOS, PAD, PAD, PAD]]
 
 
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
@@ -111,8 +111,9 @@ def test_eq_20_and_21_teacher_forcing_equals_loops(ffn: str, layers: int, tied: 
         close(taught.states[row, :length], states)
         for place in range(length):
             context = CONTEXT[row, : LENGTHS[row]].tolist()
-            said = TARGET[row, :place].tolist()
-            mixture, alpha = slow_distribution(decoder.pointer, states[place], copy[place], context, words, said)
+            said, before = TARGET[row, :place].tolist(), int(previous[row, place])
+            given = (states[place], copy[place], context, words, said, before, array(UNIGRAM))
+            mixture, alpha = slow_distribution(decoder.pointer, *given)
             target = int(TARGET[row, place])
             expected.append((np.log(mixture[target]), mixture.argmax(), alpha, target, row))
     found = (taught.log_prob, taught.prediction, taught.alpha, taught.target, taught.row)
@@ -194,6 +195,7 @@ def test_decoder_is_invariant_to_padding(ffn: str, layers: int, leaning: Leaning
     for row, (length, words) in enumerate(zip(LENGTHS, (7, 3, 1), strict=True)):
         context, target = CONTEXT[row : row + 1, :length], TARGET[row : row + 1, :words]
         cache = decoder.start(normal(3, 5, 11)[row : row + 1, :length], context != PAD, context)
+        cache.log_unigram = UNIGRAM
         previous = embed.look_up({"previous": previous_words(target)})["previous"]
         alone = decoder.teach(embed, previous, cache, target)
         close(alone.log_prob, taught.log_prob[taught.row == row], 1e-6)
@@ -287,20 +289,48 @@ def test_the_tilt_divides_by_how_common_a_word_is_once_trained(tied: bool) -> No
     pointer, states, context, words = pointer_of(tied), normal(30, DIM), random_context(30), words_of()
     copy, target = copy_of(context), torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1))
     upright = [pointer.score(states, copy, context, target, words), pointer.distribution(states, copy, context, words)]
-    lean = PointerGenerator(DIM, SIZE, tied, None, replace(LEANING, copy_bias=0.0, copy_once=False)).double()
-    lean.load_state_dict(pointer.state_dict() | {"usual": lean.usual})
-    assert lean.usual.min() == RARE
-    for before, after in zip(upright[0], lean.train().score(states, copy, context, target, words), strict=True):
+    lean = PointerGenerator(DIM, SIZE, tied, None, Leaning(tilt=0.5)).double()
+    lean.load_state_dict(pointer.state_dict())
+    given = dict(log_unigram_V=UNIGRAM)
+    assert UNIGRAM.min() < RARE
+    for before, after in zip(
+        upright[0], lean.train().score(states, copy, context, target, words, **given), strict=True
+    ):
         assert torch.equal(before, after)
     copied = torch.zeros(30, SIZE, dtype=torch.float64).scatter_add_(1, context, copy)
     gate = torch.sigmoid(pointer.gate(states))
-    common = LEANING.log_unigram.exp().clamp(min=math.exp(RARE))
+    common = UNIGRAM.exp().clamp(min=math.exp(RARE))
     generated = pointer.logits(states, words).exp() / common**0.5
     expected = gate * generated / generated.sum(dim=1, keepdim=True) + (1 - gate) * copied
-    log_prob, alpha = lean.eval().distribution(states, copy, context, words)
+    log_prob, alpha = lean.eval().distribution(states, copy, context, words, **given)
     close(log_prob.exp(), expected)
     close(alpha, gate.squeeze(1))
-    score, _, prediction, _ = lean.score(states, copy, context, target, words)
+    score, _, prediction, _ = lean.score(states, copy, context, target, words, **given)
+    close(score, expected.gather(1, target.unsqueeze(1)).squeeze(1).log())
+    assert torch.equal(prediction, expected.argmax(dim=1))
+
+
+@pytest.mark.parametrize("tied", TIED)
+def test_the_word_just_said_is_said_less_once_trained(tied: bool) -> None:
+    """`e^b` times the odds of generating it among all words; it may still be copied; training knows nothing of it."""
+    pointer, states, context, words = pointer_of(tied), normal(30, DIM), random_context(30), words_of()
+    dice = torch.Generator().manual_seed(1)
+    copy, target, said = copy_of(context), *(torch.randint(6, SIZE, (30,), generator=dice) for _ in "ab")
+    said[:5], said[5:10] = target[:5], context[5:10, 0]  # the target itself; a word that can be copied
+    upright = pointer.train().score(states, copy, context, target, words, before_N=said)
+    generated = pointer.logits(states, words).softmax(dim=1)
+    pointer.repeat_bias = -2.0
+    for before, after in zip(upright, pointer.score(states, copy, context, target, words, before_N=said), strict=True):
+        assert torch.equal(before, after)
+    for row in range(30):
+        generated[row, said[row]] *= math.exp(-2)
+    gate = torch.sigmoid(pointer.gate(states))
+    copied = torch.zeros(30, SIZE, dtype=torch.float64).scatter_add_(1, context, copy)
+    expected = gate * generated / generated.sum(dim=1, keepdim=True) + (1 - gate) * copied
+    log_prob, alpha = pointer.eval().distribution(states, copy, context, words, before_B=said)
+    close(log_prob.exp(), expected)
+    close(alpha, gate.squeeze(1))
+    score, _, prediction, _ = pointer.score(states, copy, context, target, words, before_N=said)
     close(score, expected.gather(1, target.unsqueeze(1)).squeeze(1).log())
     assert torch.equal(prediction, expected.argmax(dim=1))
 
@@ -558,5 +588,5 @@ def test_taught_places_are_row_by_row() -> None:
     """`row` and `target` name the real tokens of the target in order: what losses per pair rely on."""
     taught = teach(decoder_of(), embedding())
     assert taught.row.tolist() == [0] * 7 + [1] * 3 + [2]
-    assert taught.target.tolist() == [9, 14, 9, 15, 10, 16, EOS, 12, 7, EOS, EOS]
+    assert taught.target.tolist() == [9, 14, 9, 9, 10, 16, EOS, 12, 7, EOS, EOS]
     assert torch.equal(taught.mask, TARGET != PAD)

@@ -93,7 +93,7 @@ class Baseline(nn.Module):
         decoder = kind(
             config.dim, memory_dim or config.dim, config.decoder_layers, config.heads, config.key_depth,
             config.ffn_dim, config.ffn, config.dropout, len(self.log_unigram), config.tie_output, bias,
-            leaning(config, self.log_unigram),
+            leaning(config),
         )  # fmt: skip
         decoder.smooth = self.smoothing and config.label_smoothing > 0
         return decoder
@@ -136,7 +136,9 @@ class Baseline(nn.Module):
 
     def start(self, memory: Memory) -> DecoderCache:
         """A decoder cache for contexts that were read."""
-        return self.decoder.start(memory.states, memory.mask, memory.context, memory.extra)
+        cache = self.decoder.start(memory.states, memory.mask, memory.context, memory.extra)
+        cache.log_unigram = self.log_unigram
+        return cache
 
     def step(self, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B], copy weights [B, L]."""

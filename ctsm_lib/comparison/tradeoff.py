@@ -53,8 +53,8 @@ def measure(
         report: told of each new row, so that nothing is lost.
 
     Returns:
-        For each point: run, split, data, preset, seed, iteration, weight_diversity, dropout, copy_once, copy_bias, tilt,
-        penalty and `KEPT`.
+        For each point: run, split, data, preset, seed, iteration, weight_diversity, dropout, copy_once, repeat_bias,
+        copy_bias, tilt, penalty and `KEPT`.
 
     Raises:
         ConfigError: the model says nothing, so that there is nothing to vary.
@@ -67,7 +67,7 @@ def measure(
         "run": run.folder.name, "split": split, "data": told["fingerprint"], "preset": own.preset,
         "model": own.model, "seed": own.seed, "iteration": run.iteration,
         "weight_diversity": own.weight_diversity, "dropout": own.dropout,
-        "copy_once": own.copy_once,
+        "copy_once": own.copy_once, "repeat_bias": own.repeat_bias,
     }  # fmt: skip
     rows = []
     try:

@@ -94,9 +94,9 @@ def word_loss_scale(config: Config, batch: Batch) -> float:
     return float(batch.total_tokens) if config.peer_losses else 1.0
 
 
-def leaning(config: Config, log_unigram: Tensor) -> Leaning:
+def leaning(config: Config) -> Leaning:
     """How the configuration wants answers to lean."""
-    return Leaning(config.copy_bias, config.copy_once, config.tilt, log_unigram)
+    return Leaning(config.copy_bias, config.copy_once, config.tilt, config.repeat_bias)
 
 
 def initialise(model: nn.Module) -> None:
@@ -121,7 +121,7 @@ class CTSM(nn.Module):
     idf: Tensor
     intensity: Tensor
     labels: Tensor
-    log_unigram: Tensor  # decoding may penalise frequent words
+    log_unigram: Tensor  # answers may lean away from common words, and decoding may penalise them
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
@@ -152,7 +152,7 @@ class CTSM(nn.Module):
         memory_dim = dim + (self.emotion.width if config.memory == "emotion" else 0)
         bias = tables.log_unigram if config.output_bias == "unigram" else None
         size = len(tables.vectors)
-        output = (size, config.tie_output, bias, leaning(config, tables.log_unigram))
+        output = (size, config.tie_output, bias, leaning(config))
         self.decoder = ResponseDecoder(dim, memory_dim, config.decoder_layers, *backbone, *output)
         self.diversity = DiversityLoss(size)
         initialise(self)
@@ -208,7 +208,9 @@ class CTSM(nn.Module):
 
     def start(self, memory: Memory) -> DecoderCache:
         """A decoder cache for contexts that were read."""
-        return self.decoder.start(memory.states, memory.mask, memory.context)
+        cache = self.decoder.start(memory.states, memory.mask, memory.context)
+        cache.log_unigram = self.log_unigram
+        return cache
 
     def step(self, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B], copy weights [B, L]."""

@@ -114,6 +114,7 @@ class DecoderCache:
     length: int = 0
     extra: dict[str, Tensor] = field(default_factory=dict)  # B ...; "first" [B, D] is read in the place of SOS
     said: Tensor | None = None  # B L: words of the context that the answer has, where they may not be copied again
+    log_unigram: Tensor | None = None  # V: the model's, where answers lean away from common words
 
     def select(self, rows: Tensor) -> DecoderCache:
         """The cache of some rows, in the given order."""
@@ -121,7 +122,8 @@ class DecoderCache:
         past = [None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows]) for kept in self.past]
         extra = {name: value[rows] for name, value in self.extra.items()}
         said = None if self.said is None else self.said[rows]
-        return DecoderCache(memory, self.mask[rows], self.context[rows], past, self.length, extra, said)
+        kept = (memory, self.mask[rows], self.context[rows], past, self.length, extra, said)
+        return DecoderCache(*kept, self.log_unigram)
 
 
 def causal_mask(states_BTD: Tensor, before: int) -> Tensor:
@@ -185,9 +187,10 @@ class ResponseDecoder(nn.Module):
             said = (target_BT.unsqueeze(2) == cache.context.unsqueeze(1)).long()
             copy = copy.masked_fill(said.cumsum(dim=1) > said, 0.0)
         row, _ = place = mask.nonzero(as_tuple=True)
-        target, words = target_BT[place], embed.words.weight
+        target, before = target_BT[place], previous_words(target_BT)[place]
         copied = copy[place]
-        scored = self.pointer.score(states[place], copied, cache.context[row], target, words, self.smooth)
+        given = (states[place], copied, cache.context[row], target, embed.words.weight)
+        scored = self.pointer.score(*given, self.smooth, before, cache.log_unigram)
         return Taught(*scored, target, row, states, mask, copied)
 
     def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -198,7 +201,9 @@ class ResponseDecoder(nn.Module):
         if self.pointer.copy_once:
             cache.said = (cache.context == token_B.unsqueeze(1)) | (False if cache.said is None else cache.said)
             copy = copy.masked_fill(cache.said.unsqueeze(1), 0.0)
-        log_prob, alpha = self.pointer.distribution(states[:, 0], copy[:, 0], cache.context, embed.words.weight)
+        log_prob, alpha = self.pointer.distribution(
+            states[:, 0], copy[:, 0], cache.context, embed.words.weight, token_B, cache.log_unigram
+        )
         return log_prob, alpha, copy[:, 0]
 
     @staticmethod

@@ -54,20 +54,21 @@ class _TargetLogProbability(torch.autograd.Function):
 class Leaning:
     """How answers lean towards what is particular. Beyond the paper; its pointer generator leans nowhere.
 
-    Bias and tilt are of answers and scores, not of training: that learns to copy and to say common words as often as
+    Biases and tilt are of answers and scores, not of training: that learns to copy and to say common words as often as
     people do on average, and a greedy answer then hardly ever copies and says what everybody says.
 
     Attributes:
         copy_bias: added to the log-odds of copying.
         copy_once: a word that the answer has already is not copied again, in training either.
-        tilt: times `log p(v)`, taken off the logit of word v.
-        log_unigram: [V] `log p(v)` among the words of responses; those rarer than `RARE` count as `RARE`.
+        tilt: times `log p(v)` among the words of responses, taken off the logit of word v; words rarer than `RARE` count
+            as `RARE`.
+        repeat_bias: added to the logit of the word just said.
     """
 
     copy_bias: float = 0.0
     copy_once: bool = False
     tilt: float = 0.0
-    log_unigram: Tensor | None = None
+    repeat_bias: float = 0.0
 
 
 class PointerGenerator(nn.Module):
@@ -79,27 +80,41 @@ class PointerGenerator(nn.Module):
         bias: [V] where the output's bias begins; None: at 0.
     """
 
-    usual: Tensor
-
     def __init__(self, dim: int, size: int, tied: bool, bias: Tensor | None, leaning: Leaning | None = None):
         super().__init__()
         leaning = leaning or Leaning()
         self.gate = nn.Linear(dim, 1)
         self.output = nn.Linear(dim, dim) if tied else nn.Linear(dim, size)
         self.tied = tied
-        self.copy_bias, self.copy_once, self.tilt = leaning.copy_bias, leaning.copy_once, leaning.tilt
-        known = leaning.log_unigram
-        self.register_buffer("usual", torch.zeros(size) if known is None else known.clamp(min=RARE))
+        self.copy_bias, self.copy_once = leaning.copy_bias, leaning.copy_once
+        self.tilt, self.repeat_bias = leaning.tilt, leaning.repeat_bias
         self.bias = nn.Parameter(torch.zeros(size)) if tied else None
         if bias is not None:
             with torch.no_grad():
                 (self.bias if self.bias is not None else self.output.bias).copy_(bias)
 
     def logits(self, states_ND: Tensor, words_VD: Tensor) -> Tensor:
-        """[N, V] before the softmax, float32."""
+        """[N, V] before the softmax, float32, upright."""
         output = self.output(states_ND)
-        logits = (F.linear(output, words_VD, self.bias) if self.tied else output).float()
-        return logits if self.training or not self.tilt else logits - self.tilt * self.usual.float()
+        return (F.linear(output, words_VD, self.bias) if self.tied else output).float()
+
+    def lean(self, logits_NV: Tensor, before_N: Tensor | None, log_unigram_V: Tensor | None) -> Tensor:
+        """Logits as they lean, once trained.
+
+        Args:
+            before_N: the word just said; wanted where there is a `repeat_bias`.
+            log_unigram_V: `log p(v)`; wanted where there is a tilt.
+        """
+        if self.training:
+            return logits_NV
+        if self.tilt:
+            assert log_unigram_V is not None
+            logits_NV = logits_NV - self.tilt * log_unigram_V.float().clamp(min=RARE)
+        if self.repeat_bias:
+            assert before_N is not None
+            bias_N1 = logits_NV.new_full((len(logits_NV), 1), self.repeat_bias)
+            logits_NV = logits_NV.scatter_add(1, before_N.unsqueeze(1), bias_N1)
+        return logits_NV
 
     def odds(self, states_ND: Tensor, copy_NL: Tensor) -> tuple[Tensor, Tensor]:
         """Log-odds of generating rather than copying, [N, 1] float32, and copy weights that sum to 1, [N, L].
@@ -118,10 +133,15 @@ class PointerGenerator(nn.Module):
         return torch.logaddexp(generate, copy + lost) - copy - kept.log(), copy_NL / kept
 
     def distribution(
-        self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of every word, [B, V], and alpha [B]. For answering, a step at a time."""
-        logits = self.logits(states_BD, words_VD)
+        self, states_BD: Tensor, copy_BL: Tensor, context_BL: Tensor, words_VD: Tensor,
+        before_B: Tensor | None = None, log_unigram_V: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Log-probabilities of every word, [B, V], and alpha [B]. For answering, a step at a time.
+
+        Args:
+            before_B, log_unigram_V: as in `lean`.
+        """
+        logits = self.lean(self.logits(states_BD, words_VD), before_B, log_unigram_V)
         gate, copy_BL = self.odds(states_BD, copy_BL)
         generated = F.logsigmoid(gate) + logits.log_softmax(dim=-1)
         copied = torch.zeros_like(generated).scatter_add_(1, context_BL, copy_BL.float())
@@ -131,7 +151,7 @@ class PointerGenerator(nn.Module):
 
     def score(
         self, states_ND: Tensor, copy_NL: Tensor, context_NL: Tensor, target_N: Tensor, words_VD: Tensor,
-        smooth: bool = False,
+        smooth: bool = False, before_N: Tensor | None = None, log_unigram_V: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Log-probability of each target, its spread (`Taught`), arg-max of P, and alpha, each [N], without building P.
 
@@ -142,8 +162,9 @@ class PointerGenerator(nn.Module):
             copy_NL: copy weights of context positions, 0 at PAD and at words that may not be copied.
             context_NL: the words at those positions.
             smooth: whether the spread is wanted; without it, it is 0.
+            before_N, log_unigram_V: as in `lean`.
         """
-        logits = self.logits(states_ND, words_VD)
+        logits = self.lean(self.logits(states_ND, words_VD), before_N, log_unigram_V)
         gate, copy_NL = self.odds(states_ND, copy_NL)
         chosen, mean, log_sum, word = _TargetLogProbability.apply(logits, target_N, smooth)
         log_sum = log_sum.unsqueeze(1)
