@@ -154,11 +154,12 @@ def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypat
 
     calls: list[str] = []
 
-    def stopped(command, **_):  # type: ignore[no-untyped-def]
-        calls.append(command[3])
-        return subprocess.CompletedProcess(command, 130)
+    class Stopped(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, command, **how):  # type: ignore[no-untyped-def]
+            calls.append(command[3])
+            super().__init__([sys.executable, "-c", "raise SystemExit(130)"], **how)
 
-    monkeypatch.setattr(runs.subprocess, "run", stopped)
+    monkeypatch.setattr(runs.subprocess, "Popen", Stopped)
     told: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         run_missing(plan(tmp_path), progress=False, report=told.append)
@@ -171,7 +172,7 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
 
     both, now, seen = threading.Barrier(2, timeout=20), set(), []
 
-    def started(command, env, **_):  # type: ignore[no-untyped-def]
+    def started(self, command, env, output):  # type: ignore[no-untyped-def]
         place = env["CUDA_VISIBLE_DEVICES"]
         assert place not in now
         now.add(place)
@@ -179,9 +180,9 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
         now.remove(place)
         seen.append((place, env["OMP_NUM_THREADS"], command[command.index("--out") + 1].rpartition("/")[2]))
         both.wait()
-        return subprocess.CompletedProcess(command, 1)
+        return 1
 
-    monkeypatch.setattr(runs.subprocess, "run", started)
+    monkeypatch.setattr(runs._Children, "call", started)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr(runs.os, "cpu_count", lambda: 6)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
@@ -195,8 +196,10 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
-def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a run: exit code 130, and the same command ends with one unbroken log."""
+@pytest.mark.parametrize("who", ["terminal", "scheduler"])
+def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path, who: str) -> None:
+    """Ctrl-C or SIGTERM in the middle of a run: exit code 130, no run goes on alone, and the same command ends with one
+    unbroken log."""
     command = [
         sys.executable, "-m", "ctsm_lib", "compare", "--models", "transformer", "--budget", "120", "--preset", "sample",
         "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--device", "cpu", "--quiet",
@@ -206,8 +209,13 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path) -
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n") >= 2) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    if who == "terminal":
+        os.killpg(running.pid, signal.SIGINT)  # to the whole group
+    else:
+        running.terminate()
     assert running.wait(60) == 130
+    with pytest.raises(ProcessLookupError):  # nobody is left in the group
+        os.killpg(running.pid, 0)
     assert not (tmp_path / "out" / "table1.md").exists()
     assert subprocess.run(command, capture_output=True).returncode == 0
     iterations = [json.loads(line)["iteration"] for line in log.read_text().splitlines() if "lr" in line]

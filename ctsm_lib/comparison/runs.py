@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
+from types import FrameType
+from typing import IO
 
 from tqdm import tqdm
 
@@ -27,6 +30,50 @@ CHECKPOINTS = 4  # of a run, at least: what an interruption costs
 
 class _Interrupted(CtsmError):
     """Somebody stopped a run: that is the end of the comparison, and no failure of its row."""
+
+
+@dataclass
+class _Children:
+    """The processes at work, to be told what the comparison is told: to end."""
+
+    stopped: threading.Event = field(default_factory=threading.Event)
+    running: set[subprocess.Popen[bytes]] = field(default_factory=set)
+
+    def call(self, command: list[str], environment: dict[str, str], output: IO[str]) -> int:
+        """Exit code of a command that writes to `output`.
+
+        Raises:
+            _Interrupted: the comparison is to end, or the command was.
+        """
+        if self.stopped.is_set():
+            raise _Interrupted
+        with subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT) as child:
+            self.running.add(child)
+            if self.stopped.is_set():  # since it was asked above
+                child.terminate()
+            code = child.wait()
+            self.running.discard(child)
+        if code in (130, -signal.SIGINT) or (code and self.stopped.is_set()):
+            raise _Interrupted
+        return code
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Pass on Ctrl-C and SIGTERM, which a terminal sends to the runs as well, but `kill` and a scheduler do not."""
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            self.stopped.set()
+            for child in list(self.running):
+                child.send_signal(number)
+            raise KeyboardInterrupt
+
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        old = {number: signal.signal(number, handler) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, previous in old.items():
+                signal.signal(number, previous)
 
 
 @dataclass(frozen=True)
@@ -127,22 +174,20 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable[[str], None]
     for place in range(plan.workers):
         places.put(place)
     failed: list[str] = []
-    stopped = threading.Event()  # a worker is free before the loop below hears why
+    children = _Children()
 
     def work(key: str, seed: int) -> None:
         place = places.get()
         try:
-            if stopped.is_set():
-                raise _Interrupted
-            _run(plan, key, seed, place)
+            _run(plan, key, seed, place, children)
         except _Interrupted:
-            stopped.set()
+            children.stopped.set()  # a worker is free before the loop below hears why
             raise
         finally:
             places.put(place)
 
     bar = tqdm(total=len(waiting), desc="runs", unit="run", disable=None if progress and waiting else True)
-    with ThreadPoolExecutor(plan.workers) as pool:
+    with children.told(), ThreadPoolExecutor(plan.workers) as pool:
         jobs: dict[Future[None], tuple[str, int]] = {pool.submit(work, *item): item for item in waiting}
         try:
             for job, (key, seed) in _as_they_end(jobs):
@@ -155,7 +200,7 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable[[str], None]
                 except CtsmError as error:
                     failed.append(f"{key}, seed {seed}: {error}")
                     report(f"{key}, seed {seed}: FAILED: {error}")
-        except (KeyboardInterrupt, _Interrupted):  # the runs have had it, too, and end with a checkpoint
+        except (KeyboardInterrupt, _Interrupted):  # the runs have heard it, too, and end with a checkpoint
             pool.shutdown(cancel_futures=True)
             raise KeyboardInterrupt from None
     bar.close()
@@ -171,7 +216,7 @@ def _as_they_end(
         yield from ((job, jobs[job]) for job in done)
 
 
-def _run(plan: Plan, key: str, seed: int, place: int) -> None:
+def _run(plan: Plan, key: str, seed: int, place: int, children: _Children) -> None:
     """Train and score one run; its output goes to a log beside its folder."""
     folder, result, row = plan.folder(key, seed), plan.result(key, seed), ROWS[key]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -185,10 +230,10 @@ def _run(plan: Plan, key: str, seed: int, place: int) -> None:
     began = time.monotonic()
     with log.open("a", encoding="utf-8") as output:
         if not _trained(folder):
-            _call(["train", "--out", str(folder), *begin, *sets, *common], plan, place, output, log)
+            _call(["train", "--out", str(folder), *begin, *sets, *common], plan, place, output, log, children)
         _call(
             ["evaluate", str(folder), "--json", str(scores), "--examples", str(examples), *common],
-            plan, place, output, log,
+            plan, place, output, log, children,
         )  # fmt: skip
     value = read_json(scores)
     scores.unlink()
@@ -204,7 +249,7 @@ def _trained(folder: Path) -> bool:
     return (folder / "best.safetensors").is_file()
 
 
-def _call(arguments: list[str], plan: Plan, place: int, output, log: Path) -> None:  # type: ignore[no-untyped-def]
+def _call(arguments: list[str], plan: Plan, place: int, output: IO[str], log: Path, children: _Children) -> None:
     environment = dict(os.environ)
     if plan.workers > 1 and plan.device in ("auto", "cuda"):
         import torch
@@ -217,9 +262,6 @@ def _call(arguments: list[str], plan: Plan, place: int, output, log: Path) -> No
     command = [sys.executable, "-m", "ctsm_lib", *arguments]
     output.write(json.dumps(command) + "\n")
     output.flush()
-    code = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT).returncode
-    if code in (130, -signal.SIGINT):
-        raise _Interrupted
-    if code:
+    if code := children.call(command, environment, output):
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise CtsmError(f"{lines[-1] if lines else 'no output'} (exit code {code}; {log})")
