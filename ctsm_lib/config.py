@@ -234,6 +234,9 @@ ABLATIONS: dict[str, dict[str, bool]] = {
     "wo-egm-ccl": {"guidance": False, "contrast": False},
 }
 
+# What changes answers and their perplexity, and nothing of training: a trained run may be told other values.
+LEANINGS = ("copy_bias", "tilt", "repeat_bias")
+
 _WHOLE: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "best": _BEST, "sample": _SAMPLE}
 PRESETS: dict[str, dict[str, Any]] = _WHOLE | {
     f"{whole}-{part}": settings | without for whole, settings in _WHOLE.items() for part, without in ABLATIONS.items()

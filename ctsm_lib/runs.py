@@ -6,7 +6,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from ctsm_lib.baselines import AnyModel, make_model
 from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, require_size, write_text
-from ctsm_lib.config import Config
+from ctsm_lib.config import LEANINGS, Config
 from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, quotation, tokenize
 from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
-from ctsm_lib.errors import DataError, RunError
+from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.knowledge import Provider, provider_for
 from ctsm_lib.model import CTSM, Tables
 from ctsm_lib.prepare import Prepared, make_provider
@@ -63,9 +63,25 @@ class Run:
             "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
             "iterations": self.iteration, "data": data.get("data"), "fingerprint": data.get("dialogues"),
             "vectors": self.description.get("vectors"), **used,
+            "leaning": {name: value for name in LEANINGS if (value := getattr(self.config, name))},
             "vocab": self.description.get("vocab"), "precision": self.config.precision, "device": device,
             "trained_on": self.description.get("data"), "versions": versions(),
         }  # fmt: skip
+
+    def lean(self, settings: Iterable[str]) -> None:
+        """Let it answer, and be scored, with other strengths of `LEANINGS` than it was trained with: `key=value`.
+
+        Raises:
+            ConfigError: another setting, or a value of the wrong kind.
+        """
+        settings = list(settings)
+        for setting in settings:
+            if (name := setting.partition("=")[0].strip()) not in LEANINGS:
+                raise ConfigError(f"{name} is settled by training. A trained run can be told: {', '.join(LEANINGS)}.")
+        self.config = self.config.override(settings)
+        if not isinstance(self.model, TfIdf):
+            for name in LEANINGS:
+                setattr(self.model.decoder.pointer, name, getattr(self.config, name))
 
     def ctsm(self) -> CTSM:
         """Its model, for what only CTSM has.

@@ -178,6 +178,7 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["evaluate", "{run}", "--split", "exam"], "no split 'exam'"),
         (["evaluate", "{run}", "--method", "magic"], "method"),
         (["evaluate", "{run}", "--set", "beems=2"], "Did you mean 'beams'"),
+        (["chat", "{run}", "--set", "copy_bias=inf"], "a finite number"),
         (["respond", "{tmp}", "hi"], "not a run folder"),
         (["evaluate", "{run}", "--json", "{tmp}"], "is a folder"),
         (["evaluate", "{run}", "--responses", "{tmp}/bad.jsonl/r.jsonl"], "cannot be written"),

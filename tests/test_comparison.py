@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.figures.tradeoff import tradeoff_figure
 from ctsm_lib.knowledge import provider_for
+from ctsm_lib.model import Tables
 from ctsm_lib.runs import evaluate, load_run
 
 PAIRS = 400
@@ -315,6 +317,46 @@ def test_ablations_have_the_widths_of_the_specification(part: str, student: int,
     names = [name for name, _ in model.named_parameters()]
     assert any("trait_encoder" in name for name in names) == (part != "wo-tee")
     assert any("inclination" in name for name in names) == (part != "wo-see")
+
+
+# -------------------------------------------------------------------------------------------------- how answers lean
+
+
+def test_a_trained_run_leans_as_it_is_told(sample_run) -> None:
+    """`lean` gives the scores of a model that was made so, and back; what training has settled is refused."""
+    from ctsm_lib.baselines import make_model
+
+    run, prepared = sample_run
+    told = ["copy_bias=2", "tilt=0.3", "repeat_bias=-1.5"]
+    before, _ = evaluate(run, prepared, "valid", progress=False)
+    assert before["run"]["leaning"] == {"copy_bias": 0.5}
+    run.lean(told)
+    after, answers = evaluate(run, prepared, "valid", progress=False)
+    assert after["run"]["leaning"] == {"copy_bias": 2.0, "tilt": 0.3, "repeat_bias": -1.5}
+    made = make_model(run.config, Tables.empty(len(run.vocabulary), run.config.dim))
+    made.load_state_dict(run.model.state_dict())
+    again, same = evaluate(replace(run, model=made.eval()), prepared, "valid", progress=False)
+    assert again == after and same == answers
+    assert after["ppl_peer"] != before["ppl_peer"] and after["acc"] == before["acc"]
+    with pytest.raises(ConfigError, match=r"dropout is settled by training\. .* copy_bias, tilt, repeat_bias"):
+        run.lean(["dropout=0.1"])
+    with pytest.raises(ConfigError, match="a finite number"):
+        run.lean(["tilt=much"])
+    run.lean(["copy_bias=0.5", "tilt=0", "repeat_bias=0"])
+    assert evaluate(run, prepared, "valid", progress=False)[0] == before
+
+
+def test_runs_that_were_trained_with_another_leaning_are_scored_anew_and_not_trained_again(tmp_path: Path) -> None:
+    made = plan(tmp_path, rows=["transformer"])
+    run_missing(made, progress=False, report=lambda text: None)
+    first, trained = json.loads(made.result("transformer", 0).read_text()), made.folder("transformer", 0) / "log.jsonl"
+    log = trained.read_text()
+    leaning = plan(tmp_path, rows=["transformer"], settings=["copy_bias=1.5", "repeat_bias=-2"], out=tmp_path / "other")
+    assert run_missing(leaning, progress=False, report=lambda text: None) == []
+    assert missing(leaning) == [] and trained.read_text() == log
+    second = json.loads(leaning.result("transformer", 0).read_text())
+    assert second["config"]["copy_bias"] == 1.5 and second["run"]["leaning"] == {"copy_bias": 1.5, "repeat_bias": -2.0}
+    assert second["ppl_peer"] != first["ppl_peer"]
 
 
 # -------------------------------------------------------------------------------------------------- what diversity costs

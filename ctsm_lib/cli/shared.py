@@ -14,12 +14,16 @@ if TYPE_CHECKING:  # these import torch, and `ctsm --help` is to be quick
     from ctsm_lib.config import Config
     from ctsm_lib.decoding import Decoding
     from ctsm_lib.prepare import Prepared
+    from ctsm_lib.runs import Run as TrainedRun
 
 # Typer reads annotations when it runs, and wants `Optional` where a value may be absent.
 Run = Annotated[Path, typer.Argument(help="Run folder.")]
 Vectors = Annotated[Optional[Path], typer.Option("--vectors", help="Word vectors: GloVe text or .npz.")]  # noqa: UP045
 Sets = Annotated[Optional[list[str]], typer.Option("--set", help="Change a setting: key=value. Repeatable.")]  # noqa: UP045
-DecodingSets = Annotated[Optional[list[str]], typer.Option("--set", help="A decoding setting: key=value.")]  # noqa: UP045
+DecodingSets = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", help="How to answer: key=value, of decoding, or copy_bias, tilt, repeat_bias. Repeatable."),
+]
 Method = Annotated[str, typer.Option(help="greedy, beam or nucleus.")]
 JsonFile = Annotated[Optional[Path], typer.Option("--json", help="Write the result as JSON to this file.")]  # noqa: UP045
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -77,12 +81,15 @@ def shared_device(name: str) -> str:
     return chosen
 
 
-def decoding(method: str, settings: list[str] | None, max_length: int) -> Decoding:
-    """How answers are chosen."""
-    from ctsm_lib.config import overridden
+def decoding(run: TrainedRun, method: str, settings: list[str] | None) -> Decoding:
+    """How answers are chosen; the run is told how they are to lean."""
+    from ctsm_lib.config import LEANINGS, overridden
     from ctsm_lib.decoding import Decoding
 
-    return overridden(Decoding(max_length=max_length), [f"method={method}", *(settings or [])])
+    leaning = [setting for setting in settings or [] if setting.partition("=")[0].strip() in LEANINGS]
+    run.lean(leaning)
+    others = [setting for setting in settings or [] if setting not in leaning]
+    return overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
 
 
 def check_writable(*paths: Path | None) -> None:

@@ -104,7 +104,7 @@ def _ready_to_answer(run: Path, device: str, method: str, settings: list[str] | 
     loaded = load_run(run, chosen)
     provider, note = loaded.provider(sources_or_none())
     notes = [text for text in (loaded.note, note) if text]
-    return chosen, loaded, provider, notes, decoding(method, settings, loaded.config.max_response)
+    return chosen, loaded, provider, notes, decoding(loaded, method, settings)
 
 
 def sources_or_none():  # type: ignore[no-untyped-def]

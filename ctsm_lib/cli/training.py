@@ -118,7 +118,7 @@ def evaluate(
     loaded = runs.load_run(run, chosen)
     if loaded.note and parallel.speaks():
         typer.echo(f"note: {loaded.note}", err=True)
-    how = decoding(method, settings, loaded.config.max_response)
+    how = decoding(loaded, method, settings)
     prepared = prepare(loaded.config, find_sources(vectors=vectors), [split], device=chosen, progress=not quiet)
     scores, rows = runs.evaluate(loaded, prepared, split, how, chosen, progress=not quiet, examples=examples)
     parallel.leave()

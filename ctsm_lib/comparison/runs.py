@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ctsm_lib.checkpoint import read_json, read_run, write_json
 from ctsm_lib.comparison.published import ROWS, Row
-from ctsm_lib.config import Config, preset
+from ctsm_lib.config import LEANINGS, Config, preset
 from ctsm_lib.errors import ConfigError, CtsmError
 
 CHECKPOINTS = 4  # of a run, at least: what an interruption costs
@@ -227,18 +227,21 @@ def _run(plan: Plan, key: str, seed: int, place: int, children: _Children) -> No
     begin = ["--resume"] if (folder / "run.json").is_file() else ["--preset", name]
     scores, examples = folder.parent / f".{folder.name}.json", result.with_suffix(".npz")
     log = folder.parent / f"{folder.name}.log"
+    # A run that was trained with other strengths of these is as good: they are of answers only.
+    leaning = [f"{name}={getattr(plan.config(key, seed), name)}" for name in LEANINGS]
+    lean = [part for setting in leaning for part in ("--set", setting)]
     began = time.monotonic()
     with log.open("a", encoding="utf-8") as output:
         if not _trained(folder):
             _call(["train", "--out", str(folder), *begin, *sets, *common], plan, place, output, log, children)
         _call(
-            ["evaluate", str(folder), "--json", str(scores), "--examples", str(examples), *common],
+            ["evaluate", str(folder), "--json", str(scores), "--examples", str(examples), *lean, *common],
             plan, place, output, log, children,
         )  # fmt: skip
     value = read_json(scores)
     scores.unlink()
     value |= {
-        "row": key, "budget": plan.budget, "config": read_run(folder)[0].asdict(),
+        "row": key, "budget": plan.budget, "config": read_run(folder)[0].override(leaning).asdict(),
         "seconds": round(time.monotonic() - began), "examples": examples.name,
     }  # fmt: skip
     write_json(result, value)

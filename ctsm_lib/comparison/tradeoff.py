@@ -61,7 +61,6 @@ def measure(
     """
     if isinstance(run.model, TfIdf):
         raise ConfigError(f"{run.folder} gives no answers: there is no diversity to measure.")
-    pointer = run.model.decoder.pointer
     own, told = run.config, run.about(device, prepared.description)
     about = {
         "run": run.folder.name, "split": split, "data": told["fingerprint"], "preset": own.preset,
@@ -75,14 +74,14 @@ def measure(
             here = about | asdict(point)
             row = next((old for old in known if here.items() <= old.items()), None)
             if row is None:
-                pointer.copy_bias, pointer.tilt = point.copy_bias, point.tilt
+                run.lean([f"copy_bias={point.copy_bias}", f"tilt={point.tilt}"])
                 how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
                 scores, _ = evaluate(run, prepared, split, how, device, progress)
                 row = here | {name: scores[name] for name in KEPT}
                 report(row)
             rows.append(row)
     finally:
-        pointer.copy_bias, pointer.tilt = own.copy_bias, own.tilt
+        run.lean([f"copy_bias={own.copy_bias}", f"tilt={own.tilt}"])
     return rows
 
 
