@@ -405,12 +405,24 @@ def test_the_figure_of_a_trade_off_shows_every_point(sample_run) -> None:
     """Copying, tilt and penalty are a line each, in both panels; a run of one point is a point."""
     rows = measure(*sample_run, points([0.0, 3.0], [0.3], [0.2], 0.5, 0.0), progress=False)
     figure = tradeoff_figure(rows)
-    lines = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    lines = [trace for trace in figure.data if trace.name != "the paper (test)"]
     assert [(trace.name, list(trace.text)) for trace in lines[:3]] == [
         ("run: copying", ["0", "0.5", "3"]), ("run: tilt", ["0", "0.3"]),
         ("run: penalty on frequent words", ["0", "0.2"]),
     ]  # fmt: skip
     assert len(lines) == 6
+    assert {trace.mode for trace in lines[:3]} == {"lines+markers"}  # accuracy is one: labels would lie on each other
+    assert {trace.mode for trace in lines[3:]} == {"lines+markers+text"}
     assert lines[3].y[0] == rows[0]["ppl_peer"]
     only = tradeoff_figure(rows[:1])
     assert [trace.name for trace in only.data] == ["run: copying", "the paper (test)"] * 2
+
+
+def test_runs_that_differ_in_the_diversity_loss_alone_are_a_line(sample_run) -> None:
+    (row,) = measure(*sample_run, points([], [], [], 0.5, 0.0), progress=False)
+    others = [row | {"run": f"w{weight}", "weight_diversity": weight, "acc": weight} for weight in (3.0, 0.0)]
+    elsewhere = row | {"run": "longer", "iteration": 7, "weight_diversity": 2.0}
+    names = {trace.name: trace for trace in tradeoff_figure([row, *others, elsewhere]).data[:3]}
+    line = names["preset sample, 6 iterations: L_div in training"]
+    assert (list(line.text), list(line.y)) == (["0", "0.3", "3"], [0.0, row["acc"], 3.0])
+    assert list(names) == ["longer: copying", line.name, "the paper (test)"]

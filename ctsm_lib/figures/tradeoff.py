@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
-SYMBOLS = ("circle", "triangle-up", "square")
-LABELS = ("top left", "bottom right", "top right")  # lines meet in one point, and each has a label there
+# Colour, mark, where its labels are: lines meet in one point.
+STYLES = ((BLUE, "circle", "top left"), (INK, "triangle-up", "bottom right"), (ORANGE, "square", "top right"))
+TRAINED = (ORANGE, "star", "top right")
+SAME = ("preset", "model", "seed", "iteration", "dropout", "copy_once", "repeat_bias", *KINDS.values())
 PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
 
 
@@ -28,6 +30,31 @@ def _line(rows: Sequence[dict], run: str, key: str) -> list[dict]:
     return sorted(longest, key=lambda row: row[key])
 
 
+def _trained_apart(rows: Sequence[dict]) -> list[list[dict]]:
+    """Lines of runs that differ in their strength of L_div alone."""
+    lines: dict[tuple, dict[float, dict]] = {}
+    for row in rows:
+        lines.setdefault(tuple(row.get(name, 0.0) for name in SAME), {})[row["weight_diversity"]] = row
+    return [[line[weight] for weight in sorted(line)] for line in lines.values() if len(line) > 1]
+
+
+def _lines(rows: Sequence[dict]) -> list[tuple[str, str, list[dict], tuple[str, str, str], int]]:
+    """Name, what varies, points, style, and which one of its kind, of every line."""
+    apart = _trained_apart(rows)
+    found = []
+    for (kind, key), style in zip(KINDS.items(), STYLES, strict=True):
+        for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
+            line = _line(rows, run, key)
+            own = [row for row in rows if row["run"] == run]
+            alone = kind == "copying" and len(own) == 1 and not any(own[0] in other for other in apart)
+            if len(line) > 1 or alone:
+                found.append((f"{run}: {kind}", key, line, style, number))
+    for number, line in enumerate(apart, start=1):
+        name = f"preset {line[0]['preset']}, {line[0]['iteration']:,} iterations: L_div in training"
+        found.append((name, "weight_diversity", line, TRAINED, number))
+    return found
+
+
 def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     """Dist-2 to the right, one panel for accuracy and one for perplexity.
 
@@ -39,22 +66,20 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     figure = make_subplots(rows=1, cols=2, subplot_titles=list(PANELS.values()), horizontal_spacing=0.09)
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
     for column, score in enumerate(PANELS, start=1):
-        for (kind, key), colour, symbol, place in zip(KINDS.items(), (BLUE, INK, ORANGE), SYMBOLS, LABELS, strict=True):
-            for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
-                line = [row for row in _line(rows, run, key) if row[score] is not None]
-                alone = kind == "copying" and sum(row["run"] == run for row in rows) == 1
-                if len(line) < 2 and not alone:
-                    continue
-                figure.add_scatter(
-                    x=[row["dist2"] for row in line], y=[row[score] for row in line], row=1, col=column,
-                    mode="lines+markers+text", text=[f"{row[key]:g}" for row in line], textposition=place,
-                    name=f"{run}: {kind}", legendgroup=f"{run}{kind}", showlegend=column == 1,
-                    line={"color": colour, "dash": ("solid", "dot", "dash", "dashdot")[number % 4]},
-                    marker={"symbol": symbol, "size": 8},
-                    customdata=[[row["dist1"], row["mean_length"], row["distinct_responses"]] for row in line],
-                    hovertemplate="%{y:.2f}, Dist-2 %{x:.2f}, Dist-1 %{customdata[0]:.2f}, %{customdata[1]:.1f} words, "
-                    "%{customdata[2]:.0f} % distinct",
-                )  # fmt: skip
+        for name, key, points, (colour, symbol, place), number in _lines(rows):
+            line = [row for row in points if row[score] is not None]
+            flat = len({row[score] for row in line}) == 1 and len(line) > 1  # labels would lie on those of other lines
+            figure.add_scatter(
+                x=[row["dist2"] for row in line], y=[row[score] for row in line], row=1, col=column,
+                mode="lines+markers" if flat and score == "acc" else "lines+markers+text",
+                text=[f"{row[key]:g}" for row in line], textposition=place,
+                name=name, legendgroup=name, showlegend=column == 1,
+                line={"color": colour, "dash": ("solid", "dot", "dash", "dashdot")[number % 4]},
+                marker={"symbol": symbol, "size": 8},
+                customdata=[[row["dist1"], row["mean_length"], row["distinct_responses"]] for row in line],
+                hovertemplate="%{text}: %{y:.2f}, Dist-2 %{x:.2f}, Dist-1 %{customdata[0]:.2f}, %{customdata[1]:.1f} words, "
+                "%{customdata[2]:.0f} % distinct",
+            )  # fmt: skip
         figure.add_scatter(
             x=[paper["dist2"]], y=[paper[score]], row=1, col=column, mode="markers", name="the paper (test)",
             showlegend=column == 1, marker={"symbol": "diamond-open", "size": 11, "color": INK},
