@@ -137,16 +137,16 @@ lessons.play(talk, said=lessons.text("I failed my driving test for the third tim
 #
 # | lesson | question it answers | module | paper | minutes |
 # |---|---|---|---|---|
-# | 01 | What do people say to each other when they feel something? | `corpus`, `batches` | 3.2, 4.2 | 45 |
+# | 01 | What do people say when they feel something? | `corpus`, `batches` | 3.2, 4.2 | 45 |
 # | 02 | What does a word carry by itself? | `lexicon`, `model/emotion` | 3.4.1 | 45 |
 # | 03 | What does the model read? | `knowledge`, `model/layers`, `model/context` | 3.3 | 75 |
 # | 04 | How does context bend a word? | `model/emotion` | 3.4.2 | 70 |
 # | 05 | What does a teacher know that a label does not say? | `model/guidance` | 3.5 | 60 |
-# | 06 | How does a response come to match a feeling? | `model/generation`, `model/pointer`, `model/contrast` | 3.6 | 75 |
-# | 07 | How is everything trained together? | `model/ctsm`, `training`, `checkpoint` | 4.2 | 60 |
-# | 08 | Is it any good? | `decoding`, `scores` | 4.3, 5.1, 5.5 | 60 |
-# | 09 | What does each part buy? | `baselines` | 4.1, 5.3 | 60 |
-# | 10 | Do words say one thing and do another? | `polarity`, `figures`, `vectors` | 5.4 | 60 |
+# | 06 | How does an answer come to match a feeling? | `model/generation`, `model/pointer`, `model/contrast` | 3.6 | 75 |
+# | 07 | How is everything trained together? | `model/ctsm`, `training`, `checkpoint`, `parallel` | 3.6.2, 4.2 | 60 |
+# | 08 | Is it any good? | `decoding`, `scores`, `runs` | 4.3, 5.1, 5.5 | 60 |
+# | 09 | What does each part buy? | `baselines`, `comparison` | 4.1, 5.1, 5.3 | 60 |
+# | 10 | Do words say one thing and do another? | `polarity`, `contextual`, `figures` | 5.4 | 60 |
 # | 11 | Who decides what is empathetic? | `judging` | 4.3.2, 5.2 | 45 |
 #
 # - Every part of the model is **first written in the open**, in a few lines, and then shown to equal the library's version.

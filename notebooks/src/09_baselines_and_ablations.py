@@ -80,7 +80,7 @@ def table(name):
 table("table1")
 
 # %% [markdown]
-# Now compare the runs that had all the time they wanted, with preset `paper` and with `improved`. Before comparing two rows, ask what else differs
+# Now compare runs with longer schedules, of presets `paper` and `improved` (`best` has three seeds: `best/table1.json`). Before comparing two rows, ask what else differs
 # between them. Ours carry the answer:
 
 # %%
