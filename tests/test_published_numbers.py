@@ -1,0 +1,87 @@
+"""Numbers in the README's tables are those of the files that it links."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ctsm_lib.comparison.published import ROWS, SCORES
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "figures" / "results"
+
+
+def rows_of(head: str) -> dict[str, list[str]]:
+    """Cells by first cell of the README's table whose head begins so."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(head))
+    rows = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[first] = cells
+    return rows
+
+
+def numbers(cell: str) -> list[float]:
+    return [float(text.replace(",", "")) for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell)]
+
+
+def close(cell: str, *expected: float | None) -> None:
+    """A cell holds these values, rounded as it rounds them; `-` holds none."""
+    wanted = [value for value in expected if value is not None]
+    found = numbers(cell)
+    assert len(found) == len(wanted), (cell, wanted)
+    for text, value in zip(re.findall(r"\d[\d,]*(?:\.\d+)?", cell), wanted, strict=True):
+        digits = len(text.partition(".")[2])
+        assert abs(float(text.replace(",", "")) - value) <= 0.5001 * 10**-digits, (cell, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("preset `improved`", "improved_test.json"), ("preset `paper`", "paper_test.json")]
+)
+def test_single_runs(name: str, file: str) -> None:
+    result = json.loads((RESULTS / file).read_text())
+    schedule, seeds, *cells = rows_of("| | iterations x batch")[name]
+    assert numbers(schedule)[0] == result["run"]["iterations"] and seeds == "1"
+    scores = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
+    for cell, score in zip(cells, scores, strict=True):
+        close(cell, result[score])
+
+
+def test_preset_best() -> None:
+    """The mean of the seeds and its interval, from the table that `ctsm compare` wrote."""
+    table = json.loads((RESULTS / "best" / "table1.json").read_text())
+    (row,) = (row for row in table["rows"] if row["seeds"])
+    shown = rows_of("| | iterations x batch")
+    schedule, seeds, *cells = shown["preset `best`"]
+    assert numbers(schedule) == [table["budget"], table["batch_size"]] and int(seeds) == len(row["seeds"])
+    runs = [
+        json.loads(path.read_text()) for path in sorted((RESULTS / "best" / "comparison").glob("*/ctsm-seed*.json"))
+    ]
+    assert len(runs) == len(row["seeds"])
+    scores = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
+    for cell, score in zip(cells, scores, strict=True):
+        close(cell, sum(run[score] for run in runs) / len(runs))
+    intervals = shown["95 % over seeds"][2:]
+    for cell, score in zip(intervals, scores[:5], strict=False):
+        close(cell, row["scores"][score]["low"], row["scores"][score]["high"])
+
+
+def test_table_1() -> None:
+    """Every row: the paper's number, ours with its interval, seeds."""
+    table = json.loads((RESULTS / "table1.json").read_text())
+    shown = rows_of("| | acc, paper")
+    assert list(shown) == [row["name"] for row in table["rows"]]
+    for row in table["rows"]:
+        cells = dict(zip(("acc", "ppl_peer", "dist2"), zip(*[iter(shown[row["name"]])] * 2, strict=False), strict=True))
+        paper = dict(zip(SCORES, ROWS[row["key"]].paper, strict=True))
+        for score, (printed, ours) in cells.items():
+            close(printed, paper[score])
+            value = row["scores"].get(score) or {}
+            close(ours, *(value.get(name) for name in ("mean", "low", "high")))
+        assert shown[row["name"]][-1] == str(len(row["seeds"]))
