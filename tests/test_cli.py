@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from ctsm_lib.baselines import BASELINES
 from ctsm_lib.cli import app, main
 
 runner = CliRunner()
@@ -165,6 +167,19 @@ def test_chat_talks_undoes_saves_and_ends(tiny_run, tmp_path):
     talk = json.loads((tmp_path / "talk.json").read_text())
     assert talk["turns"][0] == "I got a new job!"
     assert len(talk["turns"]) == 2
+
+
+@pytest.mark.parametrize("model", sorted(BASELINES))
+def test_every_system_answers_and_chats(tiny_config, tiny_prepared, tmp_path, model):
+    """After two iterations: an answer as JSON, with emotions where it hears any, and two turns of talk."""
+    from ctsm_lib.training import train
+
+    config = replace(tiny_config, model=model, max_iterations=2, check_every=2, check_from=2, max_response=4)
+    train(config, tiny_prepared, tmp_path / "run", cpu=True, progress=False)
+    answer = json.loads(ctsm("respond", tmp_path / "run", "My dog died.", "--json"))
+    assert len(answer["emotions"]) == (0 if model == "transformer" else 5)
+    assert answer["run"]["model"] == model and isinstance(answer["text"], str)
+    assert ctsm("chat", tmp_path / "run", input="My dog died.\nI got a new job!\n").count("ctsm>") == 2
 
 
 def test_chat_ends_at_end_of_input(tiny_run):

@@ -228,6 +228,24 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path, w
 # --------------------------------------------------------------------------------------------------------------- tables
 
 
+@pytest.mark.parametrize("name", ["knowledge", "concepts"])
+def test_rows_that_read_other_commonsense_do_not_stand_in_one_table(tmp_path: Path, name: str) -> None:
+    """Those that do not read it may stand beside either."""
+    nll = np.full(PAIRS, 3.0)
+    for key, value in (("transformer", "not read"), ("ctsm", "atomic"), ("cem", "atomic")):
+        result(tmp_path, key, 0, None, nll)
+        path = tmp_path / f"{key}-seed0.json"
+        made = json.loads(path.read_text())
+        write_json(path, made | {"run": made["run"] | {name: value}})
+    table = collect(TABLES["table1"], tmp_path)
+    assert table[name] == "atomic" and "atomic" in markdown(table)
+    write_json(path, made | {"run": made["run"] | {name: "none"}})
+    with pytest.raises(
+        DataError, match=f"cem, seed 0 has {name} none, others atomic|ctsm, seed 0 has {name} atomic, others none"
+    ):
+        collect(TABLES["table1"], tmp_path)
+
+
 def test_means_and_intervals_over_seeds_and_examples(tmp_path: Path) -> None:
     """Two seeds: mean and Student's t; one seed: the bootstrap covers what the normal approximation does."""
     for seed in (0, 1):

@@ -19,6 +19,7 @@ batches hold it so; the paper also has a node for each sentence, with inferences
 Departure: the factor N, as in CTSM's Eq. (11): without it nodes would vanish where a context is long.
 Departure: the bag of words goes through the decoder's output layer; another one would be the model's largest part.
 Departure: graph layers have the settings `small_...` where the paper has depth 100 and 300 filters.
+Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
 """
 
 from __future__ import annotations

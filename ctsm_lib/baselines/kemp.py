@@ -12,6 +12,7 @@ edges. The attention in the loss is the last layer's, on average over heads and 
 
 Departure: in the paper concepts have positions and a state of their own. Here they have neither: they stand nowhere in
 the sentence, and tokens are told from them by what is added to tokens alone, position and speaker.
+Departure: a word brings one concept along, the strongest that it has (`concepts`); in the paper it may bring several.
 """
 
 from __future__ import annotations

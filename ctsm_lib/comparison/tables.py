@@ -28,11 +28,11 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
 
     Returns:
         rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and values; `against_ctsm`
-        with the differences (CTSM minus the row) in acc and ln ppl_peer. budget, batch_size, preset, data: what all
-        share. not_run: names without a result.
+        with the differences (CTSM minus the row) in acc and ln ppl_peer. budget, batch_size, data, knowledge, concepts:
+        what all share (of the last two those that read them). not_run: names without a result.
 
     Raises:
-        DataError: results of different budget, data or preset lie in the folder.
+        DataError: results of different budget or data lie in the folder.
     """
     found = {row.key: _results(folder, row.key) for row in rows}
     every = [result for results in found.values() for result in results]
@@ -69,14 +69,21 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
         return {"budget": result["budget"], "batch_size": config["batch_size"], "n": result["n"]} | data
 
     first = facts(results[0])
-    for result in results[1:]:
-        if differing := [name for name, value in facts(result).items() if value != first[name]]:
-            name, run = differing[0], result["run"]
+    read: dict[str, str] = {}
+    for result in results:
+        run = result["run"]
+        optional = {
+            name: value for name in ("knowledge", "concepts") if (value := run.get(name)) not in (None, "not read")
+        }
+        read = optional | read  # of the first one that reads it
+        own, others = facts(result) | optional, first | read
+        if differing := [name for name, value in own.items() if value != others[name]]:
+            name = differing[0]
             raise DataError(
-                f"{folder}: {result['row']}, seed {run['seed']} has {name} {facts(result)[name]}, others {first[name]}. "
+                f"{folder}: {result['row']}, seed {run['seed']} has {name} {own[name]}, others {others[name]}. "
                 "One table needs the same budget and data for all: move one of them elsewhere."
             )
-    return first | {"preset": results[0]["config"]["preset"].partition("-wo-")[0]}
+    return first | read | {"preset": results[0]["config"]["preset"].partition("-wo-")[0]}
 
 
 def _examples(folder: Path, results: Sequence[dict]) -> dict[int, dict[str, np.ndarray]]:
@@ -159,7 +166,9 @@ def caption(table: dict) -> str:
     vectors = table["vectors"] or {}
     text = (
         f"Every run: preset {table['preset']}, {table['budget']:,} iterations x {table['batch_size']}, the last weights; "
-        f"data {table['data']}, {table['n']:,} test pairs, vectors {vectors.get('name')}, {table['precision']}. "
+        f"data {table['data']}, {table['n']:,} test pairs, vectors {vectors.get('name')}, "
+        f"commonsense {table.get('knowledge', 'not read')}, emotion concepts {table.get('concepts', 'not read')}, "
+        f"{table['precision']}. "
         "Intervals of 95 %: over seeds by Student's t; with one seed over test examples by bootstrap, which says nothing of "
         "other seeds."
     )

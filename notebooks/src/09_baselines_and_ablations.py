@@ -80,11 +80,11 @@ def table(name):
 table("table1")
 
 # %% [markdown]
-# Now compare runs with longer schedules, of presets `paper` and `improved` (`best` has three seeds: `best/table1.json`). Before comparing two rows, ask what else differs
+# Now compare runs with longer schedules, of presets `paper`, `improved` and `best`. Before comparing two rows, ask what else differs
 # between them. Ours carry the answer:
 
 # %%
-for path in sorted(RESULTS.glob("*_test.json")):
+for path in sorted([*RESULTS.glob("*_test.json"), *RESULTS.glob("best/comparison/*/ctsm-seed*.json")]):
     result = json.loads(path.read_text())
     run, scores = result["run"], "  ".join(f"{score} {result[score]:.2f}" for score in SCORES)
     vectors = (run.get("vectors") or {}).get("note", "-")
@@ -222,7 +222,7 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
 # %%
 def found(key):
     """Whether each test pair's emotion was found, [N] bool, by a run of Table 1."""
-    return np.load(next(RESULTS.glob(f"comparison/*/{key}-seed0.npz")))["right"].astype(bool)
+    return np.load(RESULTS / "comparison" / "improved-1500" / f"{key}-seed0.npz")["right"].astype(bool)
 
 
 the_bag, network = found("tfidf"), found("ctsm")
@@ -379,8 +379,8 @@ figure.update_layout(
 )
 lessons.show(
     figure,
-    "The same model, data and steps: with summed word losses (dotted) the emotion is learned much more slowly. "
-    "An accident of scale costs more than a component.",
+    "The same model, data and steps, and with summed word losses (dotted) the same again. How much does an accident of scale cost beside "
+    "a component?",
 )
 
 # %% [markdown]
