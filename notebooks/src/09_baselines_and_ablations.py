@@ -84,7 +84,8 @@ table("table1")
 # between them. Ours carry the answer:
 
 # %%
-for path in sorted([*RESULTS.glob("*_test.json"), *RESULTS.glob("best/comparison/*/ctsm-seed*.json")]):
+best = RESULTS.glob("best/comparison/*/ctsm-seed*.json")
+for path in sorted([*RESULTS.glob("*_test.json"), *best]):
     result = json.loads(path.read_text())
     run, scores = result["run"], "  ".join(f"{score} {result[score]:.2f}" for score in SCORES)
     vectors = (run.get("vectors") or {}).get("note", "-")
@@ -222,7 +223,8 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
 # %%
 def found(key):
     """Whether each test pair's emotion was found, [N] bool, by a run of Table 1."""
-    return np.load(RESULTS / "comparison" / "improved-1500" / f"{key}-seed0.npz")["right"].astype(bool)
+    examples = np.load(RESULTS / "comparison" / "improved-1500" / f"{key}-seed0.npz")
+    return examples["right"].astype(bool)
 
 
 the_bag, network = found("tfidf"), found("ctsm")
