@@ -72,6 +72,17 @@ def test_preset_best() -> None:
         close(cell, row["scores"][score]["low"], row["scores"][score]["high"])
 
 
+def test_a_decoder_that_was_tuned() -> None:
+    runs = [
+        json.loads(path.read_text()) for path in sorted((RESULTS / "best" / "unigram_penalty").glob("ctsm-seed*.json"))
+    ]
+    assert {run["decoding"]["unigram_penalty"] for run in runs} == {0.05} and len(runs) == 3
+    cells = rows_of("| | iterations x batch")["`best`, `unigram_penalty=0.05`"][2:]
+    scores = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
+    for cell, score in zip(cells, scores, strict=True):
+        close(cell, sum(run[score] for run in runs) / len(runs))
+
+
 def test_table_1() -> None:
     """Every row: the paper's number, ours with its interval, seeds."""
     table = json.loads((RESULTS / "table1.json").read_text())
