@@ -214,6 +214,7 @@ def load_weights(path: Path, model: nn.Module) -> dict:
         raise RunError(f"{path} is missing: the run has no weights yet.")
     tensors, facts = load_tensors(path)
     own = model.state_dict()
+    tensors.pop("decoder.pointer.usual", None)  # in older files: the model's log_unigram once more
     for name in sorted(own.keys() | tensors.keys()):
         if name not in own or name not in tensors:
             where = "the file lacks" if name in own else "the model lacks"

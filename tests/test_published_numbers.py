@@ -12,6 +12,7 @@ from ctsm_lib.comparison.published import ROWS, SCORES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "figures" / "results"
+COLUMNS = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
 
 
 def rows_of(head: str) -> dict[str, list[str]]:
@@ -27,18 +28,21 @@ def rows_of(head: str) -> dict[str, list[str]]:
     return rows
 
 
-def numbers(cell: str) -> list[float]:
-    return [float(text.replace(",", "")) for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell)]
+def numbers(cell: str) -> list[str]:
+    return [text.replace(",", "") for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell)]
+
+
+def mean(runs: list[dict], score: str) -> float:
+    return sum(run[score] for run in runs) / len(runs)
 
 
 def close(cell: str, *expected: float | None) -> None:
     """A cell holds these values, rounded as it rounds them; `-` holds none."""
     wanted = [value for value in expected if value is not None]
-    found = numbers(cell)
-    assert len(found) == len(wanted), (cell, wanted)
-    for text, value in zip(re.findall(r"\d[\d,]*(?:\.\d+)?", cell), wanted, strict=True):
+    assert len(numbers(cell)) == len(wanted), (cell, wanted)
+    for text, value in zip(numbers(cell), wanted, strict=True):
         digits = len(text.partition(".")[2])
-        assert abs(float(text.replace(",", "")) - value) <= 0.5001 * 10**-digits, (cell, wanted)
+        assert abs(float(text) - value) <= 0.5001 * 10**-digits, (cell, wanted)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +51,8 @@ def close(cell: str, *expected: float | None) -> None:
 def test_single_runs(name: str, file: str) -> None:
     result = json.loads((RESULTS / file).read_text())
     schedule, seeds, *cells = rows_of("| | iterations x batch")[name]
-    assert numbers(schedule)[0] == result["run"]["iterations"] and seeds == "1"
-    scores = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
-    for cell, score in zip(cells, scores, strict=True):
+    assert int(numbers(schedule)[0]) == result["run"]["iterations"] and seeds == "1"
+    for cell, score in zip(cells, COLUMNS, strict=True):
         close(cell, result[score])
 
 
@@ -59,16 +62,15 @@ def test_preset_best() -> None:
     (row,) = (row for row in table["rows"] if row["seeds"])
     shown = rows_of("| | iterations x batch")
     schedule, seeds, *cells = shown["preset `best`"]
-    assert numbers(schedule) == [table["budget"], table["batch_size"]] and int(seeds) == len(row["seeds"])
+    assert numbers(schedule) == [str(table["budget"]), str(table["batch_size"])] and int(seeds) == len(row["seeds"])
     runs = [
         json.loads(path.read_text()) for path in sorted((RESULTS / "best" / "comparison").glob("*/ctsm-seed*.json"))
     ]
     assert len(runs) == len(row["seeds"])
-    scores = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
-    for cell, score in zip(cells, scores, strict=True):
-        close(cell, sum(run[score] for run in runs) / len(runs))
+    for cell, score in zip(cells, COLUMNS, strict=True):
+        close(cell, mean(runs, score))
     intervals = shown["95 % over seeds"][2:]
-    for cell, score in zip(intervals, scores[:5], strict=False):
+    for cell, score in zip(intervals, COLUMNS[:5], strict=False):
         close(cell, row["scores"][score]["low"], row["scores"][score]["high"])
 
 
@@ -78,9 +80,8 @@ def test_a_decoder_that_was_tuned() -> None:
     ]
     assert {run["decoding"]["unigram_penalty"] for run in runs} == {0.05} and len(runs) == 3
     cells = rows_of("| | iterations x batch")["`best`, `unigram_penalty=0.05`"][2:]
-    scores = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
-    for cell, score in zip(cells, scores, strict=True):
-        close(cell, sum(run[score] for run in runs) / len(runs))
+    for cell, score in zip(cells, COLUMNS, strict=True):
+        close(cell, mean(runs, score))
 
 
 def test_table_1() -> None:

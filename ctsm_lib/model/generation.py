@@ -187,8 +187,8 @@ class ResponseDecoder(nn.Module):
             said = (target_BT.unsqueeze(2) == cache.context.unsqueeze(1)).long()
             copy = copy.masked_fill(said.cumsum(dim=1) > said, 0.0)
         row, _ = place = mask.nonzero(as_tuple=True)
-        target, before = target_BT[place], previous_words(target_BT)[place]
-        copied = copy[place]
+        target, copied = target_BT[place], copy[place]
+        before = previous_words(target_BT)[place] if self.pointer.repeat_bias else None
         given = (states[place], copied, cache.context[row], target, embed.words.weight)
         scored = self.pointer.score(*given, self.smooth, before, cache.log_unigram)
         return Taught(*scored, target, row, states, mask, copied)
