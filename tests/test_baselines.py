@@ -14,10 +14,10 @@ from torch import nn
 
 from ctsm_lib.baselines import BASELINES, make_model
 from ctsm_lib.batches import Batch
-from ctsm_lib.checkpoint import load_weights, save_weights
+from ctsm_lib.checkpoint import load_weights, save_tensors, save_weights
 from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.decoding import Decoding, answer_batch
-from ctsm_lib.errors import ConfigError
+from ctsm_lib.errors import ConfigError, RunError
 from ctsm_lib.model import Output, Tables
 
 NAMES = ["ctsm", *(name for name in BASELINES if name != "tfidf")]
@@ -249,6 +249,16 @@ def test_weights_come_back_from_a_file(name: str, tmp_path: Path) -> None:
     first, second = evaluate(model, collate(PAIRS)), evaluate(again, collate(PAIRS))
     close(first.token_nll, second.token_nll, 0)
     close(first.emotion_logits, second.emotion_logits, 0)
+
+
+def test_older_weights_that_repeat_the_word_frequencies_are_read(tmp_path: Path) -> None:
+    model = tiny("ctsm")
+    older = model.state_dict() | {"decoder.pointer.usual": model.log_unigram.clone()}
+    save_tensors(tmp_path / "weights.safetensors", older)
+    load_weights(tmp_path / "weights.safetensors", model)
+    save_tensors(tmp_path / "weights.safetensors", older | {"decoder.pointer.unheard": model.log_unigram.clone()})
+    with pytest.raises(RunError, match=r"the model lacks decoder\.pointer\.unheard"):
+        load_weights(tmp_path / "weights.safetensors", model)
 
 
 def test_only_the_transformer_hears_no_emotion() -> None:
