@@ -80,7 +80,7 @@ class Config:
     copy_bias: float = 0.0  # beyond the paper: added to the log-odds of copying, once trained
     copy_once: bool = False  # beyond the paper: a word that the answer has already is not copied again
     tilt: float = 0.0  # beyond the paper: away from words that every answer has, once trained
-    repeat_bias: float = 0.0  # beyond the paper: added to the logit of the word just said, once trained
+    repeat_bias: float = 0.0  # beyond the paper: added to the word just said's logit, not to its copies, once trained
     peer_losses: bool = False  # sum the loss of the words over a batch, as MoEL's and MIME's code does, not average it
 
     # Baselines

@@ -62,7 +62,7 @@ class Leaning:
         copy_once: a word that the answer has already is not copied again, in training either.
         tilt: times `log p(v)` among the words of responses, taken off the logit of word v; words rarer than `RARE` count
             as `RARE`.
-        repeat_bias: added to the logit of the word just said.
+        repeat_bias: added to the logit of the word just said. It may still be copied, without `copy_once`.
     """
 
     copy_bias: float = 0.0
