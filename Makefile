@@ -29,14 +29,14 @@ demo: $(VENV)/.base  ## Train, score and talk on the embedded sample; the analys
 	@env -u CTSM_DATA PYTHON=$(BIN)/python DEMO=$(DEMO) sh scripts/demo.sh
 
 test: $(VENV)/.dev  ## Check the style and run every test
-	$(BIN)/ruff check ctsm_lib tests notebooks
-	$(BIN)/ruff format --check ctsm_lib tests notebooks
+	$(BIN)/ruff check ctsm_lib ctsm_workbench tests notebooks scripts
+	$(BIN)/ruff format --check ctsm_lib ctsm_workbench tests notebooks scripts
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev  ## Mend what ruff can mend, and check types
-	$(BIN)/ruff check --fix ctsm_lib tests notebooks
-	$(BIN)/ruff format ctsm_lib tests notebooks
+	$(BIN)/ruff check --fix ctsm_lib ctsm_workbench tests notebooks scripts
+	$(BIN)/ruff format ctsm_lib ctsm_workbench tests notebooks scripts
 	$(BIN)/mypy
 
 data: $(VENV)/.base  ## Download the real data (1.7 GB on disk)

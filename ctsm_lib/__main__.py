@@ -1,6 +1,6 @@
 """`python -m ctsm_lib` is the same as `ctsm`."""
 
-from ctsm_lib.cli import main
+from ctsm_workbench.cli import main
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,10 @@ class Batch:
         """The same batch on another device."""
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: value for name, value in moved.items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})  # type: ignore[arg-type]
+        there: dict[str, Any] = {
+            name: value.to(device, non_blocking=True) for name, value in tensors.items()
+        }
+        return replace(self, **there)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Phrases:
         return np.concatenate([np.full((*slots.shape, 1), CLS), ids], axis=-1)
 
 
-def padded_rows(flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int, pad: int = PAD) -> np.ndarray:
+def padded_rows(
+    flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int, pad: int = PAD
+) -> np.ndarray:
     """Rows `flat[begin : begin + length]`, padded on the right to `width`."""
     column = np.arange(width)
     valid = column < length[..., None]
@@ -96,7 +102,9 @@ class Pairs:
     def __init__(self, split: Split, phrases: Phrases | None = None, max_context: int = 256):
         pairs = split.pairs
         self.split = split
-        self.phrases = phrases or Phrases(np.zeros(0, dtype=np.int32), np.zeros(len(pairs) * 5 + 1, dtype=np.int64))
+        self.phrases = phrases or Phrases(
+            np.zeros(0, dtype=np.int32), np.zeros(len(pairs) * 5 + 1, dtype=np.int64)
+        )
         if len(self.phrases.offsets) != len(pairs) * 5 + 1:
             raise DataError(
                 f"Knowledge for {len(self.phrases.offsets) // 5} utterances does not fit {len(pairs)} pairs."
@@ -126,7 +134,10 @@ class Pairs:
         context = padded_rows(self.split.tokens, self.context_begin[index], context_length, width)
         speaker = padded_rows(self.split.speaker, self.context_begin[index], context_length, width)
         target = padded_rows(
-            self.split.tokens, self.target_begin[index], target_length, int(target_length.max(initial=0)) + 1
+            self.split.tokens,
+            self.target_begin[index],
+            target_length,
+            int(target_length.max(initial=0)) + 1,
         )
         target[np.arange(len(index)), target_length] = EOS
         slots = index[:, None] * 5 + np.arange(5)
@@ -176,12 +187,18 @@ class Shuffled:
         random = np.random.default_rng([self.seed, epoch, 0])
         order = random.permutation(len(self.pairs))
         pool = np.arange(len(order)) // (self.batch_size * self.pool)
-        lengths = (self.pairs.target_length[order], self.pairs.context_length[order])  # the context costs most
+        lengths = (
+            self.pairs.target_length[order],
+            self.pairs.context_length[order],
+        )  # the context costs most
         return order[np.lexsort((*lengths, pool))]
 
 
 def context_batch(
-    contexts: Sequence[Sequence[str]], inferences: Sequence[Inference], vocabulary: Vocabulary, max_context: int
+    contexts: Sequence[Sequence[str]],
+    inferences: Sequence[Inference],
+    vocabulary: Vocabulary,
+    max_context: int,
 ) -> Batch:
     """A batch from text: each context is its turns, the speaker's first.
 
@@ -203,7 +220,9 @@ def context_batch(
         rows.append([CLS, *row[-(max_context - 1) :]])
         states.append([CLS, *state[-(max_context - 1) :]])
     width = max(map(len, rows))
-    knowledge = Phrases.encode(inferences, vocabulary).padded(np.arange(5 * len(rows)).reshape(-1, 5))
+    knowledge = Phrases.encode(inferences, vocabulary).padded(
+        np.arange(5 * len(rows)).reshape(-1, 5)
+    )
     padded = [[*row, *[PAD] * (width - len(row))] for row in rows]
     padded_states = [[*state, *[PAD] * (width - len(state))] for state in states]
     return Batch(torch.tensor(padded), torch.tensor(padded_states), torch.from_numpy(knowledge))

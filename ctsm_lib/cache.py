@@ -113,8 +113,12 @@ def _store(entry: Path, key: dict, arrays: Arrays, meta: dict) -> None:
                 files[array_name] = hashlib.file_digest(file, "sha256").hexdigest()
         payload = json.loads(json.dumps({"key": key, "files": files, "meta": meta}))
         document = {"sha256": digest(payload), "payload": payload}
-        (side / "manifest.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-        if entry.exists():  # damaged, or a second process was quicker: both are replaced by a whole one
+        (side / "manifest.json").write_text(
+            json.dumps(document, ensure_ascii=False), encoding="utf-8"
+        )
+        if (
+            entry.exists()
+        ):  # damaged, or a second process was quicker: both are replaced by a whole one
             shutil.rmtree(entry, ignore_errors=True)
         try:
             os.replace(side, entry)

@@ -37,7 +37,11 @@ _STATE: dict[str, type | tuple[type, ...]] = {  # what a checkpoint says of itse
     "iteration": int, "bad_checks": int, "finished": bool, "seconds": (int, float), "best": (dict, type(None)),
     "window": dict,
 }  # fmt: skip
-_ADAM = {"step": 1.0, "exp_avg": -math.inf, "exp_avg_sq": 0.0}  # what it keeps of each parameter, and the least value
+_ADAM = {
+    "step": 1.0,
+    "exp_avg": -math.inf,
+    "exp_avg_sq": 0.0,
+}  # what it keeps of each parameter, and the least value
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,9 +85,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path} is missing: {path.parent} is not a run folder of `ctsm train`.") from None
+        raise RunError(
+            f"{path} is missing: {path.parent} is not a run folder of `ctsm train`."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}). Restore it from a copy, or train again.") from error
+        raise RunError(
+            f"{path} is damaged ({error}). Restore it from a copy, or train again."
+        ) from error
 
 
 def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description: dict) -> None:
@@ -113,8 +121,14 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
     if not folder.is_dir():
         raise RunError(f"There is no run folder {folder}. `ctsm train --out {folder}` makes one.")
     run = read_json(folder / "run.json")
-    if not isinstance(run, dict) or run.get("format") != FORMAT or not isinstance(run.get("config"), dict):
-        raise RunError(f"{folder / 'run.json'} is not of a run that this version can read (format {FORMAT}).")
+    if (
+        not isinstance(run, dict)
+        or run.get("format") != FORMAT
+        or not isinstance(run.get("config"), dict)
+    ):
+        raise RunError(
+            f"{folder / 'run.json'} is not of a run that this version can read (format {FORMAT})."
+        )
     words = read_json(folder / "vocabulary.json")
     try:
         config = Config.from_dict(run["config"])
@@ -138,7 +152,9 @@ def read_log(folder: Path) -> list[dict]:
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
-        raise RunError(f"{path} is missing: {folder} is not a run folder of `ctsm train`.") from None
+        raise RunError(
+            f"{path} is missing: {folder} is not a run folder of `ctsm train`."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}).") from error
     if not all(isinstance(record, dict) for record in records):
@@ -155,10 +171,14 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict | None = No
     side = path.with_name(f".{path.name}.{os.getpid()}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, side, metadata={"facts": json.dumps(facts or {}), "sha256": _checksum(plain)})
+        save_file(
+            plain, side, metadata={"facts": json.dumps(facts or {}), "sha256": _checksum(plain)}
+        )
         os.replace(side, path)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
+        raise RunError(
+            f"{path} cannot be written: {getattr(error, 'strerror', None) or error}."
+        ) from error
     finally:
         _drop(side)
 
@@ -176,7 +196,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         facts = json.loads(metadata.get("facts", "{}"))
         if not isinstance(facts, dict) or not isinstance(facts.get("iteration", 0), int):
             raise ValueError("its facts are none")
-        if metadata.keys() - {"facts"} and metadata.get("sha256") != _checksum(tensors):  # older files have only facts
+        if metadata.keys() - {"facts"} and metadata.get("sha256") != _checksum(
+            tensors
+        ):  # older files have only facts
             raise ValueError("its checksum is another one")
     except FileNotFoundError:
         raise RunError(f"{path} is missing.") from None
@@ -219,10 +241,16 @@ def load_weights(path: Path, model: nn.Module) -> dict:
         if name not in own or name not in tensors:
             where = "the file lacks" if name in own else "the model lacks"
             raise RunError(f"{path} is of another model: {where} {name[:80]}.")
-        found, belongs = ((tensor[name].dtype, list(tensor[name].shape)) for tensor in (tensors, own))
+        found, belongs = (
+            (tensor[name].dtype, list(tensor[name].shape)) for tensor in (tensors, own)
+        )
         if found != belongs:
-            found_kind, kind = (str(dtype).removeprefix("torch.") for dtype in (found[0], belongs[0]))
-            raise RunError(f"{path}: {name} is {found[1]} {found_kind} where {belongs[1]} {kind} belongs.")
+            found_kind, kind = (
+                str(dtype).removeprefix("torch.") for dtype in (found[0], belongs[0])
+            )
+            raise RunError(
+                f"{path}: {name} is {found[1]} {found_kind} where {belongs[1]} {kind} belongs."
+            )
         if tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
             raise RunError(f"{path}: {name} holds values that are not finite.")
     model.load_state_dict(tensors)
@@ -242,7 +270,14 @@ def require_size(path: Path, config: Config) -> None:
     except (OSError, ValueError, LookupError, SafetensorError) as error:
         raise RunError(f"{path} is damaged ({error}).") from error
     widths = {width for shape in shapes for width in shape}
-    for name in ("dim", "key_depth", "ffn_dim", "small_key_depth", "small_ffn_dim", "compressed_dim"):
+    for name in (
+        "dim",
+        "key_depth",
+        "ffn_dim",
+        "small_key_depth",
+        "small_ffn_dim",
+        "compressed_dim",
+    ):
         if (width := getattr(config, name)) > 1_000 and width not in widths:
             raise RunError(f"{path} is of another model than run.json, which has {name}={width}.")
 
@@ -257,7 +292,9 @@ def save_checkpoint(
     """
     target = folder / f"checkpoint-{iteration:06d}"
     side = folder / f".checkpoint-{os.getpid()}"
-    _drop(*folder.glob(".checkpoint-*"), *folder.glob(".best.safetensors.*"))  # of a process that was killed
+    _drop(
+        *folder.glob(".checkpoint-*"), *folder.glob(".best.safetensors.*")
+    )  # of a process that was killed
     older = [path for path in folder.glob("checkpoint-*") if path != target]
     try:
         side.mkdir()
@@ -285,7 +322,10 @@ def save_checkpoint(
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint to go on from, if there is one. A renamed folder is whole: no other sign is needed."""
-    named = ((re.fullmatch(r"checkpoint-(\d+)(\.old)?", path.name), path) for path in folder.glob("checkpoint-*"))
+    named = (
+        (re.fullmatch(r"checkpoint-(\d+)(\.old)?", path.name), path)
+        for path in folder.glob("checkpoint-*")
+    )
     found = [(int(match[1]), match[2] is None, path) for match, path in named if match]
     return max(found)[2] if found else None
 
@@ -305,15 +345,25 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         own.setdefault(name, {})[kind] = value
     for name, parameter in model.named_parameters():
         values = own.pop(name)
-        shapes = {kind: torch.Size([]) if kind == "step" else parameter.shape for kind in _ADAM if values}
+        shapes = {
+            kind: torch.Size([]) if kind == "step" else parameter.shape for kind in _ADAM if values
+        }
         if {kind: value.shape for kind, value in values.items()} != shapes:
             raise RunError(f"{path / 'optimizer.safetensors'} is of another model: see {name}.")
-        if not all((value.isfinite() & (value >= _ADAM[kind])).all() for kind, value in values.items()):
-            raise RunError(f"{path / 'optimizer.safetensors'}: {name} has values that no optimizer has.")
+        if not all(
+            (value.isfinite() & (value >= _ADAM[kind])).all() for kind, value in values.items()
+        ):
+            raise RunError(
+                f"{path / 'optimizer.safetensors'}: {name} has values that no optimizer has."
+            )
         if values:
-            optimizer.state[parameter] = {kind: value.to(parameter).clone() for kind, value in values.items()}
+            optimizer.state[parameter] = {
+                kind: value.to(parameter).clone() for kind, value in values.items()
+            }
     if own:
-        raise RunError(f"{path / 'optimizer.safetensors'} is of another model, which has {next(iter(own))[:80]!r}.")
+        raise RunError(
+            f"{path / 'optimizer.safetensors'} is of another model, which has {next(iter(own))[:80]!r}."
+        )
     random, _ = load_tensors(path / "random.safetensors")
     try:
         torch.set_rng_state(random["cpu"])
@@ -328,10 +378,16 @@ def _read_state(path: Path) -> dict:
     file, number = path / "state.json", int(path.stem.removeprefix("checkpoint-"))
     state = read_json(file)
     if not isinstance(state, dict) or state.pop("sha256", None) not in (None, digest(state)):
-        raise RunError(f"{file} is damaged: its checksum is another one. Restore it from a copy, or train again.")
-    odd = [name for name, kind in _STATE.items() if name in state and not isinstance(state[name], kind)]
+        raise RunError(
+            f"{file} is damaged: its checksum is another one. Restore it from a copy, or train again."
+        )
+    odd = [
+        name for name, kind in _STATE.items() if name in state and not isinstance(state[name], kind)
+    ]
     if odd or state.get("iteration") != number:
-        raise RunError(f"{file} is damaged: see {odd[0] if odd else 'iteration'}. Restore it, or train again.")
+        raise RunError(
+            f"{file} is damaged: see {odd[0] if odd else 'iteration'}. Restore it, or train again."
+        )
     return state
 
 

@@ -31,7 +31,16 @@ class Config:
 
     preset: str = "paper"
     model: Literal[
-        "ctsm", "transformer", "multi-transformer", "moel", "mime", "empdg", "kemp", "cem", "case", "tfidf"
+        "ctsm",
+        "transformer",
+        "multi-transformer",
+        "moel",
+        "mime",
+        "empdg",
+        "kemp",
+        "cem",
+        "case",
+        "tfidf",
     ] = "ctsm"
     seed: int = 0
 
@@ -70,15 +79,21 @@ class Config:
     contrast_negatives: Literal["both", "cross"] = "both"
     temperature: float = 0.07
     student_label_weight: float = 0.0
-    bag_expert: bool = False  # beyond the paper: a bag of the context's words has a say in the emotion
-    word_dropout: float = 0.0  # beyond the paper: share of the context's words that are hidden in training
+    bag_expert: bool = (
+        False  # beyond the paper: a bag of the context's words has a say in the emotion
+    )
+    word_dropout: float = (
+        0.0  # beyond the paper: share of the context's words that are hidden in training
+    )
     head_dropout: float = 0.0  # beyond the paper: before the last layer of teacher and student
     weight_emotion: float = 1.0  # gamma 1 to 4 of Eq. (25)
     weight_generation: float = 1.0
     weight_contrast: float = 1.0
     weight_diversity: float = 1.5
     copy_bias: float = 0.0  # beyond the paper: added to the log-odds of copying, once trained
-    copy_once: bool = False  # beyond the paper: a word that the answer has already is not copied again
+    copy_once: bool = (
+        False  # beyond the paper: a word that the answer has already is not copied again
+    )
     tilt: float = 0.0  # beyond the paper: away from words that every answer has, once trained
     repeat_bias: float = 0.0  # beyond the paper: added to the word just said's logit, not to its copies, once trained
     peer_losses: bool = False  # sum the loss of the words over a batch, as MoEL's and MIME's code does, not average it
@@ -112,13 +127,37 @@ class Config:
         for name, most in _SIZES.items():
             value = getattr(self, name)
             _require(1 <= value <= most, name, value, f"a whole number from 1 to {most:,}")
-        _require(self.key_depth % self.heads == 0, "key_depth", self.key_depth, f"a multiple of heads={self.heads}")
+        _require(
+            self.key_depth % self.heads == 0,
+            "key_depth",
+            self.key_depth,
+            f"a multiple of heads={self.heads}",
+        )
         small = f"a multiple of small_heads={self.small_heads}"
-        _require(self.small_key_depth % self.small_heads == 0, "small_key_depth", self.small_key_depth, small)
+        _require(
+            self.small_key_depth % self.small_heads == 0,
+            "small_key_depth",
+            self.small_key_depth,
+            small,
+        )
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
-        _require(2 <= self.max_context <= 10**6, "max_context", self.max_context, "2 to 1,000,000 tokens")
-        for name in ("dropout", "word_dropout", "head_dropout", "label_smoothing", "beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a number from 0 to below 1")
+        _require(
+            2 <= self.max_context <= 10**6, "max_context", self.max_context, "2 to 1,000,000 tokens"
+        )
+        for name in (
+            "dropout",
+            "word_dropout",
+            "head_dropout",
+            "label_smoothing",
+            "beta1",
+            "beta2",
+        ):
+            _require(
+                0 <= getattr(self, name) < 1,
+                name,
+                getattr(self, name),
+                "a number from 0 to below 1",
+            )
         for name in ("epsilon", "weight_decay", "clip"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.temperature > 0, "temperature", self.temperature, "above 0")
@@ -198,10 +237,17 @@ def _checked(name: str, value: Any, known: dict[str, Any]) -> Any:
         if value not in choices:
             raise ConfigError(f"{name}={value!r} is not possible. {_nearest(str(value), choices)}")
         return value
-    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # false for nan, too
+    if (
+        kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max
+    ):  # false for nan, too
         return float(value)
     if type(value) is not kind or kind is float:
-        expected = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]
+        expected = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a finite number",
+            str: "text",
+        }[kind]
         raise ConfigError(f"{name}={value!r} is not possible: it must be {expected}.")
     return value
 
@@ -237,9 +283,16 @@ ABLATIONS: dict[str, dict[str, bool]] = {
 # What changes answers and their perplexity, and nothing of training: a trained run may be told other values.
 LEANINGS = ("copy_bias", "tilt", "repeat_bias")
 
-_WHOLE: dict[str, dict[str, Any]] = {"paper": {}, "improved": _IMPROVED, "best": _BEST, "sample": _SAMPLE}
+_WHOLE: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "improved": _IMPROVED,
+    "best": _BEST,
+    "sample": _SAMPLE,
+}
 PRESETS: dict[str, dict[str, Any]] = _WHOLE | {
-    f"{whole}-{part}": settings | without for whole, settings in _WHOLE.items() for part, without in ABLATIONS.items()
+    f"{whole}-{part}": settings | without
+    for whole, settings in _WHOLE.items()
+    for part, without in ABLATIONS.items()
 }
 PRESET_NOTES = {
     "paper": "what the paper and its specification say: Adam, Noam 1/8000, batch 16, no dropout",

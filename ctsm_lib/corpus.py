@@ -38,7 +38,16 @@ EMOTIONS = (
     "grateful", "guilty", "hopeful", "impressed", "jealous", "joyful", "lonely", "nostalgic", "prepared",
     "proud", "sad", "sentimental", "surprised", "terrified", "trusting",
 )  # fmt: skip
-COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
+COLUMNS = (
+    "conv_id",
+    "utterance_idx",
+    "context",
+    "prompt",
+    "speaker_idx",
+    "utterance",
+    "selfeval",
+    "tags",
+)
 CACHE_VERSION = 3  # raise when the meaning of a cached array changes
 
 # The 23 replacements that the baselines make before they tokenise (spec: "Data protocol").
@@ -112,7 +121,9 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
         detail = f"; the first problem is {problems[0]}" if problems else ""
         raise DataError(f"{path} has no valid row{detail}. Fetch it again with `ctsm data fetch`.")
     if problems:
-        log.warning("%s: %d malformed rows left out, first: %s", path.name, len(problems), problems[0])
+        log.warning(
+            "%s: %d malformed rows left out, first: %s", path.name, len(problems), problems[0]
+        )
     return dialogues, problems
 
 
@@ -120,13 +131,19 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise DataError(f"{path} is missing. Fetch it with `ctsm data fetch`, or set CTSM_DATA.") from None
+        raise DataError(
+            f"{path} is missing. Fetch it with `ctsm data fetch`, or set CTSM_DATA."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    lines = text.split("\n")  # not splitlines(): utterances may hold other characters that it takes for line ends
+    lines = text.split(
+        "\n"
+    )  # not splitlines(): utterances may hold other characters that it takes for line ends
     header = lines[0].rstrip("\r").split(",")
     if tuple(header[:8]) != COLUMNS:
-        raise DataError(f"{path}:1: expected the columns {','.join(COLUMNS)}, found {lines[0][:100]!r}.")
+        raise DataError(
+            f"{path}:1: expected the columns {','.join(COLUMNS)}, found {lines[0][:100]!r}."
+        )
     for number, line in enumerate(lines[1:], start=2):
         if line.strip("\r"):
             yield number, line.rstrip("\r").split(",")
@@ -161,7 +178,9 @@ class Vocabulary:
 
     def __init__(self, words: Sequence[str]):
         if tuple(words[: len(SPECIALS)]) != SPECIALS:
-            raise DataError(f"A vocabulary begins with {' '.join(SPECIALS)}, this one with {words[:7]}.")
+            raise DataError(
+                f"A vocabulary begins with {' '.join(SPECIALS)}, this one with {words[:7]}."
+            )
         self.words = list(words)
         self.index = {word: i for i, word in enumerate(self.words)}
         if len(self.index) != len(self.words):
@@ -204,7 +223,9 @@ class Split:
 
     def turn_text(self, turn: int) -> str:
         """A turn as it was written."""
-        return bytes(self.text[self.text_offsets[turn] : self.text_offsets[turn + 1]]).decode("utf-8")
+        return bytes(self.text[self.text_offsets[turn] : self.text_offsets[turn + 1]]).decode(
+            "utf-8"
+        )
 
     @cached_property
     def turn_in_dialogue(self) -> np.ndarray:
@@ -224,7 +245,12 @@ class Split:
         targets = np.flatnonzero(self.turn_in_dialogue % 2 == 1)
         dialogue = np.searchsorted(self.dialogue_offsets, targets, side="right") - 1
         begin = self.turn_offsets[self.dialogue_offsets[dialogue]]
-        columns = [begin, self.turn_offsets[targets], self.turn_offsets[targets + 1], self.labels[dialogue]]
+        columns = [
+            begin,
+            self.turn_offsets[targets],
+            self.turn_offsets[targets + 1],
+            self.labels[dialogue],
+        ]
         return np.stack([*columns, targets - 1, dialogue], axis=1).astype(np.int64)
 
     def context_texts(self, pair: int) -> list[str]:
@@ -281,7 +307,9 @@ class Corpus:
         return counts
 
 
-def prepare_corpus(folder: Path, cache_folder: Path, vocab: str = "protocol", workers: int | None = None) -> Corpus:
+def prepare_corpus(
+    folder: Path, cache_folder: Path, vocab: str = "protocol", workers: int | None = None
+) -> Corpus:
     """Read and tokenise the three splits, or take them from the cache.
 
     Args:
@@ -296,8 +324,12 @@ def prepare_corpus(folder: Path, cache_folder: Path, vocab: str = "protocol", wo
     paths = {split: folder / f"{split}.csv" for split in SPLITS}
     for path in paths.values():
         if not path.is_file():
-            raise DataError(f"{path} is missing. Fetch it with `ctsm data fetch`, or set CTSM_DATA.")
-    key: dict = {"version": CACHE_VERSION, "vocab": vocab} | {s: file_fingerprint(p) for s, p in paths.items()}
+            raise DataError(
+                f"{path} is missing. Fetch it with `ctsm data fetch`, or set CTSM_DATA."
+            )
+    key: dict = {"version": CACHE_VERSION, "vocab": vocab} | {
+        s: file_fingerprint(p) for s, p in paths.items()
+    }
     arrays, meta = cached(cache_folder, "corpus", key, lambda: _build(paths, vocab, workers))
     names = ("tokens", "turn_offsets", "dialogue_offsets", "labels", "text", "text_offsets")
     splits = {split: Split(*(arrays[f"{split}_{name}"] for name in names)) for split in SPLITS}
@@ -305,21 +337,34 @@ def prepare_corpus(folder: Path, cache_folder: Path, vocab: str = "protocol", wo
     return Corpus(Vocabulary(meta["words"]), splits, fingerprint, vocab, meta["problems"])
 
 
-def _build(paths: dict[str, Path], vocab: str, workers: int | None) -> tuple[dict[str, np.ndarray], dict]:
+def _build(
+    paths: dict[str, Path], vocab: str, workers: int | None
+) -> tuple[dict[str, np.ndarray], dict]:
     read = {split: read_dialogues(path) for split, path in paths.items()}
-    turns = {split: [turn for d in dialogues for turn in d.turns] for split, (dialogues, _) in read.items()}
+    turns = {
+        split: [turn for d in dialogues for turn in d.turns]
+        for split, (dialogues, _) in read.items()
+    }
     situations = {split: [d.situation for d in dialogues] for split, (dialogues, _) in read.items()}
     texts = list(itertools.chain(*turns.values(), *situations.values()))
     tokenized = iter(_tokenize_all(texts, workers))
     turn_tokens = {split: list(itertools.islice(tokenized, len(turns[split]))) for split in SPLITS}
-    situation_tokens = {split: list(itertools.islice(tokenized, len(situations[split]))) for split in SPLITS}
+    situation_tokens = {
+        split: list(itertools.islice(tokenized, len(situations[split]))) for split in SPLITS
+    }
     counter: Counter[str] = Counter()
     for split in ("train",) if vocab == "train" else SPLITS:
         # A last speaker turn that nobody answers belongs to no pair, so the peers' vocabulary never sees it.
-        answered = [turn < len(d.turns) // 2 * 2 for d in read[split][0] for turn in range(len(d.turns))]
-        for tokens in itertools.chain(itertools.compress(turn_tokens[split], answered), situation_tokens[split]):
+        answered = [
+            turn < len(d.turns) // 2 * 2 for d in read[split][0] for turn in range(len(d.turns))
+        ]
+        for tokens in itertools.chain(
+            itertools.compress(turn_tokens[split], answered), situation_tokens[split]
+        ):
             counter.update(tokens)
-    counter.update(dict.fromkeys(EMOTIONS, 0))  # Eq. (5) looks the labels up, also where nobody says them
+    counter.update(
+        dict.fromkeys(EMOTIONS, 0)
+    )  # Eq. (5) looks the labels up, also where nobody says them
     for special in SPECIALS:  # someone typed "<pad>": that must not become padding
         counter.pop(special, None)
     vocabulary = Vocabulary([*SPECIALS, *sorted(counter, key=lambda word: (-counter[word], word))])
@@ -330,10 +375,15 @@ def _build(paths: dict[str, Path], vocab: str, workers: int | None) -> tuple[dic
         arrays[f"{split}_tokens"] = np.array(list(itertools.chain(*ids)), dtype=np.int32)
         arrays[f"{split}_turn_offsets"] = _offsets(map(len, ids))
         arrays[f"{split}_dialogue_offsets"] = _offsets(len(d.turns) for d in dialogues)
-        arrays[f"{split}_labels"] = np.array([EMOTIONS.index(d.emotion) for d in dialogues], dtype=np.int64)
+        arrays[f"{split}_labels"] = np.array(
+            [EMOTIONS.index(d.emotion) for d in dialogues], dtype=np.int64
+        )
         arrays[f"{split}_text"] = np.frombuffer(b"".join(raw), dtype=np.uint8)
         arrays[f"{split}_text_offsets"] = _offsets(map(len, raw))
-    return arrays, {"words": vocabulary.words, "problems": [problem for _, found in read.values() for problem in found]}
+    return arrays, {
+        "words": vocabulary.words,
+        "problems": [problem for _, found in read.values() for problem in found],
+    }
 
 
 def _offsets(lengths: Iterable[int]) -> np.ndarray:
@@ -346,5 +396,7 @@ def _tokenize_all(texts: list[str], workers: int | None) -> list[list[str]]:
         return [tokenize(text) for text in texts]
     _tokenizers()  # once for all processes
     # Ctrl-C reaches all processes: the others leave it to this one, which says so once.
-    with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(
+        workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
         return list(pool.map(tokenize, texts, chunksize=2_000))

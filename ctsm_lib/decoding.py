@@ -15,12 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ctsm_lib import parallel
-from ctsm_lib.baselines.base import Baseline
 from ctsm_lib.batches import Batch, Pairs
 from ctsm_lib.corpus import CLS, EOS, PAD, SOS, SYS, UNK, USR
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.model import CTSM, Memory
 from ctsm_lib.model.generation import DecoderCache
+from ctsm_workbench.baselines.base import Baseline
 
 NEVER = (UNK, PAD, SOS, USR, SYS, CLS)  # an answer holds words only
 
@@ -67,7 +67,9 @@ class Decoding:
         ]
         for name, valid, expected in checks:
             if not valid:
-                raise ConfigError(f"{name}={getattr(self, name)} is not possible: it must be {expected}.")
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} is not possible: it must be {expected}."
+                )
 
 
 @dataclass
@@ -88,7 +90,11 @@ class Answer:
 
 @torch.no_grad()
 def answer_batch(
-    model: CTSM | Baseline, batch: Batch, how: Decoding, log_unigram: Tensor | None = None, step: int = 0
+    model: CTSM | Baseline,
+    batch: Batch,
+    how: Decoding,
+    log_unigram: Tensor | None = None,
+    step: int = 0,
 ) -> tuple[list[Answer], Memory]:
     """Answer every context of a batch.
 
@@ -130,7 +136,9 @@ def answer_pairs(
     total = sum(len(index) for _, index in batches)
     bar = tqdm(total=total, desc="answering", unit="answer", disable=None if progress else True)
     for step, index in batches:
-        batch = replace(pairs.collate(index), target=None, label=None)  # an answer never sees the truth
+        batch = replace(
+            pairs.collate(index), target=None, label=None
+        )  # an answer never sees the truth
         found, memory = answer_batch(model, batch.to(device), how, log_unigram, step)
         for place, answer in zip(index, found, strict=True):
             answers[place] = answer
@@ -151,7 +159,9 @@ Adjust = Callable[[Tensor, Tensor], Tensor]
 def _adjuster(how: Decoding, log_unigram: Tensor | None) -> Adjust:
     """From log-probabilities [R, V] and what was said so far [R, T] to scores for choosing the next word."""
     if how.unigram_penalty and log_unigram is None:
-        raise ConfigError("unigram_penalty needs the training answers' word frequencies, which this run lacks.")
+        raise ConfigError(
+            "unigram_penalty needs the training answers' word frequencies, which this run lacks."
+        )
 
     def adjust(log_prob: Tensor, said: Tensor) -> Tensor:
         score = log_prob.clone()
@@ -180,7 +190,9 @@ def _repeated(said: Tensor, n: int, size: int) -> Tensor:
     return blocked > 0
 
 
-def _one_by_one(model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int) -> list[Answer]:
+def _one_by_one(
+    model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int
+) -> list[Answer]:
     """Greedy or nucleus: one word a step for every row that has not ended."""
     device, count = cache.mask.device, len(cache.mask)
     random = torch.Generator(device="cpu").manual_seed(how.seed * 1_000_003 + step)
@@ -223,7 +235,9 @@ def _sample(score: Tensor, how: Decoding, random: torch.Generator) -> Tensor:
     return words.gather(1, chosen).squeeze(1)
 
 
-def _beam(model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int) -> list[Answer]:
+def _beam(
+    model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int
+) -> list[Answer]:
     """Beam search over all contexts at once; a context whose best unfinished beam cannot win any more leaves."""
     device, count, width = cache.mask.device, len(cache.mask), how.beams
     cache = cache.select(torch.arange(count, device=device).repeat_interleave(width))
@@ -252,7 +266,9 @@ def _beam(model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Ad
         # The width best that go on (topk gave twice as many, so there are enough).
         alive = score.masked_fill(ended, float("-inf"))
         score, pick = alive.topk(width, dim=1)
-        hope = score[:, 0] / max(penalty, how.max_length**how.length_penalty if how.length_penalty > 0 else penalty)
+        hope = score[:, 0] / max(
+            penalty, how.max_length**how.length_penalty if how.length_penalty > 0 else penalty
+        )
         reached = torch.tensor([best[o][0] for o in owner.tolist()], device=device)
         going = ((hope > reached) & torch.isfinite(score[:, 0])).nonzero().squeeze(1)
         if not len(going) or length == how.max_length:

@@ -38,7 +38,9 @@ class Lexicon:
     def __len__(self) -> int:
         return len(self.ratings)
 
-    def table(self, vocabulary: Vocabulary, neutral: str = "standard") -> tuple[np.ndarray, np.ndarray]:
+    def table(
+        self, vocabulary: Vocabulary, neutral: str = "standard"
+    ) -> tuple[np.ndarray, np.ndarray]:
         """VAD of every word of a vocabulary by exact lower-case match.
 
         Returns:
@@ -80,7 +82,9 @@ def read_lexicon(path: Path) -> Lexicon:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        raise DataError(f"{path} is missing. Fetch it with `ctsm data fetch --part lexicon`.") from None
+        raise DataError(
+            f"{path} is missing. Fetch it with `ctsm data fetch --part lexicon`."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
     ratings: dict[str, tuple[float, float, float]] = {}
@@ -102,18 +106,25 @@ def read_lexicon(path: Path) -> Lexicon:
         except ValueError:
             raise DataError(f"{path}:{number}: {fields[1:]} are not three numbers.") from None
         if not all(-1 <= value <= 1 for value in triple):  # also false for nan
-            raise DataError(f"{path}:{number}: {fields[1:]} are not all in [0, 1] (v1) or [-1, 1] (v2).")
+            raise DataError(
+                f"{path}:{number}: {fields[1:]} are not all in [0, 1] (v1) or [-1, 1] (v2)."
+            )
         word = fields[0].strip().lower()
         if not word:
             raise DataError(f"{path}:{number}: there is no word before the ratings.")
         ratings.setdefault(word, triple)
     if not ratings:
-        raise DataError(f"{path} has no rated word. Fetch it again with `ctsm data fetch --part lexicon`.")
+        raise DataError(
+            f"{path} has no rated word. Fetch it again with `ctsm data fetch --part lexicon`."
+        )
     scale = "v1"
     if any(min(triple) < 0 for triple in ratings.values()):
         scale = "v2"
         log.warning("%s uses [-1, 1] (NRC VAD v2); its values are brought to [0, 1].", path.name)
-        ratings = {word: tuple((value + 1) / 2 for value in triple) for word, triple in ratings.items()}  # type: ignore[misc]
+        ratings = {
+            word: tuple((value + 1) / 2 for value in triple)  # type: ignore[misc]
+            for word, triple in ratings.items()
+        }
     return Lexicon(ratings, scale, " ".join(notes))
 
 

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ctsm_lib.errors import ConfigError
 
-PATIENCE = timedelta(hours=2)  # for the others: the first start tokenises the corpus and reads the vectors
+PATIENCE = timedelta(
+    hours=2
+)  # for the others: the first start tokenises the corpus and reads the vectors
 
 
 def launched() -> int:
@@ -48,7 +50,9 @@ def meet(device: str) -> None:
     except (RuntimeError, ValueError) as error:
         address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = str(error).strip().split("\n")[0][:200]
-        raise ConfigError(f"Process {os.environ.get('RANK')} cannot meet the others at {address}: {reason}") from None
+        raise ConfigError(
+            f"Process {os.environ.get('RANK')} cannot meet the others at {address}: {reason}"
+        ) from None
 
 
 def world() -> int:

@@ -10,10 +10,8 @@ import numpy as np
 import torch
 
 from ctsm_lib import parallel
-from ctsm_lib.baselines import model_class
 from ctsm_lib.batches import Pairs, Phrases
 from ctsm_lib.cache import Arrays, cached, digest, is_whole
-from ctsm_lib.concepts import concept_table, read_concepts
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
 from ctsm_lib.errors import ConfigError
@@ -23,6 +21,8 @@ from ctsm_lib.model import Tables
 from ctsm_lib.model.bag import feature_weights
 from ctsm_lib.sources import Sources, cache_folder
 from ctsm_lib.vectors import Vectors, load_vectors
+from ctsm_workbench.baselines import model_class
+from ctsm_workbench.baselines.concepts import concept_table, read_concepts
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ class Prepared:
             intensity=table(strength),
             labels=torch.tensor(labels),
             log_unigram=table(log_unigram),
-            bag=table(feature_weights(self.corpus.splits["train"], len(vocabulary))) if config.bag_expert else None,
+            bag=table(feature_weights(self.corpus.splits["train"], len(vocabulary)))
+            if config.bag_expert
+            else None,
             concepts=concepts,
         )
 
@@ -119,21 +121,27 @@ def prepare(
         provider = make_provider(config, sources, device)
     wanted = config.concepts and "concepts" in model_class(config.model).reads
     concepts = read_concepts(sources.concepts) if sources.concepts and wanted else None
-    pairs = {split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits}
+    pairs = {
+        split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits
+    }
     description = {
         "data": sources.origin,
         "dialogues": corpus.fingerprint,
         "lexicon": f"{sources.lexicon.name} ({lexicon.scale}, {len(lexicon):,} words)",
         "vectors": vectors.describe(),
         "knowledge": provider.name,
-        "concepts": f"{sources.concepts.name} ({len(concepts):,} words)" if concepts and sources.concepts else "none",
+        "concepts": f"{sources.concepts.name} ({len(concepts):,} words)"
+        if concepts and sources.concepts
+        else "none",
         "vocab": f"{corpus.vocab} ({len(corpus.vocabulary):,})",
         "malformed_rows": len(corpus.problems),
     }
     return Prepared(corpus, lexicon, vectors, pairs, provider, description, concepts)
 
 
-def _pairs(corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool) -> Pairs:
+def _pairs(
+    corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool
+) -> Pairs:
     part = corpus.splits[split]
     if provider.name == "none":
         return Pairs(part, None, max_context)
@@ -145,7 +153,9 @@ def _pairs(corpus: Corpus, split: str, provider: Provider, max_context: int, pro
     }  # fmt: skip
 
     def infer() -> list[Inference]:
-        return infer_cached(provider, [part.turn_text(turn) for turn in part.pairs[:, 4]], folder, progress)
+        return infer_cached(
+            provider, [part.turn_text(turn) for turn in part.pairs[:, 4]], folder, progress
+        )
 
     def build() -> tuple[Arrays, dict]:
         phrases = Phrases.encode(inferred or infer(), corpus.vocabulary)

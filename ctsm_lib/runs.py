@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from ctsm_lib import parallel
-from ctsm_lib.baselines import AnyModel, make_model
-from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, require_size, write_text
 from ctsm_lib.config import LEANINGS, Config
@@ -24,9 +22,17 @@ from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.knowledge import Provider, provider_for
 from ctsm_lib.model import CTSM, Tables
 from ctsm_lib.prepare import Prepared, make_provider
-from ctsm_lib.scores import EMOTION_SCORES, WORD_SCORES, response_scores, score_pairs, teacher_forced
+from ctsm_lib.scores import (
+    EMOTION_SCORES,
+    WORD_SCORES,
+    response_scores,
+    score_pairs,
+    teacher_forced,
+)
 from ctsm_lib.sources import Sources
 from ctsm_lib.versions import versions
+from ctsm_workbench.baselines import AnyModel, make_model
+from ctsm_workbench.baselines.tfidf import TfIdf
 
 OPTIONAL = ("knowledge", "concepts")  # data that not every model reads
 MAX_CHARACTERS = 100_000  # of one turn: longer text is cut from the left before it is tokenised
@@ -58,7 +64,10 @@ class Run:
     def about(self, device: str, data: dict | None = None) -> dict:
         """What every result carries."""
         data = data or self.description
-        used = {name: data.get(name, "none") if name in self.model.reads else "not read" for name in OPTIONAL}
+        used = {
+            name: data.get(name, "none") if name in self.model.reads else "not read"
+            for name in OPTIONAL
+        }
         return {
             "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
             "iterations": self.iteration, "data": data.get("data"), "fingerprint": data.get("dialogues"),
@@ -77,7 +86,9 @@ class Run:
         settings = list(settings)
         for setting in settings:
             if (name := setting.partition("=")[0].strip()) not in LEANINGS:
-                raise ConfigError(f"{name} is settled by training. A trained run can be told: {', '.join(LEANINGS)}.")
+                raise ConfigError(
+                    f"{name} is settled by training. A trained run can be told: {', '.join(LEANINGS)}."
+                )
         self.config = self.config.override(settings)
         if not isinstance(self.model, TfIdf):
             for name in LEANINGS:
@@ -90,21 +101,29 @@ class Run:
             RunError: the run is of a baseline.
         """
         if not isinstance(self.model, CTSM):
-            raise RunError(f"{self.folder} is a run of {self.config.model}; this needs one of ctsm.")
+            raise RunError(
+                f"{self.folder} is a run of {self.config.model}; this needs one of ctsm."
+            )
         return self.model
 
     def provider(self, sources: Sources | None) -> tuple[Provider, str]:
         """The knowledge provider it was trained with, or `none` with a note where that is not to be had."""
         trained = str(self.description.get("knowledge", "none"))
         if trained == "atomic" and (sources is None or sources.knowledge is None):
-            return provider_for("none", None), "no ATOMIC tables here: answering without commonsense"
+            return provider_for(
+                "none", None
+            ), "no ATOMIC tables here: answering without commonsense"
         if sources is None:
             return provider_for(trained, None, comet_model=self.config.comet_model), ""
         config = self.config.override([f"knowledge={trained}"])
         return make_provider(config, sources), ""
 
     def respond(
-        self, contexts: Sequence[Sequence[str]], provider: Provider, how: Decoding | None = None, device: str = "cpu"
+        self,
+        contexts: Sequence[Sequence[str]],
+        provider: Provider,
+        how: Decoding | None = None,
+        device: str = "cpu",
     ) -> list[Response]:
         """Answer conversations.
 
@@ -119,14 +138,18 @@ class Run:
             if not turns or not any(tokenize(turns[-1])):
                 raise DataError("There is nothing to answer: the last turn holds no word.")
         inferences = provider.infer([turns[-1] for turns in cleaned], progress=False)
-        batch = context_batch(cleaned, inferences, self.vocabulary, self.config.max_context).to(device)
+        batch = context_batch(cleaned, inferences, self.vocabulary, self.config.max_context).to(
+            device
+        )
         how = how or Decoding(max_length=self.config.max_response)
         if isinstance(self.model, TfIdf):
             answers, memory = [Answer([], 0.0, [])] * len(cleaned), self.model.encode(batch)
         else:
             answers, memory = answer_batch(self.model, batch, how, self.model.log_unigram)
         probabilities = memory.emotion_logits.float().softmax(dim=-1).tolist()
-        return [self._response(answer, row) for answer, row in zip(answers, probabilities, strict=True)]
+        return [
+            self._response(answer, row) for answer, row in zip(answers, probabilities, strict=True)
+        ]
 
     def _response(self, answer: Answer, probabilities: list[float]) -> Response:
         ranked = sorted(zip(EMOTIONS, probabilities, strict=True), key=lambda item: -item[1])
@@ -170,7 +193,24 @@ def detokenize(words: Sequence[str]) -> str:
     """Words as a person would write them: spacing around punctuation, capitals at sentence starts and for "I"."""
     text = ""
     for word in words:
-        attach = word in {".", ",", "!", "?", ";", ":", "%", ")", "'s", "n't", "'re", "'ve", "'ll", "'d", "'m", "..."}
+        attach = word in {
+            ".",
+            ",",
+            "!",
+            "?",
+            ";",
+            ":",
+            "%",
+            ")",
+            "'s",
+            "n't",
+            "'re",
+            "'ve",
+            "'ll",
+            "'d",
+            "'m",
+            "...",
+        }
         text += word if attach or not text or text.endswith("(") else f" {word}"
     sentences, start = [], True
     for character in text:
@@ -178,7 +218,8 @@ def detokenize(words: Sequence[str]) -> str:
         start = character in ".!?" or (start and not character.isalnum())
     text = "".join(sentences)
     return " ".join(
-        "I" if word == "i" else f"I{word[1:]}" if word[:2] in ("i'", "i,") else word for word in text.split(" ")
+        "I" if word == "i" else f"I{word[1:]}" if word[:2] in ("i'", "i,") else word
+        for word in text.split(" ")
     )
 
 
@@ -194,8 +235,13 @@ def load_run(folder: Path, device: str = "cpu") -> Run:
     if not weights.is_file():
         checkpoint = newest_checkpoint(folder)
         if checkpoint is None:
-            raise RunError(f"{folder} has no weights yet: its training has not reached a checkpoint.")
-        weights, note = checkpoint / "model.safetensors", "no dev check yet: these are the newest weights, not the best"
+            raise RunError(
+                f"{folder} has no weights yet: its training has not reached a checkpoint."
+            )
+        weights, note = (
+            checkpoint / "model.safetensors",
+            "no dev check yet: these are the newest weights, not the best",
+        )
     require_size(weights, config)  # before a model is made that no memory holds
     model = make_model(config, Tables.empty(len(vocabulary), config.dim))
     facts = load_weights(weights, model)
@@ -249,7 +295,9 @@ def evaluate(
     if isinstance(run.model, TfIdf):
         result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
         return result | {"run": run.about(device, prepared.description)}, []
-    answers, logits = answer_pairs(run.model, pairs, how, device, batch_size, run.model.log_unigram, progress)
+    answers, logits = answer_pairs(
+        run.model, pairs, how, device, batch_size, run.model.log_unigram, progress
+    )
     texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
     references = [part.response_text(pair) for pair in range(len(pairs))]
     scores |= response_scores(texts, references)
@@ -258,7 +306,9 @@ def evaluate(
     rows = [
         {
             "emotion": EMOTIONS[part.pairs[pair, 3]],
-            "predicted": EMOTIONS[int(logits[pair].argmax())] if run.model.predicts_emotion else None,
+            "predicted": EMOTIONS[int(logits[pair].argmax())]
+            if run.model.predicts_emotion
+            else None,
             "context": part.context_texts(pair),
             "response": texts[pair],
             "reference": references[pair],
@@ -296,7 +346,12 @@ def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int =
         "|---|---|---|---|",
     ]
     for row in chosen:
-        cells = (row["emotion"], row["predicted"] or "-", quotation(row["context"][-1]), row["response"])
+        cells = (
+            row["emotion"],
+            row["predicted"] or "-",
+            quotation(row["context"][-1]),
+            row["response"],
+        )
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     common = Counter(row["response"] for row in rows).most_common(15)
     lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]

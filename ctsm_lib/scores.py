@@ -57,7 +57,9 @@ def score_pairs(
     size = len(pairs)
     nll, tokens = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
     logits = torch.zeros(size, 32, dtype=torch.float64)
-    batches = list(pairs.in_order(batch_size))[share()]  # whole ones: the same numbers, whoever computes them
+    batches = list(pairs.in_order(batch_size))[
+        share()
+    ]  # whole ones: the same numbers, whoever computes them
     for index in tqdm(batches, desc="scoring", unit="batch", disable=None if progress else True):
         batch = pairs.collate(index)
         output = model(batch.to(device))
@@ -145,14 +147,18 @@ def distinct(responses: Sequence[Sequence[str]], n: int) -> float:
 def loops(words: Sequence[str]) -> bool:
     """Whether some one to four words stand three times in a row."""
     return any(
-        list(words[i : i + n]) == list(words[i + n : i + 2 * n]) == list(words[i + 2 * n : i + 3 * n])
+        list(words[i : i + n])
+        == list(words[i + n : i + 2 * n])
+        == list(words[i + 2 * n : i + 3 * n])
         for n in range(1, 5)
         for i in range(len(words) - 3 * n + 1)
         if any(word.isalnum() for word in words[i : i + n])
     )
 
 
-def response_scores(responses: Sequence[str], references: Sequence[str] | None = None) -> dict[str, float | int | None]:
+def response_scores(
+    responses: Sequence[str], references: Sequence[str] | None = None
+) -> dict[str, float | int | None]:
     """Scores of answers as text.
 
     Returns:
@@ -179,4 +185,8 @@ def _bleu(words: Sequence[Sequence[str]], references: Sequence[str]) -> float | 
         return None
     joined = [" ".join(response) for response in words]
     truth = [" ".join(response_tokens(text)) for text in references]
-    return float(sacrebleu.corpus_bleu(joined, [truth], tokenize="none", force=True).score) if joined else 0.0
+    return (
+        float(sacrebleu.corpus_bleu(joined, [truth], tokenize="none", force=True).score)
+        if joined
+        else 0.0
+    )

@@ -82,13 +82,17 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
     Raises:
         DataError: the chosen folder does not exist or lacks a part (each is named), or `vectors` is missing.
     """
-    chosen = data or (Path(os.environ["CTSM_DATA"]).expanduser() if os.environ.get("CTSM_DATA") else None)
+    chosen = data or (
+        Path(os.environ["CTSM_DATA"]).expanduser() if os.environ.get("CTSM_DATA") else None
+    )
     if chosen is not None:
         origin, root = "CTSM_DATA" if data is None else str(data.name), chosen.resolve()
         if data is not None and root == SAMPLE.resolve():
             origin = "sample"
         if not root.is_dir():
-            raise DataError(f"The data folder {root} does not exist. Set CTSM_DATA to another, or unset it.")
+            raise DataError(
+                f"The data folder {root} does not exist. Set CTSM_DATA to another, or unset it."
+            )
     elif RAW.is_dir() and not missing_parts(RAW):
         origin, root = "data/raw", RAW
     else:

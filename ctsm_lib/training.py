@@ -16,8 +16,6 @@ from torch import nn
 from tqdm import tqdm
 
 from ctsm_lib import parallel
-from ctsm_lib.baselines import AnyModel, make_model
-from ctsm_lib.baselines.tfidf import TfIdf
 from ctsm_lib.batches import Shuffled
 from ctsm_lib.checkpoint import (
     create_run,
@@ -36,6 +34,8 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.versions import versions
 from ctsm_lib.watch import Window, alone, graceful_stop, save_batch, unsound_weights
+from ctsm_workbench.baselines import AnyModel, make_model
+from ctsm_workbench.baselines.tfidf import TfIdf
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,10 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decays = [p for name, p in trained if p.dim() > 1 and not name.startswith("embed.")]
     others = [p for name, p in trained if p.dim() <= 1 or name.startswith("embed.")]
-    groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decays, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=0.0, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
 
@@ -74,7 +77,11 @@ def learning_rate(config: Config, iteration: int) -> float:
     "noam": `factor d^-0.5 min(i^-0.5, i warmup^-1.5)` (Vaswani et al., 2017); "linear": up to the peak, then down to 0.
     """
     if config.schedule == "noam":
-        return config.learning_rate * config.dim**-0.5 * min(iteration**-0.5, iteration * config.warmup**-1.5)
+        return (
+            config.learning_rate
+            * config.dim**-0.5
+            * min(iteration**-0.5, iteration * config.warmup**-1.5)
+        )
     rise = iteration / config.warmup
     fall = (config.max_iterations - iteration) / max(config.max_iterations - config.warmup, 1)
     return config.learning_rate * max(min(rise, fall), 0.0)
@@ -118,11 +125,17 @@ def train(
     if resume:
         _check_same_run(out, config, words.words)
     elif main:
-        used = {"device": str(device), "threads": torch.get_num_threads(), "processes": parallel.world()}
+        used = {
+            "device": str(device),
+            "threads": torch.get_num_threads(),
+            "processes": parallel.world(),
+        }
         used |= {"compiled": compiled}
         create_run(out, config, words, prepared.description | used | {"versions": versions()})
     with alone(out):
-        return _iterate(config, prepared, out, accelerator, resume, stop_after, progress, tensorboard, compiled)
+        return _iterate(
+            config, prepared, out, accelerator, resume, stop_after, progress, tensorboard, compiled
+        )
 
 
 def _iterate(  # type: ignore[no-untyped-def]
@@ -140,7 +153,9 @@ def _iterate(  # type: ignore[no-untyped-def]
         state |= load_checkpoint(checkpoint, model, optimizer)
     if resume and main:
         _forget_after(out / "log.jsonl", state["iteration"])
-    parallel.require_alike(config.asdict() | prepared.description | {"iteration": state["iteration"]})
+    parallel.require_alike(
+        config.asdict() | prepared.description | {"iteration": state["iteration"]}
+    )
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     wrapped.train()
     if parallel.rank():  # dropout differs between processes
@@ -151,7 +166,10 @@ def _iterate(  # type: ignore[no-untyped-def]
     board = _tensorboard(out) if tensorboard and main else None
     last = min(config.max_iterations, stop_after or config.max_iterations)
     bar = tqdm(
-        total=config.max_iterations, initial=state["iteration"], disable=None if progress and main else True, unit="it"
+        total=config.max_iterations,
+        initial=state["iteration"],
+        disable=None if progress and main else True,
+        unit="it",
     )
     window, seen, since = Window(state.pop("window", None), device), 0, time.monotonic()
     begun, before = time.monotonic(), state["seconds"]
@@ -183,7 +201,10 @@ def _iterate(  # type: ignore[no-untyped-def]
         }
         if main:
             save_batch(path, prepared.pairs["train"].collate(order[iteration - 1]), facts)
-        said = ", ".join(f"{name} is {value:.4g}" for name, value in odd.items()) or f"{spoiled} is no longer finite"
+        said = (
+            ", ".join(f"{name} is {value:.4g}" for name, value in odd.items())
+            or f"{spoiled} is no longer finite"
+        )
         raise RunError(
             f"Iteration {iteration}: {said}. Its batch is in {path}; what was saved is from before. "
             "Lower learning_rate, or set clip=1."
@@ -197,7 +218,13 @@ def _iterate(  # type: ignore[no-untyped-def]
         accelerator.wait_for_everyone()
 
     if resume:  # another number of threads or processes adds up in another order
-        write({"iteration": state["iteration"], "threads": torch.get_num_threads(), "processes": parallel.world()})
+        write(
+            {
+                "iteration": state["iteration"],
+                "threads": torch.get_num_threads(),
+                "processes": parallel.world(),
+            }
+        )
 
     interrupted = False
     with graceful_stop() as stop:
@@ -210,7 +237,11 @@ def _iterate(  # type: ignore[no-untyped-def]
             with accelerator.autocast():
                 output = wrapped(batch)
             accelerator.backward(output.losses["total"])
-            norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip) if config.clip else None
+            norm = (
+                accelerator.clip_grad_norm_(wrapped.parameters(), config.clip)
+                if config.clip
+                else None
+            )
             optimizer.step()
             optimizer.zero_grad()
             state["iteration"] = iteration
@@ -223,7 +254,12 @@ def _iterate(  # type: ignore[no-untyped-def]
                 rate = seen / max(time.monotonic() - since, 1e-9)
                 bar.set_postfix_str(_postfix(record, rate))
                 write(
-                    {"iteration": iteration, "lr": learning_rate(config, iteration), "examples_per_s": rate, **record}
+                    {
+                        "iteration": iteration,
+                        "lr": learning_rate(config, iteration),
+                        "examples_per_s": rate,
+                        **record,
+                    }
                 )
                 window, seen, since = Window(), 0, time.monotonic()
             if (
@@ -235,7 +271,9 @@ def _iterate(  # type: ignore[no-untyped-def]
                 since = time.monotonic()
             elif iteration % config.check_every == 0:
                 save()
-            interrupted = parallel.any_of(bool(stop)) or (iteration == last and last < config.max_iterations)
+            interrupted = parallel.any_of(bool(stop)) or (
+                iteration == last and last < config.max_iterations
+            )
             if interrupted:
                 save()
                 break
@@ -255,7 +293,9 @@ def _fit(config: Config, prepared: Prepared, out: Path, resume: bool) -> dict:
     if resume:
         _check_same_run(out, config, words.words)
     elif main:
-        create_run(out, config, words, prepared.description | {"device": "cpu", "versions": versions()})
+        create_run(
+            out, config, words, prepared.description | {"device": "cpu", "versions": versions()}
+        )
     model = cast(TfIdf, build_model(config, prepared))
     model.fit(prepared.pairs["train"])
     scores = teacher_forced(score_pairs(model, prepared.pairs["valid"]))
@@ -265,16 +305,26 @@ def _fit(config: Config, prepared: Prepared, out: Path, resume: bool) -> dict:
         write_text(out / "log.jsonl", json.dumps(record) + "\n")
         save_weights(out / "best.safetensors", model, best)
     seconds = time.monotonic() - begun
-    return {"iteration": 0, "best": best, "seconds": seconds, "finished": True, "interrupted": False}
+    return {
+        "iteration": 0,
+        "best": best,
+        "seconds": seconds,
+        "finished": True,
+        "interrupted": False,
+    }
 
 
 def _check(config, state, model, prepared, device, accelerator, out, write) -> None:  # type: ignore[no-untyped-def]
     """Score all dev pairs, keep the best weights, and decide whether to stop; all processes come to the same."""
     with accelerator.autocast():
-        scores = teacher_forced(score_pairs(accelerator.unwrap_model(model), prepared.pairs["valid"], device))
+        scores = teacher_forced(
+            score_pairs(accelerator.unwrap_model(model), prepared.pairs["valid"], device)
+        )
     iteration = state["iteration"]
     write({"iteration": iteration} | {f"dev_{name}": value for name, value in scores.items()})
-    log.info("iteration %d: dev %s", iteration, {name: round(value, 2) for name, value in scores.items()})
+    log.info(
+        "iteration %d: dev %s", iteration, {name: round(value, 2) for name, value in scores.items()}
+    )
     if accelerator.is_main_process:
         tqdm.write(f"iteration {iteration}: dev {said(scores)}")
     if state["best"] is None or scores["ppl_token"] < state["best"]["ppl_token"]:
@@ -295,7 +345,9 @@ def _postfix(record: dict[str, float], rate: float) -> str:
 
 def said(scores: dict[str, float]) -> str:
     """The scores of a dev check in words; a model has those of what it predicts."""
-    return ", ".join(f"{name} {scores[name]:.2f}" for name in ("ppl_token", "acc") if name in scores)
+    return ", ".join(
+        f"{name} {scores[name]:.2f}" for name in ("ppl_token", "acc") if name in scores
+    )
 
 
 def _plain(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -305,13 +357,19 @@ def _plain(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 def _check_same_run(out: Path, config: Config, words: list[str]) -> None:
     old, vocabulary, _ = read_run(out)
     free = {"max_iterations", "patience", "check_every"}
-    changed = [name for name, value in config.asdict().items() if value != getattr(old, name) and name not in free]
+    changed = [
+        name
+        for name, value in config.asdict().items()
+        if value != getattr(old, name) and name not in free
+    ]
     if changed:
         raise RunError(
             f"{out} was begun with {', '.join(f'{n}={getattr(old, n)}' for n in changed)}; resume it with that."
         )
     if vocabulary.words != words:
-        raise RunError(f"{out} was begun with {len(vocabulary)} words, the data has {len(words)}: other data.")
+        raise RunError(
+            f"{out} was begun with {len(vocabulary)} words, the data has {len(words)}: other data."
+        )
 
 
 def _forget_after(path: Path, iteration: int) -> None:
@@ -332,5 +390,7 @@ def _tensorboard(out: Path):  # type: ignore[no-untyped-def]
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise RunError("--tensorboard needs the package tensorboard: pip install tensorboard.") from None
+        raise RunError(
+            "--tensorboard needs the package tensorboard: pip install tensorboard."
+        ) from None
     return SummaryWriter(str(out / "tensorboard"))

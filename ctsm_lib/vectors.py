@@ -47,9 +47,20 @@ class Vectors:
         """What results say about the vectors: name, coverage, and whether they are exact."""
         words = self.kind[len(SPECIALS) :]
         exact = float((words == 0).sum() / max((words >= 0).sum(), 1))
-        note = "exact" if exact == 1 else "approximate vectors" if (words == 0).any() else "learned from the corpus"
+        note = (
+            "exact"
+            if exact == 1
+            else "approximate vectors"
+            if (words == 0).any()
+            else "learned from the corpus"
+        )
         covered = float((words >= 0).mean()) if len(words) else 0.0
-        return {"name": self.name, "note": note, "exact_share": round(exact, 4), "covered": round(covered, 4)}
+        return {
+            "name": self.name,
+            "note": note,
+            "exact_share": round(exact, 4),
+            "covered": round(covered, 4),
+        }
 
 
 def exact_share(path: Path) -> float:
@@ -75,7 +86,9 @@ def _read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             raise ValueError(f"it says that it holds {unpacked:,} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names if name in arrays.files}
-    except Exception as error:  # there is no end to what zipfile, zlib and numpy raise where a byte is wrong
+    except (
+        Exception
+    ) as error:  # there is no end to what zipfile, zlib and numpy raise where a byte is wrong
         raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error
 
 
@@ -89,13 +102,20 @@ def load_vectors(path: Path | None, corpus: Corpus, cache_folder: Path, dim: int
     Raises:
         DataError: the file is missing or malformed (with the line), or has another width.
     """
-    key: dict = {"version": CACHE_VERSION, "corpus": corpus.fingerprint, "vocab": corpus.vocab, "dim": dim}
+    key: dict = {
+        "version": CACHE_VERSION,
+        "corpus": corpus.fingerprint,
+        "vocab": corpus.vocab,
+        "dim": dim,
+    }
     if path is None:
         key["learned"] = True
         name = "learned from the corpus"
     else:
         if not path.is_file():
-            raise DataError(f"{path} is missing. Choose another with --vectors, or fetch GloVe with `ctsm data fetch`.")
+            raise DataError(
+                f"{path} is missing. Choose another with --vectors, or fetch GloVe with `ctsm data fetch`."
+            )
         key["file"] = file_fingerprint(path)
         name = path.name
 
@@ -128,7 +148,10 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
     kind = np.full(len(vocabulary), -1, dtype=np.int8)
     wanted = {word.encode("utf-8"): i for word, i in vocabulary.index.items() if i >= len(SPECIALS)}
     size = path.stat().st_size
-    with path.open("rb") as file, tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None) as bar:
+    with (
+        path.open("rb") as file,
+        tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
+    ):
         for number, line in enumerate(file, start=1):
             bar.update(len(line))
             line = line.rstrip(b"\r\n")
@@ -137,8 +160,12 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
                 continue
             if spaces < dim:
                 found = f"{spaces} values" if spaces else f"{line[:40]!r}"
-                raise DataError(f"{path}:{number}: expected a word and {dim} values, found {found}.")
-            word, _, _ = line.partition(b" ") if spaces == dim else (line.rsplit(b" ", dim)[0], b"", b"")
+                raise DataError(
+                    f"{path}:{number}: expected a word and {dim} values, found {found}."
+                )
+            word, _, _ = (
+                line.partition(b" ") if spaces == dim else (line.rsplit(b" ", dim)[0], b"", b"")
+            )
             i = wanted.get(word)
             if i is None or kind[i] == 0:
                 continue
@@ -149,7 +176,9 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
                     f"{path}:{number}: the vector of {word[:40]!r} has a value that is no number."
                 ) from None
             if not np.isfinite(row).all():
-                raise DataError(f"{path}:{number}: the vector of {word[:40]!r} has a value that is not finite.")
+                raise DataError(
+                    f"{path}:{number}: the vector of {word[:40]!r} has a value that is not finite."
+                )
             matrix[i], kind[i] = row, 0
     if not (kind >= 0).any():
         raise DataError(
@@ -169,7 +198,9 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     """
     found = _read_archive(path, ["words", "vectors", "kind"])
     if lacking := {"words", "vectors"} - found.keys():
-        raise DataError(f"{path} is not an .npz with `words` and `vectors`: it lacks {' and '.join(sorted(lacking))}.")
+        raise DataError(
+            f"{path} is not an .npz with `words` and `vectors`: it lacks {' and '.join(sorted(lacking))}."
+        )
     words, vectors = found["words"], found["vectors"]
     kinds = found.get("kind", np.zeros(len(words) if words.ndim else 0, dtype=np.int8))
     if words.ndim != 1 or vectors.shape != (len(words), dim) or kinds.shape != words.shape:
@@ -177,7 +208,11 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
             f"{path}: expected {words.size} vectors of width {dim}, found the shapes {words.shape} of words, "
             f"{vectors.shape} of vectors and {kinds.shape} of kinds."
         )
-    if words.dtype.kind != "U" or vectors.dtype.kind not in "fiu" or not np.isin(kinds, list(KINDS)).all():
+    if (
+        words.dtype.kind != "U"
+        or vectors.dtype.kind not in "fiu"
+        or not np.isin(kinds, list(KINDS)).all()
+    ):
         raise DataError(
             f"{path}: words should be text, vectors numbers and kinds from {min(KINDS)} to {max(KINDS)}; found "
             f"{words.dtype}, {vectors.dtype}, {kinds.dtype}."
@@ -185,7 +220,9 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused
         vectors = vectors.astype(np.float32, copy=False)
     if not np.isfinite(vectors).all():
-        raise DataError(f"{path}: the vector of {words[~np.isfinite(vectors).all(1)][0]!r} is not finite.")
+        raise DataError(
+            f"{path}: the vector of {words[~np.isfinite(vectors).all(1)][0]!r} is not finite."
+        )
     matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)
     kind = np.full(len(vocabulary), -1, dtype=np.int8)
     ids = np.array([vocabulary.index.get(word, -1) for word in words.tolist()])
@@ -197,7 +234,9 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     return matrix, kind
 
 
-def learn_vectors(corpus: Corpus, dim: int = 300, window: int = 5, min_count: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def learn_vectors(
+    corpus: Corpus, dim: int = 300, window: int = 5, min_count: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Learn vectors from the training turns: positive PMI of words within a window, then truncated SVD.
 
     Args:
@@ -221,7 +260,9 @@ def learn_vectors(corpus: Corpus, dim: int = 300, window: int = 5, min_count: in
     for distance in range(1, window + 1):
         near = turn[:-distance] == turn[distance:]
         left, right = tokens[:-distance][near], tokens[distance:][near]
-        pairs = pairs + sparse.csr_matrix((np.full(len(left), 1 / distance), (left, right)), shape=(size, size))
+        pairs = pairs + sparse.csr_matrix(
+            (np.full(len(left), 1 / distance), (left, right)), shape=(size, size)
+        )
     pairs = (pairs + pairs.T).tocoo()
     total = pairs.data.sum()
     marginal = np.asarray(pairs.sum(axis=1)).ravel()

@@ -42,7 +42,9 @@ class Window:
     # Of the whole batch; the others are a process's share of it.
     WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
 
-    def __init__(self, saved: dict[str, Any] | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, saved: dict[str, Any] | None = None, device: torch.device | str = "cpu"
+    ) -> None:
         self.names: list[str] = saved["names"] if saved else []
         self.rows: list[Tensor] = []
         if saved:
@@ -64,7 +66,11 @@ class Window:
 
     def read(self) -> Tensor:
         """[n, names] what n iterations came to, of all processes, which must ask together."""
-        return parallel.all_sum(torch.stack(self.rows)).cpu() if self.rows else torch.zeros(0, len(self.names))
+        return (
+            parallel.all_sum(torch.stack(self.rows)).cpu()
+            if self.rows
+            else torch.zeros(0, len(self.names))
+        )
 
     def asdict(self) -> dict[str, Any]:
         """As a checkpoint keeps it, so that the log goes on as if nothing had been; all processes must ask together."""

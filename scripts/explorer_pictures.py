@@ -19,12 +19,16 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def main() -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("CTSM_DATA", "CTSM_RUN")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("CTSM_DATA", "CTSM_RUN")
+    }
     command = [sys.executable, "-m", "ctsm_lib", "explore", "--no-browser"]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        address = next(line[line.index("http://") :].strip() for line in server.stdout if "http://" in line)
+        address = next(
+            line[line.index("http://") :].strip() for line in server.stdout if "http://" in line
+        )
         with sync_playwright() as play:
             page = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]).new_page(
                 viewport={"width": 1120, "height": 1300}
@@ -41,7 +45,8 @@ def main() -> None:
             before.fill("I have to speak in front of the whole school tomorrow and I am terrified.")
             before.blur()
             page.wait_for_function(
-                "text => document.querySelectorAll('textarea')[1].value === text", arg=before.input_value()
+                "text => document.querySelectorAll('textarea')[1].value === text",
+                arg=before.input_value(),
             )
             after.fill(before.input_value().replace("terrified", "excited"))
             after.blur()

@@ -9,9 +9,9 @@ import torch
 from helpers import FIRST_WORD, SIZE, randomise, tiny_config, tiny_tables
 from torch import nn
 
-from ctsm_lib.baselines import make_model
 from ctsm_lib.corpus import PAD
 from ctsm_lib.model import Tables
+from ctsm_workbench.baselines import make_model
 
 
 def concept_tables(seed: int = 0) -> Tables:

@@ -18,10 +18,17 @@ from typing import Any
 import pytest
 
 CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    "",
 )
 MISSING = [
-    name for name in ("voila", "jupyterlab", "anywidget", "playwright") if importlib.util.find_spec(name) is None
+    name
+    for name in ("voila", "jupyterlab", "anywidget", "playwright")
+    if importlib.util.find_spec(name) is None
 ]
 needs_browser = pytest.mark.skipif(
     bool(MISSING) or not CHROMIUM or not hasattr(signal, "SIGKILL"),
@@ -46,7 +53,9 @@ class Server:
         while time.monotonic() < end and self.process.poll() is None:
             if select.select([out], [], [], 1)[0] and "http://" in (line := out.readline()):
                 return line[line.index("http://") :].strip()
-        raise AssertionError(f"{self.process.args} gave no address (exit code {self.process.poll()})")
+        raise AssertionError(
+            f"{self.process.args} gave no address (exit code {self.process.poll()})"
+        )
 
     def kill(self) -> None:
         self.process.kill()
@@ -61,11 +70,15 @@ def opened(address: str, wait_for: str, **options: Any) -> Iterator[tuple[Any, l
     elsewhere: list[str] = []
     with sync_playwright() as play:
         chromium = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         context = chromium.new_context(**options)
         # What the page's policy forbids is stopped before this; what is not would arrive here, network or none.
-        context.route(lambda url: not url.startswith("http://127.0.0.1"), lambda route: _refuse(route, elsewhere))
+        context.route(
+            lambda url: not url.startswith("http://127.0.0.1"),
+            lambda route: _refuse(route, elsewhere),
+        )
         page = context.new_page()
         page.goto(address, timeout=120_000)
         page.wait_for_selector(wait_for, timeout=120_000)
@@ -102,8 +115,13 @@ def keep_picture(page: Any, name: str) -> None:
 
 def luminance(colour: str) -> float:
     """Relative luminance of a colour as browsers write it, rgb(r, g, b). Source: WCAG 2."""
-    parts = [float(part) for part in colour[colour.index("(") + 1 : colour.index(")")].split(",")[:3]]
-    linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in parts)]
+    parts = [
+        float(part) for part in colour[colour.index("(") + 1 : colour.index(")")].split(",")[:3]
+    ]
+    linear = [
+        v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4
+        for v in (part / 255 for part in parts)
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 

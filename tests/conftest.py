@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny models run faster on one thread, and repeatably
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch: tiny models run faster on one thread, and repeatably
 
 import pytest
 
@@ -16,7 +18,9 @@ SAMPLE = ROOT / "data" / "sample"
 
 def pytest_collection_modifyitems(items):
     """The files with most slow tests first: two workers end together only if what takes long is not left for the end."""
-    slow = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "survival"))))
+    slow = Counter(
+        item.path for item in items if any(map(item.get_closest_marker, ("slow", "survival")))
+    )
     items.sort(key=lambda item: -slow[item.path])
 
 
@@ -38,7 +42,9 @@ def real_data(_own_cache) -> Path:
     """The folder with the real data; skips where there is none."""
     folder = Path(os.environ["CTSM_REAL_DATA"])
     if not (folder / "empatheticdialogues" / "train.csv").is_file():
-        pytest.skip("real data absent: set CTSM_DATA to a folder with EmpatheticDialogues, NRC VAD and GloVe")
+        pytest.skip(
+            "real data absent: set CTSM_DATA to a folder with EmpatheticDialogues, NRC VAD and GloVe"
+        )
     return folder
 
 
@@ -92,8 +98,14 @@ def small_data(sample_sources, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "empatheticdialogues").mkdir()
     for split, rows in (("train", 160), ("valid", 40), ("test", 40)):
-        lines = (sample_sources.dialogues / f"{split}.csv").read_text(encoding="utf-8").split("\n")[:rows]
-        (folder / "empatheticdialogues" / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines = (
+            (sample_sources.dialogues / f"{split}.csv")
+            .read_text(encoding="utf-8")
+            .split("\n")[:rows]
+        )
+        (folder / "empatheticdialogues" / f"{split}.csv").write_text(
+            "\n".join(lines) + "\n", encoding="utf-8"
+        )
     shutil.copy(sample_sources.lexicon, folder / "vad-lexicon.txt")
     return folder
 
@@ -101,7 +113,9 @@ def small_data(sample_sources, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small_config(tiny_config):
     """24 iterations for `small_prepared`: a checkpoint every three, dev checks in the last six."""
-    return replace(tiny_config, max_iterations=24, check_every=3, check_from=18, batch_size=4, knowledge="none")
+    return replace(
+        tiny_config, max_iterations=24, check_every=3, check_from=18, batch_size=4, knowledge="none"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -24,16 +24,23 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from ctsm_lib.checkpoint import create_run, load_checkpoint, load_weights, read_log, read_run, save_checkpoint
+from ctsm_lib.checkpoint import (
+    create_run,
+    load_checkpoint,
+    load_weights,
+    read_log,
+    read_run,
+    save_checkpoint,
+)
 from ctsm_lib.config import Config, preset
 from ctsm_lib.corpus import COLUMNS, EMOTIONS, SPECIALS, Vocabulary, prepare_corpus, read_dialogues
 from ctsm_lib.errors import CtsmError, RunError
-from ctsm_lib.judging import Item, Sheet, read_answers, read_key, read_sheet
-from ctsm_lib.judging.files import sheet_number, write_answers, write_key, write_sheet
 from ctsm_lib.lexicon import read_lexicon
-from ctsm_lib.responses import read_responses
 from ctsm_lib.scores import response_scores
 from ctsm_lib.vectors import exact_share, read_glove, read_npz
+from ctsm_workbench.judging import Item, Sheet, read_answers, read_key, read_sheet
+from ctsm_workbench.judging.files import sheet_number, write_answers, write_key, write_sheet
+from ctsm_workbench.study.responses import read_responses
 
 DIM = 3
 WORDS = Vocabulary([*SPECIALS, "sad", "glad", "i", ".", *EMOTIONS[:5]])
@@ -76,7 +83,9 @@ def run_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder, model = Path(name) / "run", small_model()
         create_run(folder, preset("sample"), WORDS, {"data": "sample", "knowledge": "none"})
-        (folder / "log.jsonl").write_text('{"iteration": 1, "total": 3.5}\n{"iteration": 2, "dev_acc": 1}\n')
+        (folder / "log.jsonl").write_text(
+            '{"iteration": 1, "total": 3.5}\n{"iteration": 2, "dev_acc": 1}\n'
+        )
         optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
         model(torch.ones(1, DIM)).sum().backward()
         optimizer.step()
@@ -84,7 +93,11 @@ def run_files() -> dict[str, bytes]:
         best = {"ppl_token": 9.5, "iteration": 2}
         state = {"best": best, "bad_checks": 0, "seconds": 1.0, "finished": False, "window": window}
         save_checkpoint(folder, 2, model, optimizer, state)
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
 
 
 def _restore(folder: Path, but: Path) -> Path:
@@ -133,7 +146,10 @@ def _responses(path: Path) -> None:
     json.dumps(scores, allow_nan=False)
 
 
-SHEET_ITEMS = (Item("one", ("i am sad .", "why ?", "my cat ."), "oh .", "so sad"), Item("two", ("hi",), "=1+1", "'x"))
+SHEET_ITEMS = (
+    Item("one", ("i am sad .", "why ?", "my cat ."), "oh .", "so sad"),
+    Item("two", ("hi",), "=1+1", "'x"),
+)
 PAYLOAD = {"items": {"one": {"A": "x", "B": "y"}}, "seed": 0}
 SHEET = Sheet(sheet_number(SHEET_ITEMS, PAYLOAD), SHEET_ITEMS)
 
@@ -160,9 +176,14 @@ def _weights(path: Path) -> None:
     model = small_model()
     load_weights(path, model)
     good = small_model()
-    load_weights(_restore(path.parent.parent / "good", path) / "checkpoint-000002" / "model.safetensors", good)
+    load_weights(
+        _restore(path.parent.parent / "good", path) / "checkpoint-000002" / "model.safetensors",
+        good,
+    )
     same = zip(model.state_dict().values(), good.state_dict().values(), strict=True)
-    assert all(torch.equal(one, two) for one, two in same), "other weights were taken for the run's own"
+    assert all(torch.equal(one, two) for one, two in same), (
+        "other weights were taken for the run's own"
+    )
 
 
 def _checkpoint(path: Path) -> None:
@@ -192,8 +213,16 @@ def dialogues_csv() -> bytes:
     """Two dialogues in the official layout."""
     rows = [",".join(COLUMNS)]
     for name, emotion, turns in (("hit:0_conv:1", "sad", 4), ("hit:0_conv:2", "proud", 2)):
-        texts = ["i lost my cat_comma_ yesterday .", "oh no !", "it's sad , really", "it will come back ."][:turns]
-        rows += [f"{name},{i},{emotion},my cat,{i % 2},{text},5|5|5_5|5|5," for i, text in enumerate(texts, start=1)]
+        texts = [
+            "i lost my cat_comma_ yesterday .",
+            "oh no !",
+            "it's sad , really",
+            "it will come back .",
+        ][:turns]
+        rows += [
+            f"{name},{i},{emotion},my cat,{i % 2},{text},5|5|5_5|5|5,"
+            for i, text in enumerate(texts, start=1)
+        ]
     return ("\n".join(rows) + "\n").encode()
 
 
@@ -206,7 +235,10 @@ def npz_bytes(**arrays: np.ndarray) -> bytes:
 
 def _npz_seeds() -> list[bytes]:
     words, vectors = np.array(["sad", "glad", "x"]), np.arange(9, dtype=np.float32).reshape(3, DIM)
-    return [npz_bytes(words=words, vectors=vectors), npz_bytes(words=words, vectors=vectors, kind=np.array([0, 1, 2]))]
+    return [
+        npz_bytes(words=words, vectors=vectors),
+        npz_bytes(words=words, vectors=vectors, kind=np.array([0, 1, 2])),
+    ]
 
 
 def _judging(file: str) -> list[bytes]:
@@ -216,23 +248,33 @@ def _judging(file: str) -> list[bytes]:
         folder = Path(name)
         write_sheet(folder, SHEET)
         write_key(folder / "key.json", SHEET.number, PAYLOAD)
-        write_answers(folder / "eva.csv", SHEET, {("one", "empathy"): "A", ("two", "fluency"): "tie"})
+        write_answers(
+            folder / "eva.csv", SHEET, {("one", "empathy"): "A", ("two", "fluency"): "tie"}
+        )
         return [(folder / file).read_bytes()]
 
 
 RATINGS = b"Word\tValence\tArousal\tDominance\nsad\t0.1\t0.3\t0.2\nglad\t0.9\t0.5\t0.7\n"
-ANSWERS = b'{"response": "i am sad .", "reference": "oh no"}\n{"response": "", "reference": "why ?"}\n'
+ANSWERS = (
+    b'{"response": "i am sad .", "reference": "oh no"}\n{"response": "", "reference": "why ?"}\n'
+)
 SETTINGS = b"dim=48\nheads=4\ndropout=0.1\ntrait=false\nfusion=joint\nseed=7\nmodel=moel"
 TARGETS: dict[str, Target] = {
     "dialogues": Target("train.csv", lambda: [dialogues_csv()], _dialogues),
     "corpus": Target("train.csv", lambda: [dialogues_csv()], _corpus),
     "lexicon": Target(
-        "words.txt", lambda: [RATINGS, RATINGS.replace(b"0.1", b"-0.1"), b"# a note\n" + RATINGS], _lexicon
+        "words.txt",
+        lambda: [RATINGS, RATINGS.replace(b"0.1", b"-0.1"), b"# a note\n" + RATINGS],
+        _lexicon,
     ),
-    "vectors as text": Target("v.txt", lambda: [b"sad 1 2 3\nglad 0.5 -1 2e-3\n", b"2 3\r\nsad 1 2 3\r\n"], _glove),
+    "vectors as text": Target(
+        "v.txt", lambda: [b"sad 1 2 3\nglad 0.5 -1 2e-3\n", b"2 3\r\nsad 1 2 3\r\n"], _glove
+    ),
     "vectors as npz": Target("v.npz", _npz_seeds, _npz),
     "answers": Target("answers.jsonl", lambda: [ANSWERS], _responses),
-    "judging sheet": Target("sheet.csv", lambda: _judging("sheet.csv"), lambda path: void(read_sheet(path.parent))),
+    "judging sheet": Target(
+        "sheet.csv", lambda: _judging("sheet.csv"), lambda path: void(read_sheet(path.parent))
+    ),
     "judgements": Target("eva.csv", lambda: _judging("eva.csv"), _answers),
     "judging key": Target("key.json", lambda: _judging("key.json"), _key),
     "run.json": Target("run.json", lambda: [run_files()["run.json"]], _run),
@@ -244,16 +286,22 @@ for _name, _read in (("model", _weights), ("optimizer", _checkpoint), ("random",
     _file = f"checkpoint-000002/{_name}.safetensors"
     TARGETS[f"{_name}.safetensors"] = Target(_file, lambda file=_file: [run_files()[file]], _read)  # type: ignore[misc]
 _file = "checkpoint-000002/state.json"
-TARGETS["state.json"] = Target(_file, lambda: [run_files()["checkpoint-000002/state.json"]], _checkpoint)
+TARGETS["state.json"] = Target(
+    _file, lambda: [run_files()["checkpoint-000002/state.json"]], _checkpoint
+)
 
 
 def void(_: object) -> None:
     """Nothing is to be checked of a result."""
 
 
-def tensors_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
+def tensors_bytes(
+    tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> bytes:
     """A safetensors file."""
-    return safetensors_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    return safetensors_bytes(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, metadata
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ attempts
@@ -288,7 +336,14 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def _audit(event: str, arguments: tuple) -> None:
-    if _inside is None or event not in ("open", "os.rename", "os.mkdir", "os.remove", "os.symlink", "os.link"):
+    if _inside is None or event not in (
+        "open",
+        "os.rename",
+        "os.mkdir",
+        "os.remove",
+        "os.symlink",
+        "os.link",
+    ):
         return
     if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITES):
         return
@@ -310,7 +365,10 @@ def guarded(folder: Path) -> Iterator[None]:
     def late(*_: object) -> None:
         raise Hang(f"no result after {SECONDS:.0f} seconds")
 
-    before, old = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, signal.signal(signal.SIGPROF, late)
+    before, old = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        signal.signal(signal.SIGPROF, late),
+    )
     signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: a busy machine is no hang
     _inside = str(folder)
     try:

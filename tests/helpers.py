@@ -51,11 +51,19 @@ def random_pairs(count: int, seed: int = 0, *, target: int = 7) -> list[Pair]:
         words += words[:1]  # stands twice
         turn = random.integers(1, len(words))
         speaker = [USR] * turn + [SYS] * (len(words) - turn)
-        knowledge = [random.integers(FIRST_WORD, SIZE, random.integers(1, 6)).tolist() for _ in range(5)]
-        knowledge = [[] if (number + relation) % 3 == 0 else ids for relation, ids in enumerate(knowledge)]
+        knowledge = [
+            random.integers(FIRST_WORD, SIZE, random.integers(1, 6)).tolist() for _ in range(5)
+        ]
+        knowledge = [
+            [] if (number + relation) % 3 == 0 else ids for relation, ids in enumerate(knowledge)
+        ]
         answer = random.integers(FIRST_WORD, SIZE, random.integers(2, target)).tolist()
         answer[0] = words[-1]
-        pairs.append(Pair([CLS, *words], [CLS, *speaker], knowledge, [*answer, EOS], int(random.integers(32))))
+        pairs.append(
+            Pair(
+                [CLS, *words], [CLS, *speaker], knowledge, [*answer, EOS], int(random.integers(32))
+            )
+        )
     return pairs
 
 
@@ -103,7 +111,9 @@ def tiny_tables(seed: int = 0, size: int = SIZE, dim: int = DIM) -> Tables:
         table[[PAD, CLS]] = 0
     log_unigram = (rand(size) + 0.01).log().log_softmax(dim=0)
     labels = torch.randperm(size - FIRST_WORD, generator=random)[:32] + FIRST_WORD
-    return Tables(vectors, rand(size, 3), idf, intensity, labels, log_unigram, rand(2 * size + PAIRS))
+    return Tables(
+        vectors, rand(size, 3), idf, intensity, labels, log_unigram, rand(2 * size + PAIRS)
+    )
 
 
 def randomise(module: M, seed: int = 0, scale: float = 0.3) -> M:
@@ -146,7 +156,11 @@ def differ(first: Any, second: Any, by: float = 1e-3) -> None:
 
 def array(values: Any) -> np.ndarray:
     """float64, without gradient."""
-    return values.detach().double().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=np.float64)
+    return (
+        values.detach().double().numpy()
+        if isinstance(values, Tensor)
+        else np.asarray(values, dtype=np.float64)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- slow references
@@ -174,7 +188,9 @@ def slow_linear(layer: nn.Module, rows: Any) -> np.ndarray:
 def slow_norm(norm: nn.LayerNorm, rows: Any) -> np.ndarray:
     """`(x - mean) / sqrt(variance + eps) * w + b` for each row."""
     weight, bias = array(norm.weight), array(norm.bias)
-    return np.array([(row - row.mean()) / math.sqrt(row.var() + norm.eps) * weight + bias for row in rows])
+    return np.array(
+        [(row - row.mean()) / math.sqrt(row.var() + norm.eps) * weight + bias for row in rows]
+    )
 
 
 def slow_positions(length: int, dim: int, start: int = 0) -> np.ndarray:
@@ -187,7 +203,9 @@ def slow_positions(length: int, dim: int, start: int = 0) -> np.ndarray:
     return signal
 
 
-def slow_embedding(embed: nn.Module, ids: list[int], speaker: list[int] | None = None, start: int = 0) -> np.ndarray:
+def slow_embedding(
+    embed: nn.Module, ids: list[int], speaker: list[int] | None = None, start: int = 0
+) -> np.ndarray:
     """`(word + speaker state) * scale + position` for each token."""
     table = array(embed.words.weight)
     rows = table[ids] if speaker is None else table[ids] + table[speaker]
@@ -195,7 +213,10 @@ def slow_embedding(embed: nn.Module, ids: list[int], speaker: list[int] | None =
 
 
 def slow_attention(
-    attention: nn.Module, queries: Any, memory: Any, allowed: Callable[[int, int], bool] = lambda query, key: True
+    attention: nn.Module,
+    queries: Any,
+    memory: Any,
+    allowed: Callable[[int, int], bool] = lambda query, key: True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`softmax(q k / sqrt(depth)) v` of each head, the heads side by side, through the output matrix.
 
@@ -203,9 +224,14 @@ def slow_attention(
         [L, D], and the weights [H, L, M].
     """
     heads, depth = attention.heads, attention.depth
-    query_matrix, both, result = (array(getattr(attention, n).weight) for n in ("query", "key_value", "result"))
+    query_matrix, both, result = (
+        array(getattr(attention, n).weight) for n in ("query", "key_value", "result")
+    )
     key_matrix, value_matrix = both[: heads * depth], both[heads * depth :]
-    weights, mixed = np.zeros((heads, len(queries), len(memory))), np.zeros((len(queries), heads * depth))
+    weights, mixed = (
+        np.zeros((heads, len(queries), len(memory))),
+        np.zeros((len(queries), heads * depth)),
+    )
     for head in range(heads):
         part = slice(head * depth, (head + 1) * depth)
         for i in range(len(queries)):
@@ -213,7 +239,9 @@ def slow_attention(
             keys = [j for j in range(len(memory)) if allowed(i, j)]
             if not keys:
                 continue
-            scores = [float(query @ (key_matrix[part] @ memory[j])) / math.sqrt(depth) for j in keys]
+            scores = [
+                float(query @ (key_matrix[part] @ memory[j])) / math.sqrt(depth) for j in keys
+            ]
             for j, weight in zip(keys, slow_softmax(scores), strict=True):
                 weights[head, i, j] = weight
                 mixed[i, part] += weight * (value_matrix[part] @ memory[j])
@@ -265,28 +293,41 @@ def slow_knowledge(knowledge: nn.Module, embedded: Sequence[np.ndarray]) -> np.n
     return np.array(rows)
 
 
-def slow_separate_fusion(fusion: nn.Module, context: np.ndarray, knowledge: np.ndarray) -> np.ndarray:
+def slow_separate_fusion(
+    fusion: nn.Module, context: np.ndarray, knowledge: np.ndarray
+) -> np.ndarray:
     """`U_r = Encoder_cr([H ; K_r])`, `U_e = Encoder_er([H ; k_e])`, `W_2 relu(W_1 (sigmoid(Z) * Z))`."""
-    cognitive = np.concatenate([array(fusion.context_in.weight), array(fusion.knowledge_in.weight)], axis=1)  # D 2D
+    cognitive = np.concatenate(
+        [array(fusion.context_in.weight), array(fusion.knowledge_in.weight)], axis=1
+    )  # D 2D
     emotional = np.concatenate(
         [array(fusion.emotion_context_in.weight), array(fusion.emotion_knowledge_in.weight)], axis=1
     )
     refined = []
     for relation in range(5):
         matrix = cognitive if relation < 4 else emotional
-        joined = np.array([matrix @ np.concatenate([state, knowledge[relation]]) for state in context])
+        joined = np.array(
+            [matrix @ np.concatenate([state, knowledge[relation]]) for state in context]
+        )
         refined.append(slow_encoder(fusion.cognitive if relation < 4 else fusion.emotional, joined))
     rows = []
     for place in range(len(context)):
         z = np.concatenate([states[place] for states in refined])
-        rows.append(array(fusion.second.weight) @ np.maximum(array(fusion.first.weight) @ (sigmoid(z) * z), 0))
+        rows.append(
+            array(fusion.second.weight)
+            @ np.maximum(array(fusion.first.weight) @ (sigmoid(z) * z), 0)
+        )
     return np.array(rows)
 
 
 def slow_joint_fusion(fusion: nn.Module, context: np.ndarray, knowledge: np.ndarray) -> np.ndarray:
     """`R = Encoder([H ; K_1 .. K_5])`, `norm(H + sigmoid(W_g [H ; R]) * W_2 relu(W_1 [H ; R]))`."""
-    matrix = np.concatenate([array(fusion.context_in.weight), array(fusion.knowledge_in.weight)], axis=1)  # D 6D
-    refined = slow_encoder(fusion.refine, np.array([matrix @ np.concatenate([s, *knowledge]) for s in context]))
+    matrix = np.concatenate(
+        [array(fusion.context_in.weight), array(fusion.knowledge_in.weight)], axis=1
+    )  # D 6D
+    refined = slow_encoder(
+        fusion.refine, np.array([matrix @ np.concatenate([s, *knowledge]) for s in context])
+    )
     both = np.concatenate([context, refined], axis=1)
     update = slow_linear(fusion.second, np.maximum(slow_linear(fusion.first, both), 0))
     return slow_norm(fusion.norm, context + sigmoid(slow_linear(fusion.gate, both)) * update)
@@ -305,11 +346,15 @@ def slow_predictor(
     `C_l = n softmax(I)_l V_l`, `S = softmax(v tanh(W_c C_l + b))`, `W_out tanh(W_4 (C^T S) + b_4) + b_out`.
     """
     if intensity is not None:
-        values = np.array([len(values) * i * v for i, v in zip(slow_softmax(intensity), values, strict=True)])
+        values = np.array(
+            [len(values) * i * v for i, v in zip(slow_softmax(intensity), values, strict=True)]
+        )
     hidden = np.tanh(slow_linear(predictor.attend, values))
     pooling = slow_softmax([float(array(predictor.score.weight)[0] @ row) for row in hidden])
     pooled = sum(share * value for share, value in zip(pooling, values, strict=True))
-    return slow_linear(predictor.classify, np.tanh(slow_linear(predictor.hidden, [pooled])))[0], np.array(pooling)
+    return slow_linear(predictor.classify, np.tanh(slow_linear(predictor.hidden, [pooled])))[
+        0
+    ], np.array(pooling)
 
 
 def slow_bag(expert: BagExpert, context: Sequence[int], speaker: Sequence[int]) -> np.ndarray:
@@ -330,13 +375,19 @@ def slow_bag(expert: BagExpert, context: Sequence[int], speaker: Sequence[int]) 
     return logits
 
 
-def slow_decoder(decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def slow_decoder(
+    decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """States [T, D] and the last layer's attention to the context, mean over heads, [T, L]."""
     states = embedded
     for layer in decoder.layers:
         normed = slow_norm(layer.self_norm, states)
-        states = states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
-        attended, weights = slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)
+        states = (
+            states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
+        )
+        attended, weights = slow_attention(
+            layer.cross_attention, slow_norm(layer.cross_norm, states), memory
+        )
         states = states + attended
         states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
@@ -378,7 +429,9 @@ def slow_distribution(
     return mixture + alpha * np.array(slow_softmax(logits)), alpha
 
 
-def slow_pair_loss(first: np.ndarray, second: np.ndarray, temperature: float, negatives: str) -> float:
+def slow_pair_loss(
+    first: np.ndarray, second: np.ndarray, temperature: float, negatives: str
+) -> float:
     """Eq. (23), mean over the 2B anchors: `-log e^(p.q/tau) / sum_k e^(p.k/tau)`; k: q and the negatives."""
     views = (first, second)
     losses = []

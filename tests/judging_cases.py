@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ctsm_lib.judging import ASPECTS, Item, Sheet, make, read_key, read_sheet
-from ctsm_lib.judging.files import judge_file, write_answers
+from ctsm_workbench.judging import ASPECTS, Item, Sheet, make, read_key, read_sheet
+from ctsm_workbench.judging.files import judge_file, write_answers
 
 EMOTIONS = ("sad", "joyful", "afraid", "proud")
 Decide = Callable[[Item, dict, str], str]  # item, what the key says of it, aspect -> A, tie or B
@@ -40,7 +40,10 @@ def write(path: Path, made: Sequence[object]) -> Path:
 
 def files(folder: Path, *systems: str, count: int = 40) -> list[tuple[str, Path]]:
     """A file of answers for each system; which one is ours cannot be read from what the sheet shows."""
-    return [(name, write(folder / f"{name}.jsonl", rows(f"voice{place}", count))) for place, name in enumerate(systems)]
+    return [
+        (name, write(folder / f"{name}.jsonl", rows(f"voice{place}", count)))
+        for place, name in enumerate(systems)
+    ]
 
 
 def sheet_and_key(folder: Path) -> tuple[Sheet, dict]:
@@ -58,7 +61,11 @@ def folder_of(tmp_path: Path, *systems: str, **options) -> Path:
 def judge(folder: Path, name: str, decide: Decide) -> None:
     """A made-up judge who answers everything."""
     sheet, key = sheet_and_key(folder)
-    answers = {(i.name, aspect): decide(i, key["items"][i.name], aspect) for i in sheet.items for aspect in ASPECTS}
+    answers = {
+        (i.name, aspect): decide(i, key["items"][i.name], aspect)
+        for i in sheet.items
+        for aspect in ASPECTS
+    }
     write_answers(judge_file(folder, name), sheet, answers)
 
 

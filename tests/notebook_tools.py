@@ -23,10 +23,10 @@ def load(name: str):
 
 def train_run(environment: dict[str, str], origin: str, monkeypatch) -> None:
     """The run that lessons look into, as lesson 00 would have made it."""
-    from ctsm_lib.lessons import lesson_config
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
     from ctsm_lib.training import train
+    from ctsm_workbench.course.lessons import lesson_config
 
     for name in ("CTSM_DATA", "CTSM_CACHE"):
         monkeypatch.delenv(name, raising=False)
@@ -51,13 +51,19 @@ def sample_environment(base: Path) -> dict[str, str]:
     return environment
 
 
-def run_lesson(build, path: Path, form: str, environment: dict[str, str], monkeypatch, timeout: int) -> None:
+def run_lesson(
+    build, path: Path, form: str, environment: dict[str, str], monkeypatch, timeout: int
+) -> None:
     """Run a lesson, "student" (unsolved) or "solved"; its exercises must wait, or be solved."""
     monkeypatch.delenv("CTSM_DATA", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     notebook = getattr(build, form)(build.read_master(path))
     build.execute(notebook, NOTEBOOKS, timeout=timeout)
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    printed = "".join(
+        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
+    )
     exercises = [cell for cell in notebook.cells if build.EXERCISE.search(cell.source)]
-    assert len(re.findall("waits for you" if form == "student" else "is solved", printed)) == len(exercises)
+    assert len(re.findall("waits for you" if form == "student" else "is solved", printed)) == len(
+        exercises
+    )

@@ -16,9 +16,7 @@ import numpy as np
 from torch import multiprocessing
 
 from ctsm_lib import parallel, training
-from ctsm_lib.cli import app
 from ctsm_lib.config import Config, preset
-from ctsm_lib.contextual import gather, plan
 from ctsm_lib.decoding import Decoding, answer_pairs
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import RELATIONS, Inference
@@ -26,10 +24,20 @@ from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import load_run
 from ctsm_lib.scores import response_scores, score_pairs
 from ctsm_lib.sources import find_sources
+from ctsm_workbench.cli import app
+from ctsm_workbench.study.contexts import gather, plan
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 TINY = [
-    *("dim=24", "heads=2", "key_depth=24", "ffn_dim=24", "small_key_depth=8", "small_ffn_dim=8", "knowledge=atomic"),
+    *(
+        "dim=24",
+        "heads=2",
+        "key_depth=24",
+        "ffn_dim=24",
+        "small_key_depth=8",
+        "small_ffn_dim=8",
+        "knowledge=atomic",
+    ),
     *("warmup=3", "clip=1", "max_iterations=8", "check_every=4", "check_from=4"),
     "dropout=0",  # each process draws its own
     "epsilon=1e-6",  # Adam divides tiny gradients by themselves: rounding would become a step
@@ -39,7 +47,10 @@ EMPTY = "batch_size=1"  # nothing at all for all processes but one
 ANSWERS = {
     "greedy": (Decoding(max_length=8), 11),
     "nucleus": (Decoding("nucleus", max_length=8, seed=3), 11),
-    "beam": (Decoding("beam", max_length=4, beams=2), 64),  # two batches: nothing to do for two of four
+    "beam": (
+        Decoding("beam", max_length=4, beams=2),
+        64,
+    ),  # two batches: nothing to do for two of four
 }
 
 
@@ -73,11 +84,16 @@ def use(run: Path) -> dict:
     loaded, (_, prepared) = load_run(run), tiny()
     pairs, words = prepared.pairs["valid"], len(prepared.corpus.vocabulary)
     scored = score_pairs(loaded.model, pairs, batch_size=11)
-    found: dict = {"world": parallel.world(), "scored": {name: value.tolist() for name, value in scored.items()}}
+    found: dict = {
+        "world": parallel.world(),
+        "scored": {name: value.tolist() for name, value in scored.items()},
+    }
     for name, (how, size) in ANSWERS.items():
         answers, logits = answer_pairs(loaded.model, pairs, how, batch_size=size)
         found[name] = {"answers": [asdict(answer) for answer in answers], "logits": logits.tolist()}
-    gathered = gather(loaded.ctsm(), plan(prepared.corpus), words, np.arange(words) % 2 == 0, progress=False)
+    gathered = gather(
+        loaded.ctsm(), plan(prepared.corpus), words, np.arange(words) % 2 == 0, progress=False
+    )
     np.savez(run.parent / f"gathered-{parallel.world()}-{parallel.rank()}.npz", **vars(gathered))
     return found
 
@@ -103,7 +119,11 @@ def evaluate(run: Path) -> None:
         ("--examples", "examples.npz"),
         ("--samples", "40.md"),
     )
-    files = [part for option, name in written for part in (option, str(run.parent / f"{parallel.world()}-{name}"))]
+    files = [
+        part
+        for option, name in written
+        for part in (option, str(run.parent / f"{parallel.world()}-{name}"))
+    ]
     command = ["evaluate", str(run), "--device", "cpu", "--quiet", "--set", "max_length=8", *files]
     app(command, standalone_mode=False)
 
@@ -131,7 +151,13 @@ def work(folder: Path) -> None:
 
 
 def _forked(rank: int, folder: Path, processes: int, port: int) -> None:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    place = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": processes,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
     os.environ.update({name: str(value) for name, value in place.items()})
     work(folder)
 
@@ -145,4 +171,6 @@ if __name__ == "__main__":
             free = server.getsockname()[1]
         count = int(sys.argv[2])
         response_scores(["a word"], ["a word"])  # loads what answers are scored with
-        multiprocessing.start_processes(_forked, (where, count, free), nprocs=count, start_method="fork")
+        multiprocessing.start_processes(
+            _forked, (where, count, free), nprocs=count, start_method="fork"
+        )

@@ -65,7 +65,9 @@ def _keep(name: str, tried: Fault) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     share = os.environ.get("CTSM_SOAK_SHARE")
     command = f"{f'CTSM_SOAK_SHARE={share} ' if share else ''}make soak ONLY={test}"
-    with FileLock(Path(tempfile.gettempdir()) / f"{path.name}.lock"):  # tests run in several processes
+    with FileLock(
+        Path(tempfile.gettempdir()) / f"{path.name}.lock"
+    ):  # tests run in several processes
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         row = {"tries": tried.done, "result": tried.result, "command": command}
         write_json(path, dict(sorted((found | {name: row}).items())))
@@ -74,7 +76,10 @@ def _keep(name: str, tried: Fault) -> None:
 def table(found: dict) -> str:
     """The faults of a file as Markdown."""
     lines = ["| Fault | Tries | Result | Command |", "|---|---:|---|---|"]
-    lines += [f"| {name} | {row['tries']:,} | {row['result']} | `{row['command']}` |" for name, row in found.items()]
+    lines += [
+        f"| {name} | {row['tries']:,} | {row['result']} | `{row['command']}` |"
+        for name, row in found.items()
+    ]
     return "\n".join(lines)
 
 

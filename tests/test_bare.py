@@ -11,7 +11,17 @@ import pytest
 
 NEEDED = {"torch", "numpy", "scipy", "nltk", "accelerate", "safetensors", "scikit-learn", "tqdm"}
 # Also where one of the needed packages could bring them along.
-NEVER = {"plotly", "umap", "ipywidgets", "transformers", "pooch", "sacrebleu", "typer", "requests", "IPython"}
+NEVER = {
+    "plotly",
+    "umap",
+    "ipywidgets",
+    "transformers",
+    "pooch",
+    "sacrebleu",
+    "typer",
+    "requests",
+    "IPython",
+}
 ROOT = Path(__file__).resolve().parent.parent
 
 WORK = """
@@ -66,7 +76,9 @@ def with_requirements(names: set[str]) -> set[str]:
             lines = requires(name) or []
         except PackageNotFoundError:  # required on other systems only
             continue
-        ahead += [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+        ahead += [
+            re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line
+        ]
     return found
 
 
@@ -81,7 +93,9 @@ def test_training_scoring_and_answering_need_few_packages(tmp_path):
     assert {"plotly", "hypothesis", "sacrebleu"} <= set(blocked)
     code = WORK.format(blocked=blocked, sample=str(ROOT / "data" / "sample"), folder=str(tmp_path))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("done")
 
@@ -90,11 +104,13 @@ def test_training_scoring_and_answering_need_few_packages(tmp_path):
 def test_what_needs_more_says_so_by_failing(name, tmp_path):
     """The block above works: what does need a package cannot be used without it."""
     use = {
-        "plotly": "from ctsm_lib.figures import FIGURES, write_figure; next(iter(FIGURES.values()))({})",
-        "pooch": "from pathlib import Path; from ctsm_lib.downloads import fetch; fetch(Path('nowhere'), ['lexicon'], accept=lambda t: True)",
+        "plotly": "from ctsm_workbench.pictures import FIGURES, write_figure; next(iter(FIGURES.values()))({})",
+        "pooch": "from pathlib import Path; from ctsm_workbench.downloads import fetch; fetch(Path('nowhere'), ['lexicon'], accept=lambda t: True)",
     }[name]
     code = f"import sys; sys.modules[{name!r}] = None; {use}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
     assert done.returncode == 1
     assert name in done.stderr

@@ -35,8 +35,9 @@ from helpers import (
 )
 from torch import nn
 
-from ctsm_lib.baselines.base import without_gaps
-from ctsm_lib.baselines.case_graphs import (
+from ctsm_lib.corpus import CLS, PAD, SOS, SYS, USR
+from ctsm_workbench.baselines.base import without_gaps
+from ctsm_workbench.baselines.case_graphs import (
     Alignment,
     GraphLayer,
     affect_edges,
@@ -44,7 +45,6 @@ from ctsm_lib.baselines.case_graphs import (
     last_utterance,
     select,
 )
-from ctsm_lib.corpus import CLS, PAD, SOS, SYS, USR
 
 PAIRS = random_pairs(6, seed=3)
 
@@ -63,13 +63,21 @@ class Read:
     logits: np.ndarray  # 32
 
 
-def slow_graph(layer: GraphLayer, nodes: np.ndarray, reads: list[set[int]], relation: Any = None) -> np.ndarray:
+def slow_graph(
+    layer: GraphLayer, nodes: np.ndarray, reads: list[set[int]], relation: Any = None
+) -> np.ndarray:
     """Each node by itself: it attends to the nodes in its set, to which an edge's relation is added."""
     nodes = slow_norm(layer.node_norm, nodes)
     rows = []
     for i, node in enumerate(nodes):
-        neighbours = [nodes[j] + (0 if relation is None else relation(i, j)) for j in sorted(reads[i])]
-        rows.append(slow_norm(layer.edge_norm, [node + slow_attention(layer.attention, [node], neighbours)[0][0]])[0])
+        neighbours = [
+            nodes[j] + (0 if relation is None else relation(i, j)) for j in sorted(reads[i])
+        ]
+        rows.append(
+            slow_norm(
+                layer.edge_norm, [node + slow_attention(layer.attention, [node], neighbours)[0][0]]
+            )[0]
+        )
     return slow_norm(layer.ffn_norm, np.array(rows) + slow_feed_forward(layer.ffn, np.array(rows)))
 
 
@@ -80,16 +88,24 @@ def slow_select(query: np.ndarray, nodes: np.ndarray) -> tuple[list[float], np.n
 
 def slow_read(case: nn.Module, pair: Pair) -> Read:
     context = slow_encoder(case.encoder, slow_embedding(case.embed, pair.context, pair.speaker))
-    inferences = slow_knowledge(case.knowledge, [slow_embedding(case.embed, [CLS, *ids]) for ids in pair.knowledge])
+    inferences = slow_knowledge(
+        case.knowledge, [slow_embedding(case.embed, [CLS, *ids]) for ids in pair.knowledge]
+    )
     first = len(pair.context)
     while first > 0 and pair.speaker[first - 1] == pair.speaker[-1]:
         first -= 1
     star = [{0, 1, 2, 3, 4}, *({0, node} for node in range(1, 5))]
     table = array(case.cognition.relations)
     nodes = np.array([context[first:].mean(axis=0), *inferences[:4]])
-    cognition = slow_graph(case.cognition.layer, nodes, star, lambda i, j: table[0 if i == j else max(i, j)])
+    cognition = slow_graph(
+        case.cognition.layer, nodes, star, lambda i, j: table[0 if i == j else max(i, j)]
+    )
 
-    ids, nodes, reads = list(pair.context), list(context), [{i, max(i - 1, 0), 0} for i in range(len(context))]
+    ids, nodes, reads = (
+        list(pair.context),
+        list(context),
+        [{i, max(i - 1, 0), 0} for i in range(len(context))],
+    )
     for place, word in enumerate(pair.context):
         if (concept := int(case.concepts[word])) != PAD:
             reads[place].add(len(nodes))
@@ -98,7 +114,9 @@ def slow_read(case: nn.Module, pair: Pair) -> Read:
             ids.append(concept)
     weights = slow_softmax([float(case.intensity[i]) for i in ids])
     affect = slow_graph(case.affect, np.array(nodes), reads)
-    affect = np.array([len(ids) * weight * node for weight, node in zip(weights, affect, strict=True)])
+    affect = np.array(
+        [len(ids) * weight * node for weight, node in zip(weights, affect, strict=True)]
+    )
 
     query = np.tanh(array(case.prior.weight) @ context[0])
     prior = [slow_select(query, cognition), slow_select(query, affect)]
@@ -108,25 +126,41 @@ def slow_read(case: nn.Module, pair: Pair) -> Read:
     return Read(context, cognition, affect, prior, reaction, logits)
 
 
-def slow_case_decoder(decoder: nn.Module, embedded: np.ndarray, read: Read) -> tuple[np.ndarray, np.ndarray]:
+def slow_case_decoder(
+    decoder: nn.Module, embedded: np.ndarray, read: Read
+) -> tuple[np.ndarray, np.ndarray]:
     """States [T, D] and the last layer's attention to the context [T, L]."""
     states = embedded
     for layer in decoder.layers:
         normed = slow_norm(layer.self_norm, states)
-        states = states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
+        states = (
+            states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
+        )
         states = (
             states
-            + slow_attention(layer.cognition_attention, slow_norm(layer.cognition_norm, states), read.cognition)[0]
+            + slow_attention(
+                layer.cognition_attention, slow_norm(layer.cognition_norm, states), read.cognition
+            )[0]
         )
-        states = states + slow_attention(layer.affect_attention, slow_norm(layer.affect_norm, states), read.affect)[0]
-        attended, weights = slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), read.context)
+        states = (
+            states
+            + slow_attention(
+                layer.affect_attention, slow_norm(layer.affect_norm, states), read.affect
+            )[0]
+        )
+        attended, weights = slow_attention(
+            layer.cross_attention, slow_norm(layer.cross_norm, states), read.context
+        )
         states = states + attended
         states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
 
 
 def slow_alignment(
-    alignment: Alignment, first: Sequence[np.ndarray], second: Sequence[np.ndarray], given: Sequence[bool]
+    alignment: Alignment,
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    given: Sequence[bool],
 ) -> list[float]:
     """Losses of all anchors of one pair of views, both ways; only dialogues that have both views take part."""
     one = [unit(array(alignment.first.weight) @ view) for view in first]
@@ -169,10 +203,14 @@ def test_words_equal_the_equations(layers: int, ffn: str) -> None:
     case, expected = model(decoder_layers=layers, ffn=ffn).eval(), []
     for pair in PAIRS:
         read = slow_read(case, pair)
-        states, copy = slow_case_decoder(case.decoder, slow_embedding(case.embed, [SOS, *pair.target[:-1]]), read)
+        states, copy = slow_case_decoder(
+            case.decoder, slow_embedding(case.embed, [SOS, *pair.target[:-1]]), read
+        )
         words = array(case.embed.words.weight)
         for place, word in enumerate(pair.target):
-            mixture, _ = slow_distribution(case.decoder.pointer, states[place], copy[place], pair.context, words)
+            mixture, _ = slow_distribution(
+                case.decoder.pointer, states[place], copy[place], pair.context, words
+            )
             expected.append(-np.log(mixture[word]))
     close(case(collate(PAIRS)).token_nll, expected)
 
@@ -186,11 +224,15 @@ def test_own_losses_equal_the_equations(tied: bool) -> None:
     for pair in PAIRS:
         read = slow_read(case, pair)
         reads.append(read)
-        answer = slow_encoder(case.target_encoder, slow_embedding(case.embed, pair.target)).mean(axis=0)
+        answer = slow_encoder(case.target_encoder, slow_embedding(case.embed, pair.target)).mean(
+            axis=0
+        )
         query = np.tanh(array(case.posterior.weight) @ answer)
         posterior = [slow_select(query, read.cognition), slow_select(query, read.affect)]
         pairs = [
-            pq for own, other in zip(posterior, read.prior, strict=True) for pq in zip(own[0], other[0], strict=True)
+            pq
+            for own, other in zip(posterior, read.prior, strict=True)
+            for pq in zip(own[0], other[0], strict=True)
         ]
         selection.append(sum(p * math.log(p / q) for p, q in pairs))
         chosen = np.tanh(slow_linear(case.bag, [np.concatenate([own[1] for own in posterior])])[0])
@@ -203,7 +245,10 @@ def test_own_losses_equal_the_equations(tied: bool) -> None:
     close(losses["bag_of_words"], np.mean(bag_of_words))
 
     coarse = slow_alignment(
-        case.coarse, [r.prior[0][1] for r in reads], [r.prior[1][1] for r in reads], [True] * len(reads)
+        case.coarse,
+        [r.prior[0][1] for r in reads],
+        [r.prior[1][1] for r in reads],
+        [True] * len(reads),
     )
     close(losses["coarse"], np.mean(coarse))
     fine: list[float] = []
@@ -215,13 +260,19 @@ def test_own_losses_equal_the_equations(tied: bool) -> None:
     close(losses["fine"], 0.2 * np.mean(fine))
 
     names = ("generation", "emotion", "selection", "bag_of_words", "coarse", "fine")
-    close(losses["total"], sum(array(losses[name]) for name in names) + 1.5 * array(losses["diversity"]))
+    close(
+        losses["total"],
+        sum(array(losses[name]) for name in names) + 1.5 * array(losses["diversity"]),
+    )
 
 
 def test_posterior_teaches_the_prior_and_not_the_other_way_round() -> None:
     """KL moves the prior's query only; the posterior is moved by its words."""
     case = model()
-    for loss, moved, unmoved in (("selection", "prior", "posterior"), ("bag_of_words", "posterior", "prior")):
+    for loss, moved, unmoved in (
+        ("selection", "prior", "posterior"),
+        ("bag_of_words", "posterior", "prior"),
+    ):
         case.zero_grad()
         case(collate(PAIRS)).losses[loss].backward()
         assert getattr(case, moved).weight.grad.abs().sum() > 0
@@ -313,7 +364,9 @@ def test_last_utterance_is_the_last_run_of_one_speaker() -> None:
 
 
 def test_concepts_close_up_in_their_order() -> None:
-    concepts, place = without_gaps(torch.tensor([[PAD, 9, PAD, 8], [PAD, PAD, PAD, PAD], [PAD, PAD, 7, PAD]]))
+    concepts, place = without_gaps(
+        torch.tensor([[PAD, 9, PAD, 8], [PAD, PAD, PAD, PAD], [PAD, PAD, 7, PAD]])
+    )
     assert concepts.tolist() == [[9, 8], [PAD, PAD], [7, PAD]]
     assert place[0].tolist() == [1, 3] and place[2, 0] == 2
     assert without_gaps(torch.full((2, 3), PAD))[0].shape == (2, 0)

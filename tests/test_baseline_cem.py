@@ -37,13 +37,19 @@ def model(**changes: object) -> nn.Module:
 def slow_read(cem: nn.Module, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """H [L, D] and the emotion logits."""
     context = slow_encoder(cem.encoder, slow_embedding(cem.embed, pair.context, pair.speaker))
-    knowledge = slow_knowledge(cem.knowledge, [slow_embedding(cem.embed, [CLS, *ids]) for ids in pair.knowledge])
+    knowledge = slow_knowledge(
+        cem.knowledge, [slow_embedding(cem.embed, [CLS, *ids]) for ids in pair.knowledge]
+    )
     fusion = cem.fusion
     matrix = np.concatenate(
         [array(fusion.emotion_context_in.weight), array(fusion.emotion_knowledge_in.weight)], axis=1
     )
-    reaction = slow_encoder(fusion.emotional, np.array([matrix @ np.concatenate([s, knowledge[4]]) for s in context]))
-    return slow_separate_fusion(fusion, context, knowledge), slow_linear(cem.classify, reaction[:1])[0]
+    reaction = slow_encoder(
+        fusion.emotional, np.array([matrix @ np.concatenate([s, knowledge[4]]) for s in context])
+    )
+    return slow_separate_fusion(fusion, context, knowledge), slow_linear(
+        cem.classify, reaction[:1]
+    )[0]
 
 
 def test_context_and_emotion_equal_the_equations() -> None:
@@ -66,7 +72,9 @@ def test_words_equal_the_equations() -> None:
         states, copy = slow_decoder(cem.decoder, previous, memory)
         words = array(cem.embed.words.weight)
         for place, word in enumerate(pair.target):
-            mixture, _ = slow_distribution(cem.decoder.pointer, states[place], copy[place], pair.context, words)
+            mixture, _ = slow_distribution(
+                cem.decoder.pointer, states[place], copy[place], pair.context, words
+            )
             expected.append(-np.log(mixture[word]))
     output = cem(collate(PAIRS))
     close(output.token_nll, expected)
@@ -108,7 +116,11 @@ def test_without_any_phrase_the_learned_vectors_are_read_and_learned() -> None:
     cem = tiny("cem")
     cem(collate(pairs)).losses["total"].backward()
     gradient = cem.knowledge.absent.grad
-    assert gradient is not None and torch.isfinite(gradient).all() and (gradient.abs().sum(dim=1) > 0).all()
+    assert (
+        gradient is not None
+        and torch.isfinite(gradient).all()
+        and (gradient.abs().sum(dim=1) > 0).all()
+    )
     cem.double().eval()
     for row, pair in enumerate(pairs):
         close(cem.encode(collate(pairs)).emotion_logits[row], slow_read(cem, pair)[1])

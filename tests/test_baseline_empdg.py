@@ -42,7 +42,9 @@ def test_emotion_and_words_equal_the_equations(shape: dict) -> None:
     for row, pair in enumerate(PAIRS):
         own = [CLS, *strong_words(model, pair)]
         counts.add(len(own))
-        context = slow_encoder(model.encoder, slow_embedding(model.embed, pair.context, pair.speaker))
+        context = slow_encoder(
+            model.encoder, slow_embedding(model.embed, pair.context, pair.speaker)
+        )
         emotion = slow_encoder(model.emotion_encoder, slow_embedding(model.embed, own))
         logits = slow_linear(model.classify, [np.concatenate([emotion[0], context[0]])])[0]
         close(output.emotion_logits[row], logits)
@@ -80,7 +82,9 @@ def test_the_emotion_begins_the_answer() -> None:
         model.embed.words.weight[SOS] += 1.0
     close(model(batch).token_nll, before, 1e-5)  # untied: SOS is an input only
     with torch.no_grad():
-        model.begin.bias += torch.linspace(-1, 1, len(model.begin.bias))  # a constant would vanish in the LayerNorm
+        model.begin.bias += torch.linspace(
+            -1, 1, len(model.begin.bias)
+        )  # a constant would vanish in the LayerNorm
     differ(model(batch).token_nll, before)
     assert "first" in model.encode(replace(batch, target=None)).extra
 

@@ -27,16 +27,20 @@ from helpers import (
 )
 from torch import nn
 
-from ctsm_lib.baselines import make_model
-from ctsm_lib.baselines.kemp import MOST
 from ctsm_lib.corpus import CLS, PAD, SOS
+from ctsm_workbench.baselines import make_model
+from ctsm_workbench.baselines.kemp import MOST
 
 PAIRS = random_pairs(5)
 
 
 def slow_concepts(model: nn.Module, context: list[int]) -> list[tuple[int, int]]:
     """(concept, place of its word), the strongest first, at most ten."""
-    found = [(int(model.concepts[word]), place) for place, word in enumerate(context) if model.concepts[word] != PAD]
+    found = [
+        (int(model.concepts[word]), place)
+        for place, word in enumerate(context)
+        if model.concepts[word] != PAD
+    ]
     return sorted(found, key=lambda item: -float(model.intensity[item[0]]))[:MOST]
 
 
@@ -44,7 +48,9 @@ def slow_read(model: nn.Module, pair) -> dict:  # type: ignore[no-untyped-def]
     table = array(model.embed.words.weight)
     concepts = slow_concepts(model, pair.context)
     tokens = slow_embedding(model.embed, pair.context, pair.speaker)
-    added = np.array([table[concept] * model.embed.scale for concept, _ in concepts]).reshape(-1, tokens.shape[1])
+    added = np.array([table[concept] * model.embed.scale for concept, _ in concepts]).reshape(
+        -1, tokens.shape[1]
+    )
     nodes, length = np.concatenate([tokens, added]), len(tokens)
 
     def linked(i: int, j: int) -> bool:
@@ -53,7 +59,9 @@ def slow_read(model: nn.Module, pair) -> dict:  # type: ignore[no-untyped-def]
         return concepts[j - length][1] == i
 
     read, _ = slow_attention(model.graph, tokens, nodes, linked)
-    states = slow_encoder(model.encoder, np.concatenate([slow_norm(model.graph_norm, tokens + read), added]))
+    states = slow_encoder(
+        model.encoder, np.concatenate([slow_norm(model.graph_norm, tokens + read), added])
+    )
     ids = [*pair.context, *[concept for concept, _ in concepts]]
     weights = np.array(slow_softmax([float(model.intensity[i]) for i in ids]))
     emotion = weights @ states
@@ -66,18 +74,28 @@ def slow_read(model: nn.Module, pair) -> dict:  # type: ignore[no-untyped-def]
     }
 
 
-def slow_kemp_decoder(decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray, emotion: np.ndarray):  # type: ignore[no-untyped-def]
+def slow_kemp_decoder(
+    decoder: nn.Module, embedded: np.ndarray, memory: np.ndarray, emotion: np.ndarray
+):  # type: ignore[no-untyped-def]
     states = embedded
     for layer in decoder.layers:
         normed = slow_norm(layer.self_norm, states)
-        states = states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
-        attended, weights = slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)
-        states = states + slow_linear(layer.join, [np.concatenate([row, emotion]) for row in attended])
+        states = (
+            states + slow_attention(layer.self_attention, normed, normed, lambda i, j: j <= i)[0]
+        )
+        attended, weights = slow_attention(
+            layer.cross_attention, slow_norm(layer.cross_norm, states), memory
+        )
+        states = states + slow_linear(
+            layer.join, [np.concatenate([row, emotion]) for row in attended]
+        )
         states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
 
 
-@pytest.mark.parametrize("shape", [{}, {"encoder_layers": 2, "decoder_layers": 2, "tie_output": True}])
+@pytest.mark.parametrize(
+    "shape", [{}, {"encoder_layers": 2, "decoder_layers": 2, "tie_output": True}]
+)
 def test_graph_emotion_words_and_attention_loss_equal_the_equations(shape: dict) -> None:
     model = tiny("kemp", **shape).double()
     batch = collate(PAIRS, extra=2)
@@ -98,7 +116,9 @@ def test_graph_emotion_words_and_attention_loss_equal_the_equations(shape: dict)
         states, copy = slow_kemp_decoder(model.decoder, embedded, slow["states"], slow["emotion"])
         attention.append(0.1 * float(np.mean((copy.mean(axis=0) - slow["weights"]) ** 2)))
         for place, word in enumerate(pair.target):
-            mixture, _ = slow_distribution(model.decoder.pointer, states[place], copy[place], slow["ids"], table)
+            mixture, _ = slow_distribution(
+                model.decoder.pointer, states[place], copy[place], slow["ids"], table
+            )
             expected.append(-np.log(mixture[word]))
     close(output.token_nll, expected)
     np.testing.assert_allclose(trained["attention"].item(), np.mean(attention), rtol=1e-5)
@@ -114,7 +134,9 @@ def test_ten_concepts_at_most_the_strongest_first() -> None:
     model.intensity[30:50] = 0.7
     model.intensity[[49, 41]] = torch.tensor([0.9, 0.8])
     concepts, place = model.context_concepts(torch.tensor([[CLS, *words], [CLS, 10, *[PAD] * 19]]))
-    assert concepts[0].tolist() == [49, 41, 30, 31, 32, 33, 34, 35, 36, 37] and place[0].tolist()[:3] == [20, 12, 1]
+    assert concepts[0].tolist() == [49, 41, 30, 31, 32, 33, 34, 35, 36, 37] and place[0].tolist()[
+        :3
+    ] == [20, 12, 1]
     assert concepts[1].tolist() == [30, *[PAD] * 9]
 
 
@@ -125,7 +147,9 @@ def test_a_token_reads_its_own_concept_and_no_others() -> None:
     first, second = pair.context[2], pair.context[3]
     model.concepts[[first, second]] = torch.tensor([40, 41])
     made = []
-    model.graph_norm.register_forward_hook(lambda module, inputs, output: made.append(output[0].detach()))
+    model.graph_norm.register_forward_hook(
+        lambda module, inputs, output: made.append(output[0].detach())
+    )
     for concept in (40, 42):
         model.concepts[first] = concept
         model.encode(collate([pair]))
@@ -160,7 +184,9 @@ def test_the_emotion_is_read_at_every_position() -> None:
     memory = model.read(batch, words)
 
     def states() -> torch.Tensor:
-        return model.decoder.teach(model.embed, words["previous"], model.start(memory), batch.target).states
+        return model.decoder.teach(
+            model.embed, words["previous"], model.start(memory), batch.target
+        ).states
 
     before = states()
     memory.extra["emotion"] = memory.extra["emotion"].flip(0)

@@ -21,11 +21,14 @@ from helpers import (
 )
 from torch import nn
 
-from ctsm_lib.baselines.mime import POSITIVE
 from ctsm_lib.corpus import EMOTIONS
+from ctsm_workbench.baselines.mime import POSITIVE
 
 PAIRS = random_pairs(5)
-GROUPS = ([k for k in range(32) if EMOTIONS[k] in POSITIVE], [k for k in range(32) if EMOTIONS[k] not in POSITIVE])
+GROUPS = (
+    [k for k in range(32) if EMOTIONS[k] in POSITIVE],
+    [k for k in range(32) if EMOTIONS[k] not in POSITIVE],
+)
 
 
 def without_chance(model: nn.Module) -> nn.Module:
@@ -36,7 +39,9 @@ def without_chance(model: nn.Module) -> nn.Module:
     return model
 
 
-def slow_group(latent: nn.Module, query: np.ndarray, emotions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def slow_group(
+    latent: nn.Module, query: np.ndarray, emotions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """e = softmax(W z) M with z the mean, and the prior's mean and log-variance."""
     prior = slow_linear(latent.prior, [query])[0]
     shares = np.array(slow_softmax(slow_linear(latent.choose, [prior[: len(query)]])[0].tolist()))
@@ -48,17 +53,28 @@ def slow_read(model: nn.Module, pair, gold: int | None) -> dict:  # type: ignore
     query, table = context[0], array(model.emotions)
     logits = np.array([slow_linear(model.query, [query])[0] @ row for row in table])
     emotion = int(logits.argmax()) if gold is None else gold
-    made = [slow_group(latent, query, table[group]) for latent, group in zip(model.latents, GROUPS, strict=True)]
+    made = [
+        slow_group(latent, query, table[group])
+        for latent, group in zip(model.latents, GROUPS, strict=True)
+    ]
     own = 0 if emotion in GROUPS[0] else 1
     heard = []
-    for join, encoder, e in zip(model.joins, model.encoders, (made[own][0], made[1 - own][0]), strict=True):
-        heard.append(slow_encoder(encoder, np.array([array(join.weight) @ np.concatenate([h, e]) for h in context])))
+    for join, encoder, e in zip(
+        model.joins, model.encoders, (made[own][0], made[1 - own][0]), strict=True
+    ):
+        heard.append(
+            slow_encoder(
+                encoder, np.array([array(join.weight) @ np.concatenate([h, e]) for h in context])
+            )
+        )
     both = np.concatenate(heard, axis=1)
     states = slow_linear(model.fuse, sigmoid(slow_linear(model.gate, both)) * both)
     divergence = 0.0
     for group in (0, 1):
         listened = heard[0] if group == own else heard[1]
-        posterior = slow_linear(model.latents[group].posterior, [np.concatenate([query, listened.mean(axis=0)])])[0]
+        posterior = slow_linear(
+            model.latents[group].posterior, [np.concatenate([query, listened.mean(axis=0)])]
+        )[0]
         size = len(query)
         parts = []
         for i in range(size):
@@ -95,16 +111,24 @@ def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
     for row, pair in enumerate(PAIRS):
         slow = slow_read(model, pair, pair.label)
         close(memory.states[row, : len(pair.context)], slow["states"])
-        np.testing.assert_allclose(memory.losses["latent"][row].item(), slow["divergence"], rtol=1e-6)
+        np.testing.assert_allclose(
+            memory.losses["latent"][row].item(), slow["divergence"], rtol=1e-6
+        )
     total = model(batch).losses
     close(
-        total["total"], 0.9 * total["generation"] + 0.1 * self_spread(model, batch) + total["emotion"] + total["latent"]
+        total["total"],
+        0.9 * total["generation"]
+        + 0.1 * self_spread(model, batch)
+        + total["emotion"]
+        + total["latent"],
     )
 
 
 def self_spread(model: nn.Module, batch) -> float:  # type: ignore[no-untyped-def]
     words = model.embed.look_up(model.ids(batch))
-    taught = model.decoder.teach(model.embed, words["previous"], model.start(model.read(batch, words)), batch.target)
+    taught = model.decoder.teach(
+        model.embed, words["previous"], model.start(model.read(batch, words)), batch.target
+    )
     return -taught.spread.mean().item()
 
 
@@ -143,7 +167,10 @@ def test_z_is_drawn_with_the_priors_standard_deviation() -> None:
         for row in range(4):
             prior = slow_linear(latent.prior, array(query[row : row + 1]))[0]
             z = prior[:12] + np.sqrt(np.exp(prior[12:])) * noise[row]
-            close(e[row], np.array(slow_softmax(slow_linear(latent.choose, [z])[0].tolist())) @ array(table))
+            close(
+                e[row],
+                np.array(slow_softmax(slow_linear(latent.choose, [z])[0].tolist())) @ array(table),
+            )
 
 
 def test_divergence_moves_prior_and_posterior_alike_and_what_they_read() -> None:
@@ -154,7 +181,9 @@ def test_divergence_moves_prior_and_posterior_alike_and_what_they_read() -> None
     for part in (*parts, *model.joins, *model.encoders, model.encoder):
         assert all(parameter.grad is not None for parameter in part.parameters())
         assert sum(float(parameter.grad.abs().sum()) for parameter in part.parameters()) > 0
-    assert model.fuse.weight.grad is None and model.query.weight.grad is None  # neither v nor l is in it
+    assert (
+        model.fuse.weight.grad is None and model.query.weight.grad is None
+    )  # neither v nor l is in it
 
 
 def test_equal_distributions_have_no_divergence() -> None:

@@ -28,11 +28,11 @@ from helpers import (
 )
 from torch import nn
 
-from ctsm_lib.baselines import make_model
-from ctsm_lib.baselines.moel import Listeners
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import SOS
 from ctsm_lib.model.generation import Taught
+from ctsm_workbench.baselines import make_model
+from ctsm_workbench.baselines.moel import Listeners
 
 PAIRS = random_pairs(5)
 
@@ -40,16 +40,24 @@ PAIRS = random_pairs(5)
 def taught(model: nn.Module, batch: Batch) -> Taught:
     """Teacher forcing after `encode`."""
     words = model.embed.look_up(model.ids(batch))
-    return model.decoder.teach(model.embed, words["previous"], model.start(model.read(batch, words)), batch.target)
+    return model.decoder.teach(
+        model.embed, words["previous"], model.start(model.read(batch, words)), batch.target
+    )
 
 
 class OneListener(nn.Module):
     """Listener i's attention in the form that `slow_attention` reads."""
 
-    def __init__(self, heads: int, query: np.ndarray, key: np.ndarray, value: np.ndarray, result: np.ndarray):
+    def __init__(
+        self, heads: int, query: np.ndarray, key: np.ndarray, value: np.ndarray, result: np.ndarray
+    ):
         super().__init__()
         self.heads, self.depth = heads, len(query) // heads
-        for name, matrix in (("query", query), ("key_value", np.concatenate([key, value])), ("result", result)):
+        for name, matrix in (
+            ("query", query),
+            ("key_value", np.concatenate([key, value])),
+            ("result", result),
+        ):
             layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False)
             layer.weight.data = torch.from_numpy(matrix)
             setattr(self, name, layer)
@@ -78,7 +86,10 @@ def slow_listener(listeners: Listeners, i: int, x: np.ndarray, memory: np.ndarra
 def slow_shared(layer: nn.Module, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
     own = slow_norm(layer.self_norm, x)
     states = x + slow_attention(layer.self_attention, own, own, lambda query, key: key <= query)[0]
-    states = states + slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)[0]
+    states = (
+        states
+        + slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)[0]
+    )
     return states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
 
 
@@ -96,7 +107,9 @@ def test_emotion_listeners_and_meta_decoder_equal_the_equations() -> None:
     batch = collate(PAIRS, extra=2)
     memory, forced = model.encode(batch), taught(model, batch)
     for row, pair in enumerate(PAIRS):
-        context = slow_encoder(model.encoder, slow_embedding(model.embed, pair.context, pair.speaker))
+        context = slow_encoder(
+            model.encoder, slow_embedding(model.embed, pair.context, pair.speaker)
+        )
         logits = slow_linear(model.classify, context[:1])[0]
         close(memory.emotion_logits[row], logits)
         weights = slow_weights(logits)
@@ -155,7 +168,9 @@ def test_the_oracle_keeps_the_classifier_from_the_words() -> None:
 def test_told_by_the_oracle_only_the_gold_listener_learns() -> None:
     """At step 0 a listener's weights have a gradient where its emotion is a gold label, and nowhere else."""
     model = tiny("moel")
-    pairs = [replace(pair, label=label) for pair, label in zip(PAIRS, (3, 3, 31, 0, 17), strict=True)]
+    pairs = [
+        replace(pair, label=label) for pair, label in zip(PAIRS, (3, 3, 31, 0, 17), strict=True)
+    ]
     model(collate(pairs)).losses["generation"].backward()
     for rows in model.decoder.listeners.parameters():
         learns = rows.grad.flatten(1).abs().sum(dim=1) > 0
@@ -195,7 +210,11 @@ def test_steps_of_deeper_decoders_agree_with_teacher_forcing(ffn: str) -> None:
             close(log_prob[i, token[i]], forced.log_prob[own][place])
             close(copy[i], forced.copy[own][place])
         if place == 0:  # answers end at different times
-            rows, token, cache = rows[[2, 1, 0]], token[[2, 1, 0]], cache.select(torch.tensor([2, 1, 0]))
+            rows, token, cache = (
+                rows[[2, 1, 0]],
+                token[[2, 1, 0]],
+                cache.select(torch.tensor([2, 1, 0])),
+            )
     assert length > 1
 
 
@@ -209,4 +228,6 @@ def test_each_listener_is_initialised_as_a_matrix_of_its_own() -> None:
         largest = weights.abs().flatten(1).amax(dim=1)
         assert (largest <= bound).all() and (largest > 0.5 * bound).all(), name
     assert all((scale == 1).all() for scale in listeners.scales.values())
-    assert not any(value.any() for kind in (listeners.shifts, listeners.biases) for value in kind.values())
+    assert not any(
+        value.any() for kind in (listeners.shifts, listeners.biases) for value in kind.values()
+    )

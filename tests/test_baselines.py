@@ -12,19 +12,22 @@ from baseline_cases import concept_tables, tiny
 from helpers import SIZE, close, collate, differ, random_pairs, tiny_config, tiny_tables
 from torch import nn
 
-from ctsm_lib.baselines import BASELINES, make_model
 from ctsm_lib.batches import Batch
 from ctsm_lib.checkpoint import load_weights, save_tensors, save_weights
 from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.decoding import Decoding, answer_batch
 from ctsm_lib.errors import ConfigError, RunError
 from ctsm_lib.model import Output, Tables
+from ctsm_workbench.baselines import BASELINES, make_model
 
 NAMES = ["ctsm", *(name for name in BASELINES if name != "tfidf")]
 named = pytest.mark.parametrize("name", NAMES)
 HEARING = [name for name in NAMES if name != "transformer"]
 PAIRS = random_pairs(6, seed=3)
-SHAPES = {"plain": {}, "deep": {"encoder_layers": 2, "decoder_layers": 3, "ffn": "conv", "tie_output": True}}
+SHAPES = {
+    "plain": {},
+    "deep": {"encoder_layers": 2, "decoder_layers": 3, "ffn": "conv", "tie_output": True},
+}
 shaped = pytest.mark.parametrize("shape", SHAPES)
 
 
@@ -70,7 +73,11 @@ def test_the_gold_label_and_the_answer_reach_no_evaluation(name: str) -> None:
     close(output.token_nll, flipped.token_nll, 0)
     close(output.emotion_logits, flipped.emotion_logits, 0)
     other = evaluate(
-        model, replace(batch, target=torch.where(batch.target > 6, (batch.target - 7 + 3) % 40 + 7, batch.target))
+        model,
+        replace(
+            batch,
+            target=torch.where(batch.target > 6, (batch.target - 7 + 3) % 40 + 7, batch.target),
+        ),
     )
     close(output.emotion_logits, other.emotion_logits, 0)
     with torch.no_grad():
@@ -84,10 +91,16 @@ def test_a_word_depends_on_earlier_words_alone(name: str) -> None:
     """Changing the answer's fourth word leaves the first four probabilities' inputs alone, and moves later ones."""
     pairs = [pair for pair in random_pairs(30, seed=5, target=9) if len(pair.target) >= 7][:3]
     changed = [
-        replace(pair, target=[*pair.target[:3], (pair.target[3] - 7 + 5) % 40 + 7, *pair.target[4:]]) for pair in pairs
+        replace(
+            pair, target=[*pair.target[:3], (pair.target[3] - 7 + 5) % 40 + 7, *pair.target[4:]]
+        )
+        for pair in pairs
     ]
     model = tiny(name)
-    before, after = rows(evaluate(model, collate(pairs)), 3), rows(evaluate(model, collate(changed)), 3)
+    before, after = (
+        rows(evaluate(model, collate(pairs)), 3),
+        rows(evaluate(model, collate(changed)), 3),
+    )
     for old, new in zip(before, after, strict=True):
         close(old[:3], new[:3], 1e-6)
         differ(old[4:], new[4:], 1e-6)
@@ -98,10 +111,17 @@ def test_a_word_depends_on_earlier_words_alone(name: str) -> None:
 def test_answering_step_by_step_agrees_with_teacher_forcing(name: str, shape: str) -> None:
     """Greedy answers, fed back as targets, have the log-probability that answering reported, row by row."""
     model, batch = tiny(name, **SHAPES[shape]).eval(), collate(PAIRS)
-    answers, _ = answer_batch(model, replace(batch, target=None, label=None), Decoding(max_length=8))
-    targets = [[*answer.ids, EOS] if len(answer.alpha) > len(answer.ids) else answer.ids for answer in answers]
+    answers, _ = answer_batch(
+        model, replace(batch, target=None, label=None), Decoding(max_length=8)
+    )
+    targets = [
+        [*answer.ids, EOS] if len(answer.alpha) > len(answer.ids) else answer.ids
+        for answer in answers
+    ]
     assert len({tuple(target) for target in targets}) > 1 and max(map(len, targets)) > 1
-    taught = collate([replace(pair, target=target) for pair, target in zip(PAIRS, targets, strict=True)])
+    taught = collate(
+        [replace(pair, target=target) for pair, target in zip(PAIRS, targets, strict=True)]
+    )
     output = evaluate(model, taught)
     for answer, nll in zip(answers, rows(output, len(PAIRS)), strict=True):
         assert answer.log_prob == pytest.approx(-float(nll.sum()), rel=1e-4, abs=1e-4)
@@ -124,7 +144,11 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = tiny(name)
     for seed in range(3):  # a chance (MoEL's oracle, MIME's groups) may leave one out once
         model(collate(random_pairs(8, seed=seed))).losses["total"].backward()
-    without = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum())]
+    without = [
+        n
+        for n, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.abs().sum())
+    ]
     assert not without
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     assert not model.embed.words.weight.grad[PAD].any()
@@ -135,7 +159,9 @@ def test_sixteen_pairs_are_learned_by_heart(name: str) -> None:
     """Words and emotions of sixteen pairs: nearly no loss is left, and the greedy answers are theirs."""
     torch.manual_seed(0)
     pairs = random_pairs(16, seed=1)
-    model = make_model(tiny_config(model=name, label_smoothing=0.0, student_label_weight=1.0), concept_tables())
+    model = make_model(
+        tiny_config(model=name, label_smoothing=0.0, student_label_weight=1.0), concept_tables()
+    )
     optimizer, batch = torch.optim.Adam(model.parameters(), lr=1e-2), collate(pairs)
     if name == "moel":
         model.steps.fill_(60_000)  # the oracle is gone: the emotion chooses its listeners itself
@@ -148,7 +174,9 @@ def test_sixteen_pairs_are_learned_by_heart(name: str) -> None:
     assert output.losses["generation"] < 0.1
     if name in HEARING:
         assert (output.emotion_logits.argmax(dim=1) == batch.label).all()
-    answers, _ = answer_batch(model, replace(batch, target=None, label=None), Decoding(max_length=10))
+    answers, _ = answer_batch(
+        model, replace(batch, target=None, label=None), Decoding(max_length=10)
+    )
     right = [answer.ids == pair.target[:-1] for answer, pair in zip(answers, pairs, strict=True)]
     assert np.mean(right) > 0.8
 
@@ -158,7 +186,11 @@ def test_label_smoothing_is_in_training_only_and_where_its_paper_has_it(name: st
     """`(1 - e) NLL + e mean_v -log P_generated(v)`; the reported perplexity is the plain one's."""
     smoothed, plain = (tiny(name, label_smoothing=share) for share in (0.1, 0.0))
     batch = collate(PAIRS)
-    close(evaluate(smoothed, batch).losses["generation"], evaluate(plain, batch).losses["generation"], 0)
+    close(
+        evaluate(smoothed, batch).losses["generation"],
+        evaluate(plain, batch).losses["generation"],
+        0,
+    )
     totals, words = [], []
     for model in (smoothed, plain):
         torch.manual_seed(0)
@@ -175,12 +207,16 @@ def test_label_smoothing_is_in_training_only_and_where_its_paper_has_it(name: st
                 one = collate([pair])
                 memory = smoothed.eval().encode(one)
                 read = smoothed.embed.look_up(smoothed.ids(one))
-                taught = smoothed.decoder.teach(smoothed.embed, read["previous"], smoothed.start(memory), one.target)
+                taught = smoothed.decoder.teach(
+                    smoothed.embed, read["previous"], smoothed.start(memory), one.target
+                )
                 pointer = smoothed.decoder.pointer
                 logits = pointer.logits(taught.states[0], smoothed.embed.words.weight).double()
                 gate = torch.sigmoid(pointer.gate(taught.states[0]).double())
             states.append(logits)
-            spread += [float((gate[t] * logits[t].softmax(0)).log().mean()) for t in range(len(logits))]
+            spread += [
+                float((gate[t] * logits[t].softmax(0)).log().mean()) for t in range(len(logits))
+            ]
         close(totals[0], 0.9 * words[0] - 0.1 * np.mean(spread))
 
 
@@ -191,7 +227,9 @@ def test_peer_losses_sum_the_words(name: str) -> None:
     losses = []
     for model in (mean, total):
         torch.manual_seed(1)
-        losses.append({key: value.item() for key, value in model.train()(collate(PAIRS)).losses.items()})
+        losses.append(
+            {key: value.item() for key, value in model.train()(collate(PAIRS)).losses.items()}
+        )
     tokens = sum(len(pair.target) for pair in PAIRS)
     words = tiny(name, weight_emotion=0.0, weight_contrast=0.0)
     torch.manual_seed(1)
@@ -202,7 +240,9 @@ def test_peer_losses_sum_the_words(name: str) -> None:
         if key in ("latent", "attention", "coarse", "fine", "selection", "bag_of_words")
     )
     of_words = rest["total"].item() - own
-    assert losses[1]["total"] - losses[0]["total"] == pytest.approx((tokens - 1) * of_words, rel=1e-3)
+    assert losses[1]["total"] - losses[0]["total"] == pytest.approx(
+        (tokens - 1) * of_words, rel=1e-3
+    )
 
 
 @named
@@ -223,7 +263,9 @@ def test_bf16_agrees_with_float32(name: str) -> None:
 @named
 def test_the_poorest_context_gives_finite_numbers(name: str) -> None:
     """CLS alone, one word of no emotion and no concept, an answer of one token, no knowledge: no NaN, also going back."""
-    tables = replace(concept_tables(), intensity=torch.zeros(SIZE), concepts=torch.full((SIZE,), PAD))
+    tables = replace(
+        concept_tables(), intensity=torch.zeros(SIZE), concepts=torch.full((SIZE,), PAD)
+    )
     for context, speaker in (([CLS], [CLS]), ([CLS, 9], [CLS, USR])):
         pair = replace(PAIRS[0], context=context, speaker=speaker, knowledge=[[]] * 5, target=[EOS])
         model = make_model(tiny_config(model=name), tables)
@@ -256,7 +298,10 @@ def test_older_weights_that_repeat_the_word_frequencies_are_read(tmp_path: Path)
     older = model.state_dict() | {"decoder.pointer.usual": model.log_unigram.clone()}
     save_tensors(tmp_path / "weights.safetensors", older)
     load_weights(tmp_path / "weights.safetensors", model)
-    save_tensors(tmp_path / "weights.safetensors", older | {"decoder.pointer.unheard": model.log_unigram.clone()})
+    save_tensors(
+        tmp_path / "weights.safetensors",
+        older | {"decoder.pointer.unheard": model.log_unigram.clone()},
+    )
     with pytest.raises(RunError, match=r"the model lacks decoder\.pointer\.unheard"):
         load_weights(tmp_path / "weights.safetensors", model)
 
@@ -273,7 +318,9 @@ def test_models_say_what_they_read(name: str) -> None:
     """A model that says it reads no knowledge (or no concepts) does not change with it, and the other way round."""
     model, batch = tiny(name), collate(PAIRS)
     before = evaluate(model, batch)
-    knowledge = torch.where(batch.knowledge > 6, (batch.knowledge - 7 + 9) % 40 + 7, batch.knowledge)
+    knowledge = torch.where(
+        batch.knowledge > 6, (batch.knowledge - 7 + 9) % 40 + 7, batch.knowledge
+    )
     after = evaluate(model, replace(batch, knowledge=knowledge))
     same_words = torch.equal(before.token_nll, after.token_nll) and torch.equal(
         before.emotion_logits, after.emotion_logits
@@ -282,7 +329,9 @@ def test_models_say_what_they_read(name: str) -> None:
     if hasattr(model, "concepts"):
         model.concepts[:] = PAD
         without = evaluate(model, batch)
-        same_words = before.token_nll.equal(without.token_nll) and before.emotion_logits.equal(without.emotion_logits)
+        same_words = before.token_nll.equal(without.token_nll) and before.emotion_logits.equal(
+            without.emotion_logits
+        )
         assert same_words == ("concepts" not in model.reads)
 
 
@@ -306,7 +355,9 @@ def test_tfidf_is_scikit_learns() -> None:
     tokens = np.concatenate([pair.context[1:] for pair in pairs])
     ends = np.cumsum([len(pair.context) - 1 for pair in pairs])
     begins = np.concatenate([[0], ends[:-1]])
-    table = np.stack([begins, ends, ends, [pair.label % 4 for pair in pairs], np.zeros(60, dtype=int)], axis=1)
+    table = np.stack(
+        [begins, ends, ends, [pair.label % 4 for pair in pairs], np.zeros(60, dtype=int)], axis=1
+    )
     split = Split.__new__(Split)
     object.__setattr__(split, "tokens", tokens)
     object.__setattr__(split, "pairs", table)
@@ -314,7 +365,9 @@ def test_tfidf_is_scikit_learns() -> None:
     model.fit(Pairs(split))
     texts = [" ".join(f"w{token}" for token in pair.context[1:]) for pair in pairs]
     vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=2, token_pattern=r"\S+")
-    expected = LogisticRegression(C=2.0, max_iter=200).fit(vectorizer.fit_transform(texts), table[:, 3])
+    expected = LogisticRegression(C=2.0, max_iter=200).fit(
+        vectorizer.fit_transform(texts), table[:, 3]
+    )
     batch = collate(pairs)
     features = vectorizer.transform(texts).toarray()
     for word, column in vectorizer.vocabulary_.items():

@@ -32,8 +32,12 @@ def test_collate_equals_plain_slicing(tiny_prepared, max_context):
     batch = pairs.collate(index)
     for row, pair in enumerate(index):
         context, speaker, target, label = by_hand(pairs, pair, max_context)
-        assert batch.context[row].tolist() == context + [PAD] * (batch.context.shape[1] - len(context))
-        assert batch.speaker[row].tolist() == speaker + [PAD] * (batch.speaker.shape[1] - len(speaker))
+        assert batch.context[row].tolist() == context + [PAD] * (
+            batch.context.shape[1] - len(context)
+        )
+        assert batch.speaker[row].tolist() == speaker + [PAD] * (
+            batch.speaker.shape[1] - len(speaker)
+        )
         assert batch.target[row].tolist() == target + [PAD] * (batch.target.shape[1] - len(target))
         assert batch.label[row] == label
     assert batch.total_tokens == int((batch.target != PAD).sum())
@@ -78,12 +82,16 @@ def test_phrases_are_joined_and_unknown_words_are_unk(tiny_prepared):
 
 def test_every_epoch_uses_each_pair_once_and_the_order_depends_on_seed_and_position_only(pairs):
     order = Shuffled(pairs, 16, seed=3)
-    epochs = [[order[i] for i in range(e * order.per_epoch, (e + 1) * order.per_epoch)] for e in range(2)]
+    epochs = [
+        [order[i] for i in range(e * order.per_epoch, (e + 1) * order.per_epoch)] for e in range(2)
+    ]
     for epoch in epochs:
         assert sorted(np.concatenate(epoch).tolist()) == list(range(len(pairs)))
     assert [b.tolist() for b in epochs[0]] != [b.tolist() for b in epochs[1]]
     later = Shuffled(pairs, 16, seed=3)
-    assert later[order.per_epoch + 5].tolist() == epochs[1][5].tolist()  # without the iterations before it
+    assert (
+        later[order.per_epoch + 5].tolist() == epochs[1][5].tolist()
+    )  # without the iterations before it
     assert later[2].tolist() == epochs[0][2].tolist()
     assert Shuffled(pairs, 16, seed=4)[0].tolist() != epochs[0][0].tolist()
 
@@ -112,7 +120,9 @@ def test_text_becomes_the_same_batch_as_the_corpus_gives(tiny_prepared, pairs):
 
 def test_long_text_keeps_its_end_and_speakers_alternate(tiny_prepared):
     words = tiny_prepared.corpus.vocabulary
-    batch = context_batch([["the " * 50, "and so", "my dog"]], [empty_inference()], words, max_context=6)
+    batch = context_batch(
+        [["the " * 50, "and so", "my dog"]], [empty_inference()], words, max_context=6
+    )
     assert batch.context[0].tolist() == [CLS, *words.encode(tokenize("the and so my dog"))]
     assert batch.speaker[0].tolist() == [CLS, USR, SYS, SYS, USR, USR]
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from ctsm_lib.bench import PARTS, measure, networks, scaling, texts
-from ctsm_lib.bench.limits import Work, count, matrix_rate, memory_rate, training_bytes
-from ctsm_lib.bench.memory import peak_memory
-from ctsm_lib.bench.task import Task, beside_limit
 from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, read_dialogues
 from ctsm_lib.errors import ConfigError, RunError
-from ctsm_lib.figures.bench import bench_figure
+from ctsm_workbench.bench import PARTS, measure, networks, scaling, texts
+from ctsm_workbench.bench.limits import Work, count, matrix_rate, memory_rate, training_bytes
+from ctsm_workbench.bench.memory import peak_memory
+from ctsm_workbench.bench.task import Task, beside_limit
+from ctsm_workbench.pictures.bench import bench_figure
 
 # ------------------------------------------------------------------------------------------------------------- bounds
 
@@ -27,7 +27,9 @@ def test_the_bound_is_what_takes_longer():
 
 
 def test_a_rate_beside_its_limit():
-    found = beside_limit(Work(100, 0), done=5, per_s=1, matrix=50, memory=1)  # 5 examples in 2 s at best
+    found = beside_limit(
+        Work(100, 0), done=5, per_s=1, matrix=50, memory=1
+    )  # 5 examples in 2 s at best
     assert found == {"limit": 2.5, "share_of_limit": 0.4, "bound": "matrix products"}
 
 
@@ -58,7 +60,7 @@ def test_peak_memory_is_a_process_s_own_and_does_not_sink():
     assert peak_memory() > before + 40
     del big
     assert peak_memory() > before + 40
-    code = "from ctsm_lib.bench.memory import peak_memory; print(peak_memory())"
+    code = "from ctsm_workbench.bench.memory import peak_memory; print(peak_memory())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 1 < float(child.stdout) < 100  # it inherits nothing of ours, and imports no torch
 
@@ -97,7 +99,9 @@ def test_a_part_of_a_corpus_is_its_first_dialogues(tiny_prepared):
         assert some.context_texts(last) == whole.context_texts(last)
         assert some.response_text(last) == whole.response_text(last)
     everything = scaling.part_of(corpus, total)
-    assert all((everything.splits[name].tokens == corpus.splits[name].tokens).all() for name in SPLITS)
+    assert all(
+        (everything.splits[name].tokens == corpus.splits[name].tokens).all() for name in SPLITS
+    )
 
 
 def test_cut_files_hold_whole_dialogues(sample_sources, tmp_path):
@@ -153,7 +157,11 @@ def test_what_a_network_computes_has_rate_memory_limit_and_growth(task, part, ro
 @pytest.mark.parametrize("part", [texts.retrieval, texts.polarity])
 def test_what_is_text_has_no_limit_that_somebody_invented(task, part):
     (row,) = part(task).rows.values()
-    assert row["value"] > 0 and row["growth"]["corpus"]["sizes"] and row["growth"]["corpus"]["slope"] is not None
+    assert (
+        row["value"] > 0
+        and row["growth"]["corpus"]["sizes"]
+        and row["growth"]["corpus"]["slope"] is not None
+    )
     assert not {"limit", "share_of_limit", "bound"} & row.keys()
 
 
@@ -183,7 +191,10 @@ def in_turn(monkeypatch):
             raise RunError("the disk is full")
         if part == PARTS[3]:
             raise KeyboardInterrupt
-        return {"rows": {part: {"value": 1.23456789, "unit": "s", "peak_mb": len(part)}}, "facts": {f"{part}_s": 1.0}}
+        return {
+            "rows": {part: {"value": 1.23456789, "unit": "s", "peak_mb": len(part)}},
+            "facts": {f"{part}_s": 1.0},
+        }
 
     monkeypatch.setattr(measure, "_in_own_process", play)
 
@@ -191,7 +202,10 @@ def in_turn(monkeypatch):
 def test_a_part_that_fails_is_named_and_the_others_go_on(task, in_turn):
     kept = []
     result = measure.measure(
-        task.config, task.sources, parts=PARTS[:3], keep=lambda found: kept.append(json.dumps(found))
+        task.config,
+        task.sources,
+        parts=PARTS[:3],
+        keep=lambda found: kept.append(json.dumps(found)),
     )
     assert result["failed"] == {PARTS[1]: "the disk is full"}
     assert result["parts"].keys() == {PARTS[0], PARTS[2]}
@@ -284,7 +298,16 @@ RESULT = {
 def test_the_table_has_a_line_for_each_part_and_for_each_growth():
     lines = measure.table(RESULT).splitlines()
     assert len(lines) == 4
-    assert lines[2].split() == ["training", "50", "examples/s", "900", "50", "%", "matrix", "products"]
+    assert lines[2].split() == [
+        "training",
+        "50",
+        "examples/s",
+        "900",
+        "50",
+        "%",
+        "matrix",
+        "products",
+    ]
     assert "batch (4, 16, 64)" in lines[3] and "0.50" in lines[3]
 
 
@@ -292,16 +315,23 @@ def test_the_picture_shows_shares_rates_and_growth():
     figure = bench_figure(RESULT)
     bar = next(trace for trace in figure.data if trace.type == "bar")
     assert list(bar.x) == [50.0] and list(bar.y) == ["training"]
-    rates = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "markers+text")
+    rates = next(
+        trace for trace in figure.data if trace.type == "scatter" and trace.mode == "markers+text"
+    )
     assert sorted(rates.text) == ["0.25 s", "50 examples/s"]
-    line = next(trace for trace in figure.data if trace.name == "training" and trace.mode == "lines+markers")
+    line = next(
+        trace for trace in figure.data if trace.name == "training" and trace.mode == "lines+markers"
+    )
     assert list(line.x) == [1, 4, 16] and list(line.y) == pytest.approx([1, 2, 4])
     assert "● training 0.50" in [note.text for note in figure.layout.annotations]
     assert {trace.type for trace in figure.data} <= {"bar", "scatter"}
 
 
 def test_a_picture_without_growth_and_without_limits():
-    assert len(bench_figure(RESULT | {"parts": {"ctsm --help": {"value": 0.25, "unit": "s"}}}).data) == 1
+    assert (
+        len(bench_figure(RESULT | {"parts": {"ctsm --help": {"value": 0.25, "unit": "s"}}}).data)
+        == 1
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- start
@@ -321,5 +351,10 @@ print(*sorted({"nltk", "sklearn", "scipy"} & sys.modules.keys()))
 
 
 def test_the_command_line_s_help_needs_no_torch_and_no_numpy():
-    code = "import sys, ctsm_lib.cli; print(*sorted({'torch', 'numpy'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+    code = "import sys, ctsm_workbench.cli; print(*sorted({'torch', 'numpy'} & sys.modules.keys()))"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        == []
+    )

@@ -26,7 +26,12 @@ def browser():
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium or Chrome here")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-unsafe-swiftshader"]
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--enable-unsafe-swiftshader",
+    ]
     with api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=options)
         yield opened
@@ -41,7 +46,10 @@ def page(browser):
     opened.on("console", lambda m: opened.complaints.append(m.text) if m.type == "error" else None)
     opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
     opened.on(
-        "request", lambda r: opened.complaints.append(r.url) if not re.match("file:|data:|blob:", r.url) else None
+        "request",
+        lambda r: (
+            opened.complaints.append(r.url) if not re.match("file:|data:|blob:", r.url) else None
+        ),
     )
     yield opened
     opened.close()
@@ -52,14 +60,19 @@ def page(browser):
 def test_a_page_loads_draws_and_typesets(name, folder, page):
     page.goto((folder / f"{name}.html").as_uri())
     page.wait_for_function(
-        "[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))", timeout=60_000
+        "[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))",
+        timeout=60_000,
     )
     assert page.complaints == []
     text = page.inner_text("main")
     assert not re.search(r"\\(frac|mathrm|tilde|left|sum|log)\b", text), "a formula was not typeset"
     assert "Traceback" not in text
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
-    alternatives = page.eval_on_selector_all(".plot", "plots => plots.map(p => p.getAttribute('aria-label'))")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+        "wider than the window"
+    )
+    alternatives = page.eval_on_selector_all(
+        ".plot", "plots => plots.map(p => p.getAttribute('aria-label'))"
+    )
     assert all(len(alternative) > 20 for alternative in alternatives)
 
 
@@ -79,7 +92,9 @@ def test_the_book_leads_from_the_index_to_the_last_lesson(folder, page):
 
 
 def test_formulas_become_mathml_and_code_stays():
-    assert "<math" in book.typeset("the sum $a_i + b$ of") and "$" not in book.typeset("the sum $a_i + b$ of")
+    assert "<math" in book.typeset("the sum $a_i + b$ of") and "$" not in book.typeset(
+        "the sum $a_i + b$ of"
+    )
     assert 'display="block"' in book.typeset("$$ \\frac{a}{b} $$")
     assert book.typeset("`$HOME` and 5$ or 6$") == "`$HOME` and 5$ or 6$"
     assert book.typeset("```\n$x$\n```") == "```\n$x$\n```"

@@ -18,7 +18,7 @@ import pytest
 from browser_tools import Server, contrast, keep_picture, needs_browser, opened, wait_for
 from judging_cases import folder_of
 
-from ctsm_lib.judging import ASPECTS, JudgingSession
+from ctsm_workbench.judging import ASPECTS, JudgingSession
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
@@ -28,7 +28,11 @@ DRAWN = ".ctsm-figures .main-svg"
 
 def figure_titles(page: Any) -> list[str]:
     """The titles of the figures that can be seen."""
-    return [title for title in page.locator(".ctsm-figures .gtitle:visible").all_text_contents() if title]
+    return [
+        title
+        for title in page.locator(".ctsm-figures .gtitle:visible").all_text_contents()
+        if title
+    ]
 
 
 def type_word(page: Any, word: str) -> None:
@@ -40,8 +44,13 @@ def type_word(page: Any, word: str) -> None:
 def alone(page: Any) -> None:
     """Nothing that was typed became part of the page, and nothing is wider than the window."""
     assert page.title() != "taken"
-    assert page.locator(".ctsm-explorer script, .ctsm-explorer img, .ctsm-explorer iframe").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
+    assert (
+        page.locator(".ctsm-explorer script, .ctsm-explorer img, .ctsm-explorer iframe").count()
+        == 0
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+        "wider than the window"
+    )
 
 
 def readable(page: Any, ground: str) -> None:
@@ -62,10 +71,17 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
         assert server.address.startswith("http://127.0.0.1:")
         bare = urllib.request.urlopen(server.address.split("?")[0])  # without the token
         assert "/login" in bare.url and b"ctsm" not in bare.read()
-        with opened(server.address, DRAWN, viewport={"width": 1200, "height": 900}) as (page, elsewhere):
-            wait_for("the first word's figure", lambda: "What “excited” carries" in figure_titles(page))
+        with opened(server.address, DRAWN, viewport={"width": 1200, "height": 900}) as (
+            page,
+            elsewhere,
+        ):
+            wait_for(
+                "the first word's figure", lambda: "What “excited” carries" in figure_titles(page)
+            )
             type_word(page, "lonely")
-            wait_for("the typed word's figure", lambda: "What “lonely” carries" in figure_titles(page))
+            wait_for(
+                "the typed word's figure", lambda: "What “lonely” carries" in figure_titles(page)
+            )
             assert page.locator(".ctsm-figures .bars path:visible").count() >= 5 + 3 + 1
             alternative = page.locator(".ctsm-figures > div").first.get_attribute("aria-label")
             assert alternative.startswith("lonely: valence")
@@ -84,7 +100,9 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
             after.blur()
             page.wait_for_selector("text=of the probability has moved")
             wait_for("both maps", lambda: page.locator(".ctsm-figures .hm:visible").count() == 2)
-            assert "taken" in page.locator(".ctsm-figures:visible").text_content()  # shown, and nothing done
+            assert (
+                "taken" in page.locator(".ctsm-figures:visible").text_content()
+            )  # shown, and nothing done
             alone(page)
             keep_picture(page, "page-context")
             page.locator("select:visible").last.select_option("turn 2")
@@ -105,7 +123,10 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
             assert talk["exchanges"][0]["said"] == SCRIPT
             page.get_by_role("button", name="undo").click()
             wait_for("the turn back in the field", lambda: say.input_value() == SCRIPT)
-            wait_for("the talk to be empty", lambda: page.locator(".ctsm-explorer .turn:visible").count() == 0)
+            wait_for(
+                "the talk to be empty",
+                lambda: page.locator(".ctsm-explorer .turn:visible").count() == 0,
+            )
             assert elsewhere == []
     finally:
         server.kill()
@@ -114,12 +135,20 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
 def test_a_dark_page_in_a_narrow_window(tiny_run):
     server = Server("explore", tiny_run, "--theme", "dark")
     try:
-        with opened(server.address, DRAWN, viewport={"width": 400, "height": 800}) as (page, elsewhere):
+        with opened(server.address, DRAWN, viewport={"width": 400, "height": 800}) as (
+            page,
+            elsewhere,
+        ):
             wait_for("three figures", lambda: len(figure_titles(page)) == 3)
             readable(page, "body")
-            boxes = [page.locator(".ctsm-figures > div").nth(number).bounding_box() for number in range(3)]
+            boxes = [
+                page.locator(".ctsm-figures > div").nth(number).bounding_box()
+                for number in range(3)
+            ]
             assert all(box["x"] >= 0 and box["x"] + box["width"] <= 400 for box in boxes)
-            assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"], "figures do not stand below each other"
+            assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"], (
+                "figures do not stand below each other"
+            )
             alone(page)
             keep_picture(page, "page-narrow-dark-word")
             page.get_by_role("tab", name="Context").click()
@@ -149,15 +178,25 @@ class Lab:
         settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
-        (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        (settings / "notification.jupyterlab-settings").write_text(
+            json.dumps({"fetchNews": "false"})
+        )
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+        )
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         (folder / "work").mkdir()
         nbformat.write(notebook, folder / "work" / "by_hand.ipynb")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        own = {f"JUPYTER{name}": str(folder / name.lower()) for name in ("_CONFIG_DIR", "_RUNTIME_DIR")}
+        own = {
+            f"JUPYTER{name}": str(folder / name.lower()) for name in ("_CONFIG_DIR", "_RUNTIME_DIR")
+        }
         own |= {
             "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
@@ -178,7 +217,12 @@ class Lab:
     def _answers(self) -> bool:
         assert self.process.poll() is None, "JupyterLab has ended"
         try:
-            return urllib.request.urlopen(f"{self.root}/api/status?token={self.token}", timeout=5).status == 200
+            return (
+                urllib.request.urlopen(
+                    f"{self.root}/api/status?token={self.token}", timeout=5
+                ).status
+                == 200
+            )
         except OSError:
             return False
 
@@ -195,7 +239,9 @@ def run_cell(page: Any, number: int) -> None:
     """Click into a cell and run it, once there is a kernel that waits: before that JupyterLab drops the keys."""
     # In half a window the toolbar hides the kernel's name: it is enough that it is there.
     page.wait_for_selector(".jp-KernelName:has-text('Python 3')", state="attached", timeout=120_000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached", timeout=120_000)
+    page.wait_for_selector(
+        ".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached", timeout=120_000
+    )
     page.locator(".jp-CodeCell .cm-content").nth(number).click()
     page.keyboard.press("Shift+Enter")
 
@@ -210,7 +256,10 @@ def explore_in_lab(page: Any, name: str) -> None:
     keep_picture(page, name)
     type_word(page, SCRIPT)
     page.wait_for_selector("text=The dialogues never use")
-    assert page.title() != "taken" and page.locator(".ctsm-explorer img, .ctsm-explorer script").count() == 0
+    assert (
+        page.title() != "taken"
+        and page.locator(".ctsm-explorer img, .ctsm-explorer script").count() == 0
+    )
 
 
 def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_run):
@@ -223,7 +272,9 @@ def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_r
     ]
     lab = Lab(tmp_path, cells, "JupyterLab Light")
     try:
-        with opened(lab.address, ".jp-CodeCell .cm-content", viewport={"width": 1300, "height": 900}) as (page, _):
+        with opened(
+            lab.address, ".jp-CodeCell .cm-content", viewport={"width": 1300, "height": 900}
+        ) as (page, _):
             explore_in_lab(page, "lab-light")
             run_cell(page, 1)
             page.wait_for_selector(".ctsm-judge .questions", timeout=120_000)
@@ -251,9 +302,15 @@ def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_r
 
 
 def test_jupyterlab_in_the_dark_and_half_a_window(tmp_path, tiny_run):
-    lab = Lab(tmp_path, [f"from ctsm_lib import widgets\nwidgets.explorer({str(tiny_run)!r})"], "JupyterLab Dark")
+    lab = Lab(
+        tmp_path,
+        [f"from ctsm_lib import widgets\nwidgets.explorer({str(tiny_run)!r})"],
+        "JupyterLab Dark",
+    )
     try:
-        with opened(lab.address, ".jp-CodeCell .cm-content", viewport={"width": 800, "height": 900}) as (page, _):
+        with opened(
+            lab.address, ".jp-CodeCell .cm-content", viewport={"width": 800, "height": 900}
+        ) as (page, _):
             explore_in_lab(page, "lab-dark")
     finally:
         lab.kill()

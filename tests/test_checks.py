@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctsm_lib import checks
+from ctsm_workbench.course import checks
 
 
 def load_cases() -> dict:
@@ -40,7 +40,9 @@ def test_accepts_the_right_answer(name, capsys):
     assert f"✓ Exercise {checks.CHECKS[name].exercise} is solved." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "wrong", "hint"), WRONG, ids=[f"{name}-{w.__name__}" for name, w, _ in WRONG])
+@pytest.mark.parametrize(
+    ("name", "wrong", "hint"), WRONG, ids=[f"{name}-{w.__name__}" for name, w, _ in WRONG]
+)
 def test_turns_the_wrong_answer_away(name, wrong, hint):
     with pytest.raises(checks.CheckFailed, match=hint):
         checks.CHECKS[name](wrong)
@@ -72,7 +74,7 @@ def test_answers_none_and_errors_get_a_sentence(name):
 
 
 def test_nan_is_named():
-    from ctsm_lib.checks.frame import expect_close
+    from ctsm_workbench.course.checks.frame import expect_close
 
     with pytest.raises(checks.CheckFailed, match="NaN"):
         expect_close(torch.tensor([float("nan")]), torch.tensor([1.0]), "hint")

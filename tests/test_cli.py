@@ -10,15 +10,26 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ctsm_lib.baselines import BASELINES
-from ctsm_lib.cli import app, main
+from ctsm_workbench.baselines import BASELINES
+from ctsm_workbench.cli import app, main
 
 runner = CliRunner()
 RESULT_KEYS = {
     "acc", "acc_top3", "acc_top5", "macro_f1", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length",
     "distinct_responses", "bleu", "n", "run",
 }  # fmt: skip
-RUN_KEYS = {"model", "preset", "seed", "iterations", "data", "vectors", "knowledge", "vocab", "device", "versions"}
+RUN_KEYS = {
+    "model",
+    "preset",
+    "seed",
+    "iterations",
+    "data",
+    "vectors",
+    "knowledge",
+    "vocab",
+    "device",
+    "versions",
+}
 
 
 def ctsm(*arguments, code=0, **options):
@@ -86,7 +97,15 @@ def test_data_status_names_every_part():
 
 
 def test_data_knowledge_says_how_much_is_found_and_shows_cases(tmp_path):
-    arguments = ("--cases", tmp_path / "cases.md", "--count", "5", "--json", tmp_path / "k.json", "--quiet")
+    arguments = (
+        "--cases",
+        tmp_path / "cases.md",
+        "--count",
+        "5",
+        "--json",
+        tmp_path / "k.json",
+        "--quiet",
+    )
     result = json.loads(ctsm("data", "knowledge", *arguments))
     assert result == json.loads((tmp_path / "k.json").read_text())
     assert result["n"] == 111
@@ -174,12 +193,16 @@ def test_every_system_answers_and_chats(tiny_config, tiny_prepared, tmp_path, mo
     """After two iterations: an answer as JSON, with emotions where it hears any, and two turns of talk."""
     from ctsm_lib.training import train
 
-    config = replace(tiny_config, model=model, max_iterations=2, check_every=2, check_from=2, max_response=4)
+    config = replace(
+        tiny_config, model=model, max_iterations=2, check_every=2, check_from=2, max_response=4
+    )
     train(config, tiny_prepared, tmp_path / "run", cpu=True, progress=False)
     answer = json.loads(ctsm("respond", tmp_path / "run", "My dog died.", "--json"))
     assert len(answer["emotions"]) == (0 if model == "transformer" else 5)
     assert answer["run"]["model"] == model and isinstance(answer["text"], str)
-    assert ctsm("chat", tmp_path / "run", input="My dog died.\nI got a new job!\n").count("ctsm>") == 2
+    assert (
+        ctsm("chat", tmp_path / "run", input="My dog died.\nI got a new job!\n").count("ctsm>") == 2
+    )
 
 
 def test_chat_ends_at_end_of_input(tiny_run):
@@ -204,7 +227,10 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["explore", "{tmp}/nowhere", "--no-browser"], "no run folder"),
         (["respond", "{run}", "hi", "--device", "abacus"], "abacus"),
         (["respond", "{run}", "hi", "--device", "meta"], "cpu, cuda, mps"),
-        (["respond", "{run}", "hi", "--method", "nucleus", "--set", "temperature=nan"], "a finite number"),
+        (
+            ["respond", "{run}", "hi", "--method", "nucleus", "--set", "temperature=nan"],
+            "a finite number",
+        ),
         (["respond", "{run}", "hi", "--set", "seed=-1"], "seed=-1"),
         (["train", "--out", "{tmp}/r", "--seed", "-1"], "seed=-1"),
         (["train", "--out", "{tmp}/r", "--preset", "papper"], "Did you mean 'paper'"),
@@ -217,7 +243,10 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["figures", "fig99"], "no figure 'fig99'"),
         (["figures", "fig1"], "add --run"),
         (["figures", "fig1", "--run", "{run}", "--word", "sad"], "needs a --context"),
-        (["figures", "fig1", "--run", "{run}", "--word", "zzqx", "--context", "zzqx"], "do not include 'zzqx'"),
+        (
+            ["figures", "fig1", "--run", "{run}", "--word", "zzqx", "--context", "zzqx"],
+            "do not include 'zzqx'",
+        ),
         (["polarity", "--rule", "threshhold=0.6"], "Did you mean 'threshold'"),
         (["polarity", "--rule", "unrated=neutral"], "not possible"),
         (["contextual", "nowhere"], "no run folder nowhere"),
@@ -232,7 +261,9 @@ def test_chat_ends_at_end_of_input(tiny_run):
         (["data", "fetch", "--part", "moon", "--out", "{tmp}/d"], "moon"),
     ],
 )
-def test_bad_input_is_one_sentence_with_exit_code_1(monkeypatch, capsys, tiny_run, tmp_path, arguments, reason):
+def test_bad_input_is_one_sentence_with_exit_code_1(
+    monkeypatch, capsys, tiny_run, tmp_path, arguments, reason
+):
     (tmp_path / "bad.jsonl").write_text('{"response": "a"}\n{"answer": 3}\n')
     filled = [a.replace("{run}", str(tiny_run)).replace("{tmp}", str(tmp_path)) for a in arguments]
     assert reason in error(monkeypatch, capsys, *filled)
@@ -248,12 +279,17 @@ def test_bad_input_is_one_sentence_with_exit_code_1(monkeypatch, capsys, tiny_ru
         (b'{"response": 3}', ":1: expected an object"),
         (b'{"response": null}', ":1: expected an object"),
         (b'{"response": ["a"]}', ":1: expected an object"),
-        (b'{"response": "a", "reference": "b"}\n{"response": "a", "reference": 1}', ':2: "reference" should be text'),
+        (
+            b'{"response": "a", "reference": "b"}\n{"response": "a", "reference": 1}',
+            ':2: "reference" should be text',
+        ),
         (b'{"response": "a"}\n{"response": "a"', ":2: not JSON"),
         (b"[" * 100_000, ":1: not JSON"),
     ],
 )
-def test_files_of_answers_with_wrong_types_are_refused(monkeypatch, capsys, tmp_path, content, reason):
+def test_files_of_answers_with_wrong_types_are_refused(
+    monkeypatch, capsys, tmp_path, content, reason
+):
     path = tmp_path / "answers.jsonl"
     path.write_bytes(content)
     assert reason in error(monkeypatch, capsys, "score", path)
@@ -280,13 +316,22 @@ def test_an_unknown_label_is_left_out_and_named(monkeypatch, tmp_path, sample_so
     lines[1:5] = [line.replace(",ashamed,", ",bewildered,", 1) for line in lines[1:5]]
     train.write_text("".join(lines))
     monkeypatch.setenv("CTSM_DATA", str(folder))
-    assert "train.csv:2: 'bewildered' is not one of the 32 emotions" in ctsm("data", "prepare", "--quiet")
+    assert "train.csv:2: 'bewildered' is not one of the 32 emotions" in ctsm(
+        "data", "prepare", "--quiet"
+    )
 
 
 def test_chat_survives_whatever_a_terminal_sends(tiny_run):
     """Bytes that are no UTF-8, control characters, ten thousand words, right to left, nothing."""
-    said = b"\xff\xfe hello\n\x00\x07\n\n!?!?\n" + b"word " * 10_000 + "\nمرحبا 😀\n/save\n/save /\n".encode()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent), "PYTHONIOENCODING": "ascii"}
+    said = (
+        b"\xff\xfe hello\n\x00\x07\n\n!?!?\n"
+        + b"word " * 10_000
+        + "\nمرحبا 😀\n/save\n/save /\n".encode()
+    )
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONIOENCODING": "ascii",
+    }
     command = [sys.executable, "-m", "ctsm_lib", "chat", str(tiny_run)]
     done = subprocess.run(command, input=said, capture_output=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -296,7 +341,9 @@ def test_chat_survives_whatever_a_terminal_sends(tiny_run):
     assert b"not saved" in done.stdout
 
 
-def test_an_incomplete_data_folder_is_named_and_never_filled_from_the_sample(monkeypatch, capsys, tmp_path):
+def test_an_incomplete_data_folder_is_named_and_never_filled_from_the_sample(
+    monkeypatch, capsys, tmp_path
+):
     monkeypatch.setenv("CTSM_DATA", str(tmp_path))
     message = error(monkeypatch, capsys, "data", "status")
     assert "empatheticdialogues/train.csv" in message

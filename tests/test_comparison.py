@@ -16,25 +16,37 @@ import numpy as np
 import pytest
 
 from ctsm_lib.checkpoint import read_run, write_json
-from ctsm_lib.comparison import ROWS, SCORES, TABLES, Plan, collect, markdown, run_missing
-from ctsm_lib.comparison.runs import missing
-from ctsm_lib.comparison.tradeoff import measure, points, table
 from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
-from ctsm_lib.figures.tradeoff import tradeoff_figure
 from ctsm_lib.knowledge import provider_for
 from ctsm_lib.model import Tables
 from ctsm_lib.runs import evaluate, load_run
+from ctsm_workbench.pictures.tradeoff import tradeoff_figure
+from ctsm_workbench.study.comparison import (
+    ROWS,
+    SCORES,
+    TABLES,
+    Plan,
+    collect,
+    markdown,
+    run_missing,
+)
+from ctsm_workbench.study.comparison.runs import missing
+from ctsm_workbench.study.comparison.tradeoff import measure, points, table
 
 PAIRS = 400
 
 
 def plan(tmp_path: Path, **changes) -> Plan:
     given: dict = {"rows": ["transformer", "tfidf"], "seeds": [0], "budget": 4, "preset": "sample"}
-    return Plan(**(given | {"out": tmp_path / "out", "runs": tmp_path / "runs", "device": "cpu"} | changes))
+    return Plan(
+        **(given | {"out": tmp_path / "out", "runs": tmp_path / "runs", "device": "cpu"} | changes)
+    )
 
 
-def result(folder: Path, key: str, seed: int, right: np.ndarray | None, nll: np.ndarray | None, **changes) -> None:
+def result(
+    folder: Path, key: str, seed: int, right: np.ndarray | None, nll: np.ndarray | None, **changes
+) -> None:
     """A result as `run_missing` leaves it."""
     arrays = {name: value for name, value in (("right", right), ("nll", nll)) if value is not None}
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +75,15 @@ def drawn(share: float, seed: int) -> np.ndarray:
 def test_rows_are_those_of_the_paper() -> None:
     """Every baseline and ablation has a row that can be configured, and the paper's numbers of both tables."""
     assert [row.key for row in TABLES["table3"]] == ["ctsm", *ABLATIONS]
-    assert {row.model for row in TABLES["table1"]} >= {"moel", "mime", "empdg", "kemp", "cem", "case", "tfidf"}
+    assert {row.model for row in TABLES["table1"]} >= {
+        "moel",
+        "mime",
+        "empdg",
+        "kemp",
+        "cem",
+        "case",
+        "tfidf",
+    }
     assert ROWS["ctsm"].paper == (43.41, 34.56, 2.00, 7.34)
     assert ROWS["wo-egm-ccl"].paper == (41.88, 36.35, 1.57, 5.42)
 
@@ -72,7 +92,12 @@ def test_every_run_of_a_plan_has_the_same_budget_and_data_settings(tmp_path: Pat
     """Model, seed and what an ablation leaves out are all that differs."""
     made = plan(tmp_path, rows=list(ROWS), budget=40, settings=["dropout=0.3"])
     whole = made.config("ctsm", 0).asdict()
-    assert (whole["max_iterations"], whole["check_from"], whole["patience"], whole["dropout"]) == (40, 40, 0, 0.3)
+    assert (whole["max_iterations"], whole["check_from"], whole["patience"], whole["dropout"]) == (
+        40,
+        40,
+        0,
+        0.3,
+    )
     for key in ROWS:
         own = made.config(key, 3).asdict()
         differing = {name for name, value in own.items() if value != whole[name]}
@@ -92,7 +117,9 @@ def test_every_run_of_a_plan_has_the_same_budget_and_data_settings(tmp_path: Pat
         ({"settings": ["colour=red"]}, "colour"),
     ],
 )
-def test_a_plan_that_cannot_be_run_is_refused_before_anything_runs(tmp_path: Path, changes: dict, words: str) -> None:
+def test_a_plan_that_cannot_be_run_is_refused_before_anything_runs(
+    tmp_path: Path, changes: dict, words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
         plan(tmp_path, **changes)
 
@@ -108,22 +135,37 @@ def test_runs_what_is_missing_goes_on_after_a_failure_and_repeats_nothing(tmp_pa
     (broken / "run.json").write_text("{")  # damaged: it can neither be gone on with nor begun
     told: list[str] = []
     (failed,) = run_missing(made, progress=False, report=told.append)
-    assert failed.startswith("moel, seed 0: ") and "run.json" in failed and "moel-seed0.log" in failed
-    assert [line.partition(":")[0] for line in told] == ["transformer, seed 0", "moel, seed 0", "tfidf, seed 0"]
+    assert (
+        failed.startswith("moel, seed 0: ") and "run.json" in failed and "moel-seed0.log" in failed
+    )
+    assert [line.partition(":")[0] for line in told] == [
+        "transformer, seed 0",
+        "moel, seed 0",
+        "tfidf, seed 0",
+    ]
     assert missing(made) == [("moel", 0)]
     scores = json.loads(made.result("transformer", 0).read_text())
-    assert scores["acc"] is None and scores["ppl_peer"] > 1 and scores["config"]["max_iterations"] == 4
+    assert (
+        scores["acc"] is None and scores["ppl_peer"] > 1 and scores["config"]["max_iterations"] == 4
+    )
     assert read_run(made.folder("transformer", 0))[0].model == "transformer"
     log = (made.folder("transformer", 0) / "log.jsonl").read_text()
-    assert "dev_ppl_token" in log and "acc" not in log  # it hears no emotion, so no record speaks of one
+    assert (
+        "dev_ppl_token" in log and "acc" not in log
+    )  # it hears no emotion, so no record speaks of one
     with np.load(made.result("transformer", 0).with_suffix(".npz")) as examples:
         assert set(examples.files) == {"nll"} and len(examples["nll"]) == scores["n"]
         assert np.exp(examples["nll"].mean()) == pytest.approx(scores["ppl_peer"], rel=1e-5)
     with np.load(made.result("tfidf", 0).with_suffix(".npz")) as examples:
         bag = json.loads(made.result("tfidf", 0).read_text())
-        assert set(examples.files) == {"right"} and 100 * examples["right"].mean() == pytest.approx(bag["acc"])
+        assert set(examples.files) == {"right"} and 100 * examples["right"].mean() == pytest.approx(
+            bag["acc"]
+        )
     runs = {key: load_run(made.folder(key, 0)) for key in ("transformer", "tfidf")}
-    answers = {key: run.respond([["I lost my dog ."]], provider_for("none", None))[0] for key, run in runs.items()}
+    answers = {
+        key: run.respond([["I lost my dog ."]], provider_for("none", None))[0]
+        for key, run in runs.items()
+    }
     assert not answers["transformer"].emotions and answers["transformer"].words
     assert len(answers["tfidf"].emotions) == 32 and answers["tfidf"].text == ""
     with pytest.raises(RunError, match="is a run of transformer; this needs one of ctsm"):
@@ -140,9 +182,13 @@ def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) ->
     write_json(made.result("transformer", 0), {"config": config | {"dropout": 0.5}})
     with pytest.raises(ConfigError, match=r"dropout=0\.5"):
         missing(made)
-    write_json(made.result("transformer", 0), {"config": config | {"check_every": 1}})  # changes no result
+    write_json(
+        made.result("transformer", 0), {"config": config | {"check_every": 1}}
+    )  # changes no result
     assert missing(made) == [("tfidf", 0)]
-    early = {"config": config | {"check_from": 1}}  # changes which weights are the best, but not which are the last
+    early = {
+        "config": config | {"check_from": 1}
+    }  # changes which weights are the best, but not which are the last
     write_json(made.result("transformer", 0), early | {"run": {"iterations": made.budget}})
     assert missing(made) == [("tfidf", 0)]
     write_json(made.result("transformer", 0), early | {"run": {"iterations": 1}})
@@ -152,7 +198,7 @@ def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) ->
 
 def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypatch) -> None:
     """Exit code 130 is no failure of the row, and the rows behind it are not begun."""
-    from ctsm_lib.comparison import runs
+    from ctsm_workbench.study.comparison import runs
 
     calls: list[str] = []
 
@@ -170,7 +216,7 @@ def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypat
 
 def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatch) -> None:
     """Two at a time, never two on one GPU, of those that we were given; and the cores are shared."""
-    from ctsm_lib.comparison import runs
+    from ctsm_workbench.study.comparison import runs
 
     both, now, seen = threading.Barrier(2, timeout=20), set(), []
 
@@ -180,7 +226,9 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
         now.add(place)
         both.wait()  # breaks, and this run fails otherwise, where one worker has to do all
         now.remove(place)
-        seen.append((place, env["OMP_NUM_THREADS"], command[command.index("--out") + 1].rpartition("/")[2]))
+        seen.append(
+            (place, env["OMP_NUM_THREADS"], command[command.index("--out") + 1].rpartition("/")[2])
+        )
         both.wait()
         return 1
 
@@ -190,7 +238,11 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     monkeypatch.delenv("OMP_NUM_THREADS")
     rows = ["transformer", "moel", "cem", "ctsm"]
-    failed = run_missing(plan(tmp_path, rows=rows, workers=2, device="auto"), progress=False, report=lambda text: None)
+    failed = run_missing(
+        plan(tmp_path, rows=rows, workers=2, device="auto"),
+        progress=False,
+        report=lambda text: None,
+    )
     assert len(failed) == 4 and all("exit code 1" in text for text in failed)
     assert sorted(place for place, _, _ in seen) == ["4", "4", "7", "7"]
     assert {threads for _, threads, _ in seen} == {"3"}
@@ -207,7 +259,9 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path, w
         "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--device", "cpu", "--quiet",
     ]  # fmt: skip
     log = tmp_path / "runs" / "sample-120" / "transformer-seed0" / "log.jsonl"
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text().count("\n") >= 2) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -220,16 +274,22 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path, w
         os.killpg(running.pid, 0)
     assert not (tmp_path / "out" / "table1.md").exists()
     assert subprocess.run(command, capture_output=True).returncode == 0
-    iterations = [json.loads(line)["iteration"] for line in log.read_text().splitlines() if "lr" in line]
+    iterations = [
+        json.loads(line)["iteration"] for line in log.read_text().splitlines() if "lr" in line
+    ]
     assert iterations == sorted(set(iterations)) and iterations[-1] == 120
-    assert (tmp_path / "out" / "table1.md").is_file() and not (tmp_path / "out" / "table3.md").exists()
+    assert (tmp_path / "out" / "table1.md").is_file() and not (
+        tmp_path / "out" / "table3.md"
+    ).exists()
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
 
 
 @pytest.mark.parametrize("name", ["knowledge", "concepts"])
-def test_rows_that_read_other_commonsense_do_not_stand_in_one_table(tmp_path: Path, name: str) -> None:
+def test_rows_that_read_other_commonsense_do_not_stand_in_one_table(
+    tmp_path: Path, name: str
+) -> None:
     """Those that do not read it may stand beside either."""
     nll = np.full(PAIRS, 3.0)
     for key, value in (("transformer", "not read"), ("ctsm", "atomic"), ("cem", "atomic")):
@@ -260,7 +320,9 @@ def test_means_and_intervals_over_seeds_and_examples(tmp_path: Path) -> None:
     assert (one["high"] - one["low"]) / 2 == pytest.approx(half, rel=0.1)
     perplexity = rows["cem"]["scores"]["ppl_peer"]
     assert perplexity["low"] < perplexity["mean"] < perplexity["high"]
-    assert rows["cem"]["scores"]["dist2"]["low"] is None  # one value, no examples: no interval is claimed
+    assert (
+        rows["cem"]["scores"]["dist2"]["low"] is None
+    )  # one value, no examples: no interval is claimed
 
 
 def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> None:
@@ -275,18 +337,34 @@ def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> 
     result(tmp_path, "tfidf", 0, mine, None, ppl_peer=None, dist1=None)
     rows = {row["key"]: row for row in collect(TABLES["table1"], tmp_path)["rows"]}
     accuracy = rows["cem"]["against_ctsm"]["acc"]
-    assert accuracy["difference"] == pytest.approx(3.0) and accuracy["low"] > 0 and accuracy["p"] < 0.01
+    assert (
+        accuracy["difference"] == pytest.approx(3.0)
+        and accuracy["low"] > 0
+        and accuracy["p"] < 0.01
+    )
     perplexity = rows["cem"]["against_ctsm"]["ppl_peer"]
-    assert perplexity["difference"] == pytest.approx(100 * (np.exp(-0.1) - 1)) and perplexity["high"] < 0
+    assert (
+        perplexity["difference"] == pytest.approx(100 * (np.exp(-0.1) - 1))
+        and perplexity["high"] < 0
+    )
     chance = rows["case"]["against_ctsm"]["acc"]
     assert chance["low"] < 0 < chance["high"] and chance["p"] > 0.05
-    assert "acc" not in rows["transformer"]["against_ctsm"] and "ppl_peer" not in rows["tfidf"]["against_ctsm"]
+    assert (
+        "acc" not in rows["transformer"]["against_ctsm"]
+        and "ppl_peer" not in rows["tfidf"]["against_ctsm"]
+    )
     text = markdown(collect(TABLES["table1"], tmp_path))
-    assert "+3.00 points, p" in text and "not clear" in text and "| TF-IDF + logistic regression |" in text
+    assert (
+        "+3.00 points, p" in text
+        and "not clear" in text
+        and "| TF-IDF + logistic regression |" in text
+    )
     assert "4 iterations x 8" in text and "Not run: " in text and "MoEL" in text
 
 
-@pytest.mark.parametrize("changes", [{"budget": 5}, {"n": 3}, {"config": {"batch_size": 16, "preset": "sample"}}])
+@pytest.mark.parametrize(
+    "changes", [{"budget": 5}, {"n": 3}, {"config": {"batch_size": 16, "preset": "sample"}}]
+)
 def test_rows_of_unlike_runs_do_not_stand_in_one_table(tmp_path: Path, changes: dict) -> None:
     result(tmp_path, "ctsm", 0, drawn(0.5, 0), np.full(PAIRS, 3.0))
     result(tmp_path, "cem", 0, drawn(0.5, 0), np.full(PAIRS, 3.0), **changes)
@@ -295,14 +373,16 @@ def test_rows_of_unlike_runs_do_not_stand_in_one_table(tmp_path: Path, changes: 
 
 
 def test_the_figure_has_a_mark_for_every_number(tmp_path: Path) -> None:
-    from ctsm_lib.figures.comparison import comparison_figure
+    from ctsm_workbench.pictures.comparison import comparison_figure
 
     result(tmp_path, "ctsm", 0, drawn(0.5, 0), np.full(PAIRS, 3.0))
     table = collect(TABLES["table3"], tmp_path)
     figure = comparison_figure(table, "Table 3")
     ours = [trace for trace in figure.data if trace.name.startswith("here")]
     paper = [trace for trace in figure.data if trace.name == "the paper"]
-    assert [len(trace.x) for trace in paper] == [6] * 4 and [len(trace.x) for trace in ours] == [1] * 4
+    assert [len(trace.x) for trace in paper] == [6] * 4 and [len(trace.x) for trace in ours] == [
+        1
+    ] * 4
     assert "4 iterations x 8" in figure.layout.annotations[-1].text.replace("<br>", " ")
 
 
@@ -317,11 +397,13 @@ def test_the_figure_has_a_mark_for_every_number(tmp_path: Path) -> None:
         ("wo-egm-ccl", 357, None),
     ],
 )
-def test_ablations_have_the_widths_of_the_specification(part: str, student: int, teacher: int | None) -> None:
+def test_ablations_have_the_widths_of_the_specification(
+    part: str, student: int, teacher: int | None
+) -> None:
     """Widths 343 and 43 without TEE, 314 and 14 without SEE; no teacher without EGM, no Encoder_Y without CCL."""
     from helpers import tiny_tables
 
-    from ctsm_lib.baselines import make_model
+    from ctsm_workbench.baselines import make_model
 
     config = preset(f"paper-{part}" if part else "paper")
     model = make_model(config, tiny_tables(dim=300))
@@ -340,7 +422,7 @@ def test_ablations_have_the_widths_of_the_specification(part: str, student: int,
 
 def test_a_trained_run_leans_as_it_is_told(sample_run) -> None:
     """`lean` gives the scores of a model that was made so, and back; what training has settled is refused."""
-    from ctsm_lib.baselines import make_model
+    from ctsm_workbench.baselines import make_model
 
     run, prepared = sample_run
     told = ["copy_bias=2", "tilt=0.3", "repeat_bias=-1.5"]
@@ -354,7 +436,9 @@ def test_a_trained_run_leans_as_it_is_told(sample_run) -> None:
     again, same = evaluate(replace(run, model=made.eval()), prepared, "valid", progress=False)
     assert again == after and same == answers
     assert after["ppl_peer"] != before["ppl_peer"] and after["acc"] == before["acc"]
-    with pytest.raises(ConfigError, match=r"dropout is settled by training\. .* copy_bias, tilt, repeat_bias"):
+    with pytest.raises(
+        ConfigError, match=r"dropout is settled by training\. .* copy_bias, tilt, repeat_bias"
+    ):
         run.lean(["dropout=0.1"])
     with pytest.raises(ConfigError, match="a finite number"):
         run.lean(["tilt=much"])
@@ -362,16 +446,29 @@ def test_a_trained_run_leans_as_it_is_told(sample_run) -> None:
     assert evaluate(run, prepared, "valid", progress=False)[0] == before
 
 
-def test_runs_that_were_trained_with_another_leaning_are_scored_anew_and_not_trained_again(tmp_path: Path) -> None:
+def test_runs_that_were_trained_with_another_leaning_are_scored_anew_and_not_trained_again(
+    tmp_path: Path,
+) -> None:
     made = plan(tmp_path, rows=["transformer"])
     run_missing(made, progress=False, report=lambda text: None)
-    first, trained = json.loads(made.result("transformer", 0).read_text()), made.folder("transformer", 0) / "log.jsonl"
+    first, trained = (
+        json.loads(made.result("transformer", 0).read_text()),
+        made.folder("transformer", 0) / "log.jsonl",
+    )
     log = trained.read_text()
-    leaning = plan(tmp_path, rows=["transformer"], settings=["copy_bias=1.5", "repeat_bias=-2"], out=tmp_path / "other")
+    leaning = plan(
+        tmp_path,
+        rows=["transformer"],
+        settings=["copy_bias=1.5", "repeat_bias=-2"],
+        out=tmp_path / "other",
+    )
     assert run_missing(leaning, progress=False, report=lambda text: None) == []
     assert missing(leaning) == [] and trained.read_text() == log
     second = json.loads(leaning.result("transformer", 0).read_text())
-    assert second["config"]["copy_bias"] == 1.5 and second["run"]["leaning"] == {"copy_bias": 1.5, "repeat_bias": -2.0}
+    assert second["config"]["copy_bias"] == 1.5 and second["run"]["leaning"] == {
+        "copy_bias": 1.5,
+        "repeat_bias": -2.0,
+    }
     assert second["ppl_peer"] != first["ppl_peer"]
 
 
@@ -385,14 +482,18 @@ def sample_run(tmp_path_factory):
     from ctsm_lib.sources import find_sources
     from ctsm_lib.training import train
 
-    config = preset("sample", ["max_iterations=6", "check_every=6", "check_from=6", "copy_bias=0.5"])
+    config = preset(
+        "sample", ["max_iterations=6", "check_every=6", "check_from=6", "copy_bias=0.5"]
+    )
     prepared = prepare(config, find_sources(), progress=False)
     folder = tmp_path_factory.mktemp("tradeoff") / "run"
     train(config, prepared, folder, cpu=True, progress=False)
     return load_run(folder), prepared
 
 
-def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accuracy(sample_run) -> None:
+def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accuracy(
+    sample_run,
+) -> None:
     """Every point is `evaluate` with that copying and that penalty; the run is as before afterwards."""
     run, prepared = sample_run
     told: list[dict] = []
@@ -411,8 +512,17 @@ def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accu
     assert by[3.0, 0.0]["copy_rate"] > by[0.0, 0.0]["copy_rate"]
     assert (run.model.decoder.pointer.copy_bias, run.model.decoder.pointer.tilt) == (0.5, 0.0)
     expected, _ = evaluate(run, prepared, "valid", progress=False)
-    assert {name: by[0.5, 0.0][name] for name in SCORES} == {name: expected[name] for name in SCORES}
-    again = measure(run, prepared, wanted, known=rows, progress=False, report=lambda row: pytest.fail("measured twice"))
+    assert {name: by[0.5, 0.0][name] for name in SCORES} == {
+        name: expected[name] for name in SCORES
+    }
+    again = measure(
+        run,
+        prepared,
+        wanted,
+        known=rows,
+        progress=False,
+        report=lambda row: pytest.fail("measured twice"),
+    )
     assert again == rows
     assert table(rows).count("\n") == 2 + len(rows) + 1
 
@@ -427,7 +537,9 @@ def test_the_figure_of_a_trade_off_shows_every_point(sample_run) -> None:
         ("run: penalty on frequent words", ["0", "0.2"]),
     ]  # fmt: skip
     assert len(lines) == 6
-    assert {trace.mode for trace in lines[:3]} == {"lines+markers"}  # accuracy is one: labels would lie on each other
+    assert {trace.mode for trace in lines[:3]} == {
+        "lines+markers"
+    }  # accuracy is one: labels would lie on each other
     assert {trace.mode for trace in lines[3:]} == {"lines+markers+text"}
     assert lines[3].y[0] == rows[0]["ppl_peer"]
     only = tradeoff_figure(rows[:1])
@@ -436,7 +548,10 @@ def test_the_figure_of_a_trade_off_shows_every_point(sample_run) -> None:
 
 def test_runs_that_differ_in_the_diversity_loss_alone_are_a_line(sample_run) -> None:
     (row,) = measure(*sample_run, points([], [], [], 0.5, 0.0), progress=False)
-    others = [row | {"run": f"w{weight}", "weight_diversity": weight, "acc": weight} for weight in (3.0, 0.0)]
+    others = [
+        row | {"run": f"w{weight}", "weight_diversity": weight, "acc": weight}
+        for weight in (3.0, 0.0)
+    ]
     elsewhere = row | {"run": "longer", "iteration": 7, "weight_diversity": 2.0}
     names = {trace.name: trace for trace in tradeoff_figure([row, *others, elsewhere]).data[:3]}
     line = names["preset sample, 6 iterations: L_div in training"]

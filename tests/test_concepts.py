@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctsm_lib.concepts import STRONG, concept_table, read_concepts
 from ctsm_lib.corpus import PAD, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
+from ctsm_workbench.baselines.concepts import STRONG, concept_table, read_concepts
 
 WORDS = Vocabulary([*SPECIALS, "storm", "fear", "calm", "table", "joy"])
 STRENGTH = np.array([0.0] * len(SPECIALS) + [0.3, 0.9, STRONG, 0.1, 0.8])
@@ -27,8 +27,14 @@ def test_the_first_known_concept_of_strong_emotion_counts() -> None:
         WORDS,
         STRENGTH,
     )
-    names = {WORDS.words[i]: (WORDS.words[int(k)] if k != PAD else None) for i, k in enumerate(found)}
-    assert names | {"storm": None} == dict.fromkeys(WORDS.words) | {"calm": "joy", "joy": "calm", "storm": None}
+    names = {
+        WORDS.words[i]: (WORDS.words[int(k)] if k != PAD else None) for i, k in enumerate(found)
+    }
+    assert names | {"storm": None} == dict.fromkeys(WORDS.words) | {
+        "calm": "joy",
+        "joy": "calm",
+        "storm": None,
+    }
     assert names["storm"] == "fear"
 
 
@@ -62,15 +68,21 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     config = preset("sample", ["model=kemp"])
     without = prepare(config, find_sources(folder), splits=(), progress=False)
     assert without.description["concepts"] == "none" and without.tables(config).concepts is None
-    (folder / "kemp_concepts.json").write_text(json.dumps({"dog": ["happy", "joy"], "rain": ["sad"]}))
+    (folder / "kemp_concepts.json").write_text(
+        json.dumps({"dog": ["happy", "joy"], "rain": ["sad"]})
+    )
     prepared = prepare(config, find_sources(folder), splits=(), progress=False)
     assert prepared.description["concepts"] == "kemp_concepts.json (2 words)"
     table, index = prepared.tables(config).concepts, prepared.corpus.vocabulary.index
     assert table is not None and (table != PAD).sum() >= 1
     assert int(table[index["dog"]]) in {index.get("happy"), index.get("joy"), PAD}
     off = config.override(["concepts=false"])
-    assert prepare(off, find_sources(folder), splits=(), progress=False).tables(off).concepts is None
-    (folder / "kemp_concepts.json").write_text("{")  # a damaged file is nobody's trouble who does not read it
+    assert (
+        prepare(off, find_sources(folder), splits=(), progress=False).tables(off).concepts is None
+    )
+    (folder / "kemp_concepts.json").write_text(
+        "{"
+    )  # a damaged file is nobody's trouble who does not read it
     with pytest.raises(DataError, match="kemp_concepts"):
         prepare(config, find_sources(folder), splits=(), progress=False)
     prepare(config.override(["model=ctsm"]), find_sources(folder), splits=(), progress=False)

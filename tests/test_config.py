@@ -10,7 +10,13 @@ from ctsm_lib.errors import ConfigError
 
 def test_preset_paper_is_section_4_of_the_specification():
     paper = preset("paper")
-    assert (paper.encoder_layers, paper.decoder_layers, paper.heads, paper.key_depth, paper.ffn_dim) == (
+    assert (
+        paper.encoder_layers,
+        paper.decoder_layers,
+        paper.heads,
+        paper.key_depth,
+        paper.ffn_dim,
+    ) == (
         1,
         1,
         2,
@@ -18,14 +24,38 @@ def test_preset_paper_is_section_4_of_the_specification():
         50,
     )
     assert (paper.beta1, paper.beta2, paper.epsilon) == (0.9, 0.98, 1e-9)
-    assert (paper.schedule, paper.learning_rate, paper.warmup, paper.dim) == ("noam", 1.0, 8000, 300)
-    assert (paper.batch_size, paper.clip, paper.dropout, paper.max_iterations) == (16, 0.0, 0.0, 24_000)
+    assert (paper.schedule, paper.learning_rate, paper.warmup, paper.dim) == (
+        "noam",
+        1.0,
+        8000,
+        300,
+    )
+    assert (paper.batch_size, paper.clip, paper.dropout, paper.max_iterations) == (
+        16,
+        0.0,
+        0.0,
+        24_000,
+    )
     assert (paper.check_every, paper.check_from, paper.patience) == (500, 8000, 4)
-    assert (paper.temperature, paper.contrast_negatives, paper.student_label_weight) == (0.07, "both", 0.0)
-    weights = (paper.weight_emotion, paper.weight_generation, paper.weight_contrast, paper.weight_diversity)
+    assert (paper.temperature, paper.contrast_negatives, paper.student_label_weight) == (
+        0.07,
+        "both",
+        0.0,
+    )
+    weights = (
+        paper.weight_emotion,
+        paper.weight_generation,
+        paper.weight_contrast,
+        paper.weight_diversity,
+    )
     assert weights == (1, 1, 1, 1.5)
     assert paper.embedding_scale == pytest.approx(300**0.5)
-    assert (paper.tie_output, paper.neutral_vad, paper.vocab, paper.max_context) == (False, "standard", "protocol", 256)
+    assert (paper.tie_output, paper.neutral_vad, paper.vocab, paper.max_context) == (
+        False,
+        "standard",
+        "protocol",
+        256,
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -35,8 +65,15 @@ def test_presets_survive_json(name):
 
 
 def test_overrides_are_typed():
-    config = preset("paper", ["dropout=0.25", "trait=false", "ffn=conv", "max_iterations=7", "learning_rate=2"])
-    assert (config.dropout, config.trait, config.ffn, config.max_iterations) == (0.25, False, "conv", 7)
+    config = preset(
+        "paper", ["dropout=0.25", "trait=false", "ffn=conv", "max_iterations=7", "learning_rate=2"]
+    )
+    assert (config.dropout, config.trait, config.ffn, config.max_iterations) == (
+        0.25,
+        False,
+        "conv",
+        7,
+    )
     assert isinstance(config.learning_rate, float)
 
 
@@ -67,7 +104,9 @@ def test_an_unknown_preset_names_the_nearest():
         preset("improve")
 
 
-@pytest.mark.parametrize("values", [{"preset": 3}, {"dim": "300"}, {"trait": 1}, {"nonsense": 1}, {"dim": True}])
+@pytest.mark.parametrize(
+    "values", [{"preset": 3}, {"dim": "300"}, {"trait": 1}, {"nonsense": 1}, {"dim": True}]
+)
 def test_json_of_the_wrong_type_is_refused(values):
     with pytest.raises(ConfigError):
         Config.from_dict(values)

@@ -14,7 +14,12 @@ import torch
 from helpers import FIRST_WORD, SIZE, tiny_config, tiny_model, tiny_tables
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.contextual import (
+from ctsm_lib.corpus import CLS, EMOTIONS, SYS, UNK, USR, Split
+from ctsm_lib.errors import DataError, RunError
+from ctsm_lib.model import CTSM
+from ctsm_lib.prepare import Prepared
+from ctsm_lib.runs import load_run
+from ctsm_workbench.study.contexts import (
     Gathered,
     analyse_contexts,
     analysis,
@@ -27,11 +32,6 @@ from ctsm_lib.contextual import (
     variance,
     word_in_contexts,
 )
-from ctsm_lib.corpus import CLS, EMOTIONS, SYS, UNK, USR, Split
-from ctsm_lib.errors import DataError, RunError
-from ctsm_lib.model import CTSM
-from ctsm_lib.prepare import Prepared
-from ctsm_lib.runs import load_run
 
 Turns = list[list[int]]
 
@@ -40,7 +40,9 @@ def split_of(dialogues: list[Turns], labels: list[int]) -> Split:
     turns = [turn for dialogue in dialogues for turn in dialogue]
     offsets = [np.cumsum([0, *map(len, rows)]) for rows in (turns, dialogues)]
     tokens = np.array([token for turn in turns for token in turn], dtype=np.int32)
-    return Split(tokens, *offsets, np.array(labels), np.zeros(0, dtype=np.uint8), np.zeros(len(turns) + 1))
+    return Split(
+        tokens, *offsets, np.array(labels), np.zeros(0, dtype=np.uint8), np.zeros(len(turns) + 1)
+    )
 
 
 def little_corpus(seed: int = 0, dialogues: int = 40, vocabulary: int = 9) -> Any:
@@ -49,11 +51,20 @@ def little_corpus(seed: int = 0, dialogues: int = 40, vocabulary: int = 9) -> An
 
     def dialogue() -> Turns:
         words = [*range(FIRST_WORD, FIRST_WORD + vocabulary), UNK]
-        return [random.choice(words, random.integers(1, 6)).tolist() for _ in range(random.integers(1, 5))]
+        return [
+            random.choice(words, random.integers(1, 6)).tolist()
+            for _ in range(random.integers(1, 5))
+        ]
 
     splits = {}
-    for name, count in (("train", dialogues // 2), ("valid", dialogues // 4), ("test", dialogues // 4)):
-        splits[name] = split_of([dialogue() for _ in range(count)], random.integers(0, 32, count).tolist())
+    for name, count in (
+        ("train", dialogues // 2),
+        ("valid", dialogues // 4),
+        ("test", dialogues // 4),
+    ):
+        splits[name] = split_of(
+            [dialogue() for _ in range(count)], random.integers(0, 32, count).tolist()
+        )
     return SimpleNamespace(splits=splits, vocabulary=range(SIZE))
 
 
@@ -68,7 +79,9 @@ def occurrences(corpus: Any, max_context: int = 256) -> list[list[tuple[int, int
                 tokens = split.tokens[split.turn_offsets[turn] : split.turn_offsets[turn + 1]]
                 row += [(int(token), state) for token in tokens]
             row = row[-(max_context - 1) :]
-            result.append([(word, state, place) for place, (word, state) in enumerate(row, start=1)])
+            result.append(
+                [(word, state, place) for place, (word, state) in enumerate(row, start=1)]
+            )
     return result
 
 
@@ -89,7 +102,9 @@ def model() -> CTSM:
     return tiny_model().eval()
 
 
-def test_gather_equals_a_plain_loop_over_occurrences(model: CTSM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gather_equals_a_plain_loop_over_occurrences(
+    model: CTSM, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = little_corpus()
     monkeypatch.setattr(reading, "MIN_COUNT", 5)
     laid = plan(corpus)
@@ -101,7 +116,9 @@ def test_gather_equals_a_plain_loop_over_occurrences(model: CTSM, monkeypatch: p
         states = slow_states(model, row)
         for side, chosen in enumerate((lambda word: word >= FIRST_WORD, lambda word: mask[word])):
             some = [i for i, (word, _, _) in enumerate(row) if chosen(word)]
-            np.testing.assert_allclose(gathered.dialogue_sums[side, number], states[some].sum(axis=0), atol=1e-4)
+            np.testing.assert_allclose(
+                gathered.dialogue_sums[side, number], states[some].sum(axis=0), atol=1e-4
+            )
             assert gathered.dialogue_counts[side, number] == len(some)
         for (word, _, _), state in zip(row, states, strict=True):
             seen[word].append(state)
@@ -119,11 +136,15 @@ def test_gather_equals_a_plain_loop_over_occurrences(model: CTSM, monkeypatch: p
 
 
 @pytest.mark.parametrize("tokens", [1, 40, 10**6])
-def test_what_else_is_read_at_once_changes_nothing(model: CTSM, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_else_is_read_at_once_changes_nothing(
+    model: CTSM, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     laid, mask = plan(little_corpus()), np.ones(SIZE, dtype=bool)
     expected = gather(model, laid, SIZE, mask, progress=False)
     monkeypatch.setattr(reading, "TOKENS", tokens)
-    assert sorted(i for block in reading._blocks(laid) for i in block) == list(np.flatnonzero(laid.length))
+    assert sorted(i for block in reading._blocks(laid) for i in block) == list(
+        np.flatnonzero(laid.length)
+    )
     other = gather(model, laid, SIZE, mask, progress=False)
     for name in ("count", "sums", "squares", "dialogue_sums", "dialogue_counts", "kept"):
         np.testing.assert_allclose(getattr(other, name), getattr(expected, name), atol=1e-4)
@@ -140,10 +161,14 @@ def test_the_plan_lays_out_every_occurrence_and_cuts_from_the_left() -> None:
         assert laid.left_out == sum(map(len, occurrences(corpus))) - len(flat)
     assert plan(corpus, 6).left_out > 0
     assert plan(corpus).split.tolist() == [0] * 20 + [1] * 10 + [2] * 10
-    assert plan(corpus).label.tolist() == [int(label) for split in corpus.splits.values() for label in split.labels]
+    assert plan(corpus).label.tolist() == [
+        int(label) for split in corpus.splits.values() for label in split.labels
+    ]
 
 
-def test_kept_occurrences_are_few_of_each_word_and_pairs_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_occurrences_are_few_of_each_word_and_pairs_are_what_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reading, "MIN_COUNT", 30)
     monkeypatch.setattr(reading, "PER_WORD", 10)
     laid = plan(little_corpus(dialogues=200))
@@ -171,9 +196,13 @@ def made_up(features: np.ndarray, words: np.ndarray) -> tuple[Any, Gathered]:
     for column, part in enumerate((slice(0, 32), slice(32, None))):
         np.add.at(squares[:, column], words, (features[:, part] ** 2).sum(axis=1))
     count = np.bincount(words, minlength=size).astype(float)
-    laid = SimpleNamespace(tokens=words, kept=np.arange(len(words)), pairs=np.zeros((0, 3), dtype=int))
+    laid = SimpleNamespace(
+        tokens=words, kept=np.arange(len(words)), pairs=np.zeros((0, 3), dtype=int)
+    )
     nothing = np.zeros((2, 0, features.shape[1]))
-    return laid, Gathered(count, sums, squares, nothing, np.zeros((2, 0)), features.astype(np.float32))
+    return laid, Gathered(
+        count, sums, squares, nothing, np.zeros((2, 0)), features.astype(np.float32)
+    )
 
 
 def test_variance_equals_numpy_s_and_needs_two_occurrences() -> None:
@@ -212,7 +241,9 @@ def test_the_null_has_a_word_s_own_frequency() -> None:
     words = np.repeat(np.arange(400), np.tile([20, 39], 200))  # one band
     laid, gathered = made_up(random.normal(size=(len(words), 34)), words)
     depends = dependence(laid, gathered, null_bands(laid, gathered))["H_s: z"]
-    assert np.mean(np.abs(depends[::2]) > 1) == pytest.approx(np.mean(np.abs(depends[1::2]) > 1), abs=0.05)
+    assert np.mean(np.abs(depends[::2]) > 1) == pytest.approx(
+        np.mean(np.abs(depends[1::2]) > 1), abs=0.05
+    )
 
 
 def test_no_frequent_word_gives_no_band() -> None:
@@ -284,13 +315,20 @@ def test_the_whole_analysis_of_a_run(result: dict, tiny_run: Any, tiny_prepared:
     columns = result["words"]
     counts = columns["count"]
     assert counts == sorted(counts, reverse=True) and counts[-1] >= 20
-    assert len(counts) == len(columns["word"]) == len(columns["H_s"]["grade"]) == len(columns["V_cos"]["dependence"])
+    assert (
+        len(counts)
+        == len(columns["word"])
+        == len(columns["H_s"]["grade"])
+        == len(columns["V_cos"]["dependence"])
+    )
     assert list(columns["inclination"]) == columns["word"][:5]
     assert all(len(row) == len(EMOTIONS) for row in columns["inclination"].values())
     for grade, polarity in zip(columns["H_s"]["grade"], columns["H_s"]["polarity"], strict=True):
         assert polarity == (grade > 0)
     assert "no other word reaches it" in result["conclusion"]
-    again = analyse_contexts(load_run(tiny_run), tiny_prepared, draws=10, leaning=5, control=False, progress=False)
+    again = analyse_contexts(
+        load_run(tiny_run), tiny_prepared, draws=10, leaning=5, control=False, progress=False
+    )
     assert "untrained" not in again
     assert again["trained"] == result["trained"], "repeatable, and the control leaves no trace"
 
@@ -307,14 +345,22 @@ def test_one_word_in_texts_of_one_s_own(tiny_run: Any) -> None:
     contexts = ["My dog is happy.", "Our dog was gone.", "A dog and a dog!"]
     data = word_in_contexts(run, "Dog", contexts)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    assert [(row["number"], row["place"]) for row in data["rows"]] == [(0, 2), (1, 2), (2, 2), (2, 5)]
+    assert [(row["number"], row["place"]) for row in data["rows"]] == [
+        (0, 2),
+        (1, 2),
+        (2, 2),
+        (2, 5),
+    ]
     a, b, _, last = data["rows"]
     assert a["V_cos"] == b["V_cos"], "the same speaker and place: V_cos cannot see the other words"
     assert a["H_s"] != b["H_s"]
     assert a["V_cos"] != last["V_cos"]
     assert len(a["V_cos"]) == len(a["heard"]) == len(data["label_valence"]) == 32
     assert sum(a["heard"]) == pytest.approx(1, abs=1e-3)
-    ids, speaker = ([[CLS, *run.vocabulary.encode(["my", "dog", "is", "happy", "."])]], [[CLS, *[USR] * 5]])
+    ids, speaker = (
+        [[CLS, *run.vocabulary.encode(["my", "dog", "is", "happy", "."])]],
+        [[CLS, *[USR] * 5]],
+    )
     with torch.no_grad():
         inclination, _ = reading.read_states(run.model, torch.tensor(ids), torch.tensor(speaker))
     np.testing.assert_allclose(a["V_cos"], inclination[0, 2].numpy(), atol=1e-5)

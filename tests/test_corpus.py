@@ -34,7 +34,9 @@ def write(path: Path, *rows: str, header: str = HEADER, end: str = "\n") -> Path
     return path
 
 
-def row(conv="hit:1", turn=1, emotion="sad", situation="s", speaker=1, text="hello there", rest=",,"):
+def row(
+    conv="hit:1", turn=1, emotion="sad", situation="s", speaker=1, text="hello there", rest=",,"
+):
     return f"{conv},{turn},{emotion},{situation},{speaker},{text}{rest}"
 
 
@@ -73,7 +75,9 @@ def test_tokenize_takes_any_text(text):
 
 def test_a_row_becomes_a_turn_and_commas_return(tmp_path):
     path = write(
-        tmp_path / "a.csv", row(text="well_comma_ yes", situation="a_comma_b"), row(turn=2, speaker=2, text="oh")
+        tmp_path / "a.csv",
+        row(text="well_comma_ yes", situation="a_comma_b"),
+        row(turn=2, speaker=2, text="oh"),
     )
     dialogues, problems = read_dialogues(path)
     assert problems == []
@@ -142,7 +146,9 @@ def test_a_missing_split_names_the_file_and_the_way_out(tmp_path):
 def test_pairs_are_every_listener_turn_with_all_earlier_turns(tmp_path):
     texts = ["one two", "three", "four five six", "seven", "eight"]
     rows = [row(turn=i, text=text) for i, text in enumerate(texts, start=1)]
-    corpus = prepare_corpus(folder_of(tmp_path, [*rows, row(conv="hit:2", text="alone")]), tmp_path / "cache")
+    corpus = prepare_corpus(
+        folder_of(tmp_path, [*rows, row(conv="hit:2", text="alone")]), tmp_path / "cache"
+    )
     split, words = corpus.splits["train"], corpus.vocabulary
     assert len(split.pairs) == 2  # the fifth turn and the lone turn have no answer
     spoken = [words.decode(split.tokens[b:e]) for b, e in split.pairs[:, :2]]
@@ -157,7 +163,11 @@ def test_pairs_are_every_listener_turn_with_all_earlier_turns(tmp_path):
 
 
 def test_the_vocabulary_has_contexts_targets_and_situations_but_no_unanswered_turn(tmp_path):
-    train = [row(text="alpha", situation="sigma"), row(turn=2, text="beta"), row(turn=3, text="omega")]
+    train = [
+        row(text="alpha", situation="sigma"),
+        row(turn=2, text="beta"),
+        row(turn=3, text="omega"),
+    ]
     test = [row(text="gamma", situation="tau"), row(turn=2, text="delta")]
     folder = folder_of(tmp_path, train, train, test)
     protocol = prepare_corpus(folder, tmp_path / "cache").vocabulary
@@ -194,7 +204,9 @@ def test_idf_by_a_plain_loop(tmp_path):
     raw = {word: math.log((1 + 4) / (1 + n)) + 1 for word, n in df.items()}
     low, high = min(raw.values()), max(raw.values())
     for word, value in raw.items():
-        assert corpus.idf[corpus.vocabulary.index[word]] == pytest.approx((value - low) / (high - low), abs=1e-6), word
+        assert corpus.idf[corpus.vocabulary.index[word]] == pytest.approx(
+            (value - low) / (high - low), abs=1e-6
+        ), word
     assert corpus.idf[corpus.vocabulary.index["unseenword"]] == 1
     assert corpus.idf[[PAD, CLS, EOS]].tolist() == [0, 0, 0]
 
@@ -228,7 +240,9 @@ def test_the_sample_is_what_the_readme_says(sample_sources):
     from ctsm_lib.scores import distinct, response_tokens
 
     dialogues = [
-        d for s in ("train", "valid", "test") for d in read_dialogues(sample_sources.dialogues / f"{s}.csv")[0]
+        d
+        for s in ("train", "valid", "test")
+        for d in read_dialogues(sample_sources.dialogues / f"{s}.csv")[0]
     ]
     assert set(Counter(d.emotion for d in dialogues).values()) == {15}
     assert {len(d.turns) for d in dialogues} <= {4, 5, 6}

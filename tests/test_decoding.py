@@ -21,12 +21,16 @@ def pairs(tiny_prepared):
 @pytest.fixture(scope="module")
 def lively(tiny_config, tiny_prepared, pairs):
     """An untrained model with scattered words, and EOS made just likely enough that answers differ in length."""
-    model = build_model(replace(tiny_config, tie_output=False, output_bias="zero"), tiny_prepared).eval()
+    model = build_model(
+        replace(tiny_config, tie_output=False, output_bias="zero"), tiny_prepared
+    ).eval()
     with torch.no_grad():
         model.embed.words.weight.add_(1.5 * torch.randn_like(model.embed.words.weight))
         for _ in range(60):
             model.decoder.pointer.output.bias[EOS] += 0.3
-            answers, _ = answer_batch(model, batch_of(pairs, list(range(20))), Decoding(max_length=12))
+            answers, _ = answer_batch(
+                model, batch_of(pairs, list(range(20))), Decoding(max_length=12)
+            )
             if len({len(answer.ids) for answer in answers}) > 3:
                 break
     return model
@@ -76,13 +80,17 @@ def test_answer_pairs_keeps_the_order_of_the_pairs(lively, pairs):
     for pair in (0, 13, len(pairs) - 1):
         alone, memory = answer_batch(lively, batch_of(pairs, [pair]), how)
         assert answers[pair].ids == alone[0].ids
-        np.testing.assert_allclose(logits[pair], memory.emotion_logits[0].numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            logits[pair], memory.emotion_logits[0].numpy(), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_beam_of_one_is_greedy(lively, pairs):
     index = list(range(10))
     greedy, _ = answer_batch(lively, batch_of(pairs, index), Decoding(max_length=10))
-    beam, _ = answer_batch(lively, batch_of(pairs, index), Decoding("beam", max_length=10, beams=1, length_penalty=0))
+    beam, _ = answer_batch(
+        lively, batch_of(pairs, index), Decoding("beam", max_length=10, beams=1, length_penalty=0)
+    )
     assert [a.ids for a in beam] == [a.ids for a in greedy]
 
 
@@ -123,27 +131,41 @@ def test_beam_is_at_least_as_likely_as_greedy_and_batch_invariant(lively, pairs)
 
 def test_nucleus_is_seeded_and_collapses_to_greedy(lively, pairs):
     index = list(range(10))
-    one, _ = answer_batch(lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, seed=1))
-    same, _ = answer_batch(lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, seed=1))
-    other, _ = answer_batch(lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, seed=2))
+    one, _ = answer_batch(
+        lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, seed=1)
+    )
+    same, _ = answer_batch(
+        lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, seed=1)
+    )
+    other, _ = answer_batch(
+        lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, seed=2)
+    )
     assert [a.ids for a in one] == [a.ids for a in same]
     assert [a.ids for a in one] != [a.ids for a in other]
-    narrow, _ = answer_batch(lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, top_p=1e-9))
-    cold, _ = answer_batch(lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, temperature=1e-4))
+    narrow, _ = answer_batch(
+        lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, top_p=1e-9)
+    )
+    cold, _ = answer_batch(
+        lively, batch_of(pairs, index), Decoding("nucleus", max_length=10, temperature=1e-4)
+    )
     greedy, _ = answer_batch(lively, batch_of(pairs, index), Decoding(max_length=10))
     assert [a.ids for a in narrow] == [a.ids for a in greedy] == [a.ids for a in cold]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_blocked_ngrams_do_not_repeat(lively, pairs, n):
-    answers, _ = answer_batch(lively, batch_of(pairs, list(range(12))), Decoding(max_length=20, block_ngrams=n))
+    answers, _ = answer_batch(
+        lively, batch_of(pairs, list(range(12))), Decoding(max_length=20, block_ngrams=n)
+    )
     for answer in answers:
         grams = [tuple(answer.ids[i : i + n]) for i in range(len(answer.ids) - n + 1)]
         assert len(grams) == len(set(grams))
 
 
 def test_penalties_by_a_slow_reference(lively, pairs):
-    unigram = torch.log_softmax(torch.randn(len(lively.vad), generator=torch.Generator().manual_seed(1)), 0)
+    unigram = torch.log_softmax(
+        torch.randn(len(lively.vad), generator=torch.Generator().manual_seed(1)), 0
+    )
     how = Decoding(max_length=10, repetition_penalty=1.5, unigram_penalty=0.7)
 
     def adjust(score, said):
@@ -165,12 +187,16 @@ def test_no_answer_exceeds_its_length(lively, pairs):
         assert all(len(answer.ids) <= 1 for answer in answers)
 
 
-@pytest.mark.parametrize("setting", ["method=magic", "top_p=0", "temperature=-1", "beams=0", "max_length=0", "top_q=1"])
+@pytest.mark.parametrize(
+    "setting", ["method=magic", "top_p=0", "temperature=-1", "beams=0", "max_length=0", "top_q=1"]
+)
 def test_impossible_decoding_is_refused(setting):
     with pytest.raises(ConfigError):
         overridden(Decoding(), [setting])
 
 
 def test_padding_token_is_never_penalised_into_existence(lively, pairs):
-    answers, _ = answer_batch(lively, batch_of(pairs, [0, 5]), Decoding(max_length=15, repetition_penalty=5.0))
+    answers, _ = answer_batch(
+        lively, batch_of(pairs, [0, 5]), Decoding(max_length=15, repetition_penalty=5.0)
+    )
     assert all(PAD not in answer.ids for answer in answers)

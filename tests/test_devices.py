@@ -14,11 +14,19 @@ from helpers import tiny_config as config_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ctsm_lib import training
-from ctsm_lib.baselines import make_model
 from ctsm_lib.checkpoint import read_log, read_run
+from ctsm_workbench.baselines import make_model
 
 # Operations whose result has a size, or is a number, that the host cannot know before the device has computed it.
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "equal"}
+WAITING = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    "equal",
+}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
@@ -29,18 +37,27 @@ class Waits(TorchDispatchMode):
         super().__init__()
         self.lines: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         name = operation._schema.name.removeprefix("aten::")
-        masked = name in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1])
+        masked = name in INDEXING and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
         if masked or name in WAITING:
-            ours = [frame for frame in traceback.extract_stack() if "ctsm_lib" in frame.filename]
-            self.lines[f"{ours[-1].filename.split('/')[-1]}: {ours[-1].line}" if ours else name] += 1
+            ours = [frame for frame in traceback.extract_stack() if "ctsm_" in frame.filename]
+            self.lines[
+                f"{ours[-1].filename.split('/')[-1]}: {ours[-1].line}" if ours else name
+            ] += 1
         return operation(*args, **(kwargs or {}))
 
 
 def waits_of_a_step(model: torch.nn.Module) -> Counter[str]:
     """Forwards, backwards, clipping and the optimizer."""
-    optimizer, batch = training.make_optimizer(model.config, model.train()), collate(random_pairs(6))
+    optimizer, batch = (
+        training.make_optimizer(model.config, model.train()),
+        collate(random_pairs(6)),
+    )
     with Waits() as waits:
         model(batch).losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -59,7 +76,11 @@ BEST = dict(
 def test_a_step_waits_three_times(changes: dict[str, Any]) -> None:
     """Once for each of: cognitive phrases, affective phrases, real words of the answers. Nothing else is padded away."""
     lines = waits_of_a_step(tiny_model(**changes))
-    assert sorted(line.partition(":")[0] for line in lines.elements()) == ["context.py", "context.py", "generation.py"]
+    assert sorted(line.partition(":")[0] for line in lines.elements()) == [
+        "context.py",
+        "context.py",
+        "generation.py",
+    ]
 
 
 def test_a_step_of_a_transformer_waits_once() -> None:
@@ -103,10 +124,16 @@ def test_compiled_layers_compute_the_same_at_any_length() -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_run_is_the_same_run_and_says_so(tiny_config, tiny_prepared, tiny_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "compile_layers", partial(training.compile_layers, backend="eager"))
+def test_a_compiled_run_is_the_same_run_and_says_so(
+    tiny_config, tiny_prepared, tiny_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        training, "compile_layers", partial(training.compile_layers, backend="eager")
+    )
     torch._dynamo.reset()
-    training.train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, compiled=True)
+    training.train(
+        tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, compiled=True
+    )
 
     def losses(folder):
         return [record["total"] for record in read_log(folder) if "total" in record]

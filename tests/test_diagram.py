@@ -14,11 +14,20 @@ from pathlib import Path
 import pytest
 
 import ctsm_lib
-from ctsm_lib import diagram
-from ctsm_lib.diagram import Diagram, alternative_text, architecture, write_diagram
-from ctsm_lib.diagram_layout import BOXES, HEIGHT, JOINTS, PARTS, UNPAIRED, VIEWS, WIDTH, WIRES
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.model.contrast import PAIRS
+from ctsm_workbench.pictures import diagram
+from ctsm_workbench.pictures.diagram import Diagram, alternative_text, architecture, write_diagram
+from ctsm_workbench.pictures.diagram_layout import (
+    BOXES,
+    HEIGHT,
+    JOINTS,
+    PARTS,
+    UNPAIRED,
+    VIEWS,
+    WIDTH,
+    WIRES,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 LIBRARY = Path(ctsm_lib.__file__).parent
@@ -31,7 +40,9 @@ def tree(lit: str = "") -> ET.Element:
 
 
 def rectangle(element: ET.Element) -> Rectangle:
-    x, y, width, height = (float(element.get(name, "nan")) for name in ("x", "y", "width", "height"))
+    x, y, width, height = (
+        float(element.get(name, "nan")) for name in ("x", "y", "width", "height")
+    )
     return x, y, x + width, y + height
 
 
@@ -44,8 +55,16 @@ def extent(text: ET.Element) -> Rectangle:
     for span in spans:
         letters = span.text or ""
         narrow = 0 if text.get("font-family") else sum(letter in NARROW for letter in letters)
-        capitals = 0 if text.get("font-family") else sum(letter.isupper() and letter != "I" for letter in letters)
-        width += wide * float(span.get("font-size", size)) * (len(letters) - 0.4 * narrow + 0.2 * capitals)
+        capitals = (
+            0
+            if text.get("font-family")
+            else sum(letter.isupper() and letter != "I" for letter in letters)
+        )
+        width += (
+            wide
+            * float(span.get("font-size", size))
+            * (len(letters) - 0.4 * narrow + 0.2 * capitals)
+        )
     x, y = float(text.get("x", "nan")), float(text.get("y", "nan"))
     left = x - {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor", "start")]
     return left, y - 0.75 * size, left + width, y + 0.2 * size
@@ -90,7 +109,11 @@ def test_it_stands_alone() -> None:
 
 def test_it_is_stable_whatever_the_order_of_names() -> None:
     assert architecture("state") == architecture("state")
-    assert architecture(["trait", "state"]) == architecture(("state", "trait")) == architecture({"state", "trait"})
+    assert (
+        architecture(["trait", "state"])
+        == architecture(("state", "trait"))
+        == architecture({"state", "trait"})
+    )
 
 
 def test_nothing_lit_in_particular_is_everything_lit() -> None:
@@ -99,7 +122,9 @@ def test_nothing_lit_in_particular_is_everything_lit() -> None:
 
 def test_the_committed_picture_is_the_one_that_is_drawn() -> None:
     committed = LIBRARY.parent / "figures" / "fig2.svg"
-    assert committed.read_text(encoding="utf-8") == architecture(), "refresh it: `ctsm figures fig2`"
+    assert committed.read_text(encoding="utf-8") == architecture(), (
+        "refresh it: `ctsm figures fig2`"
+    )
 
 
 @pytest.mark.parametrize("name", ["State", "emotion", "model/emotion", "0"])
@@ -117,13 +142,19 @@ def test_every_module_on_it_exists() -> None:
     """A module may become a package, and the picture stays right."""
     for key, box in BOXES.items():
         for module in box.modules:
-            assert (LIBRARY / f"{module}.py").is_file() or (LIBRARY / module / "__init__.py").is_file(), (key, module)
+            places = [LIBRARY, LIBRARY.parent / "ctsm_workbench"]
+            assert any(
+                (place / f"{module}.py").is_file() or (place / module / "__init__.py").is_file()
+                for place in places
+            ), (key, module)
 
 
 def test_no_module_of_the_model_is_forgotten() -> None:
     named = {module for box in BOXES.values() for module in box.modules}
     beyond = {"model/bag"}  # the paper's figure has none
-    assert {f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")} - beyond <= named
+    assert {
+        f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")
+    } - beyond <= named
 
 
 def test_every_equation_is_on_it() -> None:
@@ -143,7 +174,8 @@ def test_the_five_pairs_are_the_models() -> None:
     drawn = {frozenset(pair) for pair in combinations(VIEWS, 2)} - {frozenset(UNPAIRED)}
     assert drawn == {frozenset((symbols[a], symbols[b])) for a, b in PAIRS}
     lines = {
-        tuple(float(line.get(end, "nan")) for end in ("x1", "y1", "x2", "y2")) for line in tree().iter(f"{SVG}line")
+        tuple(float(line.get(end, "nan")) for end in ("x1", "y1", "x2", "y2"))
+        for line in tree().iter(f"{SVG}line")
     }
     assert {frozenset(((a, b), (c, d))) for a, b, c, d in lines} == {
         frozenset(VIEWS[v] for v in pair) for pair in drawn
@@ -213,7 +245,9 @@ def test_a_notebook_shows_it() -> None:
 
 
 def test_no_box_overlaps_another_or_leaves_the_picture() -> None:
-    places = {key: (box.x, box.y, box.x + box.width, box.y + box.height) for key, box in BOXES.items()}
+    places = {
+        key: (box.x, box.y, box.x + box.width, box.y + box.height) for key, box in BOXES.items()
+    }
     for (a, first), (b, second) in combinations(places.items(), 2):
         assert not overlap(first, second), (a, b)
     assert all(within(place, (10, 10, WIDTH - 10, HEIGHT - 10)) for place in places.values())
@@ -251,7 +285,9 @@ def test_wires_begin_at_a_box_or_joint_and_arrows_end_at_their_box() -> None:
         x, y = map(float, point.split(","))
         box = BOXES[key]
         across, down = box.x <= x <= box.x + box.width, box.y <= y <= box.y + box.height
-        return (across and y in (box.y, box.y + box.height)) or (down and x in (box.x, box.x + box.width))
+        return (across and y in (box.y, box.y + box.height)) or (
+            down and x in (box.x, box.x + box.width)
+        )
 
     for source, target, way, arrow, _ in WIRES:
         first, *_, last = way.split()
@@ -286,7 +322,10 @@ def test_text_is_legible_lit_and_pale(part: str) -> None:
     color, tint = PARTS[part]
     assert contrast(color, tint) >= 4.5 and contrast(diagram.INK, tint) >= 7
     assert contrast("#ffffff", color) >= 4.5  # the names of losses
-    assert contrast(diagram.PALE_INK, "#ffffff") >= 4.5 and contrast(diagram.PALE_INK, diagram.GROUND) >= 4.5
+    assert (
+        contrast(diagram.PALE_INK, "#ffffff") >= 4.5
+        and contrast(diagram.PALE_INK, diagram.GROUND) >= 4.5
+    )
     assert tint != "#ffffff"
 
 
@@ -318,9 +357,14 @@ def test_a_browser_that_fails_costs_the_png_only(
 
 
 def test_with_a_browser_there_is_a_png_at_twice_the_size(tmp_path: Path) -> None:
-    if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome")):
+    if not any(
+        shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+    ):
         pytest.skip("no Chromium or Chrome here; CI has one")
     png = write_diagram(tmp_path)[1]
     header = png.read_bytes()[:24]
     assert header.startswith(b"\x89PNG\r\n\x1a\n")
-    assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (2 * WIDTH, 2 * HEIGHT)
+    assert (int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")) == (
+        2 * WIDTH,
+        2 * HEIGHT,
+    )

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from ctsm_lib import downloads
-from ctsm_lib.downloads import Member, Part, fetch, load_registry
 from ctsm_lib.errors import DataError
+from ctsm_workbench import downloads
+from ctsm_workbench.downloads import Member, Part, fetch, load_registry
 
 BIG = random.Random(0).randbytes(400_000)  # several chunks, and nothing that compresses
 WORDS = "Word\tValence\tArousal\tDominance\naaah\t0.479\t0.606\t0.291\nlove\t1.0\t0.519\t0.67\nice cream\t0.9\t0.5\t0\n"
@@ -73,7 +73,9 @@ class Server:
 
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self.thread = threading.Thread(
+            target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         self.thread.start()
 
     def url(self, path: str) -> str:
@@ -154,7 +156,13 @@ def make_lexicon(url: str, **fields) -> Part:
 
 
 def get(target: Path, *parts: Part, accept=lambda terms: True, **options) -> dict[str, str]:
-    return fetch(target, accept=accept, registry={part.name: part for part in parts}, progress=False, **options)
+    return fetch(
+        target,
+        accept=accept,
+        registry={part.name: part for part in parts},
+        progress=False,
+        **options,
+    )
 
 
 def left(target: Path) -> list[str]:
@@ -175,10 +183,16 @@ def fails(target: Path, *parts: Part, leaving: list[str] | None = None, **option
 
 def test_fetches_once_and_only_the_wanted_members(server, target, capfd):
     vectors = zipped({"big.txt": BIG, "other.txt": "not wanted"})
-    dialogues = tarred(*(entry(f"./ed/{split}.csv") for split in ("train", "valid")), entry("ed", tarfile.DIRTYPE))
+    dialogues = tarred(
+        *(entry(f"./ed/{split}.csv") for split in ("train", "valid")), entry("ed", tarfile.DIRTYPE)
+    )
     lexicon = zipped({"__MACOSX/NRC-VAD-Lexicon.txt": "shadow", "NRC/deep/NRC-VAD-Lexicon.txt": "another",
                       "NRC/": "", "NRC/NRC-VAD-Lexicon.txt": WORDS})  # fmt: skip
-    server.answers = {"/v.zip": sends(vectors), "/d.tar.gz": sends(dialogues), "/l.zip": sends(lexicon)}
+    server.answers = {
+        "/v.zip": sends(vectors),
+        "/d.tar.gz": sends(dialogues),
+        "/l.zip": sends(lexicon),
+    }
     parts = [
         make_part(server.url("/v.zip"), body=vectors),
         make_part(server.url("/d.tar.gz"), body=dialogues, name="dialogues",
@@ -186,7 +200,13 @@ def test_fetches_once_and_only_the_wanted_members(server, target, capfd):
         make_lexicon(server.url("/l.zip")),
     ]  # fmt: skip
     assert get(target, *parts) == dict.fromkeys(["vectors", "dialogues", "lexicon"], "fetched")
-    expected = ["NRC-VAD-Lexicon.txt", "big.txt", "dialogues", "dialogues/train.csv", "dialogues/valid.csv"]
+    expected = [
+        "NRC-VAD-Lexicon.txt",
+        "big.txt",
+        "dialogues",
+        "dialogues/train.csv",
+        "dialogues/valid.csv",
+    ]
     assert left(target) == [*expected, "pins.json"]
     assert (target / "big.txt").read_bytes() == BIG
     assert (target / "dialogues/valid.csv").read_bytes() == b"text"
@@ -196,7 +216,9 @@ def test_fetches_once_and_only_the_wanted_members(server, target, capfd):
     }
     assert len(server.requests) == 3
 
-    assert get(target, *parts) == dict.fromkeys(["vectors", "dialogues", "lexicon"], "already there")
+    assert get(target, *parts) == dict.fromkeys(
+        ["vectors", "dialogues", "lexicon"], "already there"
+    )
     assert len(server.requests) == 3
     (target / "dialogues/valid.csv").unlink()
     assert get(target, *parts, parts=["dialogues"]) == {"dialogues": "fetched"}
@@ -227,7 +249,10 @@ def test_archive_put_there_by_hand_is_used_and_stays(server, target):
     target.mkdir()
     (target / "v.zip").write_bytes(body[:-1])
     message = fails(target, part, leaving=["v.zip"])
-    assert f"{target / 'v.zip'} is damaged or another file: its sha256 is not {part.sha256}. Delete it." in message
+    assert (
+        f"{target / 'v.zip'} is damaged or another file: its sha256 is not {part.sha256}. Delete it."
+        in message
+    )
     (target / "v.zip").write_bytes(body)
     assert get(target, part) == {"vectors": "fetched"}
     assert left(target) == ["big.txt", "v.zip"]
@@ -279,12 +304,17 @@ def test_project_registry(monkeypatch, tmp_path):
     assert 20_007 in registry["lexicon"].members[0].rows
 
     (tmp_path / "lib/ctsm_lib/_data").mkdir(parents=True)  # as a wheel lays it out
-    shutil.copy(Path(downloads.__file__).parent.parent / "data/registry.toml", tmp_path / "lib/ctsm_lib/_data")
+    shutil.copy(
+        Path(downloads.__file__).parent.parent / "data/registry.toml",
+        tmp_path / "lib/ctsm_lib/_data",
+    )
     monkeypatch.setattr(downloads, "__file__", str(tmp_path / "lib/ctsm_lib/downloads.py"))
     assert load_registry() == registry
 
 
-@pytest.mark.parametrize("text", ["[vectors", "[vectors]\ntitle = 'no members'", "vectors = 1", None])
+@pytest.mark.parametrize(
+    "text", ["[vectors", "[vectors]\ntitle = 'no members'", "vectors = 1", None]
+)
 def test_damaged_registry(tmp_path, text):
     path = tmp_path / "own.toml"
     if text:
@@ -294,7 +324,9 @@ def test_damaged_registry(tmp_path, text):
 
 
 def test_unknown_part(target):
-    with pytest.raises(DataError, match=r"no part glove to fetch\. Choose from dialogues, lexicon, vectors\."):
+    with pytest.raises(
+        DataError, match=r"no part glove to fetch\. Choose from dialogues, lexicon, vectors\."
+    ):
         fetch(target, ["glove"], accept=bool)
 
 
@@ -304,12 +336,18 @@ def test_unknown_part(target):
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (sends(b"<html>log in", Content_Type="text/html; charset=utf-8"), "answered HTTP 200: a web page instead of"),
+        (
+            sends(b"<html>log in", Content_Type="text/html; charset=utf-8"),
+            "answered HTTP 200: a web page instead of",
+        ),
         (sends(b"<html>", 404, Content_Type="text/html"), "answered HTTP 404: Not Found"),
         (sends(b"", 500), "answered HTTP 500: Internal Server Error"),
         (sends(BIG, announced=500_000), "of 500000 bytes"),
         (sends(b"", announced=9), "broke off after 0 of 9 bytes"),
-        (sends(b"", announced=9, Accept_Ranges="bytes", ETag='"a"'), "broke off after 0 of 9 bytes"),
+        (
+            sends(b"", announced=9, Accept_Ranges="bytes", ETag='"a"'),
+            "broke off after 0 of 9 bytes",
+        ),
         (sends(b"another file"), "delivered does not have the sha256 "),
     ],
 )
@@ -328,8 +366,12 @@ def test_closed_port(target, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     with socket.socket() as taken:  # bound and not listening: refuses
         taken.bind(("127.0.0.1", 0))
-        message = fails(target, make_part(f"http://127.0.0.1:{taken.getsockname()[1]}/v.zip", body=BIG))
-    assert re.search(r"/v\.zip could not be reached \(.*refused.*; is there a network\?\)\. Try again", message)
+        message = fails(
+            target, make_part(f"http://127.0.0.1:{taken.getsockname()[1]}/v.zip", body=BIG)
+        )
+    assert re.search(
+        r"/v\.zip could not be reached \(.*refused.*; is there a network\?\)\. Try again", message
+    )
 
 
 def test_unknown_host(target, monkeypatch):
@@ -346,7 +388,10 @@ def test_timeouts(server, target, monkeypatch):
     monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.3)
     server.answers = {"/v.zip": stalls(server), "/mirror": stalls(server, BIG[:131_072])}
     message = fails(target, make_part(server.url("/v.zip"), server.url("/mirror"), body=BIG))
-    assert "/v.zip could not be reached (no answer within 0.3 seconds; is there a network?); " in message
+    assert (
+        "/v.zip could not be reached (no answer within 0.3 seconds; is there a network?); "
+        in message
+    )
     assert "/mirror sent nothing for 0.3 seconds after 131072 of 131073 bytes. Try again" in message
 
 
@@ -354,7 +399,12 @@ def test_all_parts_are_tried_and_every_failure_is_listed(server, target):
     body = zipped({"big.txt": BIG})
     server.answers = {"/a.zip": sends(b"", 404), "/b.zip": sends(body), "/c.zip": sends(b"", 500)}
     parts = [
-        make_part(server.url(f"/{name}.zip"), body=body, name=name, members=[Member("big.txt", f"{name}.txt")])
+        make_part(
+            server.url(f"/{name}.zip"),
+            body=body,
+            name=name,
+            members=[Member("big.txt", f"{name}.txt")],
+        )
         for name in "abc"
     ]
     lines = fails(target, *parts, leaving=["b.txt"]).split("\n")
@@ -366,7 +416,9 @@ def test_all_parts_are_tried_and_every_failure_is_listed(server, target):
 
 def test_folder_that_cannot_be_one(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"Test vectors cannot be stored in .*file.*Choose another folder\."):
+    with pytest.raises(
+        DataError, match=r"Test vectors cannot be stored in .*file.*Choose another folder\."
+    ):
         get(tmp_path / "file", make_part("http://127.0.0.1:1/v.zip"))
 
 
@@ -379,11 +431,16 @@ HALF = [".v.zip.json", ".v.zip.part"]
 def begun(server, target):
     """A transfer that broke off half-way on a server that can go on: (part, the archive, bytes at hand)."""
     body = zipped({"big.txt": BIG})
-    server.answers["/v.zip"] = sends(body[:200_000], announced=len(body), ETag='"one"', Accept_Ranges="bytes")
+    server.answers["/v.zip"] = sends(
+        body[:200_000], announced=len(body), ETag='"one"', Accept_Ranges="bytes"
+    )
     part = make_part(server.url("/v.zip"), server.url("/mirror"), body=body)
     message = fails(target, part, leaving=HALF)
     size = (target / ".v.zip.part").stat().st_size
-    assert f"broke off after {size} of {len(body)} bytes (kept: the next fetch goes on from there). Try" in message
+    assert (
+        f"broke off after {size} of {len(body)} bytes (kept: the next fetch goes on from there). Try"
+        in message
+    )
     assert 0 < size <= 200_000
     assert (target / ".v.zip.part").read_bytes() == body[:size]
     assert len(server.requests) == 1  # the mirror would have begun anew
@@ -406,7 +463,9 @@ def test_starts_anew_when_the_file_has_changed(server, target, begun, heeds):
     part, *_ = begun
     body = zipped({"big.txt": BIG[::-1]})
     server.answers["/v.zip"] = ranged(body, '"two"', heeds)
-    assert get(target, replace(part, sha256=hashlib.sha256(body).hexdigest())) == {"vectors": "fetched"}
+    assert get(target, replace(part, sha256=hashlib.sha256(body).hexdigest())) == {
+        "vectors": "fetched"
+    }
     assert left(target) == ["big.txt"]
     assert (target / "big.txt").read_bytes() == BIG[::-1]
     assert len(server.requests) == (2 if heeds else 3)
@@ -416,7 +475,9 @@ def test_starts_anew_when_the_length_has_changed(server, target, begun):
     part, *_ = begun
     body = zipped({"big.txt": BIG + b"more"})
     server.answers["/v.zip"] = ranged(body, '"one"')
-    assert get(target, replace(part, sha256=hashlib.sha256(body).hexdigest())) == {"vectors": "fetched"}
+    assert get(target, replace(part, sha256=hashlib.sha256(body).hexdigest())) == {
+        "vectors": "fetched"
+    }
     assert (target / "big.txt").read_bytes() == BIG + b"more"
     assert len(server.requests) == 3
 
@@ -440,7 +501,9 @@ def test_starts_anew_at_another_address(server, target, begun):
 
 
 def test_starts_anew_when_all_bytes_are_there(server, target, begun):
-    part, body, _ = begun  # as after a power cut just before the renaming: complete, perhaps, but not verified
+    part, body, _ = (
+        begun  # as after a power cut just before the renaming: complete, perhaps, but not verified
+    )
     (target / ".v.zip.part").write_bytes(body[::-1])
     server.answers["/v.zip"] = ranged(body, '"one"')
     assert get(target, part) == {"vectors": "fetched"}
@@ -464,7 +527,9 @@ def test_damaged_rest_is_found_and_dropped(server, target, begun):
 
 def test_begun_transfer_survives_a_dead_network(server, target, begun):
     part, body, size = begun
-    server.answers = {path: sends(b"<html>", Content_Type="text/html") for path in ("/v.zip", "/mirror")}
+    server.answers = {
+        path: sends(b"<html>", Content_Type="text/html") for path in ("/v.zip", "/mirror")
+    }
     assert "a web page" in fails(target, part, leaving=HALF)
     server.answers["/v.zip"] = ranged(body, '"one"')
     assert get(target, part) == {"vectors": "fetched"}
@@ -475,7 +540,10 @@ def test_begun_transfer_survives_a_dead_network(server, target, begun):
     ("headers", "leaving"),
     [
         ({"Accept_Ranges": "bytes", "Last_Modified": "Mon, 01 Jan 2018 00:00:00 GMT"}, HALF),
-        ({"Accept_Ranges": "bytes", "ETag": 'W/"weak"'}, []),  # no way to tell whether it has changed
+        (
+            {"Accept_Ranges": "bytes", "ETag": 'W/"weak"'},
+            [],
+        ),  # no way to tell whether it has changed
         ({"ETag": '"one"'}, []),
     ],
 )
@@ -502,7 +570,9 @@ def test_full_disk_on_the_way_leaves_nothing(server, target, monkeypatch):
     body = zipped({"big.txt": BIG})
     server.answers["/v.zip"] = ranged(body, '"one"')
     monkeypatch.setattr(tqdm.tqdm, "update", full)
-    assert "cannot be stored" in (message := fails(target, make_part(server.url("/v.zip"), body=body)))
+    assert "cannot be stored" in (
+        message := fails(target, make_part(server.url("/v.zip"), body=body))
+    )
     assert "No space left on device" in message
 
 
@@ -539,19 +609,47 @@ def zip_with_link() -> bytes:
 @pytest.mark.parametrize(
     ("name", "body", "sentence"),
     [
-        ("v.zip", zipped({"big.txt": "text", "../out.txt": "evil"}), "holds '../out.txt', a link, a device or a path"),
-        ("v.zip", zipped({"big.txt": "text", "..\\out.txt": "evil"}), "out.txt', a link, a device or a path out"),
+        (
+            "v.zip",
+            zipped({"big.txt": "text", "../out.txt": "evil"}),
+            "holds '../out.txt', a link, a device or a path",
+        ),
+        (
+            "v.zip",
+            zipped({"big.txt": "text", "..\\out.txt": "evil"}),
+            "out.txt', a link, a device or a path out",
+        ),
         ("v.zip", zipped({"/abs/big.txt": "evil"}), "holds '/abs/big.txt', a link"),
         ("v.zip", zipped({"C:/big.txt": "evil"}), "holds 'C:/big.txt', a link"),
         ("v.zip", zip_with_link(), "holds 'link', a link"),
-        ("v.tar.gz", tarred(entry("big.txt", tarfile.SYMTYPE, "/etc/passwd")), "holds 'big.txt', a link"),
-        ("v.tar.gz", tarred(entry("big.txt"), entry("hard", tarfile.LNKTYPE, "big.txt")), "holds 'hard', a link"),
-        ("v.tar.gz", tarred(entry("big.txt"), entry("null", tarfile.CHRTYPE)), "holds 'null', a link, a device"),
+        (
+            "v.tar.gz",
+            tarred(entry("big.txt", tarfile.SYMTYPE, "/etc/passwd")),
+            "holds 'big.txt', a link",
+        ),
+        (
+            "v.tar.gz",
+            tarred(entry("big.txt"), entry("hard", tarfile.LNKTYPE, "big.txt")),
+            "holds 'hard', a link",
+        ),
+        (
+            "v.tar.gz",
+            tarred(entry("big.txt"), entry("null", tarfile.CHRTYPE)),
+            "holds 'null', a link, a device",
+        ),
         ("v.tar.gz", tarred(entry("/abs/big.txt")), "holds '/abs/big.txt', a link"),
         ("v.tar.gz", tarred(entry("x/../../big.txt")), "holds 'x/../../big.txt', a link"),
         ("v.zip", zipped({"notes.txt": "text"}), "holds no big.txt; is it another edition?"),
-        ("v.zip", zipped({"big.txt": BIG})[:-30], "is no sound archive (File is not a zip file); fetch it again."),
-        ("v.zip", zipped({"big.txt": BIG}).replace(BIG[:99], bytes(99)), "is no sound archive (Bad CRC-32"),
+        (
+            "v.zip",
+            zipped({"big.txt": BIG})[:-30],
+            "is no sound archive (File is not a zip file); fetch it again.",
+        ),
+        (
+            "v.zip",
+            zipped({"big.txt": BIG}).replace(BIG[:99], bytes(99)),
+            "is no sound archive (Bad CRC-32",
+        ),
         ("v.tar.gz", tarred(entry("big.txt"), content=BIG)[:-1000], "is no sound archive ("),
         ("v.tar.gz", b"text", "is no sound archive (file could not be opened"),
     ],
@@ -568,7 +666,10 @@ def test_archives_that_are_refused(server, target, name, body, sentence):
     ("text", "sentence"),
     [
         (WORDS + "more\t0.1\t0.2\t0.3\n", "has 4 rated words, none of the known numbers [3]."),
-        (WORDS.replace("0.479", "-0.479"), "is no list of words rated from 0.0 to 1.0: one line is 'aaah"),
+        (
+            WORDS.replace("0.479", "-0.479"),
+            "is no list of words rated from 0.0 to 1.0: one line is 'aaah",
+        ),
         (WORDS.replace("0.479", "1.5"), "is no list of words rated from 0.0 to 1.0"),
         (WORDS.replace("0.479", "nan"), "is no list of words rated from 0.0 to 1.0"),
         (WORDS.replace("0.479", "high"), "is no list of words rated from 0.0 to 1.0"),
@@ -584,7 +685,9 @@ def test_content_is_checked_where_no_checksum_is_known(server, target, text, sen
     assert "and fetch again." in message
 
 
-@pytest.mark.parametrize("text", [WORDS.partition("\n")[2], WORDS.replace("\n", "\r\n"), "\ufeff" + WORDS])
+@pytest.mark.parametrize(
+    "text", [WORDS.partition("\n")[2], WORDS.replace("\n", "\r\n"), "\ufeff" + WORDS]
+)
 def test_lexicon_with_or_without_header(server, target, text):
     server.answers["/l.zip"] = sends(zipped({"NRC-VAD-Lexicon.txt": text}))
     assert get(target, make_lexicon(server.url("/l.zip"))) == {"lexicon": "fetched"}
@@ -615,6 +718,11 @@ def test_pinned_at_first_use(server, target):
 def test_torn_file_under_its_final_name_is_noticed(target):
     target.mkdir()
     (target / "big.txt").write_bytes(BIG)
-    part = make_part("http://127.0.0.1:1/v.zip", members=[Member("big.txt", "big.txt", bytes=400_001)])
+    part = make_part(
+        "http://127.0.0.1:1/v.zip", members=[Member("big.txt", "big.txt", bytes=400_001)]
+    )
     message = fails(target, part, leaving=["big.txt"])
-    assert f"big.txt has 400000 bytes instead of 400001. Delete {target / 'big.txt'} if it is there" in message
+    assert (
+        f"big.txt has 400000 bytes instead of 400001. Delete {target / 'big.txt'} if it is there"
+        in message
+    )

@@ -15,11 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctsm_lib import figures
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.figures import FIGURES, fig3, figure3, sensitivity, template, training_curve, write_figure
-from ctsm_lib.figures.export import BUNDLES, PARTS, page
-from ctsm_lib.polarity import analyse
+from ctsm_workbench import pictures as figures
+from ctsm_workbench.pictures import (
+    FIGURES,
+    fig3,
+    figure3,
+    sensitivity,
+    template,
+    training_curve,
+    write_figure,
+)
+from ctsm_workbench.pictures.export import BUNDLES, PARTS, page
+from ctsm_workbench.study.polarity import analyse
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +69,19 @@ def test_colours_are_legible_on_light_and_on_dark(color: str) -> None:
 
 def test_the_template_is_transparent_and_large_enough() -> None:
     layout = template()["layout"]
-    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == layout["scene"]["bgcolor"] == "rgba(0,0,0,0)"
+    assert (
+        layout["paper_bgcolor"]
+        == layout["plot_bgcolor"]
+        == layout["scene"]["bgcolor"]
+        == "rgba(0,0,0,0)"
+    )
     assert layout["font"]["size"] >= 13
 
 
 @pytest.mark.parametrize("rated_only", [False, True])
-def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(analysis: dict, rated_only: bool) -> None:
+def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(
+    analysis: dict, rated_only: bool
+) -> None:
     figure, suffix = fig3(analysis, rated_only), "_rated_only" if rated_only else ""
     rows = analysis["labels"]
     traces = by_name(figure)
@@ -76,13 +91,25 @@ def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(analy
     assert differ, "the stub has words that differ"
     assert list(traces["Trait"].x) == [row["valence"] for row in same]
     with_state = [row for row in same if row[f"state{suffix}"] is not None]
-    assert list(traces["State"].y) == [row["arousal"] for row in with_state], "agreeing marks lie on each other"
+    assert list(traces["State"].y) == [row["arousal"] for row in with_state], (
+        "agreeing marks lie on each other"
+    )
     assert list(traces["differs: trait"].z) == [row["dominance"] for row in differ]
-    assert traces["differs: trait"].marker.color == traces["differs: state"].marker.color == figures.BLUE
+    assert (
+        traces["differs: trait"].marker.color
+        == traces["differs: state"].marker.color
+        == figures.BLUE
+    )
     for row, x in zip(differ, traces["differs: state"].x, strict=True):
-        assert np.sign(x - row["valence"]) == (1 if row[f"state{suffix}"] else -1), "towards its own polarity"
+        assert np.sign(x - row["valence"]) == (1 if row[f"state{suffix}"] else -1), (
+            "towards its own polarity"
+        )
     axes = figure.layout.scene
-    assert [axes.xaxis.title.text, axes.yaxis.title.text, axes.zaxis.title.text] == ["Valence", "Arousal", "Dominance"]
+    assert [axes.xaxis.title.text, axes.yaxis.title.text, axes.zaxis.title.text] == [
+        "Valence",
+        "Arousal",
+        "Dominance",
+    ]
     assert axes.camera.projection.type == "orthographic"
     assert f"{len(differ)} differ" in figure.layout.title.text
     assert "approximate vectors" in figure.layout.annotations[0].text
@@ -107,7 +134,11 @@ def test_fig3_labels_every_word_and_few_overlap(analysis: dict) -> None:
         assert (note.font.color == figures.BLUE) == bool(row["differ"])
     view = -figure3._EYE / np.linalg.norm(figure3._EYE)
     right = np.cross(view, [0, 0, 1]) / np.linalg.norm(np.cross(view, [0, 0, 1]))
-    screen = figure3._ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * figure3._PIXELS
+    screen = (
+        figure3._ASPECT[:, None]
+        * np.stack([right, -np.cross(right, view)], axis=1)
+        * figure3._PIXELS
+    )
     points = np.array([[note.x, note.y, note.z] for note in annotations])
     middles = points @ screen + [[note.ax, note.ay] for note in annotations]
     half = np.array([[3.8 * len(note.text), 8] for note in annotations])
@@ -123,7 +154,9 @@ def test_fig3_of_labels_without_arousal_is_empty_but_drawn() -> None:
     assert "0 emotion words" in fig3(analysis).layout.title.text
 
 
-def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(analysis: dict) -> None:
+def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(
+    analysis: dict,
+) -> None:
     figure = sensitivity(analysis)
     drawn = {label: (x, low, high) for trace in figure.data for label, x, low, high in zip(
         trace.y, trace.x, trace.error_x.arrayminus, trace.error_x.array, strict=True
@@ -131,7 +164,9 @@ def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(a
     assert len(drawn) == sum(len(trace.x) for trace in figure.data), "no label stands for two rows"
     assert set(figure.layout.yaxis.categoryarray) == set(drawn)
     bounds = [row["label"] for row in analysis["choices"] if row["label"] not in drawn]
-    assert set(bounds) <= {f"exact vectors, other words {fate}" for fate in ("negative", "agree", "disagree")}
+    assert set(bounds) <= {
+        f"exact vectors, other words {fate}" for fate in ("negative", "agree", "disagree")
+    }
     for row in analysis["choices"]:
         if row["label"] in bounds:
             continue
@@ -139,7 +174,9 @@ def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(a
         assert x == row["share"]
         assert x - low == pytest.approx(row["low"], abs=1e-3)
         assert x + high == pytest.approx(row["high"], abs=1e-3)
-    assert {trace.marker.symbol for trace in figure.data} == {"diamond", "circle", "x"}, "shape tells, not only colour"
+    assert {trace.marker.symbol for trace in figure.data} == {"diamond", "circle", "x"}, (
+        "shape tells, not only colour"
+    )
     rated = by_name(figure)["rated words"]
     assert "rated words only" in rated.y
     assert "the paper's rule" not in rated.y
@@ -151,7 +188,9 @@ def test_sensitivity_shows_every_choice_with_its_interval_and_the_paper_s_line(a
 def test_a_choice_without_a_share_is_left_out(analysis: dict) -> None:
     choices = [dict(row) for row in analysis["choices"]]
     choices[1] |= {"share": None, "low": None, "high": None}
-    labels = [label for trace in sensitivity(analysis | {"choices": choices}).data for label in trace.y]
+    labels = [
+        label for trace in sensitivity(analysis | {"choices": choices}).data for label in trace.y
+    ]
     assert "rated words only" not in labels
     assert "the paper's rule" in labels
 
@@ -195,7 +234,9 @@ def test_html_is_the_same_byte_for_byte_and_needs_no_network(
     assert f'id="{name}"' in page
     assert "color-scheme:light dark" in page
     described = json.loads(re.search(r'-figure">(.*?)</script>', page, re.DOTALL)[1])
-    assert [trace["type"] for trace in described["data"]] == [t.type for t in FIGURES[name](analysis).data]
+    assert [trace["type"] for trace in described["data"]] == [
+        t.type for t in FIGURES[name](analysis).data
+    ]
     data = json.loads((tmp_path / "new" / "one" / f"{name}.json").read_text(encoding="utf-8"))
     assert data == analysis
 
@@ -206,13 +247,17 @@ def unpacked(page: str) -> str:
     return gzip.decompress(base64.b64decode(packed)).decode()
 
 
-def test_the_partial_libraries_are_of_the_package_s_version_and_draw_what_they_are_used_for() -> None:
+def test_the_partial_libraries_are_of_the_package_s_version_and_draw_what_they_are_used_for() -> (
+    None
+):
     import plotly.offline
 
     for bundle, traces in BUNDLES.items():
         library = gzip.decompress((PARTS / f"plotly-{bundle}.min.js.gz").read_bytes()).decode()
         version = re.search(r"plotly.js \([^)]*\) v(\d+)\.", library)[1]
-        assert version == plotly.offline.get_plotlyjs_version().split(".")[0], "renew figures/plotly_js, see its README"
+        assert version == plotly.offline.get_plotlyjs_version().split(".")[0], (
+            "renew figures/plotly_js, see its README"
+        )
         for trace in traces:
             assert f'name:"{trace}"' in library
 
@@ -220,7 +265,9 @@ def test_the_partial_libraries_are_of_the_package_s_version_and_draw_what_they_a
 def test_a_page_takes_the_smallest_library_and_text_cannot_leave_its_script() -> None:
     import plotly.graph_objects as go
 
-    flat = page(go.Figure(go.Bar(x=[1], y=[1], hovertext="</script><script>alert(1)</script>")), "bars")
+    flat = page(
+        go.Figure(go.Bar(x=[1], y=[1], hovertext="</script><script>alert(1)</script>")), "bars"
+    )
     assert "</script><script>alert" not in flat
     assert "cartesian" in unpacked(flat)[:100]
     deep = page(go.Figure(go.Scatter3d(x=[1], y=[1], z=[1])), "marks", extra="<p>a note</p>")
@@ -230,13 +277,19 @@ def test_a_page_takes_the_smallest_library_and_text_cannot_leave_its_script() ->
     assert len(whole) > 4_000_000
 
 
-def test_fig3_filters_words_in_the_page_only(analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fig3_filters_words_in_the_page_only(
+    analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     figure, drawn = fig3(analysis), []
     buttons = figure.layout.updatemenus[0].buttons
     count = sum(bool(row["differ"]) for row in analysis["labels"])
     notes = [len(button.args[1]["scene.annotations"]) for button in buttons]
     assert notes == [33, 1 + count, 33 - count]
-    hidden = [trace.name for trace, on in zip(figure.data, buttons[1].args[0]["visible"], strict=True) if not on]
+    hidden = [
+        trace.name
+        for trace, on in zip(figure.data, buttons[1].args[0]["visible"], strict=True)
+        if not on
+    ]
     assert hidden == ["Trait", "State"]
 
     def draw(picture: dict, options: dict, kopts: dict) -> bytes:
@@ -253,17 +306,22 @@ def test_without_a_browser_there_is_html_and_one_sentence(
     analysis: dict, tmp_path: Path, no_browser: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("kaleido")
-    with caplog.at_level(logging.WARNING, logger="ctsm_lib"):
+    with caplog.at_level(logging.WARNING, logger="ctsm_workbench"):
         written = write_figure(sensitivity(analysis), analysis, tmp_path, "sensitivity")
     assert [path.name for path in written] == ["sensitivity.html", "sensitivity.json"]
-    (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("ctsm_lib")]
+    (message,) = [
+        record.getMessage() for record in caplog.records if record.name.startswith("ctsm_workbench")
+    ]
     assert "sensitivity has no new PNG and SVG" in message
     assert "/no/such/chromium" in message
     assert "\n" not in message
 
 
 def test_without_kaleido_there_is_html_and_one_sentence(
-    analysis: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    analysis: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setitem(sys.modules, "kaleido", None)
     written = write_figure(training_curve([]), {"records": []}, tmp_path, "empty")
@@ -280,12 +338,16 @@ def test_stills_are_written_where_there_is_a_browser(
         calls.append((options, kopts))
         if hangs and options["format"] == "svg":
             raise TimeoutError("the browser\nhangs")
-        return b'<clipPath id="clip0a1b2cxy"/><g class="trace scatter trace4e4e4b"/><p d="M0a1b2c"/>'
+        return (
+            b'<clipPath id="clip0a1b2cxy"/><g class="trace scatter trace4e4e4b"/><p d="M0a1b2c"/>'
+        )
 
     monkeypatch.setitem(sys.modules, "kaleido", SimpleNamespace(calc_fig_sync=draw))
     written = write_figure(fig3(analysis), analysis, tmp_path, "fig3")
     assert [path.name for path in written] == ["fig3.html", "fig3.json", "fig3.png"]
-    assert b"clip0a1b2cxy" in (tmp_path / "fig3.png").read_bytes(), "only names in an SVG are made the same"
+    assert b"clip0a1b2cxy" in (tmp_path / "fig3.png").read_bytes(), (
+        "only names in an SVG are made the same"
+    )
     assert calls[0] == (
         {"width": 980, "height": 820, "format": "png", "scale": 2},
         {"mathjax": False, "timeout": 60},

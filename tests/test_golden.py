@@ -21,7 +21,11 @@ def now(tmp_path_factory) -> dict:
     """The digits of today's code, from a process of its own: one thread, nothing imported before."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.golden.trace"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "tests.golden.trace"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -45,14 +49,18 @@ def test_not_one_digit_has_moved(now, name):
     assert first.keys() == expected.keys()
     for loss, digits in expected.items():
         assert float.fromhex(first[loss]) == pytest.approx(float.fromhex(digits), rel=2e-3), loss
-    pytest.skip(f"no digits were kept for {golden.machine()}: only the first losses were compared, to 0.2 %")
+    pytest.skip(
+        f"no digits were kept for {golden.machine()}: only the first losses were compared, to 0.2 %"
+    )
 
 
 def test_every_configuration_of_the_file_is_compared():
     saved, _ = _saved()
     assert saved.keys() == golden.CASES.keys()
     assert len(saved) >= 19
-    assert all(len(digits["steps"]) == golden.STEPS and digits["evaluation"] for digits in saved.values())
+    assert all(
+        len(digits["steps"]) == golden.STEPS and digits["evaluation"] for digits in saved.values()
+    )
     assert len(saved["best"]["evaluation"]) == 5
 
 

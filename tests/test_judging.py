@@ -19,9 +19,19 @@ from hypothesis import strategies as st
 from judging_cases import files, folder_of, rows, sheet_and_key, write
 
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_lib.judging import ASPECTS, Item, JudgingSession, Sheet, make, named_files, read_answers, read_key, read_sheet
-from ctsm_lib.judging.files import clean, sheet_number, write_key, write_sheet
-from ctsm_lib.judging.sheets import normalise, read_system, shuffled_words, stratified
+from ctsm_workbench.judging import (
+    ASPECTS,
+    Item,
+    JudgingSession,
+    Sheet,
+    make,
+    named_files,
+    read_answers,
+    read_key,
+    read_sheet,
+)
+from ctsm_workbench.judging.files import clean, sheet_number, write_key, write_sheet
+from ctsm_workbench.judging.sheets import normalise, read_system, shuffled_words, stratified
 
 SENT = ("sheet.csv", "instructions.md", "key.json")
 
@@ -35,7 +45,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_sheet(tmp_p
         make(named, tmp_path / out, items=10, seed=seed)
     for name in SENT:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert (tmp_path / "one" / "sheet.csv").read_bytes() != (tmp_path / "three" / "sheet.csv").read_bytes()
+    assert (tmp_path / "one" / "sheet.csv").read_bytes() != (
+        tmp_path / "three" / "sheet.csv"
+    ).read_bytes()
 
 
 def test_answers_are_those_of_the_systems_that_the_key_names(tmp_path):
@@ -67,29 +79,44 @@ def test_emotions_have_equal_shares_and_every_comparison_the_same_contexts(tmp_p
     report = make(files(tmp_path, "ours", "theirs", "others"), tmp_path / "sheets", items=20)
     assert report["emotions"] == {"afraid": 5, "joyful": 5, "proud": 5, "sad": 5}
     sheet, key = sheet_and_key(tmp_path / "sheets")
-    times = Counter(item.turns for item in sheet.items if key["items"][item.name]["kind"] == "comparison")
+    times = Counter(
+        item.turns for item in sheet.items if key["items"][item.name]["kind"] == "comparison"
+    )
     assert len(times) == 20 and set(times.values()) == {2}
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
 def test_stratified_is_as_even_as_the_piles_allow(sizes, data):
-    strata = {(f"{pile}-{n}",): f"emotion{pile}" for pile, size in enumerate(sizes) for n in range(size)}
+    strata = {
+        (f"{pile}-{n}",): f"emotion{pile}" for pile, size in enumerate(sizes) for n in range(size)
+    }
     count = data.draw(st.integers(1, len(strata)))
     chosen = stratified(strata, count, random.Random(data.draw(st.integers(0, 99))))
     assert len(set(chosen)) == count
     share = Counter(strata[context] for context in chosen)
     largest = max(share.values())
-    for pile, size in enumerate(sizes):  # who has less than the largest share has at most one less, or nothing left
+    for pile, size in enumerate(
+        sizes
+    ):  # who has less than the largest share has at most one less, or nothing left
         assert share[f"emotion{pile}"] >= min(size, largest - 1)
 
 
 def test_the_sheet_says_nothing_of_who_wrote_what(tmp_path):
     folder = folder_of(tmp_path, "ours", "theirs", items=20)
-    shown = (folder / "sheet.csv").read_text(encoding="utf-8") + (folder / "instructions.md").read_text(
-        encoding="utf-8"
-    )
-    for secret in ("ours", "theirs", ".jsonl", "joyful", "comparison", "shuffled", "unrelated", "expected"):
+    shown = (folder / "sheet.csv").read_text(encoding="utf-8") + (
+        folder / "instructions.md"
+    ).read_text(encoding="utf-8")
+    for secret in (
+        "ours",
+        "theirs",
+        ".jsonl",
+        "joyful",
+        "comparison",
+        "shuffled",
+        "unrelated",
+        "expected",
+    ):
         assert secret not in shown
     sealed = (folder / "key.json").read_text(encoding="utf-8")
     assert "ours" not in sealed and "theirs" not in sealed  # not to be read by accident
@@ -98,8 +125,13 @@ def test_the_sheet_says_nothing_of_who_wrote_what(tmp_path):
 def test_contexts_match_whatever_tokenizer_wrote_them_and_in_any_order(tmp_path):
     ours, theirs = rows("one"), rows("two")
     for row in theirs:
-        row["context"] = [turn.replace(" .", ".").replace(" ,", ",").title() for turn in row["context"]]
-    named = [("a", write(tmp_path / "a.jsonl", ours)), ("b", write(tmp_path / "b.jsonl", theirs[::-1]))]
+        row["context"] = [
+            turn.replace(" .", ".").replace(" ,", ",").title() for turn in row["context"]
+        ]
+    named = [
+        ("a", write(tmp_path / "a.jsonl", ours)),
+        ("b", write(tmp_path / "b.jsonl", theirs[::-1])),
+    ]
     report = make(named, tmp_path / "sheets", items=40, checks=0)
     assert report["files"]["b"]["matched"] == 40
     for item in read_sheet(tmp_path / "sheets").items:
@@ -113,14 +145,27 @@ def test_unmatched_and_repeated_contexts_are_counted_for_each_file(tmp_path):
     ours.append(ours[0] | {"response": "another answer"})
     named = [("a", write(tmp_path / "a.jsonl", ours)), ("b", write(tmp_path / "b.jsonl", theirs))]
     report = make(named, tmp_path / "sheets", items=8, checks=0)
-    expected = {"rows": 13, "matched": 8, "unmatched": 3, "repeated": 2, "unmatched_lines": [10, 11, 12]}
+    expected = {
+        "rows": 13,
+        "matched": 8,
+        "unmatched": 3,
+        "repeated": 2,
+        "unmatched_lines": [10, 11, 12],
+    }
     assert report["files"]["a"] == expected
     # b's first context is one that a has twice: it finds no partner
-    assert report["files"]["b"] == {"rows": 10, "matched": 8, "unmatched": 2, "repeated": 0, "unmatched_lines": [1, 10]}
+    assert report["files"]["b"] == {
+        "rows": 10,
+        "matched": 8,
+        "unmatched": 2,
+        "repeated": 0,
+        "unmatched_lines": [1, 10],
+    }
 
 
 @pytest.mark.parametrize(
-    "turn", ["Don't go, I'm 30!", "do n't go , i 'm 30 !", "DON’T GO; I’M 30", "do not go i am 30 ."]
+    "turn",
+    ["Don't go, I'm 30!", "do n't go , i 'm 30 !", "DON’T GO; I’M 30", "do not go i am 30 ."],
 )
 def test_normalised_contexts_are_letters_and_digits_after_contractions(turn):
     assert normalise([turn]) == ("donotgoiam30",)
@@ -131,7 +176,10 @@ def test_capitals_and_spacing_do_not_tell_who_wrote_an_answer(tmp_path):
     for row in made:
         row["response"] = "I'm sorry, that's hard! Really."
         row["reference"] = row["reference"].replace(" ?", "?").capitalize()
-    named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", rows("two")))]
+    named = [
+        ("a", write(tmp_path / "a.jsonl", made)),
+        ("b", write(tmp_path / "b.jsonl", rows("two"))),
+    ]
     report = make(named, tmp_path / "sheets", items=8, checks=2)
     assert report["form"] == "lower case, tokens apart"
     for item in read_sheet(tmp_path / "sheets").items:
@@ -145,10 +193,16 @@ def test_capitals_and_spacing_do_not_tell_who_wrote_an_answer(tmp_path):
 
 def test_answers_that_nobody_tokenised_are_shown_as_written(tmp_path):
     for name in ("a", "b"):
-        write(tmp_path / f"{name}.jsonl", [row | {"response": f"I'm {name}, OK?"} for row in rows(name)])
+        write(
+            tmp_path / f"{name}.jsonl",
+            [row | {"response": f"I'm {name}, OK?"} for row in rows(name)],
+        )
     named = [(name, tmp_path / f"{name}.jsonl") for name in ("a", "b")]
     assert make(named, tmp_path / "sheets", items=8, checks=0)["form"] == "as written"
-    assert all({item.a, item.b} == {"I'm a, OK?", "I'm b, OK?"} for item in read_sheet(tmp_path / "sheets").items)
+    assert all(
+        {item.a, item.b} == {"I'm a, OK?", "I'm b, OK?"}
+        for item in read_sheet(tmp_path / "sheets").items
+    )
 
 
 def test_a_last_turn_more_is_another_context():
@@ -182,7 +236,10 @@ def test_unrelated_answers_come_from_another_emotion(tmp_path):
     for number, row in enumerate(made):
         word = ("river", "engine", "piano", "garden", "winter")[number % 5]
         row["reference"] = " ".join(f"{word}{number}{place}" for place in range(7))
-    named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", rows("two")))]
+    named = [
+        ("a", write(tmp_path / "a.jsonl", made)),
+        ("b", write(tmp_path / "b.jsonl", rows("two"))),
+    ]
     make(named, tmp_path / "sheets", items=4, checks=8)
     sheet, key = sheet_and_key(tmp_path / "sheets")
     emotion = {row["reference"]: row["emotion"] for row in made}
@@ -233,7 +290,10 @@ def test_files_without_a_common_context(tmp_path):
     other = rows("two")
     for row in other:
         row["context"] = ["elsewhere", *row["context"]]
-    named = [("a", write(tmp_path / "a.jsonl", rows("one"))), ("b", write(tmp_path / "b.jsonl", other))]
+    named = [
+        ("a", write(tmp_path / "a.jsonl", rows("one"))),
+        ("b", write(tmp_path / "b.jsonl", other)),
+    ]
     with pytest.raises(ConfigError, match=r"no context is in all files \(a\.jsonl, b\.jsonl\)"):
         make(named, tmp_path / "sheets", items=5)
 
@@ -293,10 +353,13 @@ TEXT = st.text(max_size=30)
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.tuples(st.lists(TEXT, min_size=1, max_size=3), TEXT, TEXT), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(st.lists(TEXT, min_size=1, max_size=3), TEXT, TEXT), min_size=1, max_size=4)
+)
 def test_any_text_comes_back_from_the_sheet(drafts):
     items = tuple(
-        Item(f"q{place}", tuple(map(clean, turns)), clean(a), clean(b)) for place, (turns, a, b) in enumerate(drafts)
+        Item(f"q{place}", tuple(map(clean, turns)), clean(a), clean(b))
+        for place, (turns, a, b) in enumerate(drafts)
     )
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -308,27 +371,43 @@ def test_any_text_comes_back_from_the_sheet(drafts):
 
 
 def test_no_answer_is_shown_as_such(tmp_path):
-    named = [("a", write(tmp_path / "a.jsonl", [row | {"response": " \n"} for row in rows("a", 6)]))]
+    named = [
+        ("a", write(tmp_path / "a.jsonl", [row | {"response": " \n"} for row in rows("a", 6)]))
+    ]
     make([*named, *files(tmp_path, "b", count=6)], tmp_path / "sheets", items=6, checks=0)
     assert all("(no answer)" in (item.a, item.b) for item in read_sheet(tmp_path / "sheets").items)
 
 
 def test_half_a_character_is_no_obstacle(tmp_path):
     made = rows("one", 6)
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row | {"response": "\ud83d so"}) + "\n" for row in made))
-    make([("a", tmp_path / "a.jsonl"), *files(tmp_path, "b", count=6)], tmp_path / "sheets", items=6, checks=0)
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps(row | {"response": "\ud83d so"}) + "\n" for row in made)
+    )
+    make(
+        [("a", tmp_path / "a.jsonl"), *files(tmp_path, "b", count=6)],
+        tmp_path / "sheets",
+        items=6,
+        checks=0,
+    )
     assert any(item.a == "? so" for item in read_sheet(tmp_path / "sheets").items)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(TEXT, min_size=8, max_size=8), st.lists(TEXT, min_size=8, max_size=8), st.integers(0, 999))
+@given(
+    st.lists(TEXT, min_size=8, max_size=8),
+    st.lists(TEXT, min_size=8, max_size=8),
+    st.integers(0, 999),
+)
 def test_shuffling_and_sealing_lose_nothing(ours, theirs, seed):
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         texts = {"a": ours, "b": theirs}
         named = []
         for name, answers in texts.items():
-            made = [row | {"response": f"Said: {text}"} for row, text in zip(rows(name, 8), answers, strict=True)]
+            made = [
+                row | {"response": f"Said: {text}"}
+                for row, text in zip(rows(name, 8), answers, strict=True)
+            ]
             named.append((name, write(folder / f"{name}.jsonl", made)))
         make(named, folder / "sheets", items=8, checks=1, seed=seed)
         sheet, key = sheet_and_key(folder / "sheets")
@@ -346,7 +425,10 @@ def test_spreadsheets_do_not_compute_answers(tmp_path):
     made = rows("one", 6)
     for row in made:
         row["response"] = '=HYPERLINK("http://example.org")'
-    named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", rows("Two", 6)))]
+    named = [
+        ("a", write(tmp_path / "a.jsonl", made)),
+        ("b", write(tmp_path / "b.jsonl", rows("Two", 6))),
+    ]
     make(named, tmp_path / "sheets", items=6, checks=0)
     with (tmp_path / "sheets" / "sheet.csv").open(newline="") as file:
         for row in csv.reader(file):
@@ -373,12 +455,16 @@ def test_a_key_that_was_changed_is_refused(tmp_path):
     (folder / "key.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match="the seal is broken"):
         read_key(folder / "key.json", sheet)
-    write_key(folder / "key.json", sheet.number, json.loads(swapped))  # sealed anew, under the old sheet's number
+    write_key(
+        folder / "key.json", sheet.number, json.loads(swapped)
+    )  # sealed anew, under the old sheet's number
     with pytest.raises(DataError, match="do not fit together"):
         read_key(folder / "key.json", sheet)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "\x00", '{"sealed": "!", "sha256": "", "sheet": ""}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", "\x00", '{"sealed": "!", "sha256": "", "sheet": ""}']
+)
 def test_what_is_no_key(tmp_path, text):
     folder = folder_of(tmp_path, items=5)
     (folder / "key.json").write_text(text)
@@ -403,8 +489,14 @@ def test_a_changed_text_is_noticed(tmp_path):
         ("sheet,item,context,A,B\n", "holds no row"),
         ("sheet,item,A,B\nx,q1,a,b\n", "sheet.csv:1: needs one column context"),
         ("sheet,item,context,A,A,B\n1,2,3,4,5,6\n", "needs one column A"),
-        ("sheet,item,context,A,B\nx,q1,Speaker: hi,a\n", "sheet.csv:2: 4 cells where the header has 5"),
-        ("sheet,item,context,A,B\nx,q1,hi,a,b\n", 'sheet.csv:2: line 1 of the context should begin with "Speaker:"'),
+        (
+            "sheet,item,context,A,B\nx,q1,Speaker: hi,a\n",
+            "sheet.csv:2: 4 cells where the header has 5",
+        ),
+        (
+            "sheet,item,context,A,B\nx,q1,hi,a,b\n",
+            'sheet.csv:2: line 1 of the context should begin with "Speaker:"',
+        ),
         (
             "sheet,item,context,A,B\nx,q1,Speaker: hi,a,b\n\nx,q1,Speaker: hi,a,b\n",
             "sheet.csv:4: item q1 is there twice",
@@ -441,7 +533,8 @@ def filled_in(folder: Path, **dialect) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("delimiter", "encoding", "end"), [(",", "utf-8", "\n"), (";", "utf-8-sig", "\r\n"), ("\t", "utf-8", "\r\n")]
+    ("delimiter", "encoding", "end"),
+    [(",", "utf-8", "\n"), (";", "utf-8-sig", "\r\n"), ("\t", "utf-8", "\r\n")],
 )
 def test_a_copy_of_the_sheet_filled_in_with_any_spreadsheet(tmp_path, delimiter, encoding, end):
     folder = folder_of(tmp_path, items=5)
@@ -470,7 +563,9 @@ def test_judgements_that_are_refused(tmp_path, row, message):
     folder = folder_of(tmp_path, items=5)
     sheet = read_sheet(folder)
     path = tmp_path / "eva.csv"
-    path.write_text("sheet,item,empathy,relevance,fluency\n" + row.format(number=sheet.number) + "\n")
+    path.write_text(
+        "sheet,item,empathy,relevance,fluency\n" + row.format(number=sheet.number) + "\n"
+    )
     with pytest.raises(DataError) as error:
         read_answers(path, sheet)
     assert message in str(error.value) and "eva.csv" in str(error.value)
@@ -533,16 +628,23 @@ def test_two_windows_of_one_judge_keep_each_others_answers(tmp_path):
     one, two = JudgingSession(folder, "eva"), JudgingSession(folder, "eva")
     one.answer("empathy", "A")
     two.answer("fluency", "B")
-    assert JudgingSession(folder, "eva").answers == {(one.item.name, "empathy"): "A", (one.item.name, "fluency"): "B"}
+    assert JudgingSession(folder, "eva").answers == {
+        (one.item.name, "empathy"): "A",
+        (one.item.name, "fluency"): "B",
+    }
 
 
-@pytest.mark.parametrize("name", ["", " ", "../eva", "a/b", ".eva", "eva.csv", "x" * 41, "e\0a", "-eva"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "../eva", "a/b", ".eva", "eva.csv", "x" * 41, "e\0a", "-eva"]
+)
 def test_names_that_are_no_file_names(tmp_path, name):
     with pytest.raises(ConfigError, match="a name has up to 40 letters"):
         JudgingSession(folder_of(tmp_path, items=5), name)
 
 
-@pytest.mark.parametrize(("aspect", "choice"), [("empathy", "C"), ("empathy", ""), ("humour", "A"), ("empathy", "a")])
+@pytest.mark.parametrize(
+    ("aspect", "choice"), [("empathy", "C"), ("empathy", ""), ("humour", "A"), ("empathy", "a")]
+)
 def test_answers_that_are_none(tmp_path, aspect, choice):
     session = JudgingSession(folder_of(tmp_path, items=5), "eva")
     with pytest.raises(ConfigError):
@@ -567,7 +669,7 @@ def test_an_answer_that_cannot_be_written_does_not_count(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from ctsm_lib.judging.session import JudgingSession
+from ctsm_workbench.judging.session import JudgingSession
 folder, moment = sys.argv[1:]
 session = JudgingSession(folder, "eva")
 for aspect in ("empathy", "relevance"):
@@ -600,7 +702,9 @@ print("fluency", flush=True)
 @pytest.mark.parametrize("moment", ["half written", "fsync", "replace"])
 def test_kill_minus_nine_in_the_middle_of_saving(tmp_path, moment):
     folder = folder_of(tmp_path, items=5)
-    done = subprocess.run([sys.executable, "-c", KILLED, folder, moment], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, folder, moment], capture_output=True, text=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stdout.split() == ["empathy", "relevance"]
     session = JudgingSession(folder, "eva")

@@ -16,18 +16,22 @@ from hypothesis import strategies as st
 from judging_cases import folder_of, rows, write
 
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_lib.judging import ASPECTS, JudgingSession, make, react, read_answers, serve, widget
+from ctsm_workbench.judging import ASPECTS, JudgingSession, make, react, read_answers, serve, widget
 
-SCRIPT = (
-    "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\"> &amp; 'so'"
-)
+SCRIPT = "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\"> &amp; 'so'"
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Sheets with markup in every answer of one system, and in a context."""
-    made = [row | {"response": SCRIPT, "context": [f"{SCRIPT} {n}"]} for n, row in enumerate(rows("one", 8))]
-    other = [row | {"response": answer["response"]} for row, answer in zip(made, rows("Two", 8), strict=True)]
+    made = [
+        row | {"response": SCRIPT, "context": [f"{SCRIPT} {n}"]}
+        for n, row in enumerate(rows("one", 8))
+    ]
+    other = [
+        row | {"response": answer["response"]}
+        for row, answer in zip(made, rows("Two", 8), strict=True)
+    ]
     named = [("a", write(tmp_path / "a.jsonl", made)), ("b", write(tmp_path / "b.jsonl", other))]
     make(named, tmp_path / "sheets", items=5, checks=1)
     return tmp_path / "sheets"
@@ -61,7 +65,9 @@ def test_an_answer_goes_to_the_item_that_the_judge_saw(folder):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 FIELDS = {
@@ -103,15 +109,25 @@ def test_an_answer_that_is_not_saved_is_not_shown_as_given(folder, monkeypatch):
 
     monkeypatch.setattr("os.fsync", full)
     screen = press(session, 1, "answer", aspect="empathy", choice="A")
-    assert "No space left" in screen["error"] and "saved" not in screen and screen["answers"]["empathy"] == ""
+    assert (
+        "No space left" in screen["error"]
+        and "saved" not in screen
+        and screen["answers"]["empathy"] == ""
+    )
 
 
 def test_the_widget_keeps_text_as_text_and_saves(folder):
-    pytest.importorskip("anywidget", reason="anywidget is not installed: pip install -e '.[notebooks]'")
+    pytest.importorskip(
+        "anywidget", reason="anywidget is not installed: pip install -e '.[notebooks]'"
+    )
     view = widget(folder, "eva")
-    assert SCRIPT in (view.screen["a"], view.screen["b"]) or view.screen["turns"][0].startswith("<script>")
+    assert SCRIPT in (view.screen["a"], view.screen["b"]) or view.screen["turns"][0].startswith(
+        "<script>"
+    )
     name = view.screen["item"]
-    view._handle_custom_msg({"number": 1, "do": "answer", "item": name, "aspect": "fluency", "choice": "tie"}, [])
+    view._handle_custom_msg(
+        {"number": 1, "do": "answer", "item": name, "aspect": "fluency", "choice": "tie"}, []
+    )
     assert view.screen["saved"] and view.screen["answers"]["fluency"] == "tie"
     assert widget(folder, "eva").screen["answers"]["fluency"] == "tie"
     assert [aspect for aspect, _ in view.questions] == list(ASPECTS)
@@ -120,7 +136,15 @@ def test_the_widget_keeps_text_as_text_and_saves(folder):
 def test_the_drawing_puts_no_text_into_markup():
     """The browser test shows that it works; this shows that nobody has opened another way in."""
     source = (Path(react.__code__.co_filename).parent / "screen.js").read_text(encoding="utf-8")
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc"):
+    for way in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "srcdoc",
+    ):
         assert way not in source
 
 
@@ -152,7 +176,9 @@ SCREEN = ".ctsm-judge .questions"
 def on_disk(folder: Path) -> list[list[str]]:
     """The judge's answers, a row for each item."""
     path = folder / "judges" / "eva.csv"
-    return [row[2:] for row in csv.reader(path.read_text().splitlines())][1:] if path.is_file() else []
+    return (
+        [row[2:] for row in csv.reader(path.read_text().splitlines())][1:] if path.is_file() else []
+    )
 
 
 @needs_browser
@@ -174,7 +200,9 @@ def test_judging_by_keyboard_survives_the_death_of_its_server(folder):
                 if number == 1:
                     page.keyboard.press("Backspace")  # a second thought about the third question
                     page.keyboard.press("2")
-                    wait_for("the second thought", lambda: on_disk(folder)[0] == ["A", "tie", "tie"])
+                    wait_for(
+                        "the second thought", lambda: on_disk(folder)[0] == ["A", "tie", "tie"]
+                    )
                 page.keyboard.press("Enter")
             page.wait_for_selector("text=Item 4 of 6")
             kept = [["A", "tie", "tie"], ["B", "B", "tie"], ["A", "A", "A"]]
@@ -198,7 +226,9 @@ def test_judging_by_keyboard_survives_the_death_of_its_server(folder):
                 page.wait_for_selector(f"text=Item {number} of 6")
                 for key in "222":
                     page.keyboard.press(key)
-                wait_for("the answers", lambda number=number: on_disk(folder)[number - 1] == ["tie"] * 3)
+                wait_for(
+                    "the answers", lambda number=number: on_disk(folder)[number - 1] == ["tie"] * 3
+                )
                 page.keyboard.press("Enter")
             page.wait_for_selector("text=Everything is judged and saved")
         assert on_disk(folder) == kept + [["tie"] * 3] * 3

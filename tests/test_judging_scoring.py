@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from judging_cases import always, files, folder_of, judge, prefers, sheet_and_key
 
 from ctsm_lib.errors import DataError
-from ctsm_lib.judging import ASPECTS, JudgingSession, agreement, figure, make, markdown
-from ctsm_lib.judging.scoring import OUTCOMES, gather, score, sign_test
-from ctsm_lib.judging.table import in_words, write_table
+from ctsm_workbench.judging import ASPECTS, JudgingSession, agreement, figure, make, markdown
+from ctsm_workbench.judging.scoring import OUTCOMES, gather, score, sign_test
+from ctsm_workbench.judging.table import in_words, write_table
 
 # ------------------------------------------------------------------------------------------------------------ agreement
 
@@ -48,7 +48,9 @@ def test_kappa_of_the_well_known_example():
 
 
 CODES = st.integers(2, 5).flatmap(
-    lambda judges: st.lists(st.lists(st.integers(0, 2), min_size=judges, max_size=judges), min_size=1, max_size=12)
+    lambda judges: st.lists(
+        st.lists(st.integers(0, 2), min_size=judges, max_size=judges), min_size=1, max_size=12
+    )
 )
 
 
@@ -97,7 +99,9 @@ def test_degenerate_agreement_has_a_note_and_no_warning(codes, value, note, recw
 def test_the_interval_is_repeatable_holds_the_value_and_shrinks_with_items():
     random = np.random.default_rng(3)
     truth = random.integers(0, 3, 400)
-    noisy = [np.where(random.random(400) < 0.7, truth, random.integers(0, 3, 400)) for _ in range(3)]
+    noisy = [
+        np.where(random.random(400) < 0.7, truth, random.integers(0, 3, 400)) for _ in range(3)
+    ]
     codes = np.stack(noisy, axis=1)
     wide, narrow = agreement(codes[:40], draws=400), agreement(codes, draws=400)
     assert agreement(codes, draws=400) == narrow
@@ -106,7 +110,9 @@ def test_the_interval_is_repeatable_holds_the_value_and_shrinks_with_items():
 
 
 def test_samples_in_which_kappa_is_undefined_are_counted():
-    codes = np.array([[0, 0, 0]] * 9 + [[0, 1, 1]])  # about a third of the samples lack the last item
+    codes = np.array(
+        [[0, 0, 0]] * 9 + [[0, 1, 1]]
+    )  # about a third of the samples lack the last item
     result = agreement(codes, draws=500, seed=1)
     assert 0.25 * 500 < result["undefined_draws"] < 0.45 * 500
     assert result["low"] <= result["value"] <= result["high"]
@@ -125,7 +131,14 @@ def test_the_sign_test_adds_up_what_is_as_unlikely(wins, losses):
 
 
 def test_the_sign_test_without_wins_and_losses():
-    assert sign_test(0, 0) == {"wins": 0, "losses": 0, "p": None, "share": None, "low": None, "high": None}
+    assert sign_test(0, 0) == {
+        "wins": 0,
+        "losses": 0,
+        "p": None,
+        "share": None,
+        "low": None,
+        "high": None,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------- counting
@@ -139,7 +152,9 @@ def judged(tmp_path, *deciders, systems=("ours", "theirs"), **options):
 
 
 def test_whoever_is_always_preferred_wins_all(tmp_path):
-    folder = judged(tmp_path, ("eva", prefers("ours")), ("otto", prefers("ours")), systems=("ours", "b", "c"))
+    folder = judged(
+        tmp_path, ("eva", prefers("ours")), ("otto", prefers("ours")), systems=("ours", "b", "c")
+    )
     result = score(gather([folder]), draws=20)
     assert [(row["comparison"], row["aspect"]) for row in result["table"]] == [
         (f"ours vs. {other}", aspect) for other in ("b", "c") for aspect in ASPECTS
@@ -168,7 +183,9 @@ def test_a_judge_who_always_takes_a_is_found_out_and_favours_nobody(tmp_path):
 def test_failed_checks_are_named_and_do_not_count_in_the_table(tmp_path):
     folder = folder_of(tmp_path, items=10, checks=4)
     _, key = sheet_and_key(folder)
-    checks = {name: secret for name, secret in key["items"].items() if secret["kind"] != "comparison"}
+    checks = {
+        name: secret for name, secret in key["items"].items() if secret["kind"] != "comparison"
+    }
     wrong = sorted(checks)[0]
 
     def decide(item, secret, aspect):
@@ -205,8 +222,12 @@ def test_counts_are_those_of_a_slow_count(tmp_path_factory, seed, judges):
             said = []
             for place in range(judges):
                 lines = (folder / "judges" / f"j{place}.csv").read_text().splitlines()
-                choice = next(line.split(",") for line in lines if line.split(",")[1] == item.name)[column]
-                said.append("tie" if choice == "tie" else "win" if secret[choice] == "ours" else "lose")
+                choice = next(line.split(",") for line in lines if line.split(",")[1] == item.name)[
+                    column
+                ]
+                said.append(
+                    "tie" if choice == "tie" else "win" if secret[choice] == "ours" else "lose"
+                )
             by_hand.setdefault((f"ours vs. {other}", aspect), []).append(said)
     assert len(result["table"]) == len(by_hand)
     for row in result["table"]:
@@ -217,7 +238,11 @@ def test_counts_are_those_of_a_slow_count(tmp_path_factory, seed, judges):
             firm = sum(item.count(outcome) > judges / 2 for item in said)
             assert row["majority"][outcome] == pytest.approx(100 * firm / len(said))
         assert sum(row["majority"].values()) == pytest.approx(100)
-        assert row["kappa"]["value"] == pytest.approx(slow_kappa(np.array(said))) if judges > 1 else True
+        assert (
+            row["kappa"]["value"] == pytest.approx(slow_kappa(np.array(said)))
+            if judges > 1
+            else True
+        )
         assert (row["kappa"]["value"] is None) == (judges == 1 or len(set(flat)) == 1)
 
 
@@ -246,9 +271,14 @@ def test_missing_judgements_are_named_with_judge_file_and_line(tmp_path):
     with pytest.raises(DataError) as error:
         gather([folder])
     message = str(error.value)
-    assert f"{folder / 'judges' / 'otto.csv'}:2: otto has not judged relevance, fluency of q01" in message
+    assert (
+        f"{folder / 'judges' / 'otto.csv'}:2: otto has not judged relevance, fluency of q01"
+        in message
+    )
     assert "otto.csv (no row): otto has not judged empathy, relevance, fluency of q03" in message
-    assert message.startswith("21 missing: ") and "and 16 more" in message and "eva has" not in message
+    assert (
+        message.startswith("21 missing: ") and "and 16 more" in message and "eva has" not in message
+    )
 
 
 def test_only_what_all_have_judged_counts_if_that_is_wanted(tmp_path):
@@ -267,7 +297,9 @@ def test_only_what_all_have_judged_counts_if_that_is_wanted(tmp_path):
 def test_nothing_finished_by_all_is_no_result(tmp_path):
     folder = judged(tmp_path, ("eva", prefers("ours")), items=5)
     JudgingSession(folder, "otto").answer("empathy", "A")
-    with pytest.raises(DataError, match=r"No item of ours against theirs was judged by all 2 judges"):
+    with pytest.raises(
+        DataError, match=r"No item of ours against theirs was judged by all 2 judges"
+    ):
         score(gather([folder], only_complete=True))
 
 
@@ -275,7 +307,11 @@ def test_folders_of_several_judges_are_merged(tmp_path):
     named = files(tmp_path, "ours", "theirs")
     for name in ("one", "two"):
         make(named, tmp_path / name, items=5)
-        judge(tmp_path / name, f"judge-{name}", prefers(name.replace("one", "ours").replace("two", "theirs")))
+        judge(
+            tmp_path / name,
+            f"judge-{name}",
+            prefers(name.replace("one", "ours").replace("two", "theirs")),
+        )
     (tmp_path / "two" / "key.json").unlink()  # judges get no key
     result = score(gather([tmp_path / "two", tmp_path / "one"]), draws=5)
     assert sorted(result["judges"]) == ["judge-one", "judge-two"]
@@ -291,7 +327,9 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         gather([one])
     for folder in (one, copy, other):
         judge(folder, "eva", prefers("ours"))
-    with pytest.raises(DataError, match=r"eva has judged twice: .*one.*eva\.csv and .*copy.*eva\.csv"):
+    with pytest.raises(
+        DataError, match=r"eva has judged twice: .*one.*eva\.csv and .*copy.*eva\.csv"
+    ):
         gather([one, copy])
     with pytest.raises(DataError, match=r"other.*differ"):
         gather([one, other])
@@ -338,11 +376,15 @@ def test_the_picture_shows_the_same_numbers(result):
     assert "made up" in texts and "<b>ours vs. b|&lt;b&gt;</b>" in texts
     shown = [f"{row['kappa']['value']:.2f}" for row in result["table"]]
     assert [text for text in texts if text in shown] == shown
-    assert len({trace.marker.pattern.shape for trace in drawn.data}) == 3  # told apart without colour, too
+    assert (
+        len({trace.marker.pattern.shape for trace in drawn.data}) == 3
+    )  # told apart without colour, too
 
 
 def test_files_are_written_and_json_holds_the_result(result, tmp_path, monkeypatch):
-    monkeypatch.setattr("ctsm_lib.figures.export._stills", lambda *_: [])  # pictures are tested with the figures
+    monkeypatch.setattr(
+        "ctsm_workbench.pictures.export._stills", lambda *_: []
+    )  # pictures are tested with the figures
     written = write_table(result, tmp_path / "out", note="made up")
     assert [path.name for path in written] == ["table2.md", "table2.html", "table2.json"]
     saved = json.loads((tmp_path / "out" / "table2.json").read_text())

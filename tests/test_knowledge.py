@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from ctsm_lib.errors import ConfigError, CtsmError, DataError
-from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, NoKnowledge, provider_for, stems
-from ctsm_lib.knowledge.atomic import AtomicRetrieval
+from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, NoKnowledge, provider_for
 from ctsm_lib.knowledge.comet import Comet
 from ctsm_lib.knowledge.phrases import clean_phrase, clean_phrases
-from ctsm_lib.knowledge.tables import read_atomic
+from ctsm_workbench.retrieval import stems
+from ctsm_workbench.retrieval.atomic import AtomicRetrieval
+from ctsm_workbench.retrieval.tables import read_atomic
 
 TABLE = [
     ("John breaks up with Tom", "xReact", "sad"),
@@ -42,8 +43,18 @@ TABLE = [
 ]
 EVENTS = [
     {"event": "PersonX loses ___", "xIntent": ["none"], "xReact": ["upset."], "oReact": ["none"]},
-    {"event": "PersonX loses PersonX's wallet", "xIntent": ["none"], "xReact": ["angry", "nan"], "oReact": ["none"]},
-    {"event": "PersonX rides PersonY's bike", "xIntent": ["to have fun"], "xReact": ["free"], "oReact": ["none"]},
+    {
+        "event": "PersonX loses PersonX's wallet",
+        "xIntent": ["none"],
+        "xReact": ["angry", "nan"],
+        "oReact": ["none"],
+    },
+    {
+        "event": "PersonX rides PersonY's bike",
+        "xIntent": ["to have fun"],
+        "xReact": ["free"],
+        "oReact": ["none"],
+    },
 ]
 
 
@@ -57,8 +68,12 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "atomic"
     folder.mkdir()
     write_table(folder / "table.tsv", TABLE)
-    (folder / "events.jsonl").write_text("\n".join(json.dumps(event) for event in EVENTS), encoding="utf-8")
-    (folder / "some_generations.jsonl").write_text('{"head": "PersonX sings", "generations": ["sings"]}\n')
+    (folder / "events.jsonl").write_text(
+        "\n".join(json.dumps(event) for event in EVENTS), encoding="utf-8"
+    )
+    (folder / "some_generations.jsonl").write_text(
+        '{"head": "PersonX sings", "generations": ["sings"]}\n'
+    )
     return folder
 
 
@@ -135,7 +150,9 @@ def test_provider_for(folder: Path) -> None:
         (".", "neither an ATOMIC table.*--set knowledge=none"),
     ],
 )
-def test_atomic_with_nothing_to_read_names_the_way_out(tmp_path: Path, path: str | None, message: str) -> None:
+def test_atomic_with_nothing_to_read_names_the_way_out(
+    tmp_path: Path, path: str | None, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         provider_for("atomic", tmp_path / path if path else None)
 
@@ -150,17 +167,26 @@ def test_both_formats_are_merged(folder: Path) -> None:
         "xReact": Counter({"worried": 1, "angry": 1}),
         "xEffect": Counter({"searches everywhere": 1}),
     }
-    assert tails[("break", "up")] == {"xReact": Counter({"lonely": 2, "sad": 1}), "xWant": Counter({"cry": 1})}
+    assert tails[("break", "up")] == {
+        "xReact": Counter({"lonely": 2, "sad": 1}),
+        "xWant": Counter({"cry": 1}),
+    }
     assert {("get", "promot="), ("promot",)} <= set(tails)  # being promoted is not promoting
     # Nothing of generations, nor of an event without our relations.
     assert not any("sing" in event or "moon" in event for event in tails)
 
 
-def test_malformed_rows_are_counted_and_the_first_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_rows_are_counted_and_the_first_is_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with (folder / "table.tsv").open("a") as file:
-        file.write("test\tJohn sings\txReact\n\ntest\t \txReact\tx\ntest\tJohn sings\treact\thappy\n")
+        file.write(
+            "test\tJohn sings\txReact\n\ntest\t \txReact\tx\ntest\tJohn sings\treact\thappy\n"
+        )
     with (folder / "events.jsonl").open("a") as file:
-        file.write('\n{"event": "PersonX sings"\n{"event": 3}\n{"event": "PersonX sings", "xIntent": "no list"}\n[1]\n')
+        file.write(
+            '\n{"event": "PersonX sings"\n{"event": 3}\n{"event": "PersonX sings", "xIntent": "no list"}\n[1]\n'
+        )
     with caplog.at_level(logging.WARNING):
         tails, problems = read_atomic(folder)
     first = 2 + len(TABLE)
@@ -169,8 +195,13 @@ def test_malformed_rows_are_counted_and_the_first_is_named(folder: Path, caplog:
         *(f"events.jsonl:{line}" for line in (4, 5, 6, 7)),
     ]
     messages = [record.getMessage() for record in caplog.records]
-    assert messages[0] == f"table.tsv: 3 malformed rows left out, first: table.tsv:{first}: 3 columns where 4 belong"
-    assert messages[1].startswith("events.jsonl: 4 malformed rows left out, first: events.jsonl:4: not JSON")
+    assert (
+        messages[0]
+        == f"table.tsv: 3 malformed rows left out, first: table.tsv:{first}: 3 columns where 4 belong"
+    )
+    assert messages[1].startswith(
+        "events.jsonl: 4 malformed rows left out, first: events.jsonl:4: not JSON"
+    )
     assert not any("sing" in event for event in tails)
 
 
@@ -180,7 +211,11 @@ def test_malformed_rows_are_counted_and_the_first_is_named(folder: Path, caplog:
         ("bad.tsv", b"", "bad.tsv:1: expected the columns"),
         ("bad.tsv", b"head,relation,tail\n", "bad.tsv:1: expected the columns"),
         ("bad.tsv", b"split\thead\trelation\ttail\n", "bad.tsv has no valid row"),
-        ("bad.tsv", b"split\thead\trelation\ttail\na\tb\n", "bad.tsv has no valid row; line 2: 2 columns"),
+        (
+            "bad.tsv",
+            b"split\thead\trelation\ttail\na\tb\n",
+            "bad.tsv has no valid row; line 2: 2 columns",
+        ),
         ("bad.jsonl", b"", "bad.jsonl has no valid row"),
         ("bad.jsonl", b"no\n", "bad.jsonl has no valid row; line 1: not JSON"),
         ("bad.jsonl", b"\xff\xfe\x00", "bad.jsonl cannot be read as UTF-8"),
@@ -200,7 +235,9 @@ def test_files_that_say_nothing(tmp_path: Path) -> None:
 
 
 def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_bytes(b"\xef\xbb\xbfsplit\thead\trelation\ttail\r\ntest\tJohn sings\txReact\thappy\r\n")
+    (tmp_path / "a.tsv").write_bytes(
+        b"\xef\xbb\xbfsplit\thead\trelation\ttail\r\ntest\tJohn sings\txReact\thappy\r\n"
+    )
     assert read_atomic(tmp_path)[0] == {("sing",): {"xReact": Counter({"happy": 1})}}
 
 
@@ -233,7 +270,9 @@ def test_answers_are_the_humans_tails(folder: Path) -> None:
     assert list(inference) == list(RELATIONS)
 
 
-@pytest.mark.parametrize("text", ["", "  ", "?!", "Yes, I think so.", "Quantum chromodynamics", "\ud800", "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "?!", "Yes, I think so.", "Quantum chromodynamics", "\ud800", "\0"]
+)
 def test_an_unfit_utterance_gets_nothing(folder: Path, text: str) -> None:
     assert AtomicRetrieval(folder).infer([text]) == [{relation: [] for relation in RELATIONS}]
 
@@ -252,18 +291,23 @@ def test_who_acts_and_negation_count(folder: Path) -> None:
 
 def test_at_most_five_phrases_of_the_nearest_events_first(tmp_path: Path) -> None:
     rows = [("John rides a horse", "xWant", f"phrase a{i}") for i in range(3)]
-    rows += [("John rides a horse quickly", "xWant", f"phrase {c}") for c in ("a0", "ba", "bb", "bc")]
+    rows += [
+        ("John rides a horse quickly", "xWant", f"phrase {c}") for c in ("a0", "ba", "bb", "bc")
+    ]
     write_table(tmp_path / "a.tsv", rows)
     (inference,) = AtomicRetrieval(tmp_path, floor=0.1, ratio=0.0).infer(["I rode a horse"])
     assert inference["xWant"] == ["phrase a0", "phrase a1", "phrase a2", "phrase ba", "phrase bb"]
 
 
-def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ...]]) -> list[tuple[str, float]]:
+def slow_search(
+    provider: AtomicRetrieval, text: str, events: list[tuple[str, ...]]
+) -> list[tuple[str, float]]:
     """The definition of the similarity, one event after the other."""
     df = Counter(feature for event in events for feature in set(stems.features(event)))
     unit = math.log((1 + len(events)) / 2) + 1
     idf = {
-        feature: (math.log((1 + len(events)) / (1 + count)) + 1) * (1.6 if stems.is_feeling(feature) else 1)
+        feature: (math.log((1 + len(events)) / (1 + count)) + 1)
+        * (1.6 if stems.is_feeling(feature) else 1)
         for feature, count in df.items()
     }
 
@@ -285,7 +329,9 @@ def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ..
         for words in clauses:
             said = stems.stems_of(words)
             value = similarity(said, event) * stems.subject_weight(words)
-            if any(stem in ("not", "never", "no") for stem in said) != any(s in ("not", "never", "no") for s in event):
+            if any(stem in ("not", "never", "no") for stem in said) != any(
+                s in ("not", "never", "no") for s in event
+            ):
                 value *= 0.55
             best = max(best, value)
         whole = similarity(stems.stems_of(stems.words_of(text)), event)
@@ -294,7 +340,9 @@ def slow_search(provider: AtomicRetrieval, text: str, events: list[tuple[str, ..
             score *= 1.15
         elif len(event) == 1:
             score *= 0.8
-        score *= min(1.0, math.sqrt(sum(idf[stem] ** 2 for stem in set(event))) / (0.95 * unit)) ** 2
+        score *= (
+            min(1.0, math.sqrt(sum(idf[stem] ** 2 for stem in set(event))) / (0.95 * unit)) ** 2
+        )
         found.append((" ".join(event), score))
     floor = max(provider.floor, provider.ratio * max(score for _, score in found))
     return sorted((f for f in found if f[1] >= floor), key=lambda f: -f[1])[: provider.max_events]
@@ -348,16 +396,24 @@ SAYS = ("i", "lost", "my", "dog", "sad", "angry", "to", "cry", "none", "home")
 
 @pytest.fixture
 def tiny_comet(tmp_path: Path) -> Path:
-    pytest.importorskip("transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')")
+    pytest.importorskip(
+        "transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')"
+    )
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
     words = ["<s>", "<pad>", "</s>", "<unk>", "[GEN]", *RELATIONS, *SAYS]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call,unused-ignore]
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
     )
     torch.manual_seed(0)
     config = BartConfig(
@@ -388,7 +444,9 @@ def test_comet_generates_clean_phrases_in_the_order_of_the_texts(tiny_comet: Pat
     assert Comet(str(tiny_comet), batch_size=64).infer(texts, progress=False) == inferences
 
 
-def test_comet_asks_in_the_form_of_its_training(tiny_comet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comet_asks_in_the_form_of_its_training(
+    tiny_comet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     provider = Comet(str(tiny_comet), beams=2)
     asked: list[str] = []
 
@@ -436,7 +494,9 @@ def test_comet_fingerprint_is_that_of_the_files(tiny_comet: Path, tmp_path: Path
 
 
 def test_comet_that_cannot_be_loaded(tmp_path: Path) -> None:
-    pytest.importorskip("transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')")
+    pytest.importorskip(
+        "transformers", reason="transformers is not installed (pip install 'ctsm-lab[comet]')"
+    )
     (tmp_path / "empty").mkdir()
     with pytest.raises(CtsmError, match=r"empty.*cannot be loaded on cpu.*--set knowledge=none"):
         Comet(str(tmp_path / "empty")).infer(["hello"])

@@ -4,10 +4,15 @@ import pytest
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import RELATIONS, empty_inference
-from ctsm_lib.knowledge.cases import coverage, write_cases
+from ctsm_workbench.retrieval.cases import coverage, write_cases
 
-TEXTS = [f"this is utterance number {i} of several, and it says a little more than twelve words" for i in range(30)]
-FOUND = [empty_inference() | ({"xReact": ["sad", "alone"]} if i % 3 == 0 else {}) for i in range(30)]
+TEXTS = [
+    f"this is utterance number {i} of several, and it says a little more than twelve words"
+    for i in range(30)
+]
+FOUND = [
+    empty_inference() | ({"xReact": ["sad", "alone"]} if i % 3 == 0 else {}) for i in range(30)
+]
 
 
 def test_coverage_counts_utterances_and_phrases():

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ctsm_lib.knowledge import RELATIONS, Inference, infer_cached, provider_for, store
+from ctsm_lib.knowledge import RELATIONS, Inference, infer_cached, provider_for
+from ctsm_workbench.retrieval import store
 
 
 class Counting:
@@ -31,13 +32,21 @@ class Counting:
             raise KeyboardInterrupt
         self.asked += texts
         self.sizes.append(len(texts))
-        return [{r: [f"{self.fingerprint} {r} {text}"] if r != "xNeed" else [] for r in RELATIONS} for text in texts]
+        return [
+            {r: [f"{self.fingerprint} {r} {text}"] if r != "xNeed" else [] for r in RELATIONS}
+            for text in texts
+        ]
 
 
 def test_the_package_loads_nothing_heavy() -> None:
     heavy = "{'nltk', 'numpy', 'scipy', 'sklearn', 'sqlite3', 'torch', 'transformers'}"
     code = f"import sys, ctsm_lib.knowledge; sys.exit(str({heavy} & set(sys.modules) or ''))"
-    assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False).stderr.strip() == b""
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], stderr=subprocess.PIPE, check=False
+        ).stderr.strip()
+        == b""
+    )
 
 
 def test_none_is_empty_and_stays_off_the_disk(tmp_path: Path) -> None:
@@ -73,7 +82,9 @@ def test_providers_do_not_mix(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["knowledge.sqlite"]
 
 
-def test_an_interruption_costs_one_chunk_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_costs_one_chunk_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store, "FIRST_CHUNK", 10)
     monkeypatch.setattr(store, "CHUNK_SECONDS", 0.0)  # chunks do not grow
     texts = [f"text {i:03}" for i in range(45)]
@@ -100,7 +111,9 @@ def _flip(path: Path, needle: bytes) -> None:
 
 
 @pytest.mark.parametrize("damage", ["text", "empty", "truncated", "header", "other table"])
-def test_a_damaged_database_is_begun_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_database_is_begun_anew(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     texts = [f"text {i}" for i in range(500)]
     expected = infer_cached(Counting(), texts, tmp_path)
     path = tmp_path / "knowledge.sqlite"
@@ -196,8 +209,12 @@ def _work(folder: Path, begin: int) -> None:
 
 
 def test_processes_at_once(tmp_path: Path) -> None:
-    context: Any = multiprocessing.get_context("spawn")  # forking a process that has threads is asking for trouble
-    processes = [context.Process(target=_work, args=(tmp_path / "cache", begin)) for begin in (0, 100, 200)]
+    context: Any = multiprocessing.get_context(
+        "spawn"
+    )  # forking a process that has threads is asking for trouble
+    processes = [
+        context.Process(target=_work, args=(tmp_path / "cache", begin)) for begin in (0, 100, 200)
+    ]
     for process in processes:
         process.start()
     for process in processes:

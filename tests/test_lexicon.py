@@ -21,20 +21,28 @@ def lexicon(tmp_path, text):
 @pytest.mark.parametrize("header", ["Word\tValence\tArousal\tDominance\n", ""])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_v1_with_and_without_header(tmp_path, header, end):
-    found = lexicon(tmp_path, (header + "Happy\t1.0\t0.735\t0.772\nmurder\t0.01\t0.9\t0.5\n").replace("\n", end))
+    found = lexicon(
+        tmp_path, (header + "Happy\t1.0\t0.735\t0.772\nmurder\t0.01\t0.9\t0.5\n").replace("\n", end)
+    )
     assert found.scale == "v1"
     assert found.ratings == {"happy": (1.0, 0.735, 0.772), "murder": (0.01, 0.9, 0.5)}
 
 
 def test_v2_is_brought_to_0_1_and_said_aloud(tmp_path, caplog):
-    found = lexicon(tmp_path, "term\tvalence\tarousal\tdominance\nhappy\t1.0\t0.0\t0.5\nmurder\t-1.0\t0.8\t0.0\n")
+    found = lexicon(
+        tmp_path,
+        "term\tvalence\tarousal\tdominance\nhappy\t1.0\t0.0\t0.5\nmurder\t-1.0\t0.8\t0.0\n",
+    )
     assert found.scale == "v2"
     assert found.ratings["murder"] == pytest.approx((0.0, 0.9, 0.5))
     assert "[-1, 1]" in caplog.text
 
 
 def test_a_note_before_the_words_is_kept(tmp_path):
-    assert lexicon(tmp_path, "# not NRC's\nWord\tValence\tArousal\tDominance\na\t0\t1\t0.5\n").note == "not NRC's"
+    assert (
+        lexicon(tmp_path, "# not NRC's\nWord\tValence\tArousal\tDominance\na\t0\t1\t0.5\n").note
+        == "not NRC's"
+    )
 
 
 @pytest.mark.parametrize(

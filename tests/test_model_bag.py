@@ -6,7 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from helpers import FIRST_WORD, close, collate, differ, random_pairs, randomise, slow_bag, tiny_tables
+from helpers import (
+    FIRST_WORD,
+    close,
+    collate,
+    differ,
+    random_pairs,
+    randomise,
+    slow_bag,
+    tiny_tables,
+)
 
 from ctsm_lib.corpus import CLS, PAD, SYS, USR, Split
 from ctsm_lib.model.bag import PAIR_WEIGHT, PAIRS, BagExpert, feature_weights
@@ -25,7 +34,11 @@ def test_logits_equal_loops_whatever_the_padding() -> None:
     logits = module(batch.context, batch.speaker)
     for row, pair in enumerate(pairs):
         close(logits[row], slow_bag(module, pair.context, pair.speaker))
-        close(module(*(torch.tensor([ids]) for ids in (pair.context, pair.speaker)))[0], logits[row], 1e-6)
+        close(
+            module(*(torch.tensor([ids]) for ids in (pair.context, pair.speaker)))[0],
+            logits[row],
+            1e-6,
+        )
     close(module(batch.context.flip(0), batch.speaker.flip(0)).flip(0), logits, 1e-6)
 
 
@@ -44,7 +57,10 @@ def test_a_feature_counts_once_who_says_it_and_what_follows_count() -> None:
 def test_contexts_without_information_have_no_vote() -> None:
     """Nothing but PAD and CLS, or weights of 0 everywhere: the bias, and no division by zero there and back."""
     empty = torch.tensor([[CLS, PAD], [PAD, PAD]])
-    for module, ids in ((bag(), empty), (randomise(BagExpert(torch.zeros(40 + PAIRS))), torch.tensor([[CLS, 7, 8]]))):
+    for module, ids in (
+        (bag(), empty),
+        (randomise(BagExpert(torch.zeros(40 + PAIRS))), torch.tensor([[CLS, 7, 8]])),
+    ):
         logits = module(ids, torch.full_like(ids, USR))
         for row in logits:
             close(row, module.bias)
@@ -70,7 +86,9 @@ def test_weights_are_the_idf_among_dialogues() -> None:
         said = [(word, turn % 2) for turn, words in enumerate(dialogue) for word in words]
         words = {word + size * listener for word, listener in said}
         after = pairwise(said)
-        found.append(words | {2 * size + (a * 1_000_003 + b * 7_919) % PAIRS for (a, _), (b, _) in after})
+        found.append(
+            words | {2 * size + (a * 1_000_003 + b * 7_919) % PAIRS for (a, _), (b, _) in after}
+        )
     weights = feature_weights(split, size)
     assert weights.shape == (2 * size + PAIRS,)
     assert weights.dtype == np.float32

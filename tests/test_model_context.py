@@ -31,7 +31,10 @@ from ctsm_lib.model.layers import Encoder
 
 FFNS = ("linear", "conv")
 # Of two utterances: five relations each, ids of their phrases; two relations have none.
-PHRASES = [[[10, 11, 12], [], [13], [14, 15], [16, 17, 18, 19]], [[20], [21, 22], [23, 24, 25, 26, 27], [28], []]]
+PHRASES = [
+    [[10, 11, 12], [], [13], [14, 15], [16, 17, 18, 19]],
+    [[20], [21, 22], [23, 24, 25, 26, 27], [28], []],
+]
 
 
 def maker(ffn: str) -> Callable[[int], Encoder]:
@@ -48,7 +51,9 @@ def fusion_of(kind: str, ffn: str = "linear") -> nn.Module:
 
 def ids_of(phrases: Sequence[Sequence[Sequence[int]]], extra: int = 0) -> Tensor:
     """[B, 5, S] with CLS."""
-    return padded([[CLS, *ids] for relations in phrases for ids in relations], extra).view(len(phrases), 5, -1)
+    return padded([[CLS, *ids] for relations in phrases for ids in relations], extra).view(
+        len(phrases), 5, -1
+    )
 
 
 def embedding_of(ids: Tensor) -> Tensor:
@@ -65,7 +70,9 @@ def test_knowledge_vectors_equal_the_formula(ffn: str) -> None:
     encoder, ids = knowledge_encoder(ffn), ids_of(PHRASES)
     vectors = encoder(ids, embedding_of(ids))
     for row, relations in enumerate(PHRASES):
-        embedded = [embedding_of(ids)[row, r, : len(words) + 1].numpy() for r, words in enumerate(relations)]
+        embedded = [
+            embedding_of(ids)[row, r, : len(words) + 1].numpy() for r, words in enumerate(relations)
+        ]
         close(vectors[row], slow_knowledge(encoder, embedded))
 
 
@@ -119,7 +126,9 @@ def test_pad_embeddings_do_not_matter() -> None:
     """Whatever stands at PAD places of phrases changes no vector."""
     encoder, ids = knowledge_encoder("conv"), ids_of(PHRASES, extra=2)
     embedded = embedding_of(ids)
-    changed = torch.where((ids == PAD).unsqueeze(-1), torch.tensor(50.0, dtype=torch.float64), embedded)
+    changed = torch.where(
+        (ids == PAD).unsqueeze(-1), torch.tensor(50.0, dtype=torch.float64), embedded
+    )
     close(encoder(ids, changed), encoder(ids, embedded), 1e-12)
 
 
@@ -136,7 +145,9 @@ def test_separate_fusion_equals_the_formula(ffn: str) -> None:
     context, knowledge = normal(3, 6, DIM), normal(3, 5, DIM, seed=1)
     fused = fusion(context, knowledge, real_mask(lengths))
     for row, length in enumerate(lengths):
-        expected = slow_separate_fusion(fusion, context[row, :length].numpy(), knowledge[row].numpy())
+        expected = slow_separate_fusion(
+            fusion, context[row, :length].numpy(), knowledge[row].numpy()
+        )
         close(fused[row, :length], expected)
 
 
@@ -147,7 +158,10 @@ def test_joint_fusion_equals_the_formula(ffn: str) -> None:
     context, knowledge = normal(3, 6, DIM), normal(3, 5, DIM, seed=1)
     fused = fusion(context, knowledge, real_mask(lengths))
     for row, length in enumerate(lengths):
-        close(fused[row, :length], slow_joint_fusion(fusion, context[row, :length].numpy(), knowledge[row].numpy()))
+        close(
+            fused[row, :length],
+            slow_joint_fusion(fusion, context[row, :length].numpy(), knowledge[row].numpy()),
+        )
 
 
 @pytest.mark.parametrize("kind", sorted(FUSIONS))
@@ -164,7 +178,9 @@ def test_each_relation_and_the_context_take_part(kind: str) -> None:
         close(after[1], before[1], 1e-12)
     changed = context.clone()
     changed[0, 0] += normal(DIM, seed=2)
-    differ(fusion(changed, knowledge, mask)[0, 1:], before[0, 1:])  # the refining encoder mixes tokens
+    differ(
+        fusion(changed, knowledge, mask)[0, 1:], before[0, 1:]
+    )  # the refining encoder mixes tokens
 
 
 @pytest.mark.parametrize("ffn", FFNS)
@@ -178,7 +194,9 @@ def test_fusion_is_invariant_to_padding_and_batch(kind: str, ffn: str) -> None:
     dirty = torch.where(mask.unsqueeze(-1), context, torch.tensor(30.0, dtype=torch.float64))
     reverse = fusion(dirty.flip(0), knowledge.flip(0), mask.flip(0)).flip(0)
     for row, length in enumerate(lengths):
-        alone = fusion(context[row : row + 1, :length], knowledge[row : row + 1], mask[row : row + 1, :length])
+        alone = fusion(
+            context[row : row + 1, :length], knowledge[row : row + 1], mask[row : row + 1, :length]
+        )
         close(alone[0], together[row, :length], 1e-6)
         close(reverse[row, :length], together[row, :length], 1e-6)
 
@@ -189,7 +207,9 @@ def test_separate_fusion_has_the_papers_widths_and_no_biases() -> None:
     fusion = model.student_fusion
     assert isinstance(fusion, SeparateFusion)
     shapes = {
-        name: tuple(layer.weight.shape) for name, layer in fusion.named_children() if isinstance(layer, nn.Linear)
+        name: tuple(layer.weight.shape)
+        for name, layer in fusion.named_children()
+        if isinstance(layer, nn.Linear)
     }
     assert shapes == {
         "context_in": (300, 300), "knowledge_in": (300, 300),
@@ -198,7 +218,9 @@ def test_separate_fusion_has_the_papers_widths_and_no_biases() -> None:
     }  # fmt: skip
     assert all(layer.bias is None for layer in fusion.children() if isinstance(layer, nn.Linear))
     assert sum(isinstance(module, Encoder) for module in fusion.modules()) == 2
-    assert not {id(p) for p in fusion.parameters()} & {id(p) for p in model.teacher_fusion.parameters()}
+    assert not {id(p) for p in fusion.parameters()} & {
+        id(p) for p in model.teacher_fusion.parameters()
+    }
 
 
 def test_joint_fusion_lets_the_context_through() -> None:

@@ -23,7 +23,13 @@ def unit_rows(*shape: int, seed: int = 0) -> Tensor:
 def test_eq_22_five_pairs() -> None:
     """(H_Y, H_ts), (H^stu, P_w), (H^stu, H_Y), (H_ts, P_w), (H_Y, P_w): every pair of views but (H^stu, H_ts)."""
     target, emotion, context, generated = VIEWS  # H_Y, H_ts, H^stu, P_w
-    expected = {(target, emotion), (context, generated), (context, target), (emotion, generated), (target, generated)}
+    expected = {
+        (target, emotion),
+        (context, generated),
+        (context, target),
+        (emotion, generated),
+        (target, generated),
+    }
     assert set(PAIRS) == expected
     assert len(PAIRS) == 5
     assert VIEWS == ("target", "emotion", "context", "generated")
@@ -40,7 +46,11 @@ def test_eq_23_equals_loops_over_anchors_and_keys(negatives: str, size: int) -> 
     losses = pair_loss(first, second, 0.07, negatives)
     assert losses.shape == (3,)
     for pair in range(3):
-        close(losses[pair], slow_pair_loss(first[pair].numpy(), second[pair].numpy(), 0.07, negatives), 1e-9)
+        close(
+            losses[pair],
+            slow_pair_loss(first[pair].numpy(), second[pair].numpy(), 0.07, negatives),
+            1e-9,
+        )
 
 
 def test_eq_23_the_two_sets_of_negatives_differ_by_the_own_view() -> None:
@@ -80,7 +90,9 @@ def test_eq_24_is_the_mean_over_the_five_pairs_of_unit_vectors(negatives: str) -
         "H_stu": [unit(v) for v in array(views[:, 2])], "P_w": [unit(v) for v in array(views[:, 3])],
     }  # fmt: skip
     pairs = [("H_Y", "H_ts"), ("H_stu", "P_w"), ("H_stu", "H_Y"), ("H_ts", "P_w"), ("H_Y", "P_w")]
-    expected = [slow_pair_loss(np.array(named[a]), np.array(named[b]), 0.07, negatives) for a, b in pairs]
+    expected = [
+        slow_pair_loss(np.array(named[a]), np.array(named[b]), 0.07, negatives) for a, b in pairs
+    ]
     close(cross_contrastive_loss(views, 0.07, negatives), sum(expected) / 5)
 
 
@@ -94,9 +106,15 @@ def test_context_and_emotion_are_no_pair() -> None:
     views[:, [0, 3], 2:] = 0
     turned = views.clone()
     turned[:, 1, 2:] *= -1
-    close(cross_contrastive_loss(turned, 0.07, "cross"), cross_contrastive_loss(views, 0.07, "cross"), 1e-6)
+    close(
+        cross_contrastive_loss(turned, 0.07, "cross"),
+        cross_contrastive_loss(views, 0.07, "cross"),
+        1e-6,
+    )
     turned[:, 1, :2] *= -1
-    differ(cross_contrastive_loss(turned, 0.07, "cross"), cross_contrastive_loss(views, 0.07, "cross"))
+    differ(
+        cross_contrastive_loss(turned, 0.07, "cross"), cross_contrastive_loss(views, 0.07, "cross")
+    )
 
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
@@ -122,5 +140,7 @@ def test_order_of_the_batch_does_not_matter() -> None:
     views = normal(5, 4, 6)
     for negatives in NEGATIVES:
         close(
-            cross_contrastive_loss(views.flip(0), 0.07, negatives), cross_contrastive_loss(views, 0.07, negatives), 1e-6
+            cross_contrastive_loss(views.flip(0), 0.07, negatives),
+            cross_contrastive_loss(views, 0.07, negatives),
+            1e-6,
         )

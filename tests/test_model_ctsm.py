@@ -114,14 +114,24 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
     """Eq. (1) to (25) for each pair alone, in loops and float64; counts of L_div as they stand before this batch."""
     config, words = model.config, array(model.embed.words.weight)
     fuse = slow_separate_fusion if config.fusion == "separate" else slow_joint_fusion
-    nll, target_words, predictions, teacher_losses, student_losses, hard_losses, logits = [], [], [], [], [], [], []
+    nll, target_words, predictions, teacher_losses, student_losses, hard_losses, logits = (
+        [],
+        [],
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
     bag_losses = []
     views: dict[str, list[np.ndarray]] = {"H_Y": [], "H_ts": [], "H_stu": [], "P_w": []}
     counts = array(model.diversity.counts).copy()
     for pair in pairs:
         e_c = slow_embedding(model.embed, pair.context, pair.speaker)
         h_c = slow_encoder(model.encoder, e_c)  # (1)
-        k = slow_knowledge(model.knowledge, [slow_embedding(model.embed, [CLS, *ids]) for ids in pair.knowledge])
+        k = slow_knowledge(
+            model.knowledge, [slow_embedding(model.embed, [CLS, *ids]) for ids in pair.knowledge]
+        )
         h_stu = fuse(model.student_fusion, h_c, k)
         idf = array(model.idf)[pair.context].reshape(-1, 1)
         intensity = array(model.intensity)[pair.context].tolist() if config.guidance else None
@@ -148,9 +158,13 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
             logits[-1] = (np.log(slow_softmax(student)) + np.log(slow_softmax(bag))) / 2
         if config.guidance:
             h_tchr = fuse(model.teacher_fusion, h_c, k)
-            teacher, _ = slow_predictor(model.teacher, np.concatenate([h_tchr, *embeddings], axis=1), intensity)  # (10)
+            teacher, _ = slow_predictor(
+                model.teacher, np.concatenate([h_tchr, *embeddings], axis=1), intensity
+            )  # (10)
             teacher_losses.append(-np.log(slow_softmax(teacher)[pair.label]))  # (15)
-            student_losses.append(-np.array(slow_softmax(teacher)) @ np.log(slow_softmax(student)))  # (18)
+            student_losses.append(
+                -np.array(slow_softmax(teacher)) @ np.log(slow_softmax(student))
+            )  # (18)
 
         e_y = slow_embedding(model.embed, [SOS, *pair.target[:-1]])
         memory = v_stu if config.memory == "emotion" else h_stu
@@ -158,7 +172,15 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         ended = False
         for place, word in enumerate(pair.target):
             said = [SOS, *pair.target[:place]]
-            given = (states[place], copy[place], pair.context, words, said, said[-1], array(model.log_unigram))
+            given = (
+                states[place],
+                copy[place],
+                pair.context,
+                words,
+                said,
+                said[-1],
+                array(model.log_unigram),
+            )
             mixture, _ = slow_distribution(model.decoder.pointer, *given)
             nll.append(-np.log(mixture[word]))  # (21)
             target_words.append(word)
@@ -167,7 +189,11 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
             counts[predictions[-1]] += not ended
         if config.contrast:
             h_y = slow_encoder(model.target_encoder, slow_embedding(model.embed, pair.target))
-            h_ts = slow_linear(model.emotion_view, np.concatenate(encoded, axis=1)) if encoded else h_stu
+            h_ts = (
+                slow_linear(model.emotion_view, np.concatenate(encoded, axis=1))
+                if encoded
+                else h_stu
+            )
             for name, view in (("H_Y", h_y), ("H_ts", h_ts), ("H_stu", h_stu), ("P_w", states)):
                 views[name].append(unit(view.mean(axis=0)))
 
@@ -175,22 +201,35 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
     weights = weights / weights.mean()
     losses = {
         "generation": np.mean(nll),
-        "diversity": np.mean([weights[word] * loss for word, loss in zip(target_words, nll, strict=True)]),
+        "diversity": np.mean(
+            [weights[word] * loss for word, loss in zip(target_words, nll, strict=True)]
+        ),
         "student_label": np.mean(hard_losses),
     }
     if config.guidance:
         losses |= {"teacher": np.mean(teacher_losses), "student": np.mean(student_losses)}
-        emotion = losses["teacher"] + losses["student"] + config.student_label_weight * losses["student_label"]  # (19)
+        emotion = (
+            losses["teacher"]
+            + losses["student"]
+            + config.student_label_weight * losses["student_label"]
+        )  # (19)
     else:
         emotion = losses["student_label"]
     if config.bag_expert:
         losses["bag"] = np.mean(bag_losses)
         emotion += losses["bag"]
     if config.contrast:
-        five = [("H_Y", "H_ts"), ("H_stu", "P_w"), ("H_stu", "H_Y"), ("H_ts", "P_w"), ("H_Y", "P_w")]  # (22)
+        five = [
+            ("H_Y", "H_ts"),
+            ("H_stu", "P_w"),
+            ("H_stu", "H_Y"),
+            ("H_ts", "P_w"),
+            ("H_Y", "P_w"),
+        ]  # (22)
         each = (np.array(views[a]) for pair in five for a in pair)
         pair_losses = [
-            slow_pair_loss(a, b, config.temperature, config.contrast_negatives) for a, b in zip(each, each, strict=True)
+            slow_pair_loss(a, b, config.temperature, config.contrast_negatives)
+            for a, b in zip(each, each, strict=True)
         ]  # (23)
         losses["contrast"] = sum(pair_losses) / 5  # (24)
     losses["total"] = (
@@ -199,7 +238,13 @@ def paper(model: CTSM, pairs: list[Pair]) -> dict[str, Any]:
         + config.weight_contrast * losses.get("contrast", 0.0)
         + config.weight_diversity * losses["diversity"]
     )  # (25)
-    return {"losses": losses, "nll": nll, "predictions": predictions, "logits": logits, "counts": counts}
+    return {
+        "losses": losses,
+        "nll": nll,
+        "predictions": predictions,
+        "logits": logits,
+        "counts": counts,
+    }
 
 
 @options
@@ -209,7 +254,9 @@ def test_eq_25_every_loss_equals_the_paper_pair_by_pair(changes: dict[str, Any])
     With it every loss of every ablation and option, NLL and arg-max of each token, and the counts of L_div.
     """
     model, pairs = tiny_model(seed=3, **changes), random_pairs(4, seed=1)
-    model.diversity.counts.copy_(torch.randint(0, 30, (SIZE,), generator=torch.Generator().manual_seed(2)))
+    model.diversity.counts.copy_(
+        torch.randint(0, 30, (SIZE,), generator=torch.Generator().manual_seed(2))
+    )
     expected = paper(model, pairs)
     output = model.train()(collate(pairs))
     assert set(output.losses) == set(expected["losses"])
@@ -225,9 +272,18 @@ def test_eq_25_every_loss_equals_the_paper_pair_by_pair(changes: dict[str, Any])
 def test_eq_25_default_weights_are_the_papers() -> None:
     """gamma = 1, 1, 1, 1.5; student without hard label; tau 0.07; every component on."""
     config = Config()
-    weights = (config.weight_emotion, config.weight_generation, config.weight_contrast, config.weight_diversity)
+    weights = (
+        config.weight_emotion,
+        config.weight_generation,
+        config.weight_contrast,
+        config.weight_diversity,
+    )
     assert weights == (1.0, 1.0, 1.0, 1.5)
-    assert (config.student_label_weight, config.temperature, config.compressed_dim) == (0.0, 0.07, 10)
+    assert (config.student_label_weight, config.temperature, config.compressed_dim) == (
+        0.0,
+        0.07,
+        10,
+    )
     assert config.trait
     assert config.state
     assert config.guidance
@@ -239,10 +295,13 @@ def test_eq_21_is_a_mean_over_tokens_of_the_whole_batch() -> None:
     model, pairs = tiny_model(contrast=False), random_pairs(4)
     whole = collate(pairs)
     output = evaluate(model, whole)
-    assert output.losses["generation"].item() == pytest.approx(output.token_nll.mean().item(), rel=1e-5)
+    assert output.losses["generation"].item() == pytest.approx(
+        output.token_nll.mean().item(), rel=1e-5
+    )
     assert len(output.token_nll) == sum(len(pair.target) for pair in pairs)
     parts = [
-        replace(collate(part), total_tokens=whole.total_tokens, total_pairs=4) for part in (pairs[::2], pairs[1::2])
+        replace(collate(part), total_tokens=whole.total_tokens, total_pairs=4)
+        for part in (pairs[::2], pairs[1::2])
     ]
     for name in ("generation", "student_label"):
         shares = [evaluate(model, part).losses[name].item() for part in parts]
@@ -281,14 +340,24 @@ def test_preset_paper_has_the_papers_backbone() -> None:
     """1 layer, 2 heads, depth 40 in all, 50 filters, no dropout, untied output, embeddings times sqrt(300)."""
     model = CTSM(Config(), Tables.empty(40, 300))
     encoders = [module for module in model.modules() if isinstance(module, Encoder)]
-    assert len(encoders) == 1 + 2 + 2 + 2 + 2 + 1  # context, knowledge, refining twice, trait and state, response
+    assert (
+        len(encoders) == 1 + 2 + 2 + 2 + 2 + 1
+    )  # context, knowledge, refining twice, trait and state, response
     for encoder in encoders:
         assert len(encoder.layers) == 1
         layer = encoder.layers[0]
-        assert (layer.attention.heads, layer.attention.depth, layer.ffn.first.out_features) == (2, 20, 50)
+        assert (layer.attention.heads, layer.attention.depth, layer.ffn.first.out_features) == (
+            2,
+            20,
+            50,
+        )
     assert len(model.decoder.layers) == 1
     decoder = model.decoder.layers[0]
-    assert (decoder.self_attention.heads, decoder.cross_attention.depth, decoder.ffn.first.out_features) == (2, 20, 50)
+    assert (
+        decoder.self_attention.heads,
+        decoder.cross_attention.depth,
+        decoder.ffn.first.out_features,
+    ) == (2, 20, 50)
     assert model.embed.scale == pytest.approx(300**0.5)
     assert all(module.p == 0 for module in model.modules() if isinstance(module, torch.nn.Dropout))
     assert model.decoder.pointer.output.weight.shape == (40, 300)
@@ -310,7 +379,9 @@ def test_memory_emotion_is_357_wide() -> None:
     ],
     ids=["w/o EGM", "w/o CCL", "w/o TEE", "w/o SEE"],
 )
-def test_ablations_build_nothing_that_they_leave_out(changes: dict[str, Any], gone: tuple[str, ...]) -> None:
+def test_ablations_build_nothing_that_they_leave_out(
+    changes: dict[str, Any], gone: tuple[str, ...]
+) -> None:
     """w/o EGM has no teacher, w/o CCL no Encoder_Y, w/o TEE and SEE no encoder of theirs; the full model has them."""
     for model, there in ((tiny_model(), True), (tiny_model(**changes), False)):
         for prefix in gone:
@@ -320,8 +391,13 @@ def test_ablations_build_nothing_that_they_leave_out(changes: dict[str, Any], go
 def test_teacher_and_student_share_the_context_but_no_weights_of_their_own() -> None:
     """H_C, knowledge and emotion encoders are shared; fusion and predictor exist twice."""
     model = tiny_model()
-    for first, second in ((model.teacher_fusion, model.student_fusion), (model.teacher, model.student)):
-        assert not {p.data_ptr() for p in first.parameters()} & {p.data_ptr() for p in second.parameters()}
+    for first, second in (
+        (model.teacher_fusion, model.student_fusion),
+        (model.teacher, model.student),
+    ):
+        assert not {p.data_ptr() for p in first.parameters()} & {
+            p.data_ptr() for p in second.parameters()
+        }
 
 
 def test_a_model_does_not_change_the_tables_it_was_built_from() -> None:
@@ -348,15 +424,25 @@ def test_training_is_finite_and_reaches_every_parameter(changes: dict[str, Any])
     losses = model.train()(collate(random_pairs(6))).losses
     losses["total"].backward()
     assert all(loss.isfinite() for loss in losses.values())
-    without = {name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())}
+    without = {
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    }
     assert without == ({"emotion.compress.weight"} if model.emotion.width == 0 else set())
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("changes", [OPTIONS["paper"], OPTIONS["improved"]], ids=["paper", "improved"])
+@pytest.mark.parametrize(
+    "changes", [OPTIONS["paper"], OPTIONS["improved"]], ids=["paper", "improved"]
+)
 def test_dropout_acts_in_training_only(changes: dict[str, Any]) -> None:
     """Two training passes differ and are finite; at evaluation the model with dropout is the one without."""
-    model, plain, batch = tiny_model(dropout=0.3, **changes), tiny_model(**changes), collate(random_pairs(4))
+    model, plain, batch = (
+        tiny_model(dropout=0.3, **changes),
+        tiny_model(**changes),
+        collate(random_pairs(4)),
+    )
     torch.manual_seed(0)
     first, second = (model.train()(batch).losses for _ in range(2))
     for name, value in first.items():
@@ -371,7 +457,14 @@ TRAINS: dict[str, set[str]] = {
     "diversity": {"student_fusion", "decoder"},
     "teacher": {"teacher_fusion", "teacher", "emotion.compress", "emotion.inclination"},
     "student": {"student_fusion", "student", "emotion"},
-    "contrast": {"student_fusion", "emotion", "emotion_view", "target_encoder", "decoder.layers", "decoder.norm"},
+    "contrast": {
+        "student_fusion",
+        "emotion",
+        "emotion_view",
+        "target_encoder",
+        "decoder.layers",
+        "decoder.norm",
+    },
 }
 
 
@@ -382,7 +475,11 @@ def test_each_loss_trains_what_the_paper_says(loss: str) -> None:
     named = dict(model.named_parameters())
     value = model.train()(collate(random_pairs(6))).losses[loss]
     found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
-    trained = {name for name, gradient in zip(named, found, strict=True) if gradient is not None and gradient.any()}
+    trained = {
+        name
+        for name, gradient in zip(named, found, strict=True)
+        if gradient is not None and gradient.any()
+    }
     parts = TRAINS[loss] | {"embed", "encoder", "knowledge"}
     assert trained == {name for name in named if any(name.startswith(f"{part}.") for part in parts)}
 
@@ -391,8 +488,19 @@ def test_each_loss_trains_what_the_paper_says(loss: str) -> None:
     "changes",
     [
         {"guidance": False},
-        {"guidance": False, "memory": "emotion", "fusion": "joint", "ffn": "conv", "tie_output": True},
-        {"guidance": False, "contrast_negatives": "cross", "encoder_layers": 2, "decoder_layers": 2},
+        {
+            "guidance": False,
+            "memory": "emotion",
+            "fusion": "joint",
+            "ffn": "conv",
+            "tie_output": True,
+        },
+        {
+            "guidance": False,
+            "contrast_negatives": "cross",
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+        },
     ],
     ids=["w/o EGM", "memory emotion joint conv tied", "cross two layers"],
 )
@@ -401,8 +509,15 @@ def test_gradients_equal_finite_differences(changes: dict[str, Any]) -> None:
 
     Without the teacher, whose gradient is stopped on purpose. A gradient lost on the way from a loss to a part shows.
     """
-    model, batch = tiny_model(seed=3, temperature=0.5, **changes).train(), collate(random_pairs(4, seed=1))
-    parameters, names, step = list(model.parameters()), [name for name, _ in model.named_parameters()], 2e-3
+    model, batch = (
+        tiny_model(seed=3, temperature=0.5, **changes).train(),
+        collate(random_pairs(4, seed=1)),
+    )
+    parameters, names, step = (
+        list(model.parameters()),
+        [name for name, _ in model.named_parameters()],
+        2e-3,
+    )
 
     def total() -> Tensor:
         model.diversity.counts.zero_()
@@ -421,13 +536,19 @@ def test_gradients_equal_finite_differences(changes: dict[str, Any]) -> None:
     random = torch.Generator().manual_seed(0)
     directions = [list(gradient)]
     for _ in range(4):
-        directions.append([torch.randn(g.shape, generator=random) * g.abs().mean() for g in gradient])
+        directions.append(
+            [torch.randn(g.shape, generator=random) * g.abs().mean() for g in gradient]
+        )
         directions[-1][names.index("embed.words.weight")][PAD] = 0
     for direction in directions:
         length = torch.stack([(d * d).sum() for d in direction]).sum().sqrt()
         direction = [d / length for d in direction]
         slope = (move(direction, step) - move(direction, -step)) / (2 * step)
-        expected = torch.stack([(g * d).sum() for g, d in zip(gradient, direction, strict=True)]).sum().item()
+        expected = (
+            torch.stack([(g * d).sum() for g, d in zip(gradient, direction, strict=True)])
+            .sum()
+            .item()
+        )
         assert slope == pytest.approx(expected, rel=0.02, abs=0.01)
 
 
@@ -451,7 +572,11 @@ def test_the_student_learns_from_soft_labels_only() -> None:
     """
     pairs = random_pairs(3)
     flipped = [replace(pair, label=(pair.label + 5) % 32) for pair in pairs]
-    for changes, equal in (({}, True), ({"student_label_weight": 1.0}, False), ({"guidance": False}, False)):
+    for changes, equal in (
+        ({}, True),
+        ({"student_label_weight": 1.0}, False),
+        ({"guidance": False}, False),
+    ):
         gradients = []
         for given in (pairs, flipped):
             model = tiny_model(**changes)
@@ -481,7 +606,9 @@ def test_a_pair_alone_is_the_pair_in_a_batch(changes: dict[str, Any]) -> None:
     model, pairs = tiny_model(**changes), random_pairs(5, seed=2)
     together = evaluate(model, collate(pairs, extra=3))
     states = model.read(collate(pairs, extra=3))
-    nll, predictions = (rows_of(together, values, 5) for values in (together.token_nll, together.token_prediction))
+    nll, predictions = (
+        rows_of(together, values, 5) for values in (together.token_nll, together.token_prediction)
+    )
     for row, pair in enumerate(pairs):
         alone, read = evaluate(model, collate([pair])), model.read(collate([pair]))
         close(alone.token_nll, nll[row])
@@ -495,7 +622,10 @@ def test_a_pair_alone_is_the_pair_in_a_batch(changes: dict[str, Any]) -> None:
 @options
 def test_more_padding_changes_no_training_loss(changes: dict[str, Any]) -> None:
     """Teacher, Encoder_Y, the views of Eq. (22) and L_div do not see PAD either."""
-    narrow, wide = (tiny_model(**changes).train()(collate(random_pairs(4, seed=2), extra)).losses for extra in (0, 4))
+    narrow, wide = (
+        tiny_model(**changes).train()(collate(random_pairs(4, seed=2), extra)).losses
+        for extra in (0, 4)
+    )
     for name, value in narrow.items():
         assert wide[name].item() == pytest.approx(value.item(), rel=1e-5, abs=1e-6), name
 
@@ -504,7 +634,9 @@ def test_more_padding_changes_no_training_loss(changes: dict[str, Any]) -> None:
 def test_order_of_the_batch_does_not_matter(changes: dict[str, Any]) -> None:
     """The pairs in another order: the same losses in training, and the rows follow the order."""
     pairs = random_pairs(4, seed=2)
-    forward, backward = (tiny_model(**changes).train()(collate(order)) for order in (pairs, pairs[::-1]))
+    forward, backward = (
+        tiny_model(**changes).train()(collate(order)) for order in (pairs, pairs[::-1])
+    )
     for name, value in forward.losses.items():
         assert backward.losses[name].item() == pytest.approx(value.item(), rel=1e-5, abs=1e-6), name
     close(backward.emotion_logits.flip(0), forward.emotion_logits)
@@ -539,7 +671,11 @@ def test_targets_do_not_leak_into_what_is_read() -> None:
 def test_evaluation_runs_the_students_path_only() -> None:
     """Teacher, Encoder_Y and the contrastive view are not evaluated, and the counts of L_div stay."""
     model, called = tiny_model(), []
-    parts = {"teacher": model.teacher, "teacher_fusion": model.teacher_fusion, "target_encoder": model.target_encoder}
+    parts = {
+        "teacher": model.teacher,
+        "teacher_fusion": model.teacher_fusion,
+        "target_encoder": model.target_encoder,
+    }
     for name, part in (parts | {"emotion_view": model.emotion_view}).items():
         part.register_forward_hook(lambda *_, name=name: called.append(name))
     output = evaluate(model, collate(random_pairs(3)))
@@ -558,10 +694,18 @@ def test_a_bag_of_words_learns_on_its_own() -> None:
     named = dict(model.named_parameters())
     losses = model.train()(collate(random_pairs(6))).losses
     for loss, value in losses.items():
-        found = torch.autograd.grad(value, list(named.values()), allow_unused=True, retain_graph=True)
-        trained = {name for name, gradient in zip(named, found, strict=True) if gradient is not None and gradient.any()}
+        found = torch.autograd.grad(
+            value, list(named.values()), allow_unused=True, retain_graph=True
+        )
+        trained = {
+            name
+            for name, gradient in zip(named, found, strict=True)
+            if gradient is not None and gradient.any()
+        }
         bag = {name for name in trained if name.startswith("bag.")}
-        assert bag == ({"bag.votes.weight", "bag.bias"} if loss in ("bag", "total") else set()), loss
+        assert bag == ({"bag.votes.weight", "bag.bias"} if loss in ("bag", "total") else set()), (
+            loss
+        )
         assert loss != "bag" or trained == bag
     pair = random_pairs(1)[0]
     other = replace(pair, knowledge=[[] for _ in pair.knowledge], target=pair.target[::-1], label=0)
@@ -573,7 +717,10 @@ def test_a_bag_of_words_learns_on_its_own() -> None:
 
 def test_hidden_words_are_read_as_unknown_in_training_only() -> None:
     """`word_dropout`: every word of the context but the special ones, in what the encoders read; not in copying."""
-    model, pairs = tiny_model(word_dropout=0.999999, bag_expert=True, copy_once=True), random_pairs(5)
+    model, pairs = (
+        tiny_model(word_dropout=0.999999, bag_expert=True, copy_once=True),
+        random_pairs(5),
+    )
     batch = collate(pairs)
     unknown = [replace(pair, context=[CLS, *[UNK] * (len(pair.context) - 1)]) for pair in pairs]
     expected = model.eval().read(collate(unknown))
@@ -594,7 +741,10 @@ def test_head_dropout_is_before_the_classifiers() -> None:
     model = tiny_model(head_dropout=0.5)
     assert [model.student.dropout.p, model.teacher.dropout.p] == [0.5, 0.5]
     batch = collate(random_pairs(4))
-    losses = [{name: value.item() for name, value in model.train()(batch).losses.items()} for _ in range(2)]
+    losses = [
+        {name: value.item() for name, value in model.train()(batch).losses.items()}
+        for _ in range(2)
+    ]
     assert {name for name in losses[0] if losses[0][name] != losses[1][name]} == {
         "student", "teacher", "student_label", "total",
     }  # fmt: skip
@@ -605,14 +755,19 @@ def test_head_dropout_is_before_the_classifiers() -> None:
 @reading
 def test_later_target_words_change_no_earlier_one(changes: dict[str, Any]) -> None:
     """`P(y_t | y_<t, C)`: another word at t leaves NLL before t and predictions up to t, and moves those behind."""
-    model, pair = tiny_model(**changes), replace(random_pairs(1)[0], target=[9, 14, 9, 15, 10, 16, 11, EOS])
+    model, pair = (
+        tiny_model(**changes),
+        replace(random_pairs(1)[0], target=[9, 14, 9, 15, 10, 16, 11, EOS]),
+    )
     before = evaluate(model, collate([pair]))
     for place in range(7):
         words = list(pair.target)
         words[place] = 40
         after = evaluate(model, collate([replace(pair, target=words)]))
         close(after.token_nll[:place], before.token_nll[:place], 1e-6)
-        assert torch.equal(after.token_prediction[: place + 1], before.token_prediction[: place + 1])
+        assert torch.equal(
+            after.token_prediction[: place + 1], before.token_prediction[: place + 1]
+        )
         differ(after.token_nll[place + 1 :], before.token_nll[place + 1 :], 1e-4)
 
 
@@ -625,7 +780,10 @@ def test_answering_step_by_step_equals_teacher_forcing(changes: dict[str, Any], 
     output = evaluate(model, batch)
     assert batch.target is not None
     with torch.no_grad():
-        cache, token = model.start(model.encode(replace(batch, target=None, label=None))), torch.full((4,), SOS)
+        cache, token = (
+            model.start(model.encode(replace(batch, target=None, label=None))),
+            torch.full((4,), SOS),
+        )
         found: list[list[float]] = [[] for _ in pairs]
         for place in range(batch.target.shape[1]):
             log_prob, alpha, copy = model.step(cache, token)
@@ -663,11 +821,16 @@ def test_one_pair_has_no_contrastive_loss() -> None:
 @reading
 def test_knowledge_and_speaker_states_matter(changes: dict[str, Any]) -> None:
     """Each of the five relations and the speaker states change the answer's NLL."""
-    model, pair = tiny_model(**changes), replace(random_pairs(1)[0], knowledge=[[8], [9, 10], [11], [12], [13, 14]])
+    model, pair = (
+        tiny_model(**changes),
+        replace(random_pairs(1)[0], knowledge=[[8], [9, 10], [11], [12], [13, 14]]),
+    )
     before = evaluate(model, collate([pair])).token_nll
     for relation in range(5):
         knowledge = [[30, 31] if r == relation else ids for r, ids in enumerate(pair.knowledge)]
-        differ(evaluate(model, collate([replace(pair, knowledge=knowledge)])).token_nll, before, 1e-5)
+        differ(
+            evaluate(model, collate([replace(pair, knowledge=knowledge)])).token_nll, before, 1e-5
+        )
     flipped = [CLS, *(9 - state for state in pair.speaker[1:])]  # USR 4 <-> SYS 5
     differ(evaluate(model, collate([replace(pair, speaker=flipped)])).token_nll, before, 1e-4)
 
@@ -675,7 +838,9 @@ def test_knowledge_and_speaker_states_matter(changes: dict[str, Any]) -> None:
 # ----------------------------------------------------------------------------------------------- learning and precision
 
 
-@pytest.mark.parametrize("changes", [OPTIONS["paper"], OPTIONS["improved"]], ids=["paper", "improved"])
+@pytest.mark.parametrize(
+    "changes", [OPTIONS["paper"], OPTIONS["improved"]], ids=["paper", "improved"]
+)
 def test_the_model_learns_sixteen_pairs_by_heart(changes: dict[str, Any]) -> None:
     """Adam on all losses: NLL near 0, 100 % of the emotions, and greedy answers that are the targets.
 
@@ -683,7 +848,10 @@ def test_the_model_learns_sixteen_pairs_by_heart(changes: dict[str, Any]) -> Non
     """
     torch.manual_seed(0)
     wide = {"dim": 20, "key_depth": 20, "ffn_dim": 32, "small_ffn_dim": 16}
-    model, pairs = CTSM(tiny_config(**(wide | changes)), tiny_tables(dim=20)), random_pairs(16, seed=5)
+    model, pairs = (
+        CTSM(tiny_config(**(wide | changes)), tiny_tables(dim=20)),
+        random_pairs(16, seed=5),
+    )
     batch, steps = collate(pairs), 150
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), fused=True)
     model.train()
@@ -701,7 +869,10 @@ def test_the_model_learns_sixteen_pairs_by_heart(changes: dict[str, Any]) -> Non
     assert len(known) >= 12
     assert batch.target is not None
     with torch.no_grad():
-        cache, token = model.start(model.encode(replace(batch, target=None, label=None))), torch.full((16,), SOS)
+        cache, token = (
+            model.start(model.encode(replace(batch, target=None, label=None))),
+            torch.full((16,), SOS),
+        )
         answers = []
         for _ in range(batch.target.shape[1]):
             token = model.step(cache, token)[0].argmax(dim=1)
@@ -717,7 +888,10 @@ BF16 = ["paper", "improved", "conv", "memory emotion", "w/o EGM"]
 def test_bf16_agrees_with_float32(changes: dict[str, Any]) -> None:
     """Under bf16 autocast losses are within 2 % (contrast, whose tau magnifies: 5 %); gradients point the same way."""
     torch.manual_seed(1)
-    model, batch = CTSM(tiny_config(**changes), tiny_tables()).train(), collate(random_pairs(8, seed=3))
+    model, batch = (
+        CTSM(tiny_config(**changes), tiny_tables()).train(),
+        collate(random_pairs(8, seed=3)),
+    )
     outputs, gradients = [], []
     for enabled in (False, True):
         model.zero_grad()
@@ -726,7 +900,9 @@ def test_bf16_agrees_with_float32(changes: dict[str, Any]) -> None:
             output = model(batch)
         output.losses["total"].backward()
         outputs.append(output)
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone())
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone()
+        )
     exact, rough = outputs
     for name, value in exact.losses.items():
         bound = 0.05 if name == "contrast" else 0.02
@@ -741,9 +917,13 @@ def test_cosine_stays_within_its_bounds_in_bf16() -> None:
     """Eq. (7) is a true cosine under autocast as well: within [-1, 1]."""
     model = tiny_model()
     assert model.emotion.inclination is not None
-    model.emotion.inclination.tokens.load_state_dict(model.emotion.inclination.emotion_words.state_dict())
+    model.emotion.inclination.tokens.load_state_dict(
+        model.emotion.inclination.emotion_words.state_dict()
+    )
     labels = model.embed.words.weight[model.labels].detach()
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        cosine = model.emotion.inclination(labels.unsqueeze(0), labels, torch.ones(1, 32, dtype=torch.bool))[0]
+        cosine = model.emotion.inclination(
+            labels.unsqueeze(0), labels, torch.ones(1, 32, dtype=torch.bool)
+        )[0]
     assert cosine.abs().max() <= 1
     close(cosine.diagonal(), torch.ones(32), 1e-2)  # a label with itself

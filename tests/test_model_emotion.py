@@ -27,7 +27,9 @@ COMPRESSED = 10
 
 
 def encoding(trait: bool = True, state: bool = True, ffn: str = "linear") -> EmotionEncoding:
-    module = EmotionEncoding(DIM, COMPRESSED, trait, state, lambda width: Encoder(width, 1, 2, 40, 8, ffn, 0.0))
+    module = EmotionEncoding(
+        DIM, COMPRESSED, trait, state, lambda width: Encoder(width, 1, 2, 40, 8, ffn, 0.0)
+    )
     return randomise(module).double()
 
 
@@ -69,7 +71,8 @@ def test_eq_5_and_6_map_both_sides_with_a_bias_each() -> None:
     module = randomise(StateInclination(DIM)).double()
     tokens, labels = normal(1, 5, DIM), normal(32, DIM, seed=1)
     expected = slow_cosine(
-        slow_linear(module.tokens, tokens[0].numpy()), slow_linear(module.emotion_words, labels.numpy())
+        slow_linear(module.tokens, tokens[0].numpy()),
+        slow_linear(module.emotion_words, labels.numpy()),
     )
     close(module(tokens, labels, real_mask([5]))[0], expected)
     assert module.tokens.bias is not None
@@ -88,10 +91,15 @@ def test_eq_2_3_and_8_the_embeddings_and_their_order() -> None:
     assert embeddings.shape == (3, 5, 14 + 43)
     for row, length in enumerate(LENGTHS):
         for place in range(length):
-            meaning = array(module.compress.weight) @ array(given["context"][row, place])  # one matrix for both
+            meaning = array(module.compress.weight) @ array(
+                given["context"][row, place]
+            )  # one matrix for both
             vad, idf = array(given["vad"][row, place]), array(given["idf"][row, place])
             close(embeddings[row, place, :14], np.concatenate([vad, idf, meaning]))
-            close(embeddings[row, place, 14:], np.concatenate([array(cosine[row, place]), idf, meaning]))
+            close(
+                embeddings[row, place, 14:],
+                np.concatenate([array(cosine[row, place]), idf, meaning]),
+            )
     assert module.compress.weight.shape == (COMPRESSED, DIM)
     assert module.compress.bias is None
 
@@ -132,7 +140,9 @@ def test_eq_6_takes_the_embedding_not_the_encoded_context() -> None:
     close(other_embedding[..., meaning], before[..., meaning], 1e-12)
 
 
-@pytest.mark.parametrize(("trait", "state", "width"), [(True, True, 57), (False, True, 43), (True, False, 14)])
+@pytest.mark.parametrize(
+    ("trait", "state", "width"), [(True, True, 57), (False, True, 43), (True, False, 14)]
+)
 def test_ablations_leave_one_emotion_out(trait: bool, state: bool, width: int) -> None:
     """w/o TEE: V_s and H_s only, 43 wide; w/o SEE: V_t and H_t only, 14 wide; the rest is as with both."""
     module, given = encoding(trait, state), inputs()
@@ -164,10 +174,14 @@ def test_emotions_are_invariant_to_padding_and_batch(ffn: str) -> None:
     mask = given["mask"]
     together = module(**given)
     per_token = ("context", "embedded", "vad", "idf")
-    dirty = {n: torch.where(mask.unsqueeze(-1), given[n], 40.0).flip(0) for n in per_token} | {"mask": mask.flip(0)}
+    dirty = {n: torch.where(mask.unsqueeze(-1), given[n], 40.0).flip(0) for n in per_token} | {
+        "mask": mask.flip(0)
+    }
     reverse = module(**(given | dirty))
     for row, length in enumerate(LENGTHS):
-        alone = module(**(given | {n: given[n][row : row + 1, :length] for n in (*per_token, "mask")}))
+        alone = module(
+            **(given | {n: given[n][row : row + 1, :length] for n in (*per_token, "mask")})
+        )
         for part in range(2):
             close(alone[part][0], together[part][row, :length], 1e-6)
             close(reverse[part].flip(0)[row], together[part][row], 1e-6)

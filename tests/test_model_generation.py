@@ -43,7 +43,11 @@ leaning = pytest.mark.parametrize("leaning", [None, LEANING], ids=["upright", "l
 
 
 def decoder_of(
-    ffn: str = "linear", layers: int = 1, memory: int = 11, tied: bool = False, leaning: Leaning | None = None
+    ffn: str = "linear",
+    layers: int = 1,
+    memory: int = 11,
+    tied: bool = False,
+    leaning: Leaning | None = None,
 ) -> ResponseDecoder:
     """A random decoder as it is once trained."""
     decoder = ResponseDecoder(DIM, memory, layers, 2, 6, 10, ffn, 0.0, SIZE, tied, None, leaning)
@@ -79,7 +83,10 @@ def by_place(taught: Taught, values: Tensor) -> Tensor:
 
 def test_decoder_reads_the_target_one_place_late() -> None:
     """`SOS y_1 .. y_{T-1}` predicts `y_1 .. y_T`."""
-    assert previous_words(TARGET).tolist()[:2] == [[SOS, 9, 14, 9, 9, 10, 16], [SOS, 12, 7, EOS, PAD, PAD, PAD]]
+    assert previous_words(TARGET).tolist()[:2] == [
+        [SOS, 9, 14, 9, 9, 10, 16],
+        [SOS, 12, 7, EOS, PAD, PAD, PAD],
+    ]
 
 
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
@@ -89,7 +96,9 @@ def test_eq_20_decoder_equals_loops(ffn: str, layers: int) -> None:
     memory, lengths = normal(3, 5, 11), [7, 3, 1]
     result, copy = decoder.run(states, cache_of(decoder), real_mask(lengths))
     for row, length in enumerate(lengths):
-        expected = slow_decoder(decoder, states[row, :length].numpy(), memory[row, : LENGTHS[row]].numpy())
+        expected = slow_decoder(
+            decoder, states[row, :length].numpy(), memory[row, : LENGTHS[row]].numpy()
+        )
         close(result[row, :length], expected[0])
         close(copy[row, :length, : LENGTHS[row]], expected[1])
         assert not copy[row, :, LENGTHS[row] :].any()
@@ -99,7 +108,9 @@ def test_eq_20_decoder_equals_loops(ffn: str, layers: int) -> None:
 @leaning
 @pytest.mark.parametrize("tied", TIED)
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
-def test_eq_20_and_21_teacher_forcing_equals_loops(ffn: str, layers: int, tied: bool, leaning: Leaning | None) -> None:
+def test_eq_20_and_21_teacher_forcing_equals_loops(
+    ffn: str, layers: int, tied: bool, leaning: Leaning | None
+) -> None:
     """`log P(y_t | y_<t, C)`, its arg-max and alpha at every real target token; EOS is one of them, PAD is not."""
     decoder, embed = decoder_of(ffn, layers, tied=tied, leaning=leaning), embedding()
     taught = teach(decoder, embed)
@@ -107,7 +118,9 @@ def test_eq_20_and_21_teacher_forcing_equals_loops(ffn: str, layers: int, tied: 
     expected = []
     for row, length in enumerate((7, 3, 1)):
         embedded = array(embed(embed.look_up({"x": previous[row, :length]})["x"]))
-        states, copy = slow_decoder(decoder, embedded, normal(3, 5, 11)[row, : LENGTHS[row]].numpy())
+        states, copy = slow_decoder(
+            decoder, embedded, normal(3, 5, 11)[row, : LENGTHS[row]].numpy()
+        )
         close(taught.states[row, :length], states)
         for place in range(length):
             context = CONTEXT[row, : LENGTHS[row]].tolist()
@@ -141,11 +154,15 @@ def test_decoder_is_causal(ffn: str, layers: int) -> None:
 @leaning
 @pytest.mark.parametrize("tied", TIED)
 @pytest.mark.parametrize(("ffn", "layers"), DECODERS)
-def test_step_by_step_equals_teacher_forcing(ffn: str, layers: int, tied: bool, leaning: Leaning | None) -> None:
+def test_step_by_step_equals_teacher_forcing(
+    ffn: str, layers: int, tied: bool, leaning: Leaning | None
+) -> None:
     """`start` and `step` give, token for token, the distribution that teacher forcing scores."""
     decoder, embed = decoder_of(ffn, layers, tied=tied, leaning=leaning), embedding()
     taught, cache, previous = teach(decoder, embed), cache_of(decoder), previous_words(TARGET)
-    log_probs, alphas, predictions = (by_place(taught, v) for v in (taught.log_prob, taught.alpha, taught.prediction))
+    log_probs, alphas, predictions = (
+        by_place(taught, v) for v in (taught.log_prob, taught.alpha, taught.prediction)
+    )
     for place in range(TARGET.shape[1]):
         log_prob, alpha, copy = decoder.step(embed, cache, previous[:, place])
         close(log_prob.exp().sum(dim=1), torch.ones(3))
@@ -166,7 +183,11 @@ def test_cache_rows_can_be_reordered_repeated_and_dropped(
     after: int, ffn: str, layers: int, leaning: Leaning | None
 ) -> None:
     """After `select` each row goes on as its origin would have, and the old cache is as it was."""
-    decoder, embed, rows = decoder_of(ffn, layers, leaning=leaning), embedding(), torch.tensor([2, 0, 0])
+    decoder, embed, rows = (
+        decoder_of(ffn, layers, leaning=leaning),
+        embedding(),
+        torch.tensor([2, 0, 0]),
+    )
     cache, again = cache_of(decoder), cache_of(decoder)
     for place in range(after):
         for one in (cache, again):
@@ -215,7 +236,9 @@ def test_dropout_leaves_the_copy_weights_a_distribution() -> None:
 # --------------------------------------------------------------------------------------------------- pointer generator
 
 
-def pointer_of(tied: bool = False, scale: float = 1.0, bias: Tensor | None = None) -> PointerGenerator:
+def pointer_of(
+    tied: bool = False, scale: float = 1.0, bias: Tensor | None = None
+) -> PointerGenerator:
     return randomise(PointerGenerator(DIM, SIZE, tied, bias), scale=scale).double()
 
 
@@ -252,7 +275,12 @@ def full_distribution(
 @pytest.mark.parametrize("tied", TIED)
 def test_distribution_mixes_generating_and_copying(tied: bool) -> None:
     """`P = alpha softmax(W o) + (1 - alpha) sum of copy weights of each word`, which sums to 1."""
-    pointer, states, context, words = pointer_of(tied), normal(30, DIM), random_context(30), words_of()
+    pointer, states, context, words = (
+        pointer_of(tied),
+        normal(30, DIM),
+        random_context(30),
+        words_of(),
+    )
     copy = copy_of(context)
     log_prob, alpha = pointer.distribution(states, copy, context, words)
     close(log_prob.exp().sum(dim=1), torch.ones(30))
@@ -262,16 +290,23 @@ def test_distribution_mixes_generating_and_copying(tied: bool) -> None:
         )
         close(log_prob[row].exp(), expected)
         close(alpha[row], gate)
-    close(full_distribution(pointer, states, copy, context, words), log_prob.exp())  # the reference of the tests below
+    close(
+        full_distribution(pointer, states, copy, context, words), log_prob.exp()
+    )  # the reference of the tests below
 
 
 def test_copy_bias_moves_the_odds_once_trained() -> None:
     """`odds of copying = e^b times those of training`; generating and copying themselves stay as they are."""
     pointer, states, context, words = pointer_of(), normal(30, DIM), random_context(30), words_of()
-    copy, target = copy_of(context), torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1))
+    copy, target = (
+        copy_of(context),
+        torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1)),
+    )
     trained = pointer.train().score(states, copy, context, target, words)
     pointer.copy_bias = 1.5
-    for before, after in zip(trained, pointer.score(states, copy, context, target, words), strict=True):
+    for before, after in zip(
+        trained, pointer.score(states, copy, context, target, words), strict=True
+    ):
         assert torch.equal(before, after)  # training knows nothing of it
     alpha = torch.sigmoid(pointer.gate(states)).squeeze(1)
     log_prob, gate = pointer.eval().distribution(states, copy, context, words)
@@ -286,9 +321,20 @@ def test_copy_bias_moves_the_odds_once_trained() -> None:
 @pytest.mark.parametrize("tied", TIED)
 def test_the_tilt_divides_by_how_common_a_word_is_once_trained(tied: bool) -> None:
     """`P ~ softmax(W o) / p(v)^t`, `p` no smaller than e^-10; training knows nothing of it."""
-    pointer, states, context, words = pointer_of(tied), normal(30, DIM), random_context(30), words_of()
-    copy, target = copy_of(context), torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1))
-    upright = [pointer.score(states, copy, context, target, words), pointer.distribution(states, copy, context, words)]
+    pointer, states, context, words = (
+        pointer_of(tied),
+        normal(30, DIM),
+        random_context(30),
+        words_of(),
+    )
+    copy, target = (
+        copy_of(context),
+        torch.randint(6, SIZE, (30,), generator=torch.Generator().manual_seed(1)),
+    )
+    upright = [
+        pointer.score(states, copy, context, target, words),
+        pointer.distribution(states, copy, context, words),
+    ]
     lean = PointerGenerator(DIM, SIZE, tied, None, Leaning(tilt=0.5)).double()
     lean.load_state_dict(pointer.state_dict())
     given = dict(log_unigram_V=UNIGRAM)
@@ -313,14 +359,27 @@ def test_the_tilt_divides_by_how_common_a_word_is_once_trained(tied: bool) -> No
 @pytest.mark.parametrize("tied", TIED)
 def test_the_word_just_said_is_said_less_once_trained(tied: bool) -> None:
     """`e^b` times the odds of generating it among all words; it may still be copied; training knows nothing of it."""
-    pointer, states, context, words = pointer_of(tied), normal(30, DIM), random_context(30), words_of()
+    pointer, states, context, words = (
+        pointer_of(tied),
+        normal(30, DIM),
+        random_context(30),
+        words_of(),
+    )
     dice = torch.Generator().manual_seed(1)
-    copy, target, said = copy_of(context), *(torch.randint(6, SIZE, (30,), generator=dice) for _ in "ab")
-    said[:5], said[5:10] = target[:5], context[5:10, 0]  # the target itself; a word that can be copied
+    copy, target, said = (
+        copy_of(context),
+        *(torch.randint(6, SIZE, (30,), generator=dice) for _ in "ab"),
+    )
+    said[:5], said[5:10] = (
+        target[:5],
+        context[5:10, 0],
+    )  # the target itself; a word that can be copied
     upright = pointer.train().score(states, copy, context, target, words, before_N=said)
     generated = pointer.logits(states, words).softmax(dim=1)
     pointer.repeat_bias = -2.0
-    for before, after in zip(upright, pointer.score(states, copy, context, target, words, before_N=said), strict=True):
+    for before, after in zip(
+        upright, pointer.score(states, copy, context, target, words, before_N=said), strict=True
+    ):
         assert torch.equal(before, after)
     for row in range(30):
         generated[row, said[row]] *= math.exp(-2)
@@ -339,7 +398,9 @@ def test_what_may_not_be_copied_is_generated() -> None:
     """`copy_once`: weights that sum to k copy with `(1 - alpha) k` and generate with the rest; also at k = 0 and 1."""
     pointer, context, words = pointer_of().train(), torch.tensor([[7, 8, 9]] * 3), words_of()
     pointer.copy_once, states = True, normal(3, DIM)
-    copy = torch.tensor([[0.2, 0.5, 0.3], [0.2, 0.0, 0.3], [0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    copy = torch.tensor(
+        [[0.2, 0.5, 0.3], [0.2, 0.0, 0.3], [0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True
+    )
     kept, gate = copy.sum(dim=1, keepdim=True), torch.sigmoid(pointer.gate(states))
     generated = pointer.logits(states, words).softmax(dim=1)
     copied = torch.zeros(3, SIZE, dtype=torch.float64).scatter_add(1, context, copy)
@@ -349,7 +410,9 @@ def test_what_may_not_be_copied_is_generated() -> None:
     close(score.exp(), expected.gather(1, target.unsqueeze(1)).squeeze(1), 1e-6)
     close(alpha, 1 - ((1 - gate) * kept).squeeze(1), 1e-6)
     (gradient,) = torch.autograd.grad(score[:2].sum(), copy, retain_graph=True)
-    (truth,) = torch.autograd.grad(expected.gather(1, target.unsqueeze(1)).squeeze(1)[:2].log().sum(), copy)
+    (truth,) = torch.autograd.grad(
+        expected.gather(1, target.unsqueeze(1)).squeeze(1)[:2].log().sum(), copy
+    )
     close(gradient[1], truth[1], 1e-5)
     assert torch.autograd.grad(score.sum(), copy)[0].isfinite().all()
 
@@ -358,7 +421,12 @@ def test_what_may_not_be_copied_is_generated() -> None:
 @pytest.mark.parametrize("sharp", [1.0, 2.0, 5.0])
 def test_score_equals_the_distribution_at_the_targets(sharp: float, tied: bool) -> None:
     """`score` builds no distribution, yet has its log-probability of the target, its arg-max and its alpha."""
-    pointer, states, context, words = pointer_of(tied, 0.5 * sharp), normal(300, DIM), random_context(300), words_of()
+    pointer, states, context, words = (
+        pointer_of(tied, 0.5 * sharp),
+        normal(300, DIM),
+        random_context(300),
+        words_of(),
+    )
     copy = copy_of(context, sharp=sharp)
     target = torch.randint(6, SIZE, (300,), generator=torch.Generator().manual_seed(1))
     log_prob, _, prediction, alpha = pointer.score(states, copy, context, target, words)
@@ -377,7 +445,9 @@ def made_pointer(generated: dict[int, float], alpha: float = 0.5) -> PointerGene
     with torch.no_grad():
         for layer in (pointer.output, pointer.gate):
             layer.weight.zero_()
-        pointer.output.bias.copy_(torch.tensor([generated.get(word, rest) for word in range(SIZE)]).log())
+        pointer.output.bias.copy_(
+            torch.tensor([generated.get(word, rest) for word in range(SIZE)]).log()
+        )
         pointer.gate.bias.fill_(float(np.log(alpha / (1 - alpha))))
     return pointer
 
@@ -420,7 +490,9 @@ def test_prediction_in_bf16_sums_copy_weights_in_float32() -> None:
     words = normal(SIZE, DIM).float()
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            _, _, prediction, _ = pointer.score(normal(1, DIM).float(), copy, context, torch.tensor([12]), words)
+            _, _, prediction, _ = pointer.score(
+                normal(1, DIM).float(), copy, context, torch.tensor([12]), words
+            )
         assert prediction.tolist() == [9]
 
 
@@ -459,21 +531,31 @@ def test_target_log_probability_and_its_gradient() -> None:
     logits, target = (normal(6, 9) * 3).requires_grad_(), torch.tensor([0, 8, 3, 3, 5, 1])
     value, mean, log_sum, word = _TargetLogProbability.apply(logits, target, True)
     assert word.tolist() == [int(np.argmax(array(row))) for row in logits]
-    close(value, [np.log(slow_softmax(row.tolist())[y]) for row, y in zip(logits, target.tolist(), strict=True)])
+    close(
+        value,
+        [
+            np.log(slow_softmax(row.tolist())[y])
+            for row, y in zip(logits, target.tolist(), strict=True)
+        ],
+    )
     close(log_sum, [np.log(np.exp(array(row)).sum()) for row in logits])
     close(mean, [np.log(slow_softmax(row.tolist())).mean() for row in logits])
     for smooth, results in ((False, 1), (True, 2)):
         assert torch.autograd.gradcheck(
             lambda x, s=smooth, r=results: _TargetLogProbability.apply(x, target, s)[:r], (logits,)
         )
-    (expected,) = torch.autograd.grad(logits.log_softmax(dim=1).gather(1, target.unsqueeze(1)).sum(), logits)
+    (expected,) = torch.autograd.grad(
+        logits.log_softmax(dim=1).gather(1, target.unsqueeze(1)).sum(), logits
+    )
     close(torch.autograd.grad(value.sum(), logits)[0], expected, 1e-12)
 
 
 @pytest.mark.parametrize("gate", [-1000.0, -100.0, 0.0, 100.0, 1000.0])
 @pytest.mark.parametrize("logit", [0.0, -500.0])
 @pytest.mark.parametrize("where", ["in the context", "elsewhere", "without weight"])
-def test_extreme_gates_give_finite_losses_and_gradients(where: str, logit: float, gate: float) -> None:
+def test_extreme_gates_give_finite_losses_and_gradients(
+    where: str, logit: float, gate: float
+) -> None:
     """alpha of 0 and 1, words that are neither generated nor copied: log P and its gradients are finite in float32.
 
     `log P` is that of the formula in log space: `logaddexp(log alpha + log p, log(1 - alpha) + log copy)`.
@@ -494,7 +576,9 @@ def test_extreme_gates_give_finite_losses_and_gradients(where: str, logit: float
     gradients = [states.grad, scores.grad, *(p.grad for p in pointer.parameters())]
     assert all(g is not None and g.isfinite().all() for g in gradients)
     opened = pointer.gate(states)[0, 0].double()
-    generated = pointer.output(states)[0].double().log_softmax(dim=0)[8] + torch.nn.functional.logsigmoid(opened)
+    generated = pointer.output(states)[0].double().log_softmax(dim=0)[
+        8
+    ] + torch.nn.functional.logsigmoid(opened)
     weight = copy[0, 1].double() if where == "in the context" else torch.tensor(0.0)
     expected = torch.logaddexp(generated, torch.nn.functional.logsigmoid(-opened) + weight.log())
     close(log_prob[0], expected, 1e-4)
@@ -524,7 +608,16 @@ def taught_with(predictions: list[list[int]], width: int = 0) -> Taught:
     mask = real_mask(lengths, extra=width)
     flat = torch.tensor([word for row in predictions for word in row])
     nothing = torch.zeros(len(flat))
-    return Taught(nothing, nothing, flat, nothing, flat, mask.nonzero()[:, 0], torch.zeros(*mask.shape, DIM), mask)
+    return Taught(
+        nothing,
+        nothing,
+        flat,
+        nothing,
+        flat,
+        mask.nonzero()[:, 0],
+        torch.zeros(*mask.shape, DIM),
+        mask,
+    )
 
 
 PREDICTIONS = [[7, 8, EOS, 7, 9], [8, 8], [EOS, 10], [9, 9, 9, EOS]]
@@ -570,7 +663,9 @@ def test_diversity_weights_stay_exact_for_many_counts() -> None:
     loss.counts[5], loss.counts[6] = 2**26 + 1, 2**26
     commonest, next_to_it = loss.weights(torch.tensor([5, 6])).tolist()
     assert commonest == 0
-    assert next_to_it == pytest.approx(1 / (2**26 + 1), rel=1e-3)  # divided by the mean, 22,998 / 23,000
+    assert next_to_it == pytest.approx(
+        1 / (2**26 + 1), rel=1e-3
+    )  # divided by the mean, 22,998 / 23,000
     close(loss.weights(torch.arange(23_000)).double().mean(), 1.0, 1e-6)
 
 

@@ -31,7 +31,10 @@ def test_eq_11_intensity_weights() -> None:
     intensity, mask = normal(3, 8), real_mask(LENGTHS, extra=2)
     weights = intensity_weights(intensity, mask)
     for row, length in enumerate(LENGTHS):
-        close(weights[row, :length], [length * share for share in slow_softmax(intensity[row, :length].tolist())])
+        close(
+            weights[row, :length],
+            [length * share for share in slow_softmax(intensity[row, :length].tolist())],
+        )
         close(weights[row, :length].mean(), 1.0)
         assert not weights[row, length:].any()
 
@@ -56,7 +59,11 @@ def test_eq_11_to_14_predictor(intensity: bool) -> None:
 
     Without guidance (w/o EGM) `C_l = V_l`.
     """
-    module, values, given = predictor(intensity=intensity), normal(3, 8, 9, dtype=torch.float32), normal(3, 8, seed=1)
+    module, values, given = (
+        predictor(intensity=intensity),
+        normal(3, 8, 9, dtype=torch.float32),
+        normal(3, 8, seed=1),
+    )
     logits, pooling = module(values, given.float(), real_mask(LENGTHS, extra=2))
     assert logits.shape == (3, 32)
     for row, length in enumerate(LENGTHS):
@@ -72,7 +79,11 @@ def test_eq_11_to_14_predictor(intensity: bool) -> None:
 @pytest.mark.parametrize("intensity", [True, False])
 def test_intensity_matters_only_with_guidance(intensity: bool) -> None:
     """The same tokens with other intensities: another prediction with guidance, the same one without."""
-    module, values, mask = predictor(intensity=intensity), normal(1, 6, 9, dtype=torch.float32), real_mask([6])
+    module, values, mask = (
+        predictor(intensity=intensity),
+        normal(1, 6, 9, dtype=torch.float32),
+        real_mask([6]),
+    )
     first, second = (module(values, normal(1, 6, seed=seed).float(), mask)[0] for seed in (1, 2))
     assert torch.equal(first, second) == (not intensity)
 
@@ -120,7 +131,10 @@ def test_mean_of_experts_is_the_geometric_mean() -> None:
 def test_eq_15_label_loss() -> None:
     """`-log P(e*)` for each pair."""
     logits, label = normal(4, 32) * 3, torch.tensor([0, 31, 7, 7])
-    expected = [-math.log(slow_softmax(row.tolist())[e]) for row, e in zip(logits, label.tolist(), strict=True)]
+    expected = [
+        -math.log(slow_softmax(row.tolist())[e])
+        for row, e in zip(logits, label.tolist(), strict=True)
+    ]
     close(label_loss(logits, label), expected)
 
 
@@ -155,4 +169,6 @@ def test_eq_18_stops_the_gradient_to_the_teacher() -> None:
     student, teacher = normal(4, 32).requires_grad_(), normal(4, 32, seed=1).requires_grad_()
     soft_label_loss(student, teacher).sum().backward()
     assert teacher.grad is None
-    close(student.grad, array(student.softmax(dim=1)) - array(teacher.softmax(dim=1)))  # d/ds = P^stu - P^tchr
+    close(
+        student.grad, array(student.softmax(dim=1)) - array(teacher.softmax(dim=1))
+    )  # d/ds = P^stu - P^tchr

@@ -45,7 +45,10 @@ FFNS = ("linear", "conv")
 
 def test_masked_softmax_is_the_softmax_of_the_open_places() -> None:
     """`e^s_j / sum over open k of e^s_k` at open places, exactly 0 at the others."""
-    scores, mask = normal(4, 3, 6) * 3, torch.rand(4, 3, 6, generator=torch.Generator().manual_seed(1)) < 0.6
+    scores, mask = (
+        normal(4, 3, 6) * 3,
+        torch.rand(4, 3, 6, generator=torch.Generator().manual_seed(1)) < 0.6,
+    )
     mask[..., 2] = True
     weights = masked_softmax(scores, mask)
     for b in range(4):
@@ -71,7 +74,9 @@ def test_masked_softmax_of_a_closed_row_is_zero_with_zero_gradient() -> None:
 
 def test_masked_softmax_survives_large_scores_and_broadcasts_its_mask() -> None:
     """Scores of 1e4 do not overflow; a mask [B, 1, M] serves [B, L, M]; what a closed place holds is irrelevant."""
-    scores = torch.tensor([[[1e4, 1e4, -1e4, float("nan")], [0.0, math.log(3), 1e30, float("inf")]]])
+    scores = torch.tensor(
+        [[[1e4, 1e4, -1e4, float("nan")], [0.0, math.log(3), 1e30, float("inf")]]]
+    )
     weights = masked_softmax(scores, torch.tensor([[[True, True, False, False]]]))
     close(weights, [[[0.5, 0.5, 0, 0], [0.25, 0.75, 0, 0]]])
 
@@ -117,7 +122,9 @@ def test_attention_to_nothing_is_zero() -> None:
     """A query that may see no key gets zeros, not NaN, and finite gradients."""
     attention = randomise(Attention(6, 6, 2, 4))
     states = normal(2, 3, 6, dtype=torch.float32).requires_grad_()
-    result, weights = attention(states, attention.keys_values(states), real_mask([3, 0]).unsqueeze(1))
+    result, weights = attention(
+        states, attention.keys_values(states), real_mask([3, 0]).unsqueeze(1)
+    )
     assert torch.equal(result[1], torch.zeros(3, 6))
     assert torch.equal(weights[1], torch.zeros(2, 3, 3))
     result.sum().backward()
@@ -128,10 +135,16 @@ def test_attention_to_nothing_is_zero() -> None:
 def test_attention_ignores_masked_memory() -> None:
     """What stands at masked places has no effect; what stands at the others has."""
     attention = randomise(Attention(6, 6, 2, 4)).double()
-    queries, memory, mask = normal(1, 2, 6), normal(1, 5, 6, seed=1), real_mask([3], extra=2).unsqueeze(1)
+    queries, memory, mask = (
+        normal(1, 2, 6),
+        normal(1, 5, 6, seed=1),
+        real_mask([3], extra=2).unsqueeze(1),
+    )
     changed = memory.clone()
     changed[:, 3:] = 1e3
-    before, after = (attention(queries, attention.keys_values(m), mask)[0] for m in (memory, changed))
+    before, after = (
+        attention(queries, attention.keys_values(m), mask)[0] for m in (memory, changed)
+    )
     close(after, before, 1e-12)
     changed[:, 2] += 1
     differ(attention(queries, attention.keys_values(changed), mask)[0], before)
@@ -221,7 +234,9 @@ def test_encoder_gives_finite_values_and_gradients_for_an_empty_row(ffn: str) ->
 
 def test_dropout_acts_in_training_only() -> None:
     """With dropout two training passes differ, two evaluation passes do not, and equal those without dropout."""
-    with_dropout, without = (randomise(Encoder(6, 1, 2, 4, 8, "linear", rate)).double() for rate in (0.5, 0.0))
+    with_dropout, without = (
+        randomise(Encoder(6, 1, 2, 4, 8, "linear", rate)).double() for rate in (0.5, 0.0)
+    )
     states, mask = normal(1, 5, 6), torch.ones(1, 5, dtype=torch.bool)
     torch.manual_seed(0)
     differ(with_dropout(states, mask), with_dropout(states, mask))
@@ -272,7 +287,10 @@ def test_dropout_takes_any_shape_and_dtype_and_repeats_with_the_seed(
 def test_embedding_is_word_plus_speaker_state_times_scale_plus_position() -> None:
     """`(word + speaker state) * scale + position`: the position is not scaled."""
     embed = TokenEmbedding(tiny_tables().vectors.double(), 3.0, 0.0, True, PAD)
-    ids, speaker = torch.tensor([[6, 9, 9, 20], [6, 30, 1, 1]]), torch.tensor([[6, 4, 5, 4], [6, 4, 1, 1]])
+    ids, speaker = (
+        torch.tensor([[6, 9, 9, 20], [6, 30, 1, 1]]),
+        torch.tensor([[6, 4, 5, 4], [6, 4, 1, 1]]),
+    )
     words = embed.look_up({"context": ids, "speaker": speaker})
     states = embed(words["context"], words["speaker"])
     plain = embed(words["context"], start=5)
@@ -284,7 +302,11 @@ def test_embedding_is_word_plus_speaker_state_times_scale_plus_position() -> Non
 def test_look_up_gives_every_name_its_own_words() -> None:
     """One look-up for tensors of different shapes equals a look-up each."""
     embed = TokenEmbedding(tiny_tables().vectors, 3.0, 0.0, True, PAD)
-    ids = {"a": torch.tensor([[7, 8, 9]]), "b": torch.tensor([[[10], [11]]]), "c": torch.tensor([12])}
+    ids = {
+        "a": torch.tensor([[7, 8, 9]]),
+        "b": torch.tensor([[[10], [11]]]),
+        "c": torch.tensor([12]),
+    }
     found = embed.look_up(ids)
     assert list(found) == ["a", "b", "c"]
     for name, value in ids.items():
@@ -308,6 +330,8 @@ def test_slow_references_are_right_on_a_case_done_by_hand() -> None:
     with torch.no_grad():
         for layer in (attention.query, attention.key_value, attention.result):
             layer.weight.fill_(1.0)
-    result, weights = slow_attention(attention, np.array([[0.0], [math.log(3)]]), np.array([[0.0], [1.0]]))
+    result, weights = slow_attention(
+        attention, np.array([[0.0], [math.log(3)]]), np.array([[0.0], [1.0]])
+    )
     close(weights, [[[0.5, 0.5], [0.25, 0.75]]])
     close(result, [[0.5], [0.75]])

@@ -11,7 +11,10 @@ import torch
 
 OLD = Path(__file__).parent / "old_runs"
 EXPECTED = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))
-CONTEXTS = [["I lost my dog last week."], ["I got the job!", "Congratulations!", "I start on Monday."]]
+CONTEXTS = [
+    ["I lost my dog last week."],
+    ["I got the job!", "Congratulations!", "I start on Monday."],
+]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,9 @@ def environment(**changes: str) -> dict[str, str]:
 def losses(run: Path) -> list[dict]:
     """Everything in the log that is not about time or about who computes."""
     rows = [row for row in read_log(run) if "processes" not in row]
-    return [{name: value for name, value in row.items() if name != "examples_per_s"} for row in rows]
+    return [
+        {name: value for name, value in row.items() if name != "examples_per_s"} for row in rows
+    ]
 
 
 def same_curve(run: Path, expected: Path) -> None:
@@ -50,7 +52,11 @@ def missing_texts(count: int) -> list[str]:
     """Every other text that `infer` needs is on disk before so many processes look; returns the others."""
     _, prepared = worker.tiny()
     texts = sorted(
-        {part.turn_text(turn) for part in prepared.corpus.splits.values() for turn in part.pairs[:, 4]},
+        {
+            part.turn_text(turn)
+            for part in prepared.corpus.splits.values()
+            for turn in part.pairs[:, 4]
+        },
         key=lambda text: (len(text), text),
     )
     infer_cached(worker.Stub(f"stub-{count}"), texts[::2], cache_folder(), progress=False)
@@ -70,7 +76,9 @@ def folder(tmp_path_factory) -> Path:
     }
     for count, command in launches.items():
         (where / f"missing-{count}.json").write_text(json.dumps(missing_texts(count)))
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, timeout=600
+        )
         assert done.returncode == 0, done.stderr
         (where / f"printed-{count}.txt").write_text(done.stdout)
     worker.train(where / "moving", worker.UNEVEN, resume=True)
@@ -93,15 +101,24 @@ def test_they_take_the_same_steps_as_one(folder: Path, count: int) -> None:
         run = folder / f"{name}-{count}"
         same_curve(run, one)
         assert written_at(run) == written_at(one)
-        for file in ("model.safetensors", "optimizer.safetensors"):  # the weights, and what the optimizer remembers
+        for file in (
+            "model.safetensors",
+            "optimizer.safetensors",
+        ):  # the weights, and what the optimizer remembers
             wanted, found = (load_file(newest_checkpoint(path) / file) for path in (one, run))
             assert wanted.keys() == found.keys()
             for key, value in wanted.items():
                 torch.testing.assert_close(
-                    found[key], value, rtol=1e-5, atol=1e-5, msg=lambda text, key=f"{name} {key}": f"{key}: {text}"
+                    found[key],
+                    value,
+                    rtol=1e-5,
+                    atol=1e-5,
+                    msg=lambda text, key=f"{name} {key}": f"{key}: {text}",
                 )
     printed = (folder / f"printed-{count}.txt").read_text()
-    assert printed.count("dev ppl_token") == 2 + 2 + (count == 2)  # one of them speaks, at each check
+    assert printed.count("dev ppl_token") == 2 + 2 + (
+        count == 2
+    )  # one of them speaks, at each check
 
 
 @pytest.mark.slow
@@ -113,7 +130,9 @@ def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
 
 @several
 @pytest.mark.slow
-def test_shared_scoring_and_answering_is_exactly_that_of_one(folder: Path, alone: dict, count: int) -> None:
+def test_shared_scoring_and_answering_is_exactly_that_of_one(
+    folder: Path, alone: dict, count: int
+) -> None:
     """Bit for bit, in every process; and no pair is left out."""
     assert min(alone["scored"]["tokens"]) > 0
     assert len({tuple(answer["ids"]) for answer in alone["nucleus"]["answers"]}) > 50
@@ -125,7 +144,9 @@ def test_shared_scoring_and_answering_is_exactly_that_of_one(folder: Path, alone
 
 
 @pytest.mark.slow
-def test_the_command_evaluate_prints_and_writes_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_evaluate_prints_and_writes_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Four processes leave the files and words of one, byte for byte."""
     worker.evaluate(folder / "alone")
     lines = capsys.readouterr().out.splitlines()
@@ -149,14 +170,19 @@ def test_shared_reading_keeps_every_occurrence_once(folder: Path, alone: dict, c
         for rank in range(count):
             with np.load(folder / f"gathered-{count}-{rank}.npz") as some:
                 for name in one.files:
-                    np.testing.assert_allclose(some[name], one[name], rtol=1e-9, atol=1e-9, err_msg=name)
+                    np.testing.assert_allclose(
+                        some[name], one[name], rtol=1e-9, atol=1e-9, err_msg=name
+                    )
 
 
 @several
 @pytest.mark.slow
 def test_each_text_is_inferred_once_by_one_of_them(folder: Path, count: int) -> None:
     """What is on disk is asked of nobody, the rest in about equal shares; all get all of it; then it is on disk."""
-    found = [json.loads((folder / f"found-{count}-{rank}.json").read_text())["inferred"] for rank in range(count)]
+    found = [
+        json.loads((folder / f"found-{count}-{rank}.json").read_text())["inferred"]
+        for rank in range(count)
+    ]
     asked = Counter(text for part in found for text in part["asked"][0])
     assert asked == Counter(json.loads((folder / f"missing-{count}.json").read_text()))
     shares = [len(part["asked"][0]) for part in found]
@@ -172,7 +198,9 @@ def test_each_text_is_inferred_once_by_one_of_them(folder: Path, count: int) -> 
 def test_processes_with_different_data_or_checkpoints_refuse(folder: Path, count: int) -> None:
     for rank in range(count):
         said = json.loads((folder / f"found-{count}-{rank}.json").read_text())["refused"]
-        assert said.startswith("Process 1 has iteration=1, the main process iteration=0. All machines need the same")
+        assert said.startswith(
+            "Process 1 has iteration=1, the main process iteration=0. All machines need the same"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- two machines
@@ -197,7 +225,20 @@ def hosts() -> Iterator[list[str]]:
     try:
         for name in names:
             ip("netns", "add", name)
-        ip("link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
+        ip(
+            "link",
+            "add",
+            "cable",
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable",
+            "netns",
+            names[1],
+        )
         for name, address in zip(names, ADDRESSES, strict=True):
             for end in ("cable", "lo"):
                 ip("-n", name, "link", "set", end, "up")
@@ -212,7 +253,18 @@ def hosts() -> Iterator[list[str]]:
 def test_two_machines_train_as_one(tmp_path: Path, hosts: list[str]) -> None:
     """The commands of the recipe, torchrun on one and `accelerate launch` on the other, come to the losses of one process."""
     sets = [part for setting in (*worker.TINY, worker.UNEVEN) for part in ("--set", setting)]
-    run = ["-m", "ctsm_lib", "train", "--preset", "sample", *sets, "--device", "cpu", "--out", str(tmp_path / "run")]
+    run = [
+        "-m",
+        "ctsm_lib",
+        "train",
+        "--preset",
+        "sample",
+        *sets,
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     launchers = (
         [*TORCHRUN, "--nnodes=2", "--node-rank=0", "--nproc-per-node=1", f"--master-addr={ADDRESSES[0]}", "--master-port=29500"],
         [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=2", "--num_processes=2",
@@ -231,7 +283,11 @@ def test_two_machines_train_as_one(tmp_path: Path, hosts: list[str]) -> None:
     assert [process.returncode for process in started] == [0, 0], printed
     assert "Done." in printed[0][0] and printed[1][0] == ""
     log, alone = losses(tmp_path / "run"), losses(tmp_path / "alone")
-    for name in ("total", "generation", "grad_norm"):  # of all iterations, and dev scores at two of them
+    for name in (
+        "total",
+        "generation",
+        "grad_norm",
+    ):  # of all iterations, and dev scores at two of them
         mean = np.mean([row[name] for row in alone if name in row])
         assert next(row[name] for row in log if name in row) == pytest.approx(mean, rel=1e-5)
     dev = [[row for row in rows if "dev_ppl_token" in row] for rows in (log, alone)]
@@ -242,7 +298,10 @@ def test_two_machines_train_as_one(tmp_path: Path, hosts: list[str]) -> None:
 
 def test_the_slurm_script_starts_a_launcher_a_node_and_a_process_a_gpu(tmp_path: Path) -> None:
     """What it hands to `srun`, with `scontrol` and `srun` that stand in for Slurm's."""
-    for name, text in (("scontrol", "printf 'node7\\nnode9\\n'"), ("srun", 'echo "$OMP_NUM_THREADS" "$@"')):
+    for name, text in (
+        ("scontrol", "printf 'node7\\nnode9\\n'"),
+        ("srun", 'echo "$OMP_NUM_THREADS" "$@"'),
+    ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     slurm = {
@@ -252,13 +311,33 @@ def test_the_slurm_script_starts_a_launcher_a_node_and_a_process_a_gpu(tmp_path:
         "GPUS_PER_NODE": "a100:4",
         "CPUS_PER_TASK": "18",
     }
-    given = {f"SLURM_{name}": value for name, value in slurm.items()} | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    given = {f"SLURM_{name}": value for name, value in slurm.items()} | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}"
+    }
     command = [WORKER.parent.parent / "scripts" / "slurm.sh", "train", "--out", "a run"]
     done = subprocess.run(command, env=environment(**given), capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout.split() == [
-        *("5", "--cpus-per-task", "18", ".venv/bin/python", "-m", "torch.distributed.run", "--nnodes", "2"),
-        *("--nproc-per-node", "4", "--rdzv-backend", "c10d", "--rdzv-endpoint", "node7:29500", "--rdzv-id", "12"),
+        *(
+            "5",
+            "--cpus-per-task",
+            "18",
+            ".venv/bin/python",
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            "2",
+        ),
+        *(
+            "--nproc-per-node",
+            "4",
+            "--rdzv-backend",
+            "c10d",
+            "--rdzv-endpoint",
+            "node7:29500",
+            "--rdzv-id",
+            "12",
+        ),
         *("-m", "ctsm_lib", "train", "--out", "a", "run"),
     ]
 

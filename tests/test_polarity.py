@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ctsm_lib import polarity as rule_of_the_paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
-from ctsm_lib.polarity import (
+from ctsm_lib.vectors import Vectors
+from ctsm_workbench.study.polarity import (
     NO_STATE,
     QUALITIES,
     TIE,
@@ -22,12 +24,10 @@ from ctsm_lib.polarity import (
     analyse_prepared,
     centroids,
     choices,
-    rule,
     shuffled_shares,
     state_polarity,
     trait_polarity,
 )
-from ctsm_lib.vectors import Vectors
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.
 WORDS = ["good", "fine", "bad", "awful", "surprised"]
@@ -47,7 +47,15 @@ def random_words(n: int = 60, dim: int = 5, seed: int = 0) -> dict[str, Any]:
     vad = np.stack([valence, random.random(n), random.random(n)], axis=1)
     counts = random.integers(0, 9, n)
     words = [*EMOTIONS[:3], *(f"word{i}" for i in range(n - 3))]
-    arrays = dict(valence=valence, rated=rated, vectors=vectors, found=kind >= 0, counts=counts, vad=vad, kind=kind)
+    arrays = dict(
+        valence=valence,
+        rated=rated,
+        vectors=vectors,
+        found=kind >= 0,
+        counts=counts,
+        vad=vad,
+        kind=kind,
+    )
     return {"words": words} | arrays
 
 
@@ -62,7 +70,10 @@ def slow_state(
             group = [
                 vectors[j].astype(float) / (np.linalg.norm(vectors[j]) if unit else 1)
                 for j in range(len(vectors))
-                if members[j] and trait[j] == side and vectors[j].any() and not (leave_one_out and i == j)
+                if members[j]
+                and trait[j] == side
+                and vectors[j].any()
+                and not (leave_one_out and i == j)
             ]
             mean = sum(group, np.zeros(vectors.shape[1])) / max(len(group), 1)
             length = np.linalg.norm(mean) * np.linalg.norm(vectors[i])
@@ -77,12 +88,16 @@ def slow_rule(rule: dict, data: dict[str, Any], seed: int = 0) -> tuple[int, int
     n, trait, part, has = len(data["words"]), [], [], []
     for i in range(n):
         rated, valence = data["rated"][i], data["valence"][i]
-        trait.append(int(valence > rule["threshold"]) if rated else int(rule["unrated"] == "positive"))
+        trait.append(
+            int(valence > rule["threshold"]) if rated else int(rule["unrated"] == "positive")
+        )
         neutral = rule["band"] > 0 and abs(valence - rule["threshold"]) <= rule["band"] + 1e-6
         part.append((rated or rule["unrated"] != "left out") and not neutral)
         good = data["kind"][i] in QUALITIES[rule["vectors"]]
         has.append(bool(part[i] and data["found"][i] and data["vectors"][i].any() and good))
-    states = slow_state(data["vectors"], np.array(trait), np.array(has), rule["unit"], rule["leave_one_out"])
+    states = slow_state(
+        data["vectors"], np.array(trait), np.array(has), rule["unit"], rule["leave_one_out"]
+    )
     words = differ = 0
     weight = total = 0.0
     for i in range(n):
@@ -90,7 +105,9 @@ def slow_rule(rule: dict, data: dict[str, Any], seed: int = 0) -> tuple[int, int
         if state == NO_STATE and rule["missing"] != "left out":
             fates = {"negative": 0, "random": coin[i], "agree": trait[i], "disagree": 1 - trait[i]}
             state = fates[rule["missing"]]
-        counted = {"all": True, "rated": data["rated"][i], "unrated": not data["rated"][i]}[rule["count"]]
+        counted = {"all": True, "rated": data["rated"][i], "unrated": not data["rated"][i]}[
+            rule["count"]
+        ]
         if part[i] and counted and state != NO_STATE:
             words, differ = words + 1, differ + (state != trait[i])
             total += data["counts"][i]
@@ -122,7 +139,9 @@ def test_centroids_are_the_means_and_leave_zero_vectors_out() -> None:
     with_zero = centroids(np.concatenate([VECTORS, np.zeros((1, 2))]), np.append(trait, 1))
     np.testing.assert_allclose(with_zero[0], positive)
     lengths = np.linalg.norm(VECTORS[[2, 3]], axis=1, keepdims=True)
-    np.testing.assert_allclose(centroids(VECTORS, trait, unit=True)[1], (VECTORS[[2, 3]] / lengths).mean(axis=0))
+    np.testing.assert_allclose(
+        centroids(VECTORS, trait, unit=True)[1], (VECTORS[[2, 3]] / lengths).mean(axis=0)
+    )
 
 
 def test_the_word_among_the_others_is_the_one_that_differs() -> None:
@@ -135,12 +154,20 @@ def test_a_tie_is_negative_and_a_zero_vector_has_no_state(trait: list[int]) -> N
     # The third word lies half-way between the groups; 0.1 and 0.3 are not exact, and rounding must not decide.
     vectors = np.array([[0.1, 0.3], [0.3, 0.1], [0.7, 0.7], [0.0, 0.0]])
     for dtype in (np.float64, np.float32):
-        assert state_polarity(vectors.astype(dtype), np.array(trait)).tolist() == [*trait[:2], 0, NO_STATE]
+        assert state_polarity(vectors.astype(dtype), np.array(trait)).tolist() == [
+            *trait[:2],
+            0,
+            NO_STATE,
+        ]
 
 
-@pytest.mark.parametrize(("trait", "name"), [([1, 1], "negative"), ([0, 0], "positive"), ([1, 0], "negative")])
+@pytest.mark.parametrize(
+    ("trait", "name"), [([1, 1], "negative"), ([0, 0], "positive"), ([1, 0], "negative")]
+)
 def test_an_empty_group_is_named(trait: list[int], name: str) -> None:
-    vectors = np.array([[1.0, 0.0], [0.0, 0.0]]) if trait == [1, 0] else np.eye(2)  # a zero vector fills no group
+    vectors = (
+        np.array([[1.0, 0.0], [0.0, 0.0]]) if trait == [1, 0] else np.eye(2)
+    )  # a zero vector fills no group
     for function in (centroids, state_polarity):
         with pytest.raises(DataError, match=f"The {name} group is empty"):
             function(vectors, np.array(trait))
@@ -148,12 +175,16 @@ def test_an_empty_group_is_named(trait: list[int], name: str) -> None:
 
 @pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("leave_one_out", [False, True])
-def test_state_polarity_equals_a_plain_loop(unit: bool, leave_one_out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_polarity_equals_a_plain_loop(
+    unit: bool, leave_one_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = random_words()
     trait = trait_polarity(data["valence"])
     expected = slow_state(data["vectors"], trait, np.ones(60, dtype=bool), unit, leave_one_out)
     assert state_polarity(data["vectors"], trait, unit, leave_one_out).tolist() == expected
-    monkeypatch.setattr(rule, "ROWS", 7)  # blocks that do not divide the number of words
+    monkeypatch.setattr(
+        rule_of_the_paper, "ROWS", 7
+    )  # blocks that do not divide the number of words
     assert state_polarity(data["vectors"], trait, unit, leave_one_out).tolist() == expected
 
 
@@ -175,7 +206,8 @@ def test_every_choice_and_sweep_equals_a_plain_loop(seed: int) -> None:
     analysis = analyse(**data, draws=5)
     rows = analysis["choices"] + analysis["sweep"]
     kinds = {
-        (row["unrated"], row["missing"], row["count"], row["vectors"], row["unit"], row["weighted"]) for row in rows
+        (row["unrated"], row["missing"], row["count"], row["vectors"], row["unit"], row["weighted"])
+        for row in rows
     }
     assert len(kinds) >= 20
     for row in rows:
@@ -215,7 +247,9 @@ def test_unrated_words_and_words_without_a_vector_are_counted_as_asked() -> None
         words=words,
         valence=np.append(VALENCE, [0.5, 0.9]),
         rated=np.array([True] * 5 + [False, True]),
-        vectors=np.concatenate([VECTORS, [[4, 0], [0, 0]]]),  # among the good ones, but negative for want of a rating
+        vectors=np.concatenate(
+            [VECTORS, [[4, 0], [0, 0]]]
+        ),  # among the good ones, but negative for want of a rating
         found=np.ones(7, dtype=bool),
         counts=np.ones(7),
         labels=("vectorless", "unrated"),
@@ -229,14 +263,24 @@ def test_unrated_words_and_words_without_a_vector_are_counted_as_asked() -> None
     assert rows["words without vector: disagree"] == (7, 3)
     assert rows["words without vector: negative"] == (7, 3)
     vectorless, unrated = analysis["labels"]
-    assert (vectorless["state"], vectorless["differ"], vectorless["cos_positive"]) == (None, None, None)
-    assert (unrated["rated"], unrated["differ"], unrated["differ_rated_only"]) == (False, True, None)
+    assert (vectorless["state"], vectorless["differ"], vectorless["cos_positive"]) == (
+        None,
+        None,
+        None,
+    )
+    assert (unrated["rated"], unrated["differ"], unrated["differ_rated_only"]) == (
+        False,
+        True,
+        None,
+    )
     assert (analysis["with_vector"], analysis["rated_with_vector"]) == (6, 5)
 
 
 def test_a_sweep_that_runs_out_of_words_says_so() -> None:
     analysis = small()
-    widest = next(row for row in analysis["sweep"] if row["threshold"] == 0.4 and row["band"] == 0.3)
+    widest = next(
+        row for row in analysis["sweep"] if row["threshold"] == 0.4 and row["band"] == 0.3
+    )
     assert (widest["share"], widest["words"]) == (None, 0)  # only "good" and "fine" are left
     assert "one of the groups is empty" in widest["reason"]
     one_sided = small(valence=np.array([0.9, 0.8, 0.45, 0.44, 0.7]))
@@ -250,7 +294,10 @@ def test_the_paper_s_rule_needs_both_groups() -> None:
         small(rated=np.zeros(5, dtype=bool))
     with pytest.raises(DataError, match="The negative group is empty"):
         small(valence=np.full(5, 0.8))
-    only_positive = small(valence=np.array([0.9, 0.8, 0.5, 0.5, 0.7]), rated=np.array([True, True, False, False, True]))
+    only_positive = small(
+        valence=np.array([0.9, 0.8, 0.5, 0.5, 0.7]),
+        rated=np.array([True, True, False, False, True]),
+    )
     assert only_positive["choices"][1]["share"] is None
     assert "rated words alone cannot be compared" in only_positive["conclusion"]
 
@@ -263,7 +310,10 @@ def test_the_paper_s_rule_needs_both_groups() -> None:
         ({"valence": np.array([0.9, np.nan, 0.1, 0.2, 0.7])}, r"not in \[0, 1\]"),
         ({"counts": np.ones(4)}, r"counts has the shape \(4,\), but there are 5 words"),
         ({"vectors": np.ones(5)}, r"vectors has the shape \(5,\)"),
-        ({"vectors": np.where(np.arange(5)[:, None] == 2, np.nan, VECTORS)}, "The vector of 'bad' is not finite"),
+        (
+            {"vectors": np.where(np.arange(5)[:, None] == 2, np.nan, VECTORS)},
+            "The vector of 'bad' is not finite",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
@@ -275,7 +325,7 @@ def test_shuffled_shares_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> 
     data = random_words(40)
     vectors = data["vectors"] + 0.01  # none is zero
     trait, free = trait_polarity(data["valence"]), data["rated"]
-    monkeypatch.setattr(rule, "ROWS", 7)
+    monkeypatch.setattr(rule_of_the_paper, "ROWS", 7)
     shares = shuffled_shares(vectors, trait, free, draws=12, seed=3)
     random, expected = np.random.default_rng(3), []
     for _ in range(12):
@@ -297,12 +347,16 @@ def test_chance_is_told_from_valence() -> None:
     assert ", fewer than by chance" in analyse(**telling)["conclusion"]
 
 
-def test_results_are_repeatable_and_the_seed_moves_only_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_are_repeatable_and_the_seed_moves_only_what_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = random_words()
     first = analyse(**data, draws=10)
     assert analyse(**data, draws=10) == first
     monkeypatch.setattr(choices, "_RULES", 3)
-    assert analyse(**data, draws=10) == first, "how many rules are computed at a time changes nothing"
+    assert analyse(**data, draws=10) == first, (
+        "how many rules are computed at a time changes nothing"
+    )
     other = analyse(**data, draws=10, seed=1)
     assert other["permutation"] != first["permutation"]
     for row, same in zip(other["choices"], first["choices"], strict=True):
@@ -319,7 +373,9 @@ def test_the_bootstrap_interval_is_as_wide_as_it_should_be() -> None:
 
 def test_half_precision_and_draws_of_none() -> None:
     data = random_words()
-    single = analyse(**(data | {"vectors": data["vectors"].astype(np.float16).astype(np.float32)}), draws=0)
+    single = analyse(
+        **(data | {"vectors": data["vectors"].astype(np.float16).astype(np.float32)}), draws=0
+    )
     half = analyse(**(data | {"vectors": data["vectors"].astype(np.float16)}), draws=0)
     assert half == single
     assert half["permutation"] == {"draws": 0, "seed": 0}
@@ -329,13 +385,23 @@ def prepared_stub(data: dict[str, Any]) -> Any:
     """What `analyse_prepared` needs of prepared data."""
     pad = len(SPECIALS)
     vocabulary = Vocabulary([*SPECIALS, *data["words"]])
-    ratings = {w: tuple(v) for w, v, yes in zip(data["words"], data["vad"].tolist(), data["rated"], strict=True) if yes}
-    matrix = np.concatenate([np.full((pad, data["vectors"].shape[1]), 9, dtype=np.float32), data["vectors"]])
+    ratings = {
+        w: tuple(v)
+        for w, v, yes in zip(data["words"], data["vad"].tolist(), data["rated"], strict=True)
+        if yes
+    }
+    matrix = np.concatenate(
+        [np.full((pad, data["vectors"].shape[1]), 9, dtype=np.float32), data["vectors"]]
+    )
     kind = np.concatenate([np.full(pad, -1), data["kind"]]).astype(np.int8)
-    corpus = SimpleNamespace(vocabulary=vocabulary, counts=np.concatenate([np.full(pad, 10**6), data["counts"]]))
+    corpus = SimpleNamespace(
+        vocabulary=vocabulary, counts=np.concatenate([np.full(pad, 10**6), data["counts"]])
+    )
     vectors = Vectors(matrix, kind, "stub")
     description = {"data": "stub", "lexicon": "stub", "vectors": vectors.describe()}
-    return SimpleNamespace(corpus=corpus, lexicon=Lexicon(ratings), vectors=vectors, description=description)
+    return SimpleNamespace(
+        corpus=corpus, lexicon=Lexicon(ratings), vectors=vectors, description=description
+    )
 
 
 def test_prepared_data_are_analysed_without_the_special_tokens() -> None:
@@ -352,7 +418,9 @@ def test_prepared_data_are_analysed_without_the_special_tokens() -> None:
     }
     assert result == expected
     printed = analyse_prepared(prepared_stub(data), neutral="printed", draws=5)
-    assert printed["choices"] == expected["choices"], "both neutral triples make unrated words negative"
+    assert printed["choices"] == expected["choices"], (
+        "both neutral triples make unrated words negative"
+    )
 
 
 def test_a_rule_of_one_s_own_stands_among_the_choices() -> None:
@@ -362,7 +430,9 @@ def test_a_rule_of_one_s_own_stands_among_the_choices() -> None:
     (row,) = [row for row in analysis["choices"] if row["label"] == "mine"]
     assert (row["words"], row["differ"]) == slow_rule(row, data)[:2]
     without = analyse(**data, draws=0)
-    assert [r["share"] for r in analysis["choices"] if r is not row] == [r["share"] for r in without["choices"]]
+    assert [r["share"] for r in analysis["choices"] if r is not row] == [
+        r["share"] for r in without["choices"]
+    ]
 
 
 def test_random_vectors_toss_a_coin() -> None:
@@ -403,7 +473,9 @@ def test_section_5_4_on_the_real_data(request: pytest.FixtureRequest) -> None:
     sources = find_sources(real_data)
     if sources.vectors is None or not sources.vectors.name.endswith("extended.npz"):
         pytest.skip("the numbers are those of glove.6B.300d.extended.npz")
-    rows = analyse_prepared(prepare(preset("paper", ["knowledge=none"]), sources, progress=False))["choices"]
+    rows = analyse_prepared(prepare(preset("paper", ["knowledge=none"]), sources, progress=False))[
+        "choices"
+    ]
     shares = {row["label"]: (row["words"], row["share"]) for row in rows}
     assert shares["the paper's rule"] == (23_652, pytest.approx(35.4, abs=0.5))
     assert shares["rated words only"] == (9_443, pytest.approx(27.1, abs=0.5))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ctsm_lib.comparison.published import ROWS, SCORES
+from ctsm_workbench.study.comparison.published import ROWS, SCORES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "figures" / "results"
@@ -46,7 +46,8 @@ def close(cell: str, *expected: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("preset `improved`", "improved_test.json"), ("preset `paper`", "paper_test.json")]
+    ("name", "file"),
+    [("preset `improved`", "improved_test.json"), ("preset `paper`", "paper_test.json")],
 )
 def test_single_runs(name: str, file: str) -> None:
     result = json.loads((RESULTS / file).read_text())
@@ -62,9 +63,12 @@ def test_preset_best() -> None:
     (row,) = (row for row in table["rows"] if row["seeds"])
     shown = rows_of("| | iterations x batch")
     schedule, seeds, *cells = shown["preset `best`"]
-    assert numbers(schedule) == [str(table["budget"]), str(table["batch_size"])] and int(seeds) == len(row["seeds"])
+    assert numbers(schedule) == [str(table["budget"]), str(table["batch_size"])] and int(
+        seeds
+    ) == len(row["seeds"])
     runs = [
-        json.loads(path.read_text()) for path in sorted((RESULTS / "best" / "comparison").glob("*/ctsm-seed*.json"))
+        json.loads(path.read_text())
+        for path in sorted((RESULTS / "best" / "comparison").glob("*/ctsm-seed*.json"))
     ]
     assert len(runs) == len(row["seeds"])
     for cell, score in zip(cells, COLUMNS, strict=True):
@@ -76,7 +80,8 @@ def test_preset_best() -> None:
 
 def test_a_decoder_that_was_tuned() -> None:
     runs = [
-        json.loads(path.read_text()) for path in sorted((RESULTS / "best" / "unigram_penalty").glob("ctsm-seed*.json"))
+        json.loads(path.read_text())
+        for path in sorted((RESULTS / "best" / "unigram_penalty").glob("ctsm-seed*.json"))
     ]
     assert {run["decoding"]["unigram_penalty"] for run in runs} == {0.05} and len(runs) == 3
     cells = rows_of("| | iterations x batch")["`best`, `unigram_penalty=0.05`"][2:]
@@ -90,7 +95,13 @@ def test_table_1() -> None:
     shown = rows_of("| | acc, paper")
     assert list(shown) == [row["name"] for row in table["rows"]]
     for row in table["rows"]:
-        cells = dict(zip(("acc", "ppl_peer", "dist2"), zip(*[iter(shown[row["name"]])] * 2, strict=False), strict=True))
+        cells = dict(
+            zip(
+                ("acc", "ppl_peer", "dist2"),
+                zip(*[iter(shown[row["name"]])] * 2, strict=False),
+                strict=True,
+            )
+        )
         paper = dict(zip(SCORES, ROWS[row["key"]].paper, strict=True))
         for score, (printed, ours) in cells.items():
             close(printed, paper[score])

@@ -74,7 +74,9 @@ def test_loops_are_found(text, looping):
 
 
 def test_response_scores_of_a_constructed_case():
-    scores = response_scores(["I am sad.", "i am sad .", "Oh no"], ["I am sad.", "i am sad.", "Oh no"])
+    scores = response_scores(
+        ["I am sad.", "i am sad .", "Oh no"], ["I am sad.", "i am sad.", "Oh no"]
+    )
     assert scores["mean_length"] == pytest.approx((4 + 4 + 2) / 3)
     assert scores["distinct_responses"] == pytest.approx(200 / 3)
     assert scores["dist1"] == pytest.approx(100 * 6 / 10)

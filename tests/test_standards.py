@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.lexicon import Lexicon
-from ctsm_lib.polarity import outside_standards, standards
-from ctsm_lib.polarity.standards import (
+from ctsm_workbench.study.polarity import outside_standards, standards
+from ctsm_workbench.study.polarity.standards import (
     against_labels,
     against_lexicon,
     auc,
@@ -39,7 +39,9 @@ def test_auc_equals_a_plain_loop_with_ties_and_weights() -> None:
     random = np.random.default_rng(0)
     scores = random.integers(0, 4, 12) / 4  # many ties
     positive, negative = random.integers(0, 3, (2, 5, 12))
-    expected = [slow_auc(list(scores), list(p), list(n)) for p, n in zip(positive, negative, strict=True)]
+    expected = [
+        slow_auc(list(scores), list(p), list(n)) for p, n in zip(positive, negative, strict=True)
+    ]
     np.testing.assert_allclose(auc(scores, positive, negative), expected)
 
 
@@ -74,7 +76,9 @@ def test_dialogue_words_equal_a_plain_loop(tiny_prepared: Any) -> None:
         expected = np.zeros(len(corpus.vocabulary))
         for token in tokens:
             expected[token] += 1
-        np.testing.assert_array_equal(counts[before + number].toarray()[0], expected[len(SPECIALS) :])
+        np.testing.assert_array_equal(
+            counts[before + number].toarray()[0], expected[len(SPECIALS) :]
+        )
         assert labels[before + number] == split.labels[number]
     assert counts.shape == (len(labels), len(corpus.vocabulary) - len(SPECIALS))
 
@@ -82,7 +86,9 @@ def test_dialogue_words_equal_a_plain_loop(tiny_prepared: Any) -> None:
 def test_labels_are_foretold_by_what_foretells_them_only() -> None:
     # Words 0 and 1 occur in positive dialogues, 2 and 3 in negative ones, 4 everywhere; the last dialogue has no side.
     counts = sparse.csr_matrix(
-        np.array([[2, 1, 0, 0, 1], [1, 0, 0, 0, 3], [0, 0, 1, 2, 1], [0, 0, 0, 1, 1], [0, 0, 9, 9, 9]])
+        np.array(
+            [[2, 1, 0, 0, 1], [1, 0, 0, 0, 3], [0, 0, 1, 2, 1], [0, 0, 0, 1, 1], [0, 0, 9, 9, 9]]
+        )
     )
     sides = np.array([1, 1, 0, 0, -1])
     scores = {"blind": np.zeros(5), "telling": np.array([1.0, 0.9, 0.1, 0.0, 0.5])}
@@ -91,8 +97,12 @@ def test_labels_are_foretold_by_what_foretells_them_only() -> None:
     assert result["by_dialogue"]["telling"]["value"] == 1
     assert result["by_dialogue"]["blind"]["value"] == 0.5
     assert result["by_dialogue"]["telling"]["minus"]["blind"]["value"] == 0.5
-    cases = [(1.0, 1)] * 3 + [(0.9, 1)] + [(0.5, 1)] * 4 + [(0.1, 0)] + [(0.0, 0)] * 3 + [(0.5, 0)] * 2
-    expected = slow_auc([s for s, _ in cases], [side for _, side in cases], [1 - side for _, side in cases])
+    cases = (
+        [(1.0, 1)] * 3 + [(0.9, 1)] + [(0.5, 1)] * 4 + [(0.1, 0)] + [(0.0, 0)] * 3 + [(0.5, 0)] * 2
+    )
+    expected = slow_auc(
+        [s for s, _ in cases], [side for _, side in cases], [1 - side for _, side in cases]
+    )
     assert result["by_occurrence"]["telling"]["value"] == pytest.approx(expected, abs=1e-4)
 
 
@@ -104,7 +114,9 @@ def test_the_interval_is_over_dialogues() -> None:
         sides = random.integers(0, 2, dialogues)
         own = sides + random.normal(0, 2, dialogues)  # every word of a dialogue says the same
         counts = sparse.csr_matrix(np.kron(np.eye(dialogues), np.ones((1, words))))
-        row = against_labels(counts, sides, {"score": np.repeat(own, words)}, draws=200)["by_occurrence"]["score"]
+        row = against_labels(counts, sides, {"score": np.repeat(own, words)}, draws=200)[
+            "by_occurrence"
+        ]["score"]
         return row["high"] - row["low"]
 
     few = width(100, 1)
@@ -114,7 +126,10 @@ def test_the_interval_is_over_dialogues() -> None:
 
 def test_a_second_lexicon_judges_its_own_words_only() -> None:
     scores = {"first": np.array([0.1, 0.9, 0.8, 0.2, 0.5])}
-    known, positive = np.array([True, True, True, False, False]), np.array([False, True, True, True, False])
+    known, positive = (
+        np.array([True, True, True, False, False]),
+        np.array([False, True, True, True, False]),
+    )
     result = against_lexicon(scores, known, positive, draws=10)
     assert (result["words"], result["positive"]) == (3, 2)
     assert result["first"]["value"] == 1
@@ -136,21 +151,31 @@ def test_outside_standards_of_the_sample(tiny_prepared: Any) -> None:
     result = outside_standards(tiny_prepared, draws=10)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert outside_standards(tiny_prepared, draws=10) == result
-    assert len(result["positive_labels"] + result["negative_labels"] + result["left_out_labels"]) == 32
+    assert (
+        len(result["positive_labels"] + result["negative_labels"] + result["left_out_labels"]) == 32
+    )
     rows = {(row["split"], row["set"]): row for row in result["labels"]}
     assert rows["all", "rated words"]["dialogues"] <= 480
     assert "AUC" in result["conclusion"]
 
 
-def test_without_vader_the_result_says_so(tiny_prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vader_the_result_says_so(
+    tiny_prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
     assert standards.read_vader() is None
     assert "pip install" in outside_standards(tiny_prepared, draws=2)["vader"]["note"]
 
 
-def test_vader_is_compared_where_both_lexica_know_a_word(tiny_prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vader_is_compared_where_both_lexica_know_a_word(
+    tiny_prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ratings = tiny_prepared.lexicon.ratings
-    words = [word for word in tiny_prepared.corpus.vocabulary.words if word in ratings and ratings[word][0] != 0.5]
+    words = [
+        word
+        for word in tiny_prepared.corpus.vocabulary.words
+        if word in ratings and ratings[word][0] != 0.5
+    ]
     same = {word: 4 * ratings[word][0] - 2 for word in words}
     fake = SimpleNamespace(SentimentIntensityAnalyzer=lambda: SimpleNamespace(lexicon=same))
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", fake)
@@ -158,6 +183,8 @@ def test_vader_is_compared_where_both_lexica_know_a_word(tiny_prepared: Any, mon
     assert vader["lexica_agree"] == 100
     assert vader["rated words"]["trait"]["value"] == 1
     monkeypatch.setattr(
-        fake, "SentimentIntensityAnalyzer", lambda: SimpleNamespace(lexicon={w: -v for w, v in same.items()})
+        fake,
+        "SentimentIntensityAnalyzer",
+        lambda: SimpleNamespace(lexicon={w: -v for w, v in same.items()}),
     )
     assert outside_standards(tiny_prepared, draws=2)["vader"]["lexica_agree"] == 0

@@ -11,11 +11,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [
     path
-    for folder in ("ctsm_lib", "notebooks", "scripts", "tests")
+    for folder in ("ctsm_lib", "ctsm_workbench", "notebooks", "scripts", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if "plotly_js" not in path.parts
 ]
-RUNS_TEXT = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
+RUNS_TEXT = {
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+}
 RUNS_DATA = {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 
 
@@ -50,9 +57,15 @@ def dangers(source: str) -> list[str]:
             called in RUNS_TEXT
             or (called == "torch.load" and not says("weights_only", True))
             or ("shell" in given and not says("shell", False))
-            or (called.endswith(".load") and "allow_pickle" in given and not says("allow_pickle", False))
+            or (
+                called.endswith(".load")
+                and "allow_pickle" in given
+                and not says("allow_pickle", False)
+            )
             or called == "yaml.load"
-            or (called.endswith(".extractall") and not isinstance(given.get("filter"), ast.Constant))
+            or (
+                called.endswith(".extractall") and not isinstance(given.get("filter"), ast.Constant)
+            )
         ):
             found.append(f"line {node.lineno}: {called}")
     return found
@@ -61,7 +74,9 @@ def dangers(source: str) -> list[str]:
 def test_nothing_runs_what_a_file_says() -> None:
     """No eval, no shell strings, nothing unpickled, in the library, the lessons, the scripts and the tests."""
     assert len(SOURCES) > 150
-    found = {str(path.relative_to(ROOT)): dangers(path.read_text(encoding="utf-8")) for path in SOURCES}
+    found = {
+        str(path.relative_to(ROOT)): dangers(path.read_text(encoding="utf-8")) for path in SOURCES
+    }
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
@@ -84,9 +99,7 @@ def test_nothing_runs_what_a_file_says() -> None:
 def test_the_search_finds_what_it_looks_for(line: str) -> None:
     """Each of these is found; their harmless forms are not."""
     assert len(dangers(line)) == 1
-    harmless = (
-        "torch.load(path, weights_only=True)\nmodel.eval()\nnp.load(path, allow_pickle=False)\nsubprocess.run(['ls'])"
-    )
+    harmless = "torch.load(path, weights_only=True)\nmodel.eval()\nnp.load(path, allow_pickle=False)\nsubprocess.run(['ls'])"
     assert dangers(harmless) == []
 
 

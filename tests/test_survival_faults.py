@@ -27,7 +27,7 @@ import soak
 import torch
 from safetensors.torch import load_file
 
-import ctsm_lib.cli
+import ctsm_workbench.cli
 from ctsm_lib import checkpoint, training
 from ctsm_lib.checkpoint import create_run, newest_checkpoint, read_log, read_run, save_checkpoint
 from ctsm_lib.config import Config
@@ -38,7 +38,9 @@ from ctsm_lib.sources import Sources, cache_folder, find_sources
 
 pytestmark = [
     pytest.mark.survival,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork: these tests stop forked processes"),
+    pytest.mark.skipif(
+        not hasattr(os, "fork"), reason="this system cannot fork: these tests stop forked processes"
+    ),
 ]
 FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else multiprocessing.get_context()
 REFUSED = 3  # exit status of a child that ended with one of our own errors
@@ -75,7 +77,9 @@ def train_or_go_on(config: Config, prepared: Prepared, folder: Path) -> dict:
     return training.train(config, prepared, folder, resume=resume, cpu=True, progress=False)
 
 
-def start(work: Callable[[], object], said: Path | None = None) -> multiprocessing.process.BaseProcess:
+def start(
+    work: Callable[[], object], said: Path | None = None
+) -> multiprocessing.process.BaseProcess:
     """Do something in another process; its output goes into a file."""
 
     def inside() -> None:
@@ -102,7 +106,10 @@ def ended(process: multiprocessing.process.BaseProcess) -> int:
 
 def story(folder: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
     """The log without what depends on the clock and on how often the run was begun, and all weights."""
-    rows = [{name: value for name, value in row.items() if name != "examples_per_s"} for row in read_log(folder)]
+    rows = [
+        {name: value for name, value in row.items() if name != "examples_per_s"}
+        for row in read_log(folder)
+    ]
     rows = [row for row in rows if "threads" not in row]
     last = newest_checkpoint(folder)
     assert last is not None
@@ -154,7 +161,13 @@ class Ticks:
         sys.addaudithook(self.hear)
 
     def hear(self, event: str, arguments: tuple) -> None:
-        if event in ("open", "os.rename", "os.mkdir", "os.rmdir", "os.remove") and self.folder in str(arguments[0]):
+        if event in (
+            "open",
+            "os.rename",
+            "os.mkdir",
+            "os.rmdir",
+            "os.remove",
+        ) and self.folder in str(arguments[0]):
             self.tick()
 
     def tick(self) -> None:
@@ -203,11 +216,19 @@ def test_kill_at_any_moment(config, prepared, undisturbed, tmp_path):
                     Ticks(folder, last).watch()
                     train_or_go_on(config, prepared, folder)
 
-                assert ended(start(work)) == -signal.SIGKILL, f"nothing happened at {last} of {ticks}"
+                assert ended(start(work)) == -signal.SIGKILL, (
+                    f"nothing happened at {last} of {ticks}"
+                )
             require_readable(folder)
             begun += newest_checkpoint(folder) is not None
             assert (
-                ended(start(lambda folder=folder: train_or_go_on(config, prepared, folder), tmp_path / "said")) == 0
+                ended(
+                    start(
+                        lambda folder=folder: train_or_go_on(config, prepared, folder),
+                        tmp_path / "said",
+                    )
+                )
+                == 0
             ), (tmp_path / "said").read_text()
             require_same(folder, whole)
             shutil.rmtree(folder.parent)
@@ -230,7 +251,9 @@ def test_a_run_that_was_killed_before_it_was_one_is_begun_anew(tmp_path, prepare
 
 
 @pytest.mark.parametrize("at", range(1, 4))
-def test_the_same_position_saved_again_never_leaves_the_run_without_a_checkpoint(tmp_path, monkeypatch, at):
+def test_the_same_position_saved_again_never_leaves_the_run_without_a_checkpoint(
+    tmp_path, monkeypatch, at
+):
     """A kill between any two renames of a save that replaces a checkpoint of the same iteration."""
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.Adam(model.parameters())
@@ -249,7 +272,10 @@ def test_the_same_position_saved_again_never_leaves_the_run_without_a_checkpoint
         save_checkpoint(tmp_path, 12, model, optimizer, {})
     monkeypatch.undo()
     newest = newest_checkpoint(tmp_path)
-    assert newest is not None and checkpoint.load_checkpoint(newest, model, optimizer)["iteration"] == 12
+    assert (
+        newest is not None
+        and checkpoint.load_checkpoint(newest, model, optimizer)["iteration"] == 12
+    )
     save_checkpoint(tmp_path, 15, model, optimizer, {})
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000015"]
 
@@ -274,14 +300,18 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
     whole, seconds, _ = undisturbed
     monkeypatch.setenv("CTSM_ALLOCATOR", "1")  # else the command begins itself anew
     monkeypatch.setenv("CTSM_DATA", str(small_data))
-    changes = [f"--set={name}={value}" for name, value in config.asdict().items() if name not in ("preset", "model")]
+    changes = [
+        f"--set={name}={value}"
+        for name, value in config.asdict().items()
+        if name not in ("preset", "model")
+    ]
     chance, said = random.Random(2), tmp_path / "said"
 
     def command(folder: Path, *more: str) -> int:
         def work() -> None:
             sys.argv = ["ctsm", "train", "--out", str(folder), "--device", "cpu", "--quiet", *more]
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            ctsm_lib.cli.main()
+            ctsm_workbench.cli.main()
 
         process = start(work, said)
         if not more or "--resume" not in more:
@@ -303,7 +333,9 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
             assert "Traceback" not in text
             stopped += status == 130
             require_readable(folder)
-            again = ["--resume"] if (folder / "run.json").is_file() else ["--preset=sample", *changes]
+            again = (
+                ["--resume"] if (folder / "run.json").is_file() else ["--preset=sample", *changes]
+            )
             if "--resume" in again:
                 assert command(folder, *again) == 0, said.read_text()
                 require_same(folder, whole)
@@ -315,13 +347,18 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
 
 
 @contextmanager
-def memory_disk(folder: Path, size: int, *, read_only: bool = False) -> Iterator[Callable[[int], None]]:
+def memory_disk(
+    folder: Path, size: int, *, read_only: bool = False
+) -> Iterator[Callable[[int], None]]:
     """A disk of `size` bytes at `folder`; yields what makes it larger. Skips where none can be mounted."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def mount(*options: str) -> bool:
         command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
-        return shutil.which("mount") is not None and not subprocess.run(command, capture_output=True).returncode
+        return (
+            shutil.which("mount") is not None
+            and not subprocess.run(command, capture_output=True).returncode
+        )
 
     if not mount(f"size={size}", *(["ro"] if read_only else [])):
         pytest.skip("no disk can be mounted here: that needs root on Linux")
@@ -335,7 +372,9 @@ def void(_: object) -> None:
     """Nothing is to be done with it."""
 
 
-def test_a_full_disk_ends_training_with_a_sentence_and_room_lets_it_go_on(config, prepared, undisturbed, tmp_path):
+def test_a_full_disk_ends_training_with_a_sentence_and_room_lets_it_go_on(
+    config, prepared, undisturbed, tmp_path
+):
     whole = undisturbed[0]
     needed = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     folder, chance = tmp_path / "disk" / "run", random.Random(3)
@@ -343,7 +382,9 @@ def test_a_full_disk_ends_training_with_a_sentence_and_room_lets_it_go_on(config
         full = 0
         for _ in range(fault.tries):
             with memory_disk(tmp_path / "disk", chance.randint(needed // 20, needed)) as enlarge:
-                status = ended(start(lambda: train_or_go_on(config, prepared, folder), tmp_path / "said"))
+                status = ended(
+                    start(lambda: train_or_go_on(config, prepared, folder), tmp_path / "said")
+                )
                 text = (tmp_path / "said").read_text()
                 assert status in (0, REFUSED), text
                 if status:
@@ -351,11 +392,15 @@ def test_a_full_disk_ends_training_with_a_sentence_and_room_lets_it_go_on(config
                     assert str(folder) in text and os.strerror(errno.ENOSPC) in text
                 require_readable_but_for_a_last_line(folder)
                 enlarge(10 * needed)
-                again = ended(start(lambda: train_or_go_on(config, prepared, folder), tmp_path / "said"))
+                again = ended(
+                    start(lambda: train_or_go_on(config, prepared, folder), tmp_path / "said")
+                )
                 assert again == 0, (tmp_path / "said").read_text()
                 require_same(folder, whole)
             fault.done += 1
-        fault.result = f"{full} ended in a sentence, the others had room; every run as if nothing had been"
+        fault.result = (
+            f"{full} ended in a sentence, the others had room; every run as if nothing had been"
+        )
 
 
 def test_a_limit_on_the_size_of_files_is_as_a_full_disk(config, prepared, undisturbed, tmp_path):
@@ -373,7 +418,9 @@ def test_a_limit_on_the_size_of_files_is_as_a_full_disk(config, prepared, undist
                 train_or_go_on(config, prepared, folder)
 
             assert ended(start(work, tmp_path / "said")) == REFUSED, (tmp_path / "said").read_text()
-            text = (tmp_path / "said").read_text() if limit > 2_000 else str(folder)  # too small for the sentence, too
+            text = (
+                (tmp_path / "said").read_text() if limit > 2_000 else str(folder)
+            )  # too small for the sentence, too
             assert str(folder) in text
             require_readable_but_for_a_last_line(folder)
             assert ended(start(lambda folder=folder: train_or_go_on(config, prepared, folder))) == 0
@@ -393,7 +440,9 @@ def require_readable_but_for_a_last_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("room", ["none", "read-only", "too small for a file"])
-def test_a_cache_that_cannot_be_kept_costs_only_the_keeping(config, sources, prepared, tmp_path, monkeypatch, room):
+def test_a_cache_that_cannot_be_kept_costs_only_the_keeping(
+    config, sources, prepared, tmp_path, monkeypatch, room
+):
     folder = tmp_path / "cache"
     monkeypatch.setenv("CTSM_CACHE", str(folder))
     with soak.fault(f"cache with room: {room}", 1, 5) as fault:
@@ -409,7 +458,9 @@ def test_a_cache_that_cannot_be_kept_costs_only_the_keeping(config, sources, pre
                 assert ended(start(work)) == 0
             else:
                 with memory_disk(folder, 20_000, read_only=room == "read-only"):
-                    assert ended(start(work, tmp_path / "said")) == 0, (tmp_path / "said").read_text()
+                    assert ended(start(work, tmp_path / "said")) == 0, (
+                        tmp_path / "said"
+                    ).read_text()
             assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
             fault.done += 1
         fault.result = "prepared all the same"
@@ -423,18 +474,20 @@ def test_a_folder_that_cannot_be_written_is_named(config, prepared, tmp_path):
             checkpoint.write_json(tmp_path / "disk" / "scores.json", {})
 
 
-@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied", "/data/train.csv"), OSError("?")])
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "Permission denied", "/data/train.csv"), OSError("?")]
+)
 def test_a_file_that_the_system_refuses_is_named_and_no_traceback(monkeypatch, capsys, error):
     """Whatever command it was; an error that names no file is a bug, and shows where."""
 
     def refused(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(ctsm_lib.cli, "app", refused)
+    monkeypatch.setattr(ctsm_workbench.cli, "app", refused)
     monkeypatch.setenv("CTSM_ALLOCATOR", "1")
     monkeypatch.setattr(sys, "argv", ["ctsm", "doctor"])
     with pytest.raises(SystemExit if error.filename else OSError):
-        ctsm_lib.cli.main()
+        ctsm_workbench.cli.main()
     if error.filename:
         assert capsys.readouterr().err == "error: /data/train.csv: Permission denied.\n"
 
@@ -447,8 +500,17 @@ def require_equal(one: Prepared, two: Prepared) -> None:
     assert one.corpus.vocabulary.words == two.corpus.vocabulary.words
     np.testing.assert_array_equal(one.vectors.matrix, two.vectors.matrix)
     for split, part in one.corpus.splits.items():
-        for name in ("tokens", "turn_offsets", "dialogue_offsets", "labels", "text", "text_offsets"):
-            np.testing.assert_array_equal(getattr(part, name), getattr(two.corpus.splits[split], name))
+        for name in (
+            "tokens",
+            "turn_offsets",
+            "dialogue_offsets",
+            "labels",
+            "text",
+            "text_offsets",
+        ):
+            np.testing.assert_array_equal(
+                getattr(part, name), getattr(two.corpus.splits[split], name)
+            )
 
 
 def test_a_cache_with_damaged_bytes_is_made_anew(config, sources, prepared, tmp_path, monkeypatch):
@@ -475,7 +537,9 @@ def test_a_cache_with_damaged_bytes_is_made_anew(config, sources, prepared, tmp_
             file.write_bytes(data)
             changed = file.stat().st_mtime_ns
             require_equal(prepare(config, sources, progress=False), prepared)
-            assert not file.exists() or file.stat().st_mtime_ns != changed, f"{file.name} was not noticed"
+            assert not file.exists() or file.stat().st_mtime_ns != changed, (
+                f"{file.name} was not noticed"
+            )
             fault.done += 1
         fault.result = "noticed and made anew each time"
 
@@ -484,10 +548,14 @@ def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
     config, sources, prepared, tmp_path, monkeypatch
 ):
     chance = random.Random(6)
-    with soak.fault("three processes prepare one cache at once, one of them killed", 2, 30) as fault:
+    with soak.fault(
+        "three processes prepare one cache at once, one of them killed", 2, 30
+    ) as fault:
         for number in range(fault.tries):
             monkeypatch.setenv("CTSM_CACHE", str(tmp_path / str(number)))
-            together = time.monotonic() + 0.3  # no barrier: who dies within one takes its lock along
+            together = (
+                time.monotonic() + 0.3
+            )  # no barrier: who dies within one takes its lock along
 
             def work(together=together) -> None:
                 time.sleep(max(0.0, together - time.monotonic()))
@@ -564,9 +632,14 @@ def test_what_came_of_it_is_written_down_failures_too(tmp_path, monkeypatch):
     assert "| b | 2 | survived |" in soak.with_table(page, found)
 
 
-@pytest.mark.skipif(soak.LONG, reason="`make soak` writes the table when all tests have run; `make test` looks at it")
+@pytest.mark.skipif(
+    soak.LONG,
+    reason="`make soak` writes the table when all tests have run; `make test` looks at it",
+)
 def test_the_table_in_contributing_is_the_file_of_results():
     page = (soak.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    found = json.loads((soak.ROOT / "figures" / "results" / "soak.json").read_text(encoding="utf-8"))
+    found = json.loads(
+        (soak.ROOT / "figures" / "results" / "soak.json").read_text(encoding="utf-8")
+    )
     assert soak.with_table(page, found) == page
     assert not [name for name, row in found.items() if row["result"].startswith("FAILED")]

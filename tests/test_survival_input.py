@@ -38,13 +38,18 @@ from ctsm_lib.checkpoint import load_tensors, load_weights, read_json, read_run,
 from ctsm_lib.config import Config, preset
 from ctsm_lib.corpus import COLUMNS, EMOTIONS
 from ctsm_lib.errors import ConfigError, DataError, RunError
-from ctsm_lib.judging.files import judge_file
 from ctsm_lib.vectors import read_npz
+from ctsm_workbench.judging.files import judge_file
 
 pytestmark = pytest.mark.survival
 
 # Of 100 inputs, how many each reader gets; a corpus is tokenised, which takes longer.
-SHARES = dict.fromkeys(TARGETS, 6) | {"corpus": 1, "optimizer.safetensors": 4, "random.safetensors": 2, "run.json": 4}
+SHARES = dict.fromkeys(TARGETS, 6) | {
+    "corpus": 1,
+    "optimizer.safetensors": 4,
+    "random.safetensors": 2,
+    "run.json": 4,
+}
 GUIDED = soak.LONG and importlib.util.find_spec("atheris") is not None
 
 
@@ -83,8 +88,15 @@ def test_bytes_that_are_wrong_somewhere(name, tmp_path):
 # ------------------------------------------------------------------------------------------- things of the right form
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.just(10**400),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 CELLS = st.text(max_size=12) | st.sampled_from(
@@ -110,17 +122,41 @@ def with_tensor(file: str, key: str, tensor: torch.Tensor) -> bytes:
     return tensors_bytes(load(run_files()[file]) | {key: tensor}, {"facts": "{}"})
 
 
-KINDS = [np.float32, np.float64, np.float16, np.int64, np.int8, np.bool_, np.complex64, np.dtype("U3"), np.dtype("S3")]
-ARRAYS = st.sampled_from(KINDS).flatmap(lambda kind: arrays(kind, array_shapes(min_dims=0, min_side=0, max_side=4)))
+KINDS = [
+    np.float32,
+    np.float64,
+    np.float16,
+    np.int64,
+    np.int8,
+    np.bool_,
+    np.complex64,
+    np.dtype("U3"),
+    np.dtype("S3"),
+]
+ARRAYS = st.sampled_from(KINDS).flatmap(
+    lambda kind: arrays(kind, array_shapes(min_dims=0, min_side=0, max_side=4))
+)
 FLOATS = arrays(np.float32, array_shapes(min_dims=0, min_side=0, max_side=4)).map(torch.from_numpy)
-TENSORS = FLOATS | FLOATS.map(lambda t: t.nan_to_num(0).clamp(-9, 9).long()) | FLOATS.map(lambda t: t.bfloat16())
-ODD_NAMES = st.sampled_from(["../../outside", "/etc/passwd", "", "a/b", "x" * 5_000]) | st.text(max_size=8)
+TENSORS = (
+    FLOATS
+    | FLOATS.map(lambda t: t.nan_to_num(0).clamp(-9, 9).long())
+    | FLOATS.map(lambda t: t.bfloat16())
+)
+ODD_NAMES = st.sampled_from(["../../outside", "/etc/passwd", "", "a/b", "x" * 5_000]) | st.text(
+    max_size=8
+)
 WEIGHTS, ADAM = "checkpoint-000002/model.safetensors", "checkpoint-000002/optimizer.safetensors"
 FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
     "rows of dialogues": (
         "dialogues",
         st.lists(
-            st.tuples(st.sampled_from("123"), st.sampled_from("12345"), st.sampled_from(EMOTIONS), CELLS, CELLS)
+            st.tuples(
+                st.sampled_from("123"),
+                st.sampled_from("12345"),
+                st.sampled_from(EMOTIONS),
+                CELLS,
+                CELLS,
+            )
         ).map(
             lambda rows: "\n".join(
                 [",".join(COLUMNS), *(f"{c},{i},{e},{p},0,{u},5,x" for c, i, e, p, u in rows)]
@@ -135,7 +171,9 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
     ),
     "arrays of vectors": (
         "vectors as npz",
-        st.dictionaries(st.sampled_from(["words", "vectors", "kind", "other"]), ARRAYS).map(lambda a: npz_bytes(**a)),
+        st.dictionaries(st.sampled_from(["words", "vectors", "kind", "other"]), ARRAYS).map(
+            lambda a: npz_bytes(**a)
+        ),
     ),
     "rows of answers": (
         "answers",
@@ -147,7 +185,10 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
         "judgements",
         st.lists(st.lists(CELLS, min_size=5, max_size=5)).map(
             lambda rows: "\n".join(
-                ["sheet,item,empathy,relevance,fluency", *(",".join([SHEET.number, *row[1:]]) for row in rows)]
+                [
+                    "sheet,item,empathy,relevance,fluency",
+                    *(",".join([SHEET.number, *row[1:]]) for row in rows),
+                ]
             ).encode(errors="replace")
         ),
     ),
@@ -165,7 +206,9 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
         st.builds(
             changed,
             st.just("checkpoint-000002/state.json"),
-            st.sampled_from(["iteration", "best", "bad_checks", "finished", "seconds", "window", "more"]),
+            st.sampled_from(
+                ["iteration", "best", "bad_checks", "finished", "seconds", "window", "more"]
+            ),
             JSON,
         ),
     ),
@@ -177,7 +220,10 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
         "model.safetensors",
         st.builds(with_tensor, st.just(WEIGHTS), ODD_NAMES, TENSORS)
         | st.builds(
-            with_tensor, st.just(WEIGHTS), st.just("0.weight"), TENSORS.filter(lambda t: t.shape != (DIM, DIM))
+            with_tensor,
+            st.just(WEIGHTS),
+            st.just("0.weight"),
+            TENSORS.filter(lambda t: t.shape != (DIM, DIM)),
         ),
     ),
     "another state of the optimizer": (
@@ -185,13 +231,20 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
         st.builds(
             with_tensor,
             st.just(ADAM),
-            ODD_NAMES | st.sampled_from(["step/0.weight", "exp_avg/0.weight", "exp_avg_sq/2.bias", "more/0.weight"]),
+            ODD_NAMES
+            | st.sampled_from(
+                ["step/0.weight", "exp_avg/0.weight", "exp_avg_sq/2.bias", "more/0.weight"]
+            ),
             TENSORS.filter(lambda t: t.shape != (DIM, DIM) and t.shape != (DIM,)),
         ),
     ),
     "other random states": (
         "random.safetensors",
-        st.builds(lambda name, tensor: tensors_bytes({name: tensor}), st.sampled_from(["cpu", "cuda", "x"]), TENSORS),
+        st.builds(
+            lambda name, tensor: tensors_bytes({name: tensor}),
+            st.sampled_from(["cpu", "cuda", "x"]),
+            TENSORS,
+        ),
     ),
 }
 
@@ -247,7 +300,8 @@ def test_weights_of_before_there_were_checksums_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94.", b"PK\x03\x04", b""]
+    "content",
+    [b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94.", b"PK\x03\x04", b""],
 )
 def test_a_pickle_that_calls_itself_safetensors_is_refused_and_not_run(tmp_path, content):
     path = tmp_path / "model.safetensors"
@@ -314,12 +368,16 @@ def test_arrays_of_other_kinds_are_one_sentence(tmp_path, damage):
 
 def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path):
     path = tmp_path / "v.npz"
-    np.savez_compressed(path, words=np.array(["sad"]), vectors=np.zeros((1, DIM)), other=np.zeros(20_000_000))
+    np.savez_compressed(
+        path, words=np.array(["sad"]), vectors=np.zeros((1, DIM)), other=np.zeros(20_000_000)
+    )
     with pytest.raises(DataError, match="says that it holds 160,"):
         read_npz(path, WORDS, DIM)
 
 
-@pytest.mark.parametrize("name", ["../eva", "/etc/passwd", "..", "a/b", "a\\b", "a\0b", "x" * 41, ""])
+@pytest.mark.parametrize(
+    "name", ["../eva", "/etc/passwd", "..", "a/b", "a\\b", "a\0b", "x" * 41, ""]
+)
 def test_no_judge_has_a_name_that_leads_elsewhere(tmp_path, name):
     with pytest.raises(ConfigError):
         judge_file(tmp_path, name)
@@ -343,6 +401,11 @@ def test_the_guard_notices_files_elsewhere_and_time(tmp_path, monkeypatch):
         raise DataError("something is wrong")
 
     monkeypatch.setattr(fuzzing, "SECONDS", 0.1)
-    for read, error in ((stray, AssertionError), (late, fuzzing.Hang), (wrong, KeyError), (nameless, AssertionError)):
+    for read, error in (
+        (stray, AssertionError),
+        (late, fuzzing.Hang),
+        (wrong, KeyError),
+        (nameless, AssertionError),
+    ):
         with pytest.raises(error):
             attempt(fuzzing.Target("x", list, read), b"", tmp_path / "in")

@@ -18,7 +18,6 @@ import torch
 from helpers import collate, random_pairs, tiny_config, tiny_tables
 
 from ctsm_lib import training
-from ctsm_lib.baselines import make_model
 from ctsm_lib.batches import Shuffled
 from ctsm_lib.checkpoint import load_tensors, newest_checkpoint, read_log, read_run
 from ctsm_lib.config import Config
@@ -27,6 +26,7 @@ from ctsm_lib.errors import RunError
 from ctsm_lib.model import Output
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
+from ctsm_workbench.baselines import make_model
 
 pytestmark = pytest.mark.survival
 
@@ -42,7 +42,10 @@ def train(config: Config, prepared: Prepared, folder: Path, **more: object) -> d
 
 def rows(folder: Path) -> list[dict]:
     """The log without what depends on the clock."""
-    return [{name: value for name, value in row.items() if name != "examples_per_s"} for row in read_log(folder)]
+    return [
+        {name: value for name, value in row.items() if name != "examples_per_s"}
+        for row in read_log(folder)
+    ]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -103,12 +106,23 @@ def test_a_loss_that_is_no_sensible_number_stops_the_run_with_its_batch(
             with pytest.raises(RunError) as raised:
                 train(config, small_prepared, folder)
             path = folder / f"bad-batch-{iteration:06d}.safetensors"
-            for part in (f"Iteration {iteration}: ", "student is ", "total is ", str(path), "learning_rate"):
+            for part in (
+                f"Iteration {iteration}: ",
+                "student is ",
+                "total is ",
+                str(path),
+                "learning_rate",
+            ):
                 assert part in str(raised.value)
             batch, facts = load_tensors(path)
             wanted = pairs.collate(Shuffled(pairs, config.batch_size, config.seed)[iteration - 1])
-            assert torch.equal(batch["context"], wanted.context) and torch.equal(batch["target"], wanted.target)
-            assert facts["iteration"] == iteration and facts["odd"].keys() - {"grad_norm"} == {"student", "total"}
+            assert torch.equal(batch["context"], wanted.context) and torch.equal(
+                batch["target"], wanted.target
+            )
+            assert facts["iteration"] == iteration and facts["odd"].keys() - {"grad_norm"} == {
+                "student",
+                "total",
+            }
             last, before = newest_checkpoint(folder), (iteration - 1) // 3 * 3
             assert (last and last.name) == (f"checkpoint-{before:06d}" if before else None)
             if before:
@@ -117,7 +131,9 @@ def test_a_loss_that_is_no_sensible_number_stops_the_run_with_its_batch(
         fault.result = "stopped, batch kept, the checkpoint before stays"
 
 
-def test_weights_that_a_step_has_spoiled_are_found_though_no_loss_tells(config, small_prepared, tmp_path, at_iteration):
+def test_weights_that_a_step_has_spoiled_are_found_though_no_loss_tells(
+    config, small_prepared, tmp_path, at_iteration
+):
     """The gradient of the last step before a checkpoint is infinite, the losses are not."""
 
     def happen(model: torch.nn.Module, _: Output) -> None:
@@ -125,14 +141,18 @@ def test_weights_that_a_step_has_spoiled_are_found_though_no_loss_tells(config, 
 
     at_iteration(6, happen)
     with soak.fault("weights spoiled by one step", 1, 1) as fault:
-        with pytest.raises(RunError, match=r"Iteration 6: \S+ is no longer finite.*bad-batch-000006"):
+        with pytest.raises(
+            RunError, match=r"Iteration 6: \S+ is no longer finite.*bad-batch-000006"
+        ):
             train(replace(config, clip=0.0), small_prepared, tmp_path / "run")
         last = newest_checkpoint(tmp_path / "run")
         assert last is not None and last.name == "checkpoint-000003"
         fault.done, fault.result = 1, "stopped, batch kept, the checkpoint before stays"
 
 
-def test_no_dev_check_keeps_spoiled_weights_as_the_best(config, small_prepared, tmp_path, at_iteration):
+def test_no_dev_check_keeps_spoiled_weights_as_the_best(
+    config, small_prepared, tmp_path, at_iteration
+):
     at_iteration(5, spoil("generation", math.nan))
     with pytest.raises(RunError, match="Iteration 5"):
         train(replace(config, check_from=6, check_every=6), small_prepared, tmp_path / "run")
@@ -152,16 +172,29 @@ def _odd(kind: str) -> list:
     if kind == "no words":
         pairs = [replace(pair, context=[CLS], speaker=[CLS], knowledge=[[]] * 5) for pair in pairs]
     if kind == "one word, often":
-        pairs = [replace(pair, context=[CLS, *[9] * 40], speaker=[CLS, *[USR] * 40], target=[9, EOS]) for pair in pairs]
+        pairs = [
+            replace(pair, context=[CLS, *[9] * 40], speaker=[CLS, *[USR] * 40], target=[9, EOS])
+            for pair in pairs
+        ]
     return pairs
 
 
 @pytest.mark.parametrize(
-    "kind", ["one pair", "no words", "nothing but PAD", "an answer of one token", "one emotion", "one word, often"]
+    "kind",
+    [
+        "one pair",
+        "no words",
+        "nothing but PAD",
+        "an answer of one token",
+        "one emotion",
+        "one word, often",
+    ],
 )
 def test_odd_batches_are_learned_from(kind):
     """Six steps on nothing else, in float32 and bf16: losses and weights stay finite, and the loss falls."""
-    changes = dict(optimizer="adamw", bag_expert=True, student_label_weight=1.0, fusion="joint", clip=1.0)
+    changes = dict(
+        optimizer="adamw", bag_expert=True, student_label_weight=1.0, fusion="joint", clip=1.0
+    )
     config = tiny_config(schedule="linear", warmup=1, learning_rate=3e-3, **changes)
     batch = collate(_odd(kind))
     if kind == "nothing but PAD":
@@ -202,13 +235,18 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
                 bound = 0.03 if name.startswith("dev_") else 0.05
                 assert two[name] == pytest.approx(one[name], rel=bound), name
                 furthest = max(furthest, abs(two[name] / one[name] - 1))
-        fault.done, fault.result = 1, f"losses and perplexities at most {100 * furthest:.2f} % apart"
+        fault.done, fault.result = (
+            1,
+            f"losses and perplexities at most {100 * furthest:.2f} % apart",
+        )
 
 
 # --------------------------------------------------------------------------------------------------------- determinism
 
 
-def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(config, small_prepared, tmp_path):
+def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(
+    config, small_prepared, tmp_path
+):
     with soak.fault("two runs of one seed; another seed", 1, 10) as fault:
         for number in range(fault.tries):
             one, two, three = (tmp_path / f"{number}-{name}" for name in "abc")
@@ -230,7 +268,9 @@ def test_batches_follow_from_seed_and_size_alone(config, small_prepared):
     assert order(0, 4) != order(1, 4) and order(0, 4) != order(0, 8)
 
 
-def test_the_number_of_threads_is_recorded_and_changes_rounding_at_most(config, small_prepared, tmp_path):
+def test_the_number_of_threads_is_recorded_and_changes_rounding_at_most(
+    config, small_prepared, tmp_path
+):
     """At the beginning in run.json, and in the log whenever a run goes on."""
     used = torch.get_num_threads()
     try:

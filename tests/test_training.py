@@ -15,7 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ctsm_lib import training
-from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, save_checkpoint, write_json
+from ctsm_lib.checkpoint import (
+    load_weights,
+    newest_checkpoint,
+    read_run,
+    save_checkpoint,
+    write_json,
+)
 from ctsm_lib.config import preset
 from ctsm_lib.errors import RunError
 from ctsm_lib.runs import load_run
@@ -60,13 +66,21 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_has_ended(
         train(tiny_config, tiny_prepared, out, cpu=True, progress=False)
     assert not (out / ".lock").exists()
     assert train(tiny_config, tiny_prepared, out, resume=True, cpu=True, progress=False)["finished"]
-    assert set(said) == {f"{out} is being trained by another process. Wait for its end, or choose another --out."}
+    assert set(said) == {
+        f"{out} is being trained by another process. Wait for its end, or choose another --out."
+    }
     assert not (out / ".lock").exists()
 
 
 def test_a_run_folder_is_json_and_safetensors_and_tells_its_story(tiny_run, tiny_config):
     names = {path.name for path in tiny_run.iterdir()}
-    assert names == {"run.json", "vocabulary.json", "log.jsonl", "best.safetensors", "checkpoint-000012"}
+    assert names == {
+        "run.json",
+        "vocabulary.json",
+        "log.jsonl",
+        "best.safetensors",
+        "checkpoint-000012",
+    }
     config, _, description = read_run(tiny_run)
     assert config == tiny_config
     assert description["data"] == "sample"
@@ -75,15 +89,27 @@ def test_a_run_folder_is_json_and_safetensors_and_tells_its_story(tiny_run, tiny
     dev = [record for record in log if "dev_ppl_token" in record]
     assert [record["iteration"] for record in dev] == [6, 12]
     losses = next(record for record in log if "total" in record)
-    assert {"generation", "teacher", "student", "contrast", "diversity", "lr", "examples_per_s"} <= losses.keys()
+    assert {
+        "generation",
+        "teacher",
+        "student",
+        "contrast",
+        "diversity",
+        "lr",
+        "examples_per_s",
+    } <= losses.keys()
     state = json.loads((tiny_run / "checkpoint-000012" / "state.json").read_text())
     assert state["best"]["ppl_token"] == min(record["dev_ppl_token"] for record in dev)
 
 
 def test_training_lowers_the_loss(tiny_config, tiny_prepared, tmp_path):
-    config = replace(tiny_config, max_iterations=200, check_every=200, check_from=200, learning_rate=5e-3)
+    config = replace(
+        tiny_config, max_iterations=200, check_every=200, check_from=200, learning_rate=5e-3
+    )
     train(config, tiny_prepared, tmp_path / "run", cpu=True, progress=False)
-    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    ]
     losses = [record["generation"] for record in records if "generation" in record]
     assert losses[-1] < losses[0] - 0.5
 
@@ -111,15 +137,28 @@ def test_resume_continues_bit_for_bit(tiny_config, tiny_prepared, tmp_path, at):
     )
 
 
-def test_another_seed_is_another_run_and_the_same_seed_the_same(tiny_config, tiny_prepared, tmp_path):
+def test_another_seed_is_another_run_and_the_same_seed_the_same(
+    tiny_config, tiny_prepared, tmp_path
+):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(replace(tiny_config, seed=seed), tiny_prepared, tmp_path / name, cpu=True, progress=False, stop_after=3)
+        train(
+            replace(tiny_config, seed=seed),
+            tiny_prepared,
+            tmp_path / name,
+            cpu=True,
+            progress=False,
+            stop_after=3,
+        )
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[key], b[key]) for key in a)
-    assert not torch.equal(a["encoder.layers.0.ffn.first.weight"], c["encoder.layers.0.ffn.first.weight"])
+    assert not torch.equal(
+        a["encoder.layers.0.ffn.first.weight"], c["encoder.layers.0.ffn.first.weight"]
+    )
 
 
-def test_kill_in_mid_write_leaves_the_older_checkpoint(tiny_config, tiny_prepared, tmp_path, monkeypatch):
+def test_kill_in_mid_write_leaves_the_older_checkpoint(
+    tiny_config, tiny_prepared, tmp_path, monkeypatch
+):
     folder = tmp_path / "run"
     train(tiny_config, tiny_prepared, folder, cpu=True, progress=False, stop_after=3)
     before = weights(folder)
@@ -130,7 +169,9 @@ def test_kill_in_mid_write_leaves_the_older_checkpoint(tiny_config, tiny_prepare
     monkeypatch.undo()
     assert newest_checkpoint(folder).name == "checkpoint-000003"
     assert all(torch.equal(before[key], value) for key, value in weights(folder).items())
-    assert train(tiny_config, tiny_prepared, folder, cpu=True, progress=False, resume=True)["finished"]
+    assert train(tiny_config, tiny_prepared, folder, cpu=True, progress=False, resume=True)[
+        "finished"
+    ]
 
 
 @pytest.mark.slow
@@ -143,7 +184,9 @@ def test_a_killed_process_can_be_resumed(tmp_path, number):
     settings = [part for setting in small.split() for part in ("--set", setting)]
     environment = os.environ | {"CTSM_ALLOCATOR": "1", "PYTHONPATH": str(ROOT)}
     environment.pop("CTSM_DATA", None)
-    process = subprocess.Popen([*command, *settings], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [*command, *settings], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     end = time.monotonic() + 90
     while newest_checkpoint(folder) is None and time.monotonic() < end and process.poll() is None:
         time.sleep(0.05)
@@ -154,7 +197,9 @@ def test_a_killed_process_can_be_resumed(tmp_path, number):
         assert process.returncode == 130, output
         assert "--resume" in output
     load_run(folder)
-    done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, "--resume"], env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     iterations = [record["iteration"] for record in log if "total" in record]
@@ -162,17 +207,35 @@ def test_a_killed_process_can_be_resumed(tmp_path, number):
     assert iterations[-1] == 200
 
 
-def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tiny_run, tiny_config, tiny_prepared, tmp_path):
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(
+    tiny_run, tiny_config, tiny_prepared, tmp_path
+):
     with pytest.raises(RunError, match=r"exists.*--resume"):
         train(tiny_config, tiny_prepared, tiny_run, cpu=True, progress=False)
     with pytest.raises(RunError, match=f"dropout={tiny_config.dropout};"):
-        train(replace(tiny_config, dropout=0.5), tiny_prepared, tiny_run, cpu=True, progress=False, resume=True)
+        train(
+            replace(tiny_config, dropout=0.5),
+            tiny_prepared,
+            tiny_run,
+            cpu=True,
+            progress=False,
+            resume=True,
+        )
     with pytest.raises(RunError, match="no run folder"):
         train(tiny_config, tiny_prepared, tmp_path / "none", cpu=True, progress=False, resume=True)
 
 
-def test_early_stopping_counts_checks_without_a_better_perplexity(tiny_config, tiny_prepared, tmp_path):
-    config = replace(tiny_config, learning_rate=1e-12, max_iterations=100, check_every=2, check_from=2, patience=3)
+def test_early_stopping_counts_checks_without_a_better_perplexity(
+    tiny_config, tiny_prepared, tmp_path
+):
+    config = replace(
+        tiny_config,
+        learning_rate=1e-12,
+        max_iterations=100,
+        check_every=2,
+        check_from=2,
+        patience=3,
+    )
     result = train(config, tiny_prepared, tmp_path / "run", cpu=True, progress=False)
     assert result["finished"]
     assert result["iteration"] < 100
@@ -222,7 +285,12 @@ def setting(folder, **changes):
     ("change", "reason"),
     [
         (lambda f: (f / "best.safetensors").write_bytes(b"\x80\x04\x95pickle"), "is damaged"),
-        (lambda f: (f / "best.safetensors").write_bytes((f / "best.safetensors").read_bytes()[:-9]), "is damaged"),
+        (
+            lambda f: (f / "best.safetensors").write_bytes(
+                (f / "best.safetensors").read_bytes()[:-9]
+            ),
+            "is damaged",
+        ),
         (swap, r"embed\.words\.weight is \["),
         (drop, r"lacks encoder\.norm\.weight"),
         (poison, "not finite"),
@@ -240,7 +308,9 @@ def test_a_damaged_run_is_one_sentence(tmp_path, tiny_run, change, reason):
         load_run(damaged(tmp_path, tiny_run, change))
 
 
-def test_a_run_without_a_dev_check_answers_with_its_newest_weights(tiny_config, tiny_prepared, tmp_path):
+def test_a_run_without_a_dev_check_answers_with_its_newest_weights(
+    tiny_config, tiny_prepared, tmp_path
+):
     train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, stop_after=2)
     run = load_run(tmp_path / "run")
     assert "newest weights" in run.note

@@ -28,7 +28,9 @@ def test_glove_with_header_and_crlf(tmp_path, text):
 
 
 def test_tokens_with_spaces_and_the_first_of_two_rows(tmp_path):
-    matrix, _ = read_glove(glove(tmp_path, ". . . 1 2 3\ncat 1 1 1\ncat 9 9 9\n<pad> 5 5 5\n"), WORDS, 3)
+    matrix, _ = read_glove(
+        glove(tmp_path, ". . . 1 2 3\ncat 1 1 1\ncat 9 9 9\n<pad> 5 5 5\n"), WORDS, 3
+    )
     assert matrix[9].tolist() == [1, 2, 3]
     assert matrix[7].tolist() == [1, 1, 1]
     assert not matrix[:7].any()  # a special token is no word
@@ -56,7 +58,11 @@ def archive(tmp_path, **arrays):
 
 
 def test_npz_keeps_what_each_vector_is(tmp_path):
-    arrays = dict(words=np.array(["dog", "bird", "x"]), vectors=np.eye(3, dtype=np.float16), kind=np.array([0, 2, 1]))
+    arrays = dict(
+        words=np.array(["dog", "bird", "x"]),
+        vectors=np.eye(3, dtype=np.float16),
+        kind=np.array([0, 2, 1]),
+    )
     path = archive(tmp_path, **arrays)
     matrix, kind = read_npz(path, WORDS, 3)
     assert matrix.dtype == np.float32

@@ -23,9 +23,16 @@ from ctsm_lib.decoding import Decoding, answer_batch
 from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.lexicon import NEUTRAL_VAD
 from ctsm_lib.runs import load_run
-from ctsm_lib.widgets import shared
-from ctsm_lib.widgets.answer import Column, Conversation, answer, answer_figures, trace, transcript
-from ctsm_lib.widgets.context import (
+from ctsm_workbench.explorers import shared
+from ctsm_workbench.explorers.answer import (
+    Column,
+    Conversation,
+    answer,
+    answer_figures,
+    trace,
+    transcript,
+)
+from ctsm_workbench.explorers.context import (
     context_figures,
     context_text,
     dialogue_turns,
@@ -37,10 +44,14 @@ from ctsm_lib.widgets.context import (
     turns_of,
     without_turn,
 )
-from ctsm_lib.widgets.word import Words, occurrence_text, word_figures, word_text
+from ctsm_workbench.explorers.word import Words, occurrence_text, word_figures, word_text
 
 SCRIPT = "<script>document.title='taken'</script><img src=x onerror=alert(1)> &amp; <b>bold</b>"
-TURNS = ["My dog died yesterday and I feel so lonely .", "Oh no , I am sorry .", "Thank you , it was a sad day ."]
+TURNS = [
+    "My dog died yesterday and I feel so lonely .",
+    "Oh no , I am sorry .",
+    "Thank you , it was a sad day .",
+]
 
 
 @pytest.fixture(scope="module")
@@ -118,17 +129,23 @@ def test_a_word_is_what_the_lexicon_and_the_dialogues_say(words, tiny_prepared):
         counts[EMOTIONS[label]] += often
         total += often
     assert report.count == total > 0
-    assert dict(report.labels).items() <= counts.items() and report.labels[0][1] == max(counts.values())
+    assert dict(report.labels).items() <= counts.items() and report.labels[0][1] == max(
+        counts.values()
+    )
 
 
 def test_polarity_is_that_of_section_5_4(words, tiny_prepared):
-    from ctsm_lib.polarity.rule import state_polarity
+    from ctsm_lib.polarity import state_polarity
 
     has = np.flatnonzero(words.has_vector)
     matrix = np.asarray(tiny_prepared.vectors.matrix[len(SPECIALS) :])
-    paper = dict(zip(has.tolist(), state_polarity(matrix[has], words.trait[has]).tolist(), strict=True))
+    paper = dict(
+        zip(has.tolist(), state_polarity(matrix[has], words.trait[has]).tolist(), strict=True)
+    )
     rated = np.flatnonzero(words.has_vector & words.rated)
-    own = dict(zip(rated.tolist(), state_polarity(matrix[rated], words.trait[rated]).tolist(), strict=True))
+    own = dict(
+        zip(rated.tolist(), state_polarity(matrix[rated], words.trait[rated]).tolist(), strict=True)
+    )
     for i in [*rated[:40].tolist(), *has[:40].tolist()]:
         report = words.look_up(words.words[i])
         if report.word != words.words[i]:
@@ -148,7 +165,9 @@ def test_nearest_words_by_a_loop(words, tiny_prepared):
             found.append((cosine, words.words[i]))
     best = sorted(found, reverse=True)[:8]
     report = words.look_up("lonely")
-    assert [value for _, value, _ in report.nearest] == pytest.approx([value for value, _ in best], abs=1e-5)
+    assert [value for _, value, _ in report.nearest] == pytest.approx(
+        [value for value, _ in best], abs=1e-5
+    )
     assert {name for name, _, _ in report.nearest} == {name for _, name in best}
 
 
@@ -160,7 +179,11 @@ def test_quotations_are_from_training_dialogues_and_others_can_be_asked_for(word
         for a, b in zip(train.turn_offsets[:-1], train.turn_offsets[1:], strict=True)
     ]
     first, second = words.look_up("the", 0).quotations, words.look_up("the", 1).quotations
-    assert len(first) == len(second) == 5 and first != second and words.look_up("the", 0).quotations == first
+    assert (
+        len(first) == len(second) == 5
+        and first != second
+        and words.look_up("the", 0).quotations == first
+    )
     for quote in first:
         text = " ".join(part for part in (quote.before, "the", quote.after) if part)
         text = text.removeprefix("... ").removesuffix(" ...")
@@ -169,7 +192,9 @@ def test_quotations_are_from_training_dialogues_and_others_can_be_asked_for(word
 
 
 def test_words_that_nobody_rated_or_said(words):
-    unrated = next(w for w, r in zip(words.words, words.rated, strict=True) if not r and w.isalpha())
+    unrated = next(
+        w for w, r in zip(words.words, words.rated, strict=True) if not r and w.isalpha()
+    )
     report = words.look_up(unrated)
     assert report.known and not report.rated and report.vad == NEUTRAL_VAD["standard"]
     assert report.intensity == 0 and report.trait == 0 and "not rated" in word_text(report)
@@ -192,12 +217,17 @@ def test_the_bars_show_the_report(words):
 
 def test_a_word_that_is_only_in_other_splits_is_named_all_the_same(words):
     counts = words.prepared.corpus.counts[len(SPECIALS) :]
-    unsaid = next(word for word, n in zip(words.words, counts, strict=True) if n == 0 and word.isalpha())
+    unsaid = next(
+        word for word, n in zip(words.words, counts, strict=True) if n == 0 and word.isalpha()
+    )
     assert f"“{unsaid}” is never said" in occurrence_text(words.look_up(unsaid.upper()))
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(max_size=40) | st.sampled_from([SCRIPT, "<script>", "</script>x", '"><svg onload=x>', "&lt;b&gt;"]))
+@given(
+    st.text(max_size=40)
+    | st.sampled_from([SCRIPT, "<script>", "</script>x", '"><svg onload=x>', "&lt;b&gt;"])
+)
 def test_typed_words_are_text(words, text):
     try:
         report = words.look_up(text)
@@ -227,28 +257,45 @@ def test_a_word_is_looked_up_and_drawn_within_a_fifth_of_a_second(words):
 def test_a_reading_is_what_answering_reads(speaker):
     reading = read_context(speaker, TURNS)
     response = speaker.run.respond([TURNS], speaker.provider)[0]
-    heard = {emotion: float(p) for emotion, p in zip(EMOTIONS, reading.probabilities["student"], strict=True)}
+    heard = {
+        emotion: float(p)
+        for emotion, p in zip(EMOTIONS, reading.probabilities["student"], strict=True)
+    }
     assert heard == pytest.approx(response.emotions, abs=1e-5)
     assert reading.tokens == ["⟨CLS⟩", *(token for turn in TURNS for token in tokenize(turn))]
     count = [len(tokenize(turn)) for turn in TURNS]
-    assert reading.by_speaker == [False, *[True] * count[0], *[False] * count[1], *[True] * count[2]]
+    assert reading.by_speaker == [
+        False,
+        *[True] * count[0],
+        *[False] * count[1],
+        *[True] * count[2],
+    ]
     for weights in reading.pooling.values():
-        assert weights.shape == (len(reading.tokens),) and weights.sum() == pytest.approx(1, abs=1e-5)
+        assert weights.shape == (len(reading.tokens),) and weights.sum() == pytest.approx(
+            1, abs=1e-5
+        )
     table = speaker.run.model.intensity
     ids = speaker.run.vocabulary.encode(reading.tokens[1:])
-    assert reading.intensity[1:].tolist() == pytest.approx(table[ids].tolist()) and reading.intensity[0] == 0
+    assert (
+        reading.intensity[1:].tolist() == pytest.approx(table[ids].tolist())
+        and reading.intensity[0] == 0
+    )
 
 
 def test_state_inclination_is_the_cosine_of_equation_7(speaker):
     from helpers import slow_cosine, slow_linear
 
     run, reading = speaker.run, read_context(speaker, TURNS)
-    batch = context_batch([TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context)
+    batch = context_batch(
+        [TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context
+    )
     with torch.no_grad():
         embedded = run.model.read(batch)["E_C"][0]
         labels = run.model.embed.look_up({"labels": run.model.labels})["labels"]
     part = run.model.emotion.inclination
-    slow = slow_cosine(slow_linear(part.tokens, embedded.numpy()), slow_linear(part.emotion_words, labels.numpy()))
+    slow = slow_cosine(
+        slow_linear(part.tokens, embedded.numpy()), slow_linear(part.emotion_words, labels.numpy())
+    )
     np.testing.assert_allclose(reading.inclination, slow, atol=1e-5)
 
 
@@ -291,11 +338,17 @@ def test_an_edited_word_changes_its_own_inclination_only(speaker):
     np.testing.assert_allclose(after.inclination[same], before.inclination[same], atol=1e-6)
     assert np.abs(after.inclination[~same] - before.inclination[~same]).max() > 1e-3
     assert 0 < moved(before, after) <= 1 and moved(before, before) == 0
-    difference = [abs(a - b) for a, b in zip(*(r.probabilities["student"] for r in (before, after)), strict=True)]
+    difference = [
+        abs(a - b)
+        for a, b in zip(*(r.probabilities["student"] for r in (before, after)), strict=True)
+    ]
     assert moved(before, after) == pytest.approx(sum(difference) / 2)
     text = Tags(context_text(before, after)).text
     assert "of the probability has moved" in text and "New (bold): happy" in text
-    assert any("<b>happy</b>" in figure.layout.yaxis.ticktext for figure in context_figures(before, after)[1:])
+    assert any(
+        "<b>happy</b>" in figure.layout.yaxis.ticktext
+        for figure in context_figures(before, after)[1:]
+    )
 
 
 def test_the_figures_show_the_readings(speaker):
@@ -304,9 +357,9 @@ def test_the_figures_show_the_readings(speaker):
     emotions = likeliest([before, after])
     assert (
         emotions
-        == sorted(range(32), key=lambda k: -max(r.probabilities["student"][k] for r in (before, after)))[
-            : len(emotions)
-        ]
+        == sorted(
+            range(32), key=lambda k: -max(r.probabilities["student"][k] for r in (before, after))
+        )[: len(emotions)]
     )
     bars = [trace for trace in heard.data if trace.type == "bar"]
     for bar, reading in zip(bars, (before, after), strict=True):
@@ -319,7 +372,10 @@ def test_the_figures_show_the_readings(speaker):
         assert pooled["pooling, student"] == pytest.approx(reading.pooling["student"].tolist())
         assert pooled["pooling, teacher"] == pytest.approx(reading.pooling["teacher"].tolist())
     # Both on the same scale, else colours and bars would lie.
-    maps = [next(trace for trace in figure.data if trace.type == "heatmap") for figure in (first, second)]
+    maps = [
+        next(trace for trace in figure.data if trace.type == "heatmap")
+        for figure in (first, second)
+    ]
     assert maps[0].zmax == maps[1].zmax and first.layout.xaxis2.range == second.layout.xaxis2.range
     every = context_figures(before, every=True)[1]
     assert list(every.layout.xaxis3.ticktext) == list(EMOTIONS)
@@ -328,10 +384,15 @@ def test_the_figures_show_the_readings(speaker):
 def test_long_and_unknown_text_is_said(speaker):
     long = " ".join(["word"] * 100 + ["xqzzy"])
     reading = read_context(speaker, [long])
-    assert len(reading.tokens) == speaker.run.config.max_context and reading.cut == 101 - (len(reading.tokens) - 1)
+    assert len(reading.tokens) == speaker.run.config.max_context and reading.cut == 101 - (
+        len(reading.tokens) - 1
+    )
     text = Tags(context_text(reading)).text
     assert f"first {reading.cut} tokens are cut off" in text and "xqzzy" in text
-    assert reading.known[-1] is False and "xqzzy ?" in context_figures(reading)[1].layout.yaxis.ticktext
+    assert (
+        reading.known[-1] is False
+        and "xqzzy ?" in context_figures(reading)[1].layout.yaxis.ticktext
+    )
     with pytest.raises(DataError, match="no turn holds a word"):
         read_context(speaker, ["", "  "])
     with pytest.raises(DataError, match="one turn a line"):
@@ -347,7 +408,9 @@ def test_runs_without_a_part_are_read_as_well(tiny_config, tiny_prepared, tiny_r
 
     config = replace(tiny_config, **{without: False})
     run = load_run(tiny_run)
-    voice = shared.voice(replace(run, config=config, model=build_model(config, tiny_prepared).eval()))
+    voice = shared.voice(
+        replace(run, config=config, model=build_model(config, tiny_prepared).eval())
+    )
     reading = read_context(voice, TURNS)
     assert (reading.inclination is None) == (without == "state")
     assert ("teacher" in reading.pooling) == (without != "guidance")
@@ -379,7 +442,9 @@ def test_each_word_is_traced_to_where_it_came_from(speaker, method):
     run, model = speaker.run, speaker.run.model
     how = Decoding(method=method, max_length=12, beams=3, seed=3)
     found = answer(speaker, TURNS, how)
-    batch = context_batch([TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context)
+    batch = context_batch(
+        [TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context
+    )
     plain, memory = answer_batch(model, batch, how, model.log_unigram)
     assert run.vocabulary.encode(found.response.words) == plain[0].ids
     if method != "beam":  # beam search keeps no alphas
@@ -395,27 +460,38 @@ def test_each_word_is_traced_to_where_it_came_from(speaker, method):
             places = [i for i, word in enumerate(batch.context[0].tolist()) if word == said]
             copied = (1 - float(alpha)) * sum(float(copy[0, i]) for i in places)
             assert token.copied == pytest.approx(copied, abs=1e-5)
-            assert token.generated + token.copied == pytest.approx(float(log_prob[0, said].exp()), abs=1e-5)
+            assert token.generated + token.copied == pytest.approx(
+                float(log_prob[0, said].exp()), abs=1e-5
+            )
             assert token.source == (max(places, key=lambda i: copy[0, i]) if places else None)
             assert 0 <= token.copied_share <= 1
 
 
 def test_a_word_of_the_context_can_be_traced_even_if_it_was_never_answered(speaker):
     run = speaker.run
-    batch = context_batch([TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context)
+    batch = context_batch(
+        [TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context
+    )
     lonely, absent = run.vocabulary.index["lonely"], run.vocabulary.index["furious"]
     first, second = trace(run.model, batch, [lonely, absent], run.vocabulary.words)
-    assert first.copied > 0 and run.vocabulary.words[int(batch.context[0, first.source])] == "lonely"
+    assert (
+        first.copied > 0 and run.vocabulary.words[int(batch.context[0, first.source])] == "lonely"
+    )
     assert second.copied == 0 and second.source is None and second.copied_share == 0
 
 
 def test_talking_remembers_and_can_be_undone(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
     first = talk.say("I failed my test  again")
-    assert first.said == "I failed my test again" and talk.turns(0) == [first.said, first.answers[0].response.text]
+    assert first.said == "I failed my test again" and talk.turns(0) == [
+        first.said,
+        first.answers[0].response.text,
+    ]
     second = talk.say("And my car broke down")
     wanted = speaker.run.respond(
-        [[*[first.said, first.answers[0].response.text], second.said]], speaker.provider, Decoding(max_length=8)
+        [[*[first.said, first.answers[0].response.text], second.said]],
+        speaker.provider,
+        Decoding(max_length=8),
     )[0]
     assert second.answers[0].response.text == wanted.text
     assert talk.undo() == second.said and talk.exchanges == [first]
@@ -423,7 +499,10 @@ def test_talking_remembers_and_can_be_undone(speaker):
 
 
 def test_two_beside_each_other_go_by_their_own_answers(speaker):
-    manners = [Decoding(max_length=8), Decoding(method="nucleus", max_length=8, seed=5, temperature=2.0)]
+    manners = [
+        Decoding(max_length=8),
+        Decoding(method="nucleus", max_length=8, seed=5, temperature=2.0),
+    ]
     talk = Conversation([Column(speaker, how) for how in manners])
     talk.say("I failed my test again")
     assert talk.turns(0)[1] != talk.turns(1)[1]
@@ -437,7 +516,10 @@ def test_two_beside_each_other_go_by_their_own_answers(speaker):
 def test_what_cannot_be_answered_changes_nothing(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
     talk.say("hello there")
-    for text, error, message in (("   ", DataError, "holds no word"), ("x" * 5000, RunError, "5,000 characters")):
+    for text, error, message in (
+        ("   ", DataError, "holds no word"),
+        ("x" * 5000, RunError, "5,000 characters"),
+    ):
         with pytest.raises(error, match=message):
             talk.say(text)
     assert len(talk.exchanges) == 1
@@ -456,7 +538,11 @@ def test_a_talk_is_kept_as_json(speaker, tmp_path):
     assert kept == json.loads(json.dumps(talk.asdict()))
     assert kept["runs"][0]["preset"] == "sample" and kept["exchanges"][0]["said"] == SCRIPT
     given = kept["exchanges"][0]["answers"][0]
-    assert given["decoding"]["max_length"] == 6 and given["tokens"][0].keys() >= {"word", "alpha", "copied"}
+    assert given["decoding"]["max_length"] == 6 and given["tokens"][0].keys() >= {
+        "word",
+        "alpha",
+        "copied",
+    }
     with pytest.raises(RunError, match="cannot be written"):
         talk.save(tmp_path)
 
@@ -482,12 +568,14 @@ def test_answers_are_drawn_as_they_came_about(speaker):
 def test_runs_that_give_no_answers_are_refused(tiny_run, tiny_prepared, tmp_path):
     from helpers import tiny_tables
 
-    from ctsm_lib.baselines import make_model
+    from ctsm_workbench.baselines import make_model
 
     run = load_run(tiny_run)
     config = replace(run.config, model="tfidf")
     size = len(run.vocabulary)
-    silent = replace(run, config=config, model=make_model(config, tiny_tables(size=size, dim=config.dim)).eval())
+    silent = replace(
+        run, config=config, model=make_model(config, tiny_tables(size=size, dim=config.dim)).eval()
+    )
     with pytest.raises(RunError, match="gives no answers"):
         answer(shared.voice(silent), TURNS, Decoding())
     with pytest.raises(RunError, match="tfidf"):
@@ -526,7 +614,9 @@ def test_a_provider_is_asked_once_for_the_same_text():
     for number in range(300):
         kept.infer([str(number)])
     assert kept.infer(["299"]) == [{"xIntent": ["299"]}] and counting.asked.count("299") == 1
-    assert kept.infer(["a"]) == [{"xIntent": ["a"]}] and counting.asked.count("a") == 2  # forgotten in between
+    assert (
+        kept.infer(["a"]) == [{"xIntent": ["a"]}] and counting.asked.count("a") == 2
+    )  # forgotten in between
 
 
 def test_runs_beside_a_run_can_be_chosen(tiny_run):
@@ -537,7 +627,16 @@ def test_runs_beside_a_run_can_be_chosen(tiny_run):
 
 def test_the_drawing_puts_no_text_into_markup():
     source = (Path(shared.__file__).parent / "figures.js").read_text(encoding="utf-8")
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "http:", "https:"):
+    for way in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "srcdoc",
+        "http:",
+        "https:",
+    ):
         assert way not in source
 
 
@@ -546,30 +645,43 @@ def test_the_drawing_puts_no_text_into_markup():
 
 @pytest.fixture
 def panels():
-    pytest.importorskip("anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'")
-    pytest.importorskip("ipywidgets", reason="the panels need ipywidgets: pip install -e '.[notebooks]'")
-    from ctsm_lib.widgets import panels
+    pytest.importorskip(
+        "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
+    )
+    pytest.importorskip(
+        "ipywidgets", reason="the panels need ipywidgets: pip install -e '.[notebooks]'"
+    )
+    from ctsm_workbench.explorers import panels
 
     return panels
 
 
 def test_the_word_panel_follows_what_is_typed(panels, words):
     panel = panels.WordPanel(words)
-    assert "excited" in panel.figures.figures[0]["layout"]["title"]["text"] and len(panel.figures.figures) == 3
+    assert (
+        "excited" in panel.figures.figures[0]["layout"]["title"]["text"]
+        and len(panel.figures.figures) == 3
+    )
     panel.text.value = "lonely"
     assert "lonely" in panel.figures.figures[0]["layout"]["title"]["text"]
     before = panel.below.value
     panel.other()
     assert panel.below.value != before
     panel.text.value = " "
-    assert "Type a word" in panel.said.value and panel.figures.figures == [] and panel.below.value == ""
+    assert (
+        "Type a word" in panel.said.value
+        and panel.figures.figures == []
+        and panel.below.value == ""
+    )
     panel.text.value = SCRIPT
     assert Tags(panel.said.value).tags <= HARMLESS and "script" not in Tags(panel.said.value).tags
 
 
 def test_the_context_panel_compares_before_and_after(panels, speaker, tiny_prepared):
     panel = panels.ContextPanel(speaker, tiny_prepared, TURNS)
-    assert len(panel.figures.figures) == 2 and panel.after.value == panel.before.value == "\n".join(TURNS)
+    assert len(panel.figures.figures) == 2 and panel.after.value == panel.before.value == "\n".join(
+        TURNS
+    )
     panel.after.value = panel.before.value.replace("lonely", "happy")
     assert len(panel.figures.figures) == 3 and "has moved" in panel.said.value
     panel.leave.value = 1
@@ -583,11 +695,17 @@ def test_the_context_panel_compares_before_and_after(panels, speaker, tiny_prepa
     panel.after.value = ""
     assert "no turn holds a word" in panel.said.value and panel.figures.figures == []
     panel.before.value = "A dialogue of my own"
-    assert panel.after.value == "A dialogue of my own" and [v for _, v in panel.leave.options] == [-1, 0]
+    assert panel.after.value == "A dialogue of my own" and [v for _, v in panel.leave.options] == [
+        -1,
+        0,
+    ]
     panel.emotion.value = "lonely"
     panel.pick()
     split = tiny_prepared.corpus.splits["test"]
-    texts = ["\n".join(split.context_texts(i)) for i in np.flatnonzero(split.pairs[:, 3] == EMOTIONS.index("lonely"))]
+    texts = [
+        "\n".join(split.context_texts(i))
+        for i in np.flatnonzero(split.pairs[:, 3] == EMOTIONS.index("lonely"))
+    ]
     assert panel.before.value in texts and "label: lonely" in panel.said.value
     panel.before.value = "Something else"
     assert "label:" not in panel.said.value
@@ -599,24 +717,36 @@ def test_the_answer_panel_talks(panels, speaker):
     panel.text.value = SCRIPT
     assert panel.talk.exchanges == []  # only Enter or the button speaks
     panel.text._handle_custom_msg({"event": "submit"}, [])
-    assert panel.talk.exchanges[0].said == SCRIPT and panel.text.value == "" and len(panel.figures.figures) == 2
+    assert (
+        panel.talk.exchanges[0].said == SCRIPT
+        and panel.text.value == ""
+        and len(panel.figures.figures) == 2
+    )
     seen = Tags(panel.talks.children[0].value)
     assert SCRIPT in seen.text and seen.tags <= HARMLESS
     panel.right.run.value = speaker.name
     assert panel.talk.exchanges == [] and len(panel.talks.children) == 2  # somebody new begins anew
     panel.right.method.value = "nucleus"
-    assert panel.right.fields["top_p"].layout.display == "" and panel.right.fields["beams"].layout.display == "none"
+    assert (
+        panel.right.fields["top_p"].layout.display == ""
+        and panel.right.fields["beams"].layout.display == "none"
+    )
     panel.text.value = "my dog died"
     panel.say()
     assert [how.method for how in panel.talk.exchanges[0].manners] == ["greedy", "nucleus"]
     assert len(panel.figures.figures) == 4
-    link = re.search(r'download="conversation.json" href="data:application/json;base64,([^"]+)"', panel.file.value)
+    link = re.search(
+        r'download="conversation.json" href="data:application/json;base64,([^"]+)"',
+        panel.file.value,
+    )
     assert json.loads(base64.b64decode(link[1])) == json.loads(json.dumps(panel.talk.asdict()))
     panel.left.method.value = "beam"
     panel.again()
     assert panel.talk.exchanges[0].manners[0].method == "beam" and len(panel.talk.exchanges) == 1
     panel.undo()
-    assert panel.talk.exchanges == [] and panel.text.value == "my dog died" and panel.file.value == ""
+    assert (
+        panel.talk.exchanges == [] and panel.text.value == "my dog died" and panel.file.value == ""
+    )
     panel.text.value = "..."
     panel.guarded(panel.say)
     panel.text.value = "   "
@@ -624,8 +754,11 @@ def test_the_answer_panel_talks(panels, speaker):
     assert "no word" in panel.said.value
 
 
-def test_all_three_behind_tabs_with_the_runs_that_are_named(panels, tiny_run, tiny_prepared, monkeypatch):
-    from ctsm_lib import lessons, widgets
+def test_all_three_behind_tabs_with_the_runs_that_are_named(
+    panels, tiny_run, tiny_prepared, monkeypatch
+):
+    from ctsm_workbench import explorers as widgets
+    from ctsm_workbench.course import lessons
 
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     view = widgets.explorer(tiny_run)
@@ -649,10 +782,14 @@ def test_without_anywidget_the_way_out_is_named(monkeypatch):
     shared._figures_class.cache_clear()
 
 
-def test_what_cannot_be_explored_is_said_before_anything_is_served(tmp_path, tiny_run, tiny_prepared, monkeypatch):
-    pytest.importorskip("anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'")
-    from ctsm_lib import lessons
-    from ctsm_lib.widgets.page import serve
+def test_what_cannot_be_explored_is_said_before_anything_is_served(
+    tmp_path, tiny_run, tiny_prepared, monkeypatch
+):
+    pytest.importorskip(
+        "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
+    )
+    from ctsm_workbench.course import lessons
+    from ctsm_workbench.explorers.page import serve
 
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     with pytest.raises(RunError):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ctsm_lib.errors import ConfigError, DataError
 from ctsm_lib.knowledge.phrases import MAX_PHRASES, RELATIONS, Inference, empty_inference
-from ctsm_lib.knowledge.store import infer_cached
+from ctsm_workbench.retrieval.store import infer_cached
 
 __all__ = [
     "MAX_PHRASES",
@@ -79,7 +79,7 @@ def provider_for(
             raise DataError(
                 "knowledge=atomic needs a folder with ATOMIC files; without one use `--set knowledge=none`."
             )
-        from ctsm_lib.knowledge.atomic import AtomicRetrieval
+        from ctsm_workbench.retrieval.atomic import AtomicRetrieval
 
         return AtomicRetrieval(folder)
     if name == "comet":

@@ -11,7 +11,13 @@ from tqdm import tqdm
 
 from ctsm_lib.cache import digest, file_fingerprint
 from ctsm_lib.errors import ConfigError, CtsmError
-from ctsm_lib.knowledge.phrases import MAX_PHRASES, RELATIONS, Inference, clean_phrases, empty_inference
+from ctsm_lib.knowledge.phrases import (
+    MAX_PHRASES,
+    RELATIONS,
+    Inference,
+    clean_phrases,
+    empty_inference,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +38,9 @@ class Comet:
 
     def __init__(self, model: str, device: object = "cpu", batch_size: int = 64, beams: int = 5):
         if batch_size < 1 or beams < 1:
-            raise ConfigError(f"comet needs batch_size and beams of at least 1, not {batch_size} and {beams}.")
+            raise ConfigError(
+                f"comet needs batch_size and beams of at least 1, not {batch_size} and {beams}."
+            )
         self.model, self.device, self.batch_size, self.beams = model, device, batch_size, beams
         self.max_length = 24
         paths = sorted(Path(model).iterdir()) if Path(model).is_dir() else []
@@ -66,18 +74,27 @@ class Comet:
     def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
         """See `Provider`."""
         inferences = [empty_inference() for _ in texts]
-        jobs = [(i, relation) for i, text in enumerate(texts) if text.strip() for relation in RELATIONS]
+        jobs = [
+            (i, relation) for i, text in enumerate(texts) if text.strip() for relation in RELATIONS
+        ]
         # Like lengths together cost little padding; with the longest first, a lack of memory shows at once.
         jobs.sort(key=lambda job: -len(texts[job[0]]))
         kept = min(self.beams, MAX_PHRASES)
         begin = 0
-        with tqdm(total=len(jobs), desc="comet", unit="query", disable=None if progress else True) as bar:
+        with tqdm(
+            total=len(jobs), desc="comet", unit="query", disable=None if progress else True
+        ) as bar:
             while begin < len(jobs):
                 batch = jobs[begin : begin + self.batch_size]
-                phrases = self._generate([_comet_query(texts[i], relation) for i, relation in batch], kept)
+                phrases = self._generate(
+                    [_comet_query(texts[i], relation) for i, relation in batch], kept
+                )
                 if phrases is None:
                     self.batch_size = max(1, self.batch_size // 2)
-                    log.warning("the device's memory is too small; decoding %d queries at once", self.batch_size)
+                    log.warning(
+                        "the device's memory is too small; decoding %d queries at once",
+                        self.batch_size,
+                    )
                     continue
                 for n, (i, relation) in enumerate(batch):
                     inferences[i][relation] = clean_phrases(phrases[n * kept : (n + 1) * kept])
@@ -91,7 +108,9 @@ class Comet:
         import torch
 
         longest = getattr(model.config, "max_position_embeddings", 1024)
-        inputs = tokenizer(queries, return_tensors="pt", padding=True, truncation=True, max_length=longest)
+        inputs = tokenizer(
+            queries, return_tensors="pt", padding=True, truncation=True, max_length=longest
+        )
         try:
             with torch.inference_mode():
                 found = model.generate(

@@ -50,7 +50,12 @@ def clean_phrase(text: str) -> str:
     Lower-case ASCII; PersonX as the subject is left out and is "them" elsewhere, PersonY is "someone"; a leading "to",
     blanks ("___") and marks at the ends go; "none" and its like become nothing.
     """
-    text = unicodedata.normalize("NFKD", text.translate(QUOTES)).encode("ascii", "ignore").decode().lower()
+    text = (
+        unicodedata.normalize("NFKD", text.translate(QUOTES))
+        .encode("ascii", "ignore")
+        .decode()
+        .lower()
+    )
     text = " ".join(re.sub(r"_+|\[gen\]|<[^<>]*>", " ", text).split()).strip(" .,;:!?\"'*-/()")
     for pattern, replacement in _PERSON_RULES:
         text = pattern.sub(replacement, text)

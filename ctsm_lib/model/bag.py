@@ -35,9 +35,14 @@ def features(ids: Tensor, speaker: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 def feature_weights(split: Split, size: int) -> np.ndarray:
     """IDF of every feature among the dialogues of a split, [F] float32, 1 at most; pairs count less, or 0 if in one only."""
-    ids, speaker = (torch.from_numpy(np.asarray(array).astype(np.int64)) for array in (split.tokens, split.speaker))
+    ids, speaker = (
+        torch.from_numpy(np.asarray(array).astype(np.int64))
+        for array in (split.tokens, split.speaker)
+    )
     turns = np.diff(split.dialogue_offsets)
-    dialogue = torch.from_numpy(np.repeat(np.repeat(np.arange(len(turns)), turns), np.diff(split.turn_offsets)))
+    dialogue = torch.from_numpy(
+        np.repeat(np.repeat(np.arange(len(turns)), turns), np.diff(split.turn_offsets))
+    )
     words, pairs = features(ids, speaker, size)
     count, within = 2 * size + PAIRS, dialogue[:-1] == dialogue[1:]
     found = torch.cat([dialogue * count + words, (dialogue[:-1] * count + pairs)[within]])
@@ -70,7 +75,9 @@ class BagExpert(nn.Module):
         """[B, 32], float32."""
         words, pairs = features(context_BL, speaker_BL, (len(self.weights) - PAIRS) // 2)
         real = (context_BL != PAD) & (context_BL != CLS)
-        ids = torch.cat([words, pairs], dim=1).masked_fill(~torch.cat([real, real[:, 1:] & real[:, :-1]], dim=1), -1)
+        ids = torch.cat([words, pairs], dim=1).masked_fill(
+            ~torch.cat([real, real[:, 1:] & real[:, :-1]], dim=1), -1
+        )
         # Sorted, so that a feature stands beside itself and counts once.
         ids = ids.sort(dim=1).values
         counts = (ids >= 0) & (ids != ids.roll(1, dims=1))

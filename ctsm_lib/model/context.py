@@ -63,7 +63,10 @@ class SeparateFusion(nn.Module):
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
         super().__init__()
         # [H ; K] W = H W_h + K W_k: the halves are applied apart, since K is the same at every token.
-        self.context_in, self.knowledge_in = nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.context_in, self.knowledge_in = (
+            nn.Linear(dim, dim, bias=False),
+            nn.Linear(dim, dim, bias=False),
+        )
         self.emotion_context_in = nn.Linear(dim, dim, bias=False)
         self.emotion_knowledge_in = nn.Linear(dim, dim, bias=False)
         self.cognitive, self.emotional = make_encoder(dim), make_encoder(dim)
@@ -74,7 +77,9 @@ class SeparateFusion(nn.Module):
         """[B, L, D]."""
         return self.fuse(context_BLD, knowledge_BRD, mask_BL)[0]
 
-    def fuse(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def fuse(
+        self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """H and U_e, each [B, L, D]; CEM reads its emotion from U_e."""
         batch, length, dim = context_BLD.shape
         shared = self.context_in(context_BLD).unsqueeze(1)
@@ -82,10 +87,14 @@ class SeparateFusion(nn.Module):
         mask = mask_BL.repeat_interleave(COGNITIVE, dim=0)
         cognitive = self.cognitive((shared + added).flatten(0, 1), mask)
         cognitive = cognitive.view(batch, COGNITIVE, length, dim).transpose(1, 2).flatten(2)
-        emotional = self.emotion_context_in(context_BLD) + self.emotion_knowledge_in(knowledge_BRD[:, COGNITIVE:])
+        emotional = self.emotion_context_in(context_BLD) + self.emotion_knowledge_in(
+            knowledge_BRD[:, COGNITIVE:]
+        )
         emotional = self.emotional(emotional, mask_BL)
         joined = torch.cat([cognitive, emotional], dim=-1)  # B L 5D
-        return self.second(self.first(F.silu(joined)).relu()), emotional  # silu(Z) is sigmoid(Z) * Z in one pass
+        return self.second(
+            self.first(F.silu(joined)).relu()
+        ), emotional  # silu(Z) is sigmoid(Z) * Z in one pass
 
 
 class JointFusion(nn.Module):
@@ -108,7 +117,9 @@ class JointFusion(nn.Module):
         added = self.knowledge_in(knowledge_BRD.flatten(1)).unsqueeze(1)
         refined = self.refine(self.context_in(context_BLD) + added, mask_BL)
         both = torch.cat([context_BLD, refined], dim=-1)
-        return self.norm(context_BLD + self.gate(both).sigmoid() * self.second(self.first(both).relu()))
+        return self.norm(
+            context_BLD + self.gate(both).sigmoid() * self.second(self.first(both).relu())
+        )
 
 
 FUSIONS = {"separate": SeparateFusion, "joint": JointFusion}

@@ -12,7 +12,9 @@ PAIRS = (("target", "emotion"), ("context", "generated"), ("context", "target"),
          ("target", "generated"))  # fmt: skip
 
 
-def pair_loss(first_PBD: Tensor, second_PBD: Tensor, temperature: float, negatives: str = "both") -> Tensor:
+def pair_loss(
+    first_PBD: Tensor, second_PBD: Tensor, temperature: float, negatives: str = "both"
+) -> Tensor:
     """NT-Xent between two views, mean over the 2B anchors, [P].
 
     Args:
@@ -40,7 +42,9 @@ def pair_loss(first_PBD: Tensor, second_PBD: Tensor, temperature: float, negativ
     return F.cross_entropy(scores.transpose(1, 2), goal, reduction="none").mean(dim=1)
 
 
-def cross_contrastive_loss(views_BKD: Tensor, temperature: float, negatives: str = "both") -> Tensor:
+def cross_contrastive_loss(
+    views_BKD: Tensor, temperature: float, negatives: str = "both"
+) -> Tensor:
     """Mean of the five pairs' losses, a scalar.
 
     Args:

@@ -34,8 +34,12 @@ class Tables:
     intensity: Tensor  # V
     labels: Tensor  # 32
     log_unigram: Tensor  # V
-    bag: Tensor | None = None  # F: weights of `model.bag`'s features, where the configuration wants a bag
-    concepts: Tensor | None = None  # V: an emotion concept of each word, PAD where there is none; baselines read it
+    bag: Tensor | None = (
+        None  # F: weights of `model.bag`'s features, where the configuration wants a bag
+    )
+    concepts: Tensor | None = (
+        None  # V: an emotion concept of each word, PAD where there is none; baselines read it
+    )
 
     @classmethod
     def empty(cls, size: int, dim: int) -> Tables:
@@ -43,7 +47,15 @@ class Tables:
         flat = torch.zeros(size)
         labels = torch.zeros(32, dtype=torch.int64)
         bag = torch.zeros(2 * size + PAIRS)
-        return cls(torch.zeros(size, dim), torch.zeros(size, 3), flat, flat.clone(), labels, flat.clone(), bag)
+        return cls(
+            torch.zeros(size, dim),
+            torch.zeros(size, 3),
+            flat,
+            flat.clone(),
+            labels,
+            flat.clone(),
+            bag,
+        )
 
 
 @dataclass
@@ -115,7 +127,9 @@ class CTSM(nn.Module):
 
     predicts_emotion = True
     predicts_words = True
-    reads: frozenset[str] = frozenset({"knowledge"})  # which optional data it reads; baselines differ
+    reads: frozenset[str] = frozenset(
+        {"knowledge"}
+    )  # which optional data it reads; baselines differ
 
     vad: Tensor
     idf: Tensor
@@ -134,13 +148,17 @@ class CTSM(nn.Module):
 
         for name in ("vad", "idf", "intensity", "labels", "log_unigram"):
             self.register_buffer(name, getattr(tables, name).clone())
-        self.embed = TokenEmbedding(tables.vectors, config.embedding_scale, config.dropout, config.train_vectors, PAD)
+        self.embed = TokenEmbedding(
+            tables.vectors, config.embedding_scale, config.dropout, config.train_vectors, PAD
+        )
         backbone = (config.heads, config.key_depth, config.ffn_dim, config.ffn, config.dropout)
         self.encoder = Encoder(dim, config.encoder_layers, *backbone)
         self.knowledge = KnowledgeEncoder(dim, small)
         fusion = FUSIONS[config.fusion]
         self.student_fusion = fusion(dim, small)
-        self.emotion = EmotionEncoding(dim, config.compressed_dim, config.trait, config.state, small)
+        self.emotion = EmotionEncoding(
+            dim, config.compressed_dim, config.trait, config.state, small
+        )
         width = dim + self.emotion.width  # 357
         self.student = EmotionPredictor(width, config.guidance, config.head_dropout)
         if config.guidance:
@@ -168,14 +186,21 @@ class CTSM(nn.Module):
             mask, intensity, E_C, H_C, K (knowledge, [B, 5, D]), H_stu, V_ts ([V_t ; V_s]) and H_ts ([H_t ; H_s]).
         """
         mask, seen = batch.context != PAD, self._seen(batch.context)
-        ids = {"context": seen, "speaker": batch.speaker, "knowledge": batch.knowledge, "labels": self.labels}
+        ids = {
+            "context": seen,
+            "speaker": batch.speaker,
+            "knowledge": batch.knowledge,
+            "labels": self.labels,
+        }
         if batch.target is not None:
             ids |= {"previous": previous_words(batch.target), "target": batch.target}
         words = self.embed.look_up(ids)
         embedded = self.embed(words["context"], words["speaker"])  # E_C
         context = self.encoder(embedded, mask)  # H_C, Eq. (1)
         knowledge = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))
-        labels = words["labels"]  # on the same scale as the tokens: both sides of the cosine see a word alike
+        labels = words[
+            "labels"
+        ]  # on the same scale as the tokens: both sides of the cosine see a word alike
         vad, idf = self.vad[seen], self.idf[seen].unsqueeze(-1)
         embeddings, encoded = self.emotion(context, embedded, labels, vad, idf, mask)
         enriched = self.student_fusion(context, knowledge, mask)
@@ -197,11 +222,15 @@ class CTSM(nn.Module):
         return self._memory(batch, self.read(batch))
 
     def _memory(self, batch: Batch, read: dict[str, Tensor]) -> Memory:
-        student = torch.cat([read["H_stu"], read["H_ts"].to(read["H_stu"].dtype)], dim=-1)  # Eq. (16)
+        student = torch.cat(
+            [read["H_stu"], read["H_ts"].to(read["H_stu"].dtype)], dim=-1
+        )  # Eq. (16)
         logits, pooling = self.student(student, read["intensity"], read["mask"])
         states = student if self.config.memory == "emotion" else read["H_stu"]
         memory = Memory(states, read["mask"], batch.context, logits, pooling)
-        if self.bag is not None:  # each expert learns alone: together, the quicker one would leave the other nothing
+        if (
+            self.bag is not None
+        ):  # each expert learns alone: together, the quicker one would leave the other nothing
             memory.extra = {"student": logits, "bag": self.bag(batch.context, batch.speaker)}
             memory.emotion_logits = mean_of_experts(logits, memory.extra["bag"])
         return memory
@@ -239,26 +268,36 @@ class CTSM(nn.Module):
                 teacher, _ = self.teacher(seen, read["intensity"], read["mask"])
                 losses["teacher"] = label_loss(teacher, batch.label).sum() / batch.total_pairs
                 losses["student"] = soft_label_loss(student, teacher).sum() / batch.total_pairs
-                emotion = losses["teacher"] + losses["student"] + config.student_label_weight * hard  # Eq. (19)
+                emotion = (
+                    losses["teacher"] + losses["student"] + config.student_label_weight * hard
+                )  # Eq. (19)
             else:
                 emotion = hard
             if "bag" in memory.extra:
-                losses["bag"] = label_loss(memory.extra["bag"], batch.label).sum() / batch.total_pairs
+                losses["bag"] = (
+                    label_loss(memory.extra["bag"], batch.label).sum() / batch.total_pairs
+                )
                 emotion = emotion + losses["bag"]
             total = total + config.weight_emotion * emotion
             self.diversity.update(taught)
-            losses["diversity"] = (self.diversity.weights(taught.target) * nll).sum() / batch.total_tokens
+            losses["diversity"] = (
+                self.diversity.weights(taught.target) * nll
+            ).sum() / batch.total_tokens
             total = total + config.weight_diversity * words_scale * losses["diversity"]
             # Averaging gradients over processes divides these sums by the number of processes; undo it.
             total = total * world()
             if config.contrast:
                 views = self._views(read, taught.states, taught.mask)
                 losses["contrast"] = cross_contrastive_loss(
-                    gather_rows(views, batch.total_pairs), config.temperature, config.contrast_negatives
+                    gather_rows(views, batch.total_pairs),
+                    config.temperature,
+                    config.contrast_negatives,
                 )
                 total = total + config.weight_contrast * losses["contrast"]
         losses["total"] = total
-        return Output(losses, memory.emotion_logits, teacher, nll.detach(), taught.row, taught.prediction)
+        return Output(
+            losses, memory.emotion_logits, teacher, nll.detach(), taught.row, taught.prediction
+        )
 
     def _views(self, read: dict[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
         """H_Y, H_ts, H^stu and P_w, each averaged over its time, [B, 4, D]. Paper: Eq. (22)."""
@@ -267,4 +306,6 @@ class CTSM(nn.Module):
         # A mean of linear maps is the linear map of the mean, and the mean is shorter.
         mean = masked_mean(read["H_ts"], read["mask"])
         emotion = self.emotion_view(mean) if self.emotion_view is not None else context
-        return torch.stack([view.float() for view in (target, emotion, context, masked_mean(states, mask))], dim=1)
+        return torch.stack(
+            [view.float() for view in (target, emotion, context, masked_mean(states, mask))], dim=1
+        )

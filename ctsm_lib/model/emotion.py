@@ -62,7 +62,14 @@ class EmotionEncoding(nn.Module):
         compressed: width of the compressed context `H~_C`, one matrix for both embeddings (Eq. 3).
     """
 
-    def __init__(self, dim: int, compressed: int, trait: bool, state: bool, make_encoder: Callable[[int], Encoder]):
+    def __init__(
+        self,
+        dim: int,
+        compressed: int,
+        trait: bool,
+        state: bool,
+        make_encoder: Callable[[int], Encoder],
+    ):
         super().__init__()
         self.compress = nn.Linear(dim, compressed, bias=False)
         self.trait_width = VAD + IDF + compressed if trait else 0  # 14
@@ -73,7 +80,13 @@ class EmotionEncoding(nn.Module):
         self.state_encoder = make_encoder(self.state_width) if state else None
 
     def forward(
-        self, context: Tensor, embedded: Tensor, labels_KD: Tensor, vad: Tensor, idf: Tensor, mask: Tensor
+        self,
+        context: Tensor,
+        embedded: Tensor,
+        labels_KD: Tensor,
+        vad: Tensor,
+        idf: Tensor,
+        mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Embeddings and their encodings.
 

@@ -23,9 +23,22 @@ Past = tuple[Tensor, Tensor, Tensor]  # a layer's keys, values and last feed-for
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention to the context, feed-forward; pre-norm."""
 
-    def __init__(self, dim: int, memory_dim: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float):
+    def __init__(
+        self,
+        dim: int,
+        memory_dim: int,
+        heads: int,
+        key_depth: int,
+        ffn_dim: int,
+        ffn: str,
+        dropout: float,
+    ):
         super().__init__()
-        self.self_norm, self.cross_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.self_norm, self.cross_norm, self.ffn_norm = (
+            nn.LayerNorm(dim),
+            nn.LayerNorm(dim),
+            nn.LayerNorm(dim),
+        )
         self.self_attention = Attention(dim, dim, heads, key_depth, dropout)
         self.cross_attention = Attention(dim, memory_dim, heads, key_depth, dropout)
         self.ffn = FeedForward(dim, ffn_dim, ffn, dropout, causal=True)
@@ -112,14 +125,21 @@ class DecoderCache:
     context: Tensor  # B L
     past: list[Past | None]
     length: int = 0
-    extra: dict[str, Tensor] = field(default_factory=dict)  # B ...; "first" [B, D] is read in the place of SOS
-    said: Tensor | None = None  # B L: words of the context that the answer has, where they may not be copied again
+    extra: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # B ...; "first" [B, D] is read in the place of SOS
+    said: Tensor | None = (
+        None  # B L: words of the context that the answer has, where they may not be copied again
+    )
     log_unigram: Tensor | None = None  # V: the model's, where answers lean away from common words
 
     def select(self, rows: Tensor) -> DecoderCache:
         """The cache of some rows, in the given order."""
         memory = [(key[rows], value[rows]) for key, value in self.memory]
-        past = [None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows]) for kept in self.past]
+        past = [
+            None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows])
+            for kept in self.past
+        ]
         extra = {name: value[rows] for name, value in self.extra.items()}
         said = None if self.said is None else self.said[rows]
         kept = (memory, self.mask[rows], self.context[rows], past, self.length, extra, said)
@@ -150,30 +170,48 @@ class ResponseDecoder(nn.Module):
         size: int, tied: bool, bias: Tensor | None, leaning: Leaning | None = None,
     ):  # fmt: skip
         super().__init__()
-        make = (self.Layer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
+        make = (
+            self.Layer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout)
+            for _ in range(layers)
+        )
         self.layers = nn.ModuleList(make)
         self.norm = nn.LayerNorm(dim)
         self.pointer = PointerGenerator(dim, size, tied, bias, leaning)
 
     def start(
-        self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor, extra: dict[str, Tensor] | None = None
+        self,
+        memory_BLD: Tensor,
+        mask_BL: Tensor,
+        context_BL: Tensor,
+        extra: dict[str, Tensor] | None = None,
     ) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""
         attentions = cast(list[Attention], [layer.cross_attention for layer in self.layers])
         memory = [attention.keys_values(memory_BLD) for attention in attentions]
-        return DecoderCache(memory, mask_BL, context_BL, [None] * len(self.layers), extra=extra or {})
+        return DecoderCache(
+            memory, mask_BL, context_BL, [None] * len(self.layers), extra=extra or {}
+        )
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, T, D] and the last layer's head-averaged attention to the context [B, T, L]."""
         length, causal = embedded.shape[1], causal_mask(embedded, cache.length)
         states, weights = embedded, embedded
         for number, layer in enumerate(self.layers):
-            arguments = (cache.past[number], cache.memory[number], causal, cache.mask.unsqueeze(1), real, cache.extra)
+            arguments = (
+                cache.past[number],
+                cache.memory[number],
+                causal,
+                cache.mask.unsqueeze(1),
+                real,
+                cache.extra,
+            )
             states, cache.past[number], weights = layer(states, *arguments)
         cache.length += length
         return self.norm(states), weights.mean(dim=1)
 
-    def teach(self, embed: TokenEmbedding, previous: Tensor, cache: DecoderCache, target_BT: Tensor) -> Taught:
+    def teach(
+        self, embed: TokenEmbedding, previous: Tensor, cache: DecoderCache, target_BT: Tensor
+    ) -> Taught:
         """Score targets under teacher forcing; the vocabulary is projected at real targets only.
 
         Args:
@@ -193,13 +231,19 @@ class ResponseDecoder(nn.Module):
         scored = self.pointer.score(*given, self.smooth, before, cache.log_unigram)
         return Taught(*scored, target, row, states, mask, copied)
 
-    def step(self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
         words = embed.look_up({"token": token_B.unsqueeze(1)})["token"]
         embedded = embed(self._begin(words, cache), start=cache.length)
-        states, copy = self.run(embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1))
+        states, copy = self.run(
+            embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1)
+        )
         if self.pointer.copy_once:
-            cache.said = (cache.context == token_B.unsqueeze(1)) | (False if cache.said is None else cache.said)
+            cache.said = (cache.context == token_B.unsqueeze(1)) | (
+                False if cache.said is None else cache.said
+            )
             copy = copy.masked_fill(cache.said.unsqueeze(1), 0.0)
         log_prob, alpha = self.pointer.distribution(
             states[:, 0], copy[:, 0], cache.context, embed.words.weight, token_B, cache.log_unigram
@@ -211,7 +255,9 @@ class ResponseDecoder(nn.Module):
         """Some baselines begin an answer with the emotion in the place of SOS."""
         if cache.length or "first" not in cache.extra:
             return words_BTD
-        return torch.cat([cache.extra["first"].unsqueeze(1).to(words_BTD.dtype), words_BTD[:, 1:]], dim=1)
+        return torch.cat(
+            [cache.extra["first"].unsqueeze(1).to(words_BTD.dtype), words_BTD[:, 1:]], dim=1
+        )
 
 
 class DiversityLoss(nn.Module):
@@ -230,7 +276,9 @@ class DiversityLoss(nn.Module):
     def update(self, taught: Taught) -> None:
         """Count this batch's predictions of all processes, without a predicted EOS and what follows it."""
         end = (taught.prediction == EOS).to(torch.int64)
-        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device).index_add_(0, taught.row, end)
+        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device).index_add_(
+            0, taught.row, end
+        )
         # Tokens stand row by row: what was ended before a row began does not count. No mask, which a device waits for.
         before_end = end.cumsum(dim=0) == (in_row.cumsum(dim=0) - in_row)[taught.row]
         new = torch.zeros_like(self.counts)

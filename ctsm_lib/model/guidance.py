@@ -52,7 +52,9 @@ class EmotionPredictor(nn.Module):
         self.dropout = Dropout(dropout)
         self.classify = nn.Linear(width, LABELS)
 
-    def forward(self, values_BLW: Tensor, intensity_BL: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, values_BLW: Tensor, intensity_BL: Tensor, mask_BL: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Emotion logits [B, 32] and pooling weights S [B, L]. Paper: Eq. (11) to (14)."""
         if self.intensity:
             values_BLW = values_BLW * intensity_weights(intensity_BL, mask_BL).unsqueeze(-1)  # C_l

@@ -57,7 +57,9 @@ class Dropout(nn.Dropout):
             return super().forward(values)
         dropped = min(max(round(self.p * 256), 1), 255)
         count = values.numel()
-        drawn = torch.empty((count + 7) // 8, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+        drawn = torch.empty((count + 7) // 8, dtype=torch.int64).random_(
+            torch.iinfo(torch.int64).min, None
+        )
         keep = drawn.view(torch.uint8)[:count].view(values.shape) >= dropped
         return (values * keep).mul_(256 / (256 - dropped))
 
@@ -82,10 +84,16 @@ class Attention(nn.Module):
     def keys_values(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each [B, H, M, depth], for use by many queries."""
         batch, length, _ = memory_BMD.shape
-        both = self.key_value(memory_BMD).view(batch, length, 2, self.heads, self.depth).permute(2, 0, 3, 1, 4)
+        both = (
+            self.key_value(memory_BMD)
+            .view(batch, length, 2, self.heads, self.depth)
+            .permute(2, 0, 3, 1, 4)
+        )
         return both[0], both[1]
 
-    def forward(self, query_BLD: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, query_BLD: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Attend.
 
         Args:
@@ -102,7 +110,9 @@ class Attention(nn.Module):
         scores = query @ key.transpose(2, 3) * self.depth**-0.5
         weights = masked_softmax(scores, mask.unsqueeze(1))
         mixed = self.dropout(weights).to(value.dtype) @ value  # B H L depth
-        return self.result(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.depth)), weights
+        return self.result(
+            mixed.transpose(1, 2).reshape(batch, length, self.heads * self.depth)
+        ), weights
 
 
 class FeedForward(nn.Module):
@@ -112,10 +122,19 @@ class FeedForward(nn.Module):
     others. Here PAD is zeroed before each convolution.
     """
 
-    def __init__(self, dim: int, hidden: int, kind: str = "linear", dropout: float = 0.0, causal: bool = False):
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        kind: str = "linear",
+        dropout: float = 0.0,
+        causal: bool = False,
+    ):
         super().__init__()
         self.kind, self.causal = kind, causal
-        self.reach = 4 if kind == "conv" else 0  # how many earlier positions a causal result depends on
+        self.reach = (
+            4 if kind == "conv" else 0
+        )  # how many earlier positions a causal result depends on
         make = nn.Linear if kind == "linear" else lambda a, b: nn.Conv1d(a, b, kernel_size=3)
         self.first, self.second = make(dim, hidden), make(hidden, dim)
         self.dropout = Dropout(dropout)
@@ -135,7 +154,9 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each after a LayerNorm and added to its input."""
 
-    def __init__(self, dim: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float):
+    def __init__(
+        self, dim: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float
+    ):
         super().__init__()
         self.attention_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attention = Attention(dim, dim, heads, key_depth, dropout)
@@ -144,7 +165,9 @@ class EncoderLayer(nn.Module):
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
         normed = self.attention_norm(states_BLD)
-        attended, _ = self.attention(normed, self.attention.keys_values(normed), mask_BL.unsqueeze(1))
+        attended, _ = self.attention(
+            normed, self.attention.keys_values(normed), mask_BL.unsqueeze(1)
+        )
         states_BLD = states_BLD + self.dropout(attended)
         return states_BLD + self.ffn(self.ffn_norm(states_BLD), mask_BL)
 
@@ -152,7 +175,16 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Transformer encoder with a final LayerNorm. Paper: Eq. (1), (4), (9)."""
 
-    def __init__(self, dim: int, layers: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float):
+    def __init__(
+        self,
+        dim: int,
+        layers: int,
+        heads: int,
+        key_depth: int,
+        ffn_dim: int,
+        ffn: str,
+        dropout: float,
+    ):
         super().__init__()
         make = (EncoderLayer(dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
         self.layers = nn.ModuleList(make)
@@ -179,7 +211,9 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, vectors_VD: Tensor, scale: float, dropout: float, train: bool, pad: int):
         super().__init__()
-        self.words = nn.Embedding.from_pretrained(vectors_VD.clone(), freeze=not train, padding_idx=pad)
+        self.words = nn.Embedding.from_pretrained(
+            vectors_VD.clone(), freeze=not train, padding_idx=pad
+        )
         self.scale = scale
         self.dropout = Dropout(dropout)
         if train:  # a tied output layer would move the PAD row, which padding_idx does not prevent
@@ -189,8 +223,13 @@ class TokenEmbedding(nn.Module):
         """Word vectors [..., D] for every named tensor of ids [...], scaled, in one look-up."""
         flat = self.words(torch.cat([value.flatten() for value in ids.values()])) * self.scale
         parts = flat.split([value.numel() for value in ids.values()])
-        width = self.words.weight.shape[1]  # named, as -1 is ambiguous where a process has no pair of a batch
-        return {name: part.view(*value.shape, width) for (name, value), part in zip(ids.items(), parts, strict=True)}
+        width = self.words.weight.shape[
+            1
+        ]  # named, as -1 is ambiguous where a process has no pair of a batch
+        return {
+            name: part.view(*value.shape, width)
+            for (name, value), part in zip(ids.items(), parts, strict=True)
+        }
 
     def forward(self, words: Tensor, speaker: Tensor | None = None, start: int = 0) -> Tensor:
         """Embedding [..., L, D] of looked-up words and, for the context, of speaker states.
@@ -199,4 +238,6 @@ class TokenEmbedding(nn.Module):
             start: position of the first token.
         """
         embedded = words if speaker is None else words + speaker
-        return self.dropout(embedded + positions(words.shape[-2], words.shape[-1], words.device, start))
+        return self.dropout(
+            embedded + positions(words.shape[-2], words.shape[-1], words.device, start)
+        )

@@ -80,7 +80,9 @@ class PointerGenerator(nn.Module):
         bias: [V] where the output's bias begins; None: at 0.
     """
 
-    def __init__(self, dim: int, size: int, tied: bool, bias: Tensor | None, leaning: Leaning | None = None):
+    def __init__(
+        self, dim: int, size: int, tied: bool, bias: Tensor | None, leaning: Leaning | None = None
+    ):
         super().__init__()
         leaning = leaning or Leaning()
         self.gate = nn.Linear(dim, 1)
@@ -98,7 +100,9 @@ class PointerGenerator(nn.Module):
         output = self.output(states_ND)
         return (F.linear(output, words_VD, self.bias) if self.tied else output).float()
 
-    def lean(self, logits_NV: Tensor, before_N: Tensor | None, log_unigram_V: Tensor | None) -> Tensor:
+    def lean(
+        self, logits_NV: Tensor, before_N: Tensor | None, log_unigram_V: Tensor | None
+    ) -> Tensor:
         """Logits as they lean, once trained.
 
         Args:
@@ -172,14 +176,18 @@ class PointerGenerator(nn.Module):
         generated = chosen + log_alpha
         copied = (copy_NL * (context_NL == target_N.unsqueeze(1))).sum(dim=1)
         tiny = torch.finfo(torch.float32).tiny
-        mixed = torch.logaddexp(generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log())
+        mixed = torch.logaddexp(
+            generated, F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=tiny).log()
+        )
         log_prob = torch.where(copied > 0, mixed, generated)
         with torch.no_grad():
             best = logits.gather(1, word.unsqueeze(1)).squeeze(1)
             alpha = gate.sigmoid()
             # Copy weight of a word that stands in several places: every place gets the sum of them.
             same = context_NL.unsqueeze(1) == context_NL.unsqueeze(2)
-            with torch.autocast(copy_NL.device.type, enabled=False):  # bf16 sums would change which word is likeliest
+            with torch.autocast(
+                copy_NL.device.type, enabled=False
+            ):  # bf16 sums would change which word is likeliest
                 place = (same.to(copy_NL.dtype) @ copy_NL.unsqueeze(2)).squeeze(2)
             total = alpha * (logits.gather(1, context_NL) - log_sum).exp() + (1 - alpha) * place
             total = total.masked_fill(context_NL == PAD, -1.0)

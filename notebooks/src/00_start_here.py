@@ -12,8 +12,8 @@
 # %%
 import time
 
-from ctsm_lib import lessons
 from ctsm_lib.decoding import Decoding
+from ctsm_workbench.course import lessons
 
 lessons.begin()
 
@@ -33,8 +33,8 @@ lessons.begin()
 # ## 2 · Does this computer work?
 
 # %%
-from ctsm_lib.doctor import examine
 from ctsm_lib.sources import PROJECT
+from ctsm_workbench.doctor import examine
 
 for check in examine():
     print(f"{check.sign}  {check.name:<13} {check.finding.replace(str(PROJECT), '.')}")

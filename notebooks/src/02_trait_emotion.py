@@ -13,7 +13,7 @@
 # %%
 import numpy as np
 import torch
-from ctsm_lib import checks, lessons
+from ctsm_workbench.course import checks, lessons
 from ipywidgets import Text
 from torch import nn
 
@@ -333,7 +333,7 @@ print(
 # alike, and a polarity read off those: lesson 10 is about that one.
 
 # %%
-from ctsm_lib import widgets
+from ctsm_workbench import explorers as widgets
 
 widgets.word_explorer("bittersweet")
 

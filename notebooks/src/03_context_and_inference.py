@@ -14,11 +14,11 @@
 # %%
 import numpy as np
 import torch
-from ctsm_lib import checks, lessons
 from ctsm_lib.batches import context_batch
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SYS, USR
 from ctsm_lib.knowledge import RELATIONS, empty_inference, infer_cached
 from ctsm_lib.sources import cache_folder
+from ctsm_workbench.course import checks, lessons
 from ipywidgets import Text
 
 lessons.begin("context")

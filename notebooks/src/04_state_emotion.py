@@ -15,11 +15,11 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ctsm_lib import checks, lessons
 from ctsm_lib.batches import context_batch
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SYS, USR, tokenize
 from ctsm_lib.knowledge import empty_inference
 from ctsm_lib.model import CTSM
+from ctsm_workbench.course import checks, lessons
 from ipywidgets import Dropdown, Text
 
 lessons.begin("state")
@@ -550,7 +550,7 @@ lessons.play(
 # teacher and the student look; they are the subject of lesson 05.
 
 # %%
-from ctsm_lib import widgets
+from ctsm_workbench import explorers as widgets
 
 widgets.context_explorer(A.replace("excited", "worried"), run=run)
 

@@ -15,8 +15,8 @@
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from ctsm_lib import checks, lessons
 from ctsm_lib.corpus import EMOTIONS
+from ctsm_workbench.course import checks, lessons
 from ipywidgets import IntSlider
 
 lessons.begin("guidance")

@@ -17,7 +17,7 @@ import textwrap
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ctsm_lib import checks, lessons
+from ctsm_workbench.course import checks, lessons
 from ipywidgets import FloatLogSlider, Text
 
 lessons.begin("decoder")
@@ -286,7 +286,7 @@ lessons.play(
 # The **answer explorer** does this for a whole talk: each word's probability as a bar, split into what was generated and what was copied.
 
 # %%
-from ctsm_lib import widgets
+from ctsm_workbench import explorers as widgets
 
 widgets.answer_explorer(run)
 

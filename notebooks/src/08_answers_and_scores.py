@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from ctsm_lib import checks, lessons
 from ctsm_lib.batches import context_batch
 from ctsm_lib.corpus import EMOTIONS, EOS, SOS
 from ctsm_lib.decoding import NEVER, Decoding, answer_batch, answer_pairs
@@ -32,6 +31,7 @@ from ctsm_lib.scores import (
     score_pairs,
 )
 from ctsm_lib.sources import PROJECT
+from ctsm_workbench.course import checks, lessons
 from IPython.display import Markdown
 from ipywidgets import FloatSlider, IntSlider
 
@@ -290,7 +290,7 @@ lessons.play(
 # The **answer explorer** holds two ways of speaking side by side: choose the run once more under *Beside it*, and another method.
 
 # %%
-from ctsm_lib import widgets
+from ctsm_workbench import explorers as widgets
 
 widgets.answer_explorer(run)
 

@@ -17,9 +17,10 @@ from textwrap import fill
 
 import numpy as np
 import plotly.graph_objects as go
-from ctsm_lib import checks, figures, lessons
 from ctsm_lib.corpus import SPECIALS
-from ctsm_lib.polarity import PAPER_SHARE, analyse_prepared
+from ctsm_workbench import pictures as figures
+from ctsm_workbench.course import checks, lessons
+from ctsm_workbench.study.polarity import PAPER_SHARE, analyse_prepared
 from ipywidgets import FloatSlider
 from scipy.stats import norm
 
@@ -366,7 +367,7 @@ lessons.show(
 )
 
 # %%
-from ctsm_lib.polarity import BANDS, THRESHOLDS
+from ctsm_workbench.study.polarity import BANDS, THRESHOLDS
 
 print("threshold", *(f"band {band:<5}" for band in BANDS))
 for threshold in THRESHOLDS:
@@ -464,7 +465,7 @@ lessons.play(look_up, word=lessons.text("lonely"))
 # The **word explorer** of lesson 02 draws both polarities, and quotes dialogues in which a word is said.
 
 # %%
-from ctsm_lib import widgets
+from ctsm_workbench import explorers as widgets
 
 widgets.word_explorer("surprised")
 
@@ -481,7 +482,7 @@ widgets.word_explorer("surprised")
 # is the probability that something positive gets the higher value; 0.5 is chance.
 
 # %%
-from ctsm_lib.polarity import standards
+from ctsm_workbench.study.polarity import standards
 
 scores, is_rated, has = standards.word_scores(prepared)
 both = is_rated & has
@@ -526,7 +527,7 @@ lessons.show(
 # compare their distance with that of any two occurrences of the word.
 
 # %%
-from ctsm_lib.contextual import analyse_contexts, explained, gather, plan
+from ctsm_workbench.study.contexts import analyse_contexts, explained, gather, plan
 
 run = lessons.trained_run()
 

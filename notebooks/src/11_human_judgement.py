@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
-from ctsm_lib import checks, judging, lessons
 from ctsm_lib.decoding import Decoding
-from ctsm_lib.judging.files import judge_file, write_answers
-from ctsm_lib.judging.scoring import gather, score
 from ctsm_lib.runs import evaluate, write_jsonl
+from ctsm_workbench import judging
+from ctsm_workbench.course import checks, lessons
+from ctsm_workbench.judging.files import judge_file, write_answers
+from ctsm_workbench.judging.scoring import gather, score
 from IPython.display import Markdown
 from scipy.stats import binomtest
 from statsmodels.stats.inter_rater import aggregate_raters

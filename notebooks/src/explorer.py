@@ -11,6 +11,6 @@
 # `widgets.explorer("../runs/improved")`; two names offer two runs. `make app` opens the same as a page without code.
 
 # %%
-from ctsm_lib import widgets
+from ctsm_workbench import explorers as widgets
 
 widgets.explorer()

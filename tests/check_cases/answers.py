@@ -81,7 +81,10 @@ def dist_by_words(answers, n):
 
 
 def dist_without_order(answers, n):
-    return dist([[tuple(sorted(words[i : i + n])) for i in range(len(words) - n + 1)] for words in answers], 1)
+    return dist(
+        [[tuple(sorted(words[i : i + n])) for i in range(len(words) - n + 1)] for words in answers],
+        1,
+    )
 
 
 def dist_share(answers, n):

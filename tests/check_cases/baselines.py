@@ -22,7 +22,11 @@ def joint_mean_of_means(nll, mask, emotion, reduction):
 
 
 def joint_both_summed(nll, mask, emotion, reduction):
-    return nll[mask].mean() + emotion.mean() if reduction == "mean" else nll[mask].sum() + emotion.sum()
+    return (
+        nll[mask].mean() + emotion.mean()
+        if reduction == "mean"
+        else nll[mask].sum() + emotion.sum()
+    )
 
 
 def widths(dim, labels, compressed, trait, state):
@@ -54,7 +58,8 @@ def interval(right_a, right_b, samples, seed, size=None, level=(0.025, 0.975)):
 def interval_not_paired(right_a, right_b, samples, seed):
     random, n = np.random.default_rng(seed), len(right_a)
     means = [
-        right_a[random.integers(0, n, n)].mean() - right_b[random.integers(0, n, n)].mean() for _ in range(samples)
+        right_a[random.integers(0, n, n)].mean() - right_b[random.integers(0, n, n)].mean()
+        for _ in range(samples)
     ]
     return tuple(100 * np.quantile(means, [0.025, 0.975]))
 

@@ -62,7 +62,16 @@ def softmax_by_hand(scores, mask):
     return powers / powers.sum(dim=-1, keepdim=True).clamp(min=1e-30)
 
 
-def fusion(context, knowledge, join, first, second, gate=lambda z: z.sigmoid() * z, act=torch.relu, swap=False):
+def fusion(
+    context,
+    knowledge,
+    join,
+    first,
+    second,
+    gate=lambda z: z.sigmoid() * z,
+    act=torch.relu,
+    swap=False,
+):
     parts = []
     for r in range(5):
         pair = [context, knowledge[:, r : r + 1].expand_as(context)]

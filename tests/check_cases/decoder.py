@@ -9,7 +9,9 @@ def mixture(logits, gate, copy, context):
     words = F.one_hot(context, logits.shape[1]).to(copy.dtype)
     copied = (copy.unsqueeze(1) @ words).squeeze(1)
     safe = torch.where(copied > 0, copied, 1.0)
-    return torch.where(copied > 0, torch.logaddexp(generated, F.logsigmoid(-gate) + safe.log()), generated)
+    return torch.where(
+        copied > 0, torch.logaddexp(generated, F.logsigmoid(-gate) + safe.log()), generated
+    )
 
 
 def in_probabilities(logits, gate, copy, context, alpha=torch.sigmoid):
@@ -84,7 +86,9 @@ def pair_without_positive(first, second, temperature):
 
 def pair_one_direction(first, second, temperature):
     first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
-    own = (first @ first.T / temperature).masked_fill(torch.eye(len(first), dtype=torch.bool), float("-inf"))
+    own = (first @ first.T / temperature).masked_fill(
+        torch.eye(len(first), dtype=torch.bool), float("-inf")
+    )
     scores = torch.cat([first @ second.T / temperature, own], dim=1)
     return F.cross_entropy(scores, torch.arange(len(first)))
 

@@ -21,7 +21,9 @@ def pairs_with_last_turn_only(turns):
 
 
 def pairs_with_response_in_context(turns):
-    return [(words(turns[: i + 1]) if i > 1 else turns[0], turns[i]) for i in range(1, len(turns), 2)]
+    return [
+        (words(turns[: i + 1]) if i > 1 else turns[0], turns[i]) for i in range(1, len(turns), 2)
+    ]
 
 
 def pairs_with_nested_context(turns):
@@ -99,7 +101,9 @@ def batch_cls_not_counted(contexts, max_length):
     return batch(contexts, max_length + 1)
 
 
-def buckets(lengths, batch_size, pool, random, shuffle=True, sort=True, mix=True, whole=False, rest=True):
+def buckets(
+    lengths, batch_size, pool, random, shuffle=True, sort=True, mix=True, whole=False, rest=True
+):
     n = len(lengths)
     order = random.permutation(n) if shuffle else np.arange(n)
     step = n if whole else pool * batch_size

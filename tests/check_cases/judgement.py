@@ -35,7 +35,9 @@ def kappa_even_chance(counts):
 
 
 def kappa_of_three_judges(counts):
-    observed = ((counts * (counts - 1)).sum(axis=1) / (6 if counts.sum(axis=1)[0] > 2 else 2)).mean()
+    observed = (
+        (counts * (counts - 1)).sum(axis=1) / (6 if counts.sum(axis=1)[0] > 2 else 2)
+    ).mean()
     chance = parts(counts)[1]
     return (observed - chance) / (1 - chance)
 

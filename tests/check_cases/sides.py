@@ -14,11 +14,15 @@ def side(vectors, trait):
 
 def side_by_distance(vectors, trait):
     positive, negative = vectors[trait == 1].mean(axis=0), vectors[trait == 0].mean(axis=0)
-    return (np.linalg.norm(vectors - positive, axis=1) < np.linalg.norm(vectors - negative, axis=1)).astype(int)
+    return (
+        np.linalg.norm(vectors - positive, axis=1) < np.linalg.norm(vectors - negative, axis=1)
+    ).astype(int)
 
 
 def side_by_dot(vectors, trait):
-    return (vectors @ vectors[trait == 1].mean(axis=0) > vectors @ vectors[trait == 0].mean(axis=0)).astype(int)
+    return (
+        vectors @ vectors[trait == 1].mean(axis=0) > vectors @ vectors[trait == 0].mean(axis=0)
+    ).astype(int)
 
 
 def side_reversed(vectors, trait):
@@ -48,7 +52,9 @@ def dealt(vectors, trait, side_of, draws, seed):
 
 def dealt_but_compared_with_the_old(vectors, trait, side_of, draws, seed):
     random = np.random.default_rng(seed)
-    return np.array([100 * (side_of(vectors, random.permutation(trait)) != trait).mean() for _ in range(draws)])
+    return np.array(
+        [100 * (side_of(vectors, random.permutation(trait)) != trait).mean() for _ in range(draws)]
+    )
 
 
 def dealt_with_replacement(vectors, trait, side_of, draws, seed):

@@ -23,7 +23,9 @@ def intensity_without_root(vad, rated):
     return np.where(rated, (distance - 0.06467) / 0.607468, 0.0)
 
 
-def idf(documents, size, count=lambda documents, word: sum(word in document for document in documents)):
+def idf(
+    documents, size, count=lambda documents, word: sum(word in document for document in documents)
+):
     df = np.array([count(documents, word) for word in range(size)])
     raw = np.log((1 + len(documents)) / (1 + df)) + 1
     low, high = raw[df > 0].min(), raw[df > 0].max()
@@ -31,7 +33,9 @@ def idf(documents, size, count=lambda documents, word: sum(word in document for 
 
 
 def idf_of_occurrences(documents, size):
-    return idf(documents, size, lambda documents, word: sum(document.count(word) for document in documents))
+    return idf(
+        documents, size, lambda documents, word: sum(document.count(word) for document in documents)
+    )
 
 
 def idf_scaled_by_all(documents, size):

@@ -69,7 +69,9 @@ def golden_file() -> Path:
     return HERE / f"{machine()}.json"
 
 
-def trace(preset_name: str, settings: list[str], steps: int = STEPS, prepared=None, change=None) -> dict:
+def trace(
+    preset_name: str, settings: list[str], steps: int = STEPS, prepared=None, change=None
+) -> dict:
     """Train for a few steps, then score and answer.
 
     Args:
@@ -104,7 +106,10 @@ def trace(preset_name: str, settings: list[str], steps: int = STEPS, prepared=No
         digits["steps"].append(values | {"norm": float(norm).hex()})
     model.eval()
     digits["weights"] = digest(*(value.float() for _, value in sorted(model.state_dict().items())))
-    for split, count in (("valid", 3 if preset_name == "best" else 1), ("test", 2 if preset_name == "best" else 0)):
+    for split, count in (
+        ("valid", 3 if preset_name == "best" else 1),
+        ("test", 2 if preset_name == "best" else 0),
+    ):
         for index in list(pairs[split].in_order(8))[:count]:
             batch = pairs[split].collate(index)
             with torch.no_grad():
@@ -118,7 +123,8 @@ def trace(preset_name: str, settings: list[str], steps: int = STEPS, prepared=No
                     "emotion": digest(output.emotion_logits),
                     "prediction": digest(output.token_prediction),
                     "greedy": [
-                        [answer.ids, answer.log_prob.hex(), digest(torch.tensor(answer.alpha))] for answer in greedy
+                        [answer.ids, answer.log_prob.hex(), digest(torch.tensor(answer.alpha))]
+                        for answer in greedy
                     ],
                     "beam": [[answer.ids, answer.log_prob.hex()] for answer in beam],
                 }
@@ -134,7 +140,13 @@ def data(config):
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import SAMPLE, find_sources
 
-    key = (config.vocab, config.knowledge, config.max_context, config.dim, config.model in ("kemp", "case"))
+    key = (
+        config.vocab,
+        config.knowledge,
+        config.max_context,
+        config.dim,
+        config.model in ("kemp", "case"),
+    )
     if key not in _DATA:
         _DATA[key] = prepare(config, find_sources(SAMPLE), workers=1, progress=False)
     return _DATA[key]
@@ -151,7 +163,9 @@ def all_traces() -> dict[str, dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"keep the digits in {golden_file().name}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"keep the digits in {golden_file().name}"
+    )
     arguments = parser.parse_args()
     os.environ.pop("CTSM_DATA", None)
     torch.set_num_threads(1)
@@ -160,7 +174,9 @@ def main() -> None:
         os.environ["CTSM_CACHE"] = cache
         text = json.dumps(all_traces(), indent=1) + "\n"
     # One number a line would be 20,000 lines: lists of plain numbers are joined.
-    text = re.sub(r"\[\s+((?:\d+,?\s*)+)\]", lambda match: "[" + " ".join(match[1].split()) + "]", text)
+    text = re.sub(
+        r"\[\s+((?:\d+,?\s*)+)\]", lambda match: "[" + " ".join(match[1].split()) + "]", text
+    )
     if arguments.write:
         golden_file().write_text(text, encoding="utf-8")
     else:

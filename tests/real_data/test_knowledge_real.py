@@ -11,11 +11,13 @@ import pytest
 
 from ctsm_lib.corpus import read_dialogues
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, infer_cached, provider_for
-from ctsm_lib.knowledge.atomic import AtomicRetrieval
 from ctsm_lib.knowledge.phrases import clean_phrases
-from ctsm_lib.knowledge.tables import read_atomic
+from ctsm_workbench.retrieval.atomic import AtomicRetrieval
+from ctsm_workbench.retrieval.tables import read_atomic
 
-DATA = Path(os.environ.get("CTSM_DATA") or Path(__file__).resolve().parents[2] / ".." / "shared" / "data").resolve()
+DATA = Path(
+    os.environ.get("CTSM_DATA") or Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+).resolve()
 FOLDER = DATA / "atomic"
 pytestmark = [
     pytest.mark.real,
@@ -34,13 +36,23 @@ def test_every_row_is_understood() -> None:
     tails, problems = read_atomic(FOLDER)
     assert problems == []
     assert 15_000 < len(tails) < 16_000
-    with_relation = {relation: sum(relation in found for found in tails.values()) for relation in RELATIONS}
+    with_relation = {
+        relation: sum(relation in found for found in tails.values()) for relation in RELATIONS
+    }
     assert with_relation["xReact"] > 14_000
     assert min(with_relation.values()) > 3_000
-    phrases = {phrase for found in tails.values() for counter in found.values() for phrase in counter}
-    assert all(phrase.isascii() and phrase == phrase.lower() == phrase.strip() for phrase in phrases)
-    assert not [phrase for phrase in phrases if phrase.startswith("to ") or phrase in ("", "to", "none")]
-    assert not [phrase for phrase in phrases if {"personx", "persony", "john", "tom"} & set(phrase.split())]
+    phrases = {
+        phrase for found in tails.values() for counter in found.values() for phrase in counter
+    }
+    assert all(
+        phrase.isascii() and phrase == phrase.lower() == phrase.strip() for phrase in phrases
+    )
+    assert not [
+        phrase for phrase in phrases if phrase.startswith("to ") or phrase in ("", "to", "none")
+    ]
+    assert not [
+        phrase for phrase in phrases if {"personx", "persony", "john", "tom"} & set(phrase.split())
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,20 +64,38 @@ def test_every_row_is_understood() -> None:
             "xReact",
             {"sad", "hurt", "upset", "relieved"},
         ),
-        ("I lost my wallet on the bus", "lose wallet", "xReact", {"upset", "worried", "stupid", "sad"}),
+        (
+            "I lost my wallet on the bus",
+            "lose wallet",
+            "xReact",
+            {"upset", "worried", "stupid", "sad"},
+        ),
         ("We finally got married!", "get marri=", "xReact", {"happy", "in love", "excited"}),
-        ("I'm so tired. I was awake for hours.", "tire=", "xReact", {"exhausted", "still tired", "sluggish"}),
+        (
+            "I'm so tired. I was awake for hours.",
+            "tire=",
+            "xReact",
+            {"exhausted", "still tired", "sluggish"},
+        ),
         ("Yes! I just gave birth last week", "give birth", "xReact", {"happy", "tired"}),
         ("I can't wait for my vacation", "excit=", "xReact", {"excited", "happy"}),
     ],
 )
-def test_sane_retrievals(provider: AtomicRetrieval, text: str, event: str, relation: str, one_of: set[str]) -> None:
+def test_sane_retrievals(
+    provider: AtomicRetrieval, text: str, event: str, relation: str, one_of: set[str]
+) -> None:
     assert event in [name for name, _ in provider.nearest(text)[:3]]
     assert one_of & set(provider.infer([text])[0][relation])
 
 
 def test_wild_utterances_get_nothing(provider: AtomicRetrieval) -> None:
-    texts = ["it did", "Really? What is that?", "zxcvb qwerty", "I did get", "Yes, thank you so much."]
+    texts = [
+        "it did",
+        "Really? What is that?",
+        "zxcvb qwerty",
+        "I did get",
+        "Yes, thank you so much.",
+    ]
     assert provider.infer(texts) == [{relation: [] for relation in RELATIONS}] * len(texts)
 
 
@@ -76,7 +106,9 @@ def test_speakers_of_empathetic_dialogues(provider: AtomicRetrieval, tmp_path: P
     texts = [turn for dialogue in read_dialogues(path)[0] for turn in dialogue.turns[::2]]
     inferences = infer_cached(provider, texts, tmp_path, progress=False)
     assert len(inferences) == len(texts)
-    assert all(len(phrases) <= MAX_PHRASES for inference in inferences for phrases in inference.values())
+    assert all(
+        len(phrases) <= MAX_PHRASES for inference in inferences for phrases in inference.values()
+    )
     answered = sum(any(inference.values()) for inference in inferences) / len(texts)
     assert 0.5 < answered < 0.7
     started = time.perf_counter()
@@ -96,4 +128,6 @@ def test_generations_of_a_real_comet_become_clean_phrases() -> None:
     phrases = [phrase for inference in said for found in inference.values() for phrase in found]
     assert len(phrases) > 1_000
     assert sum(any(inference.values()) for inference in said) / len(said) > 0.95
-    assert not [p for p in phrases if p.startswith("to ") or {"personx", "persony", "none"} & set(p.split())]
+    assert not [
+        p for p in phrases if p.startswith("to ") or {"personx", "persony", "none"} & set(p.split())
+    ]

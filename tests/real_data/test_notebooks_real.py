@@ -10,14 +10,23 @@ from notebook_tools import load, run_lesson, train_run
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 build = load("build")
 LESSONS = build.masters([])
-DATA_TELLS_MOST = ("01", "02", "07", "10")  # dialogues, lexicon, a training from beginning to end, the analysis
+DATA_TELLS_MOST = (
+    "01",
+    "02",
+    "07",
+    "10",
+)  # dialogues, lexicon, a training from beginning to end, the analysis
 
 
 @pytest.fixture(scope="module")
 def real_environment(real_data, tmp_path_factory):
     """A cache and a shortly trained run for all lessons."""
     folder = tmp_path_factory.mktemp("real-lessons")
-    environment = {"CTSM_DATA": str(real_data), "CTSM_CACHE": str(folder / "cache"), "CTSM_RUN": str(folder / "run")}
+    environment = {
+        "CTSM_DATA": str(real_data),
+        "CTSM_CACHE": str(folder / "cache"),
+        "CTSM_RUN": str(folder / "run"),
+    }
     with pytest.MonkeyPatch.context() as patch:
         train_run(environment, "CTSM_DATA", patch)
     return environment
@@ -28,7 +37,9 @@ def real_environment(real_data, tmp_path_factory):
 def test_runs_on_the_real_data(path, form, real_environment, monkeypatch, request):
     if "real" not in request.config.getoption("markexpr"):
         if form == "student":
-            pytest.skip("differs from the solved one by stubs, which the sample tests; run with -m real")
+            pytest.skip(
+                "differs from the solved one by stubs, which the sample tests; run with -m real"
+            )
         if path.stem[:2] not in DATA_TELLS_MOST:
             pytest.skip("takes a minute, and runs on the sample; run with -m real")
     run_lesson(build, path, form, real_environment, monkeypatch, timeout=200)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ctsm_lib.responses import read_responses
 from ctsm_lib.scores import response_scores
+from ctsm_workbench.study.responses import read_responses
 
 pytestmark = pytest.mark.real
 
@@ -14,7 +14,13 @@ def test_dist_of_the_kemp_outputs(real_data):
         pytest.skip("the peers' released answers are not part of the public data")
     responses, references = read_responses(path)
     scores = response_scores(responses)
-    assert (scores["dist1"], scores["dist2"]) == (pytest.approx(0.60, abs=0.05), pytest.approx(2.64, abs=0.05))
+    assert (scores["dist1"], scores["dist2"]) == (
+        pytest.approx(0.60, abs=0.05),
+        pytest.approx(2.64, abs=0.05),
+    )
     assert references is not None
     truth = response_scores(references)
-    assert (truth["dist1"], truth["dist2"]) == (pytest.approx(5.95, abs=0.1), pytest.approx(36.8, abs=0.4))
+    assert (truth["dist1"], truth["dist2"]) == (
+        pytest.approx(5.95, abs=0.1),
+        pytest.approx(36.8, abs=0.4),
+    )

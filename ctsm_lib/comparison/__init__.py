@@ -1,7 +1,0 @@
-"""Tables 1 and 3: every system at the same budget on the same data, with intervals, beside the paper's numbers."""
-
-from ctsm_lib.comparison.published import ROWS, SCORES, TABLES, Row
-from ctsm_lib.comparison.runs import Plan, run_missing
-from ctsm_lib.comparison.tables import collect, markdown
-
-__all__ = ["ROWS", "SCORES", "TABLES", "Plan", "Row", "collect", "markdown", "run_missing"]

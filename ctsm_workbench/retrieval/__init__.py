@@ -1,0 +1,1 @@
+"""Commonsense that people wrote, retrieved: ATOMIC and Event2Mind."""

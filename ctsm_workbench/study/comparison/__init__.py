@@ -1,0 +1,7 @@
+"""Tables 1 and 3: every system at the same budget on the same data, with intervals, beside the paper's numbers."""
+
+from ctsm_workbench.study.comparison.published import ROWS, SCORES, TABLES, Row
+from ctsm_workbench.study.comparison.runs import Plan, run_missing
+from ctsm_workbench.study.comparison.tables import collect, markdown
+
+__all__ = ["ROWS", "SCORES", "TABLES", "Plan", "Row", "collect", "markdown", "run_missing"]

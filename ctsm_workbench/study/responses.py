@@ -1,0 +1,58 @@
+"""Files of answers: JSON lines with `response` and, where there is one, `reference`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ctsm_lib.errors import DataError
+
+
+def numbered_rows(path: Path) -> list[tuple[int, dict]]:
+    """Objects of a JSON-lines file, each with a text `response`, and the line on which each stands.
+
+    Raises:
+        DataError: the file is missing, empty, or a line is not such an object (with its number).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing. `ctsm evaluate RUN --responses {path}` makes one."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(row, dict) or not isinstance(row.get("response"), str):
+            raise DataError(
+                f'{path}:{number}: expected an object with a text "response", found {line[:60]!r}.'
+            )
+        rows.append((number, row))
+    if not rows:
+        raise DataError(f"{path} holds no response.")
+    return rows
+
+
+def read_responses(path: Path) -> tuple[list[str], list[str] | None]:
+    """Responses and references of a file; no references where any line lacks one.
+
+    Raises:
+        DataError: as `numbered_rows`, or a reference is not text.
+    """
+    rows = numbered_rows(path)
+    responses = [row["response"] for _, row in rows]
+    if any(row.get("reference") is None for _, row in rows):
+        return responses, None
+    for line, row in rows:
+        if not isinstance(row["reference"], str):
+            raise DataError(
+                f'{path}:{line}: "reference" should be text, found {str(row["reference"])[:60]!r}.'
+            )
+    return responses, [row["reference"] for _, row in rows]
