@@ -16,13 +16,7 @@ def test_preset_paper_is_section_4_of_the_specification():
         paper.heads,
         paper.key_depth,
         paper.ffn_dim,
-    ) == (
-        1,
-        1,
-        2,
-        40,
-        50,
-    )
+    ) == (1, 1, 2, 40, 50)
     assert (paper.beta1, paper.beta2, paper.epsilon) == (0.9, 0.98, 1e-9)
     assert (paper.schedule, paper.learning_rate, paper.warmup, paper.dim) == (
         "noam",

@@ -43,10 +43,7 @@ def respond(
 
 
 def chat(
-    run: Run,
-    method: Method = "greedy",
-    settings: DecodingSets = None,
-    device: Device = "cpu",
+    run: Run, method: Method = "greedy", settings: DecodingSets = None, device: Device = "cpu"
 ) -> None:
     """Talk to a run. /undo takes a turn back, /new begins anew, /save FILE keeps the talk, /quit ends."""
     from ctsm_lib.checkpoint import write_json

@@ -278,8 +278,7 @@ def ask(text="i lost my dog in the park and i feel terrible"):
 
 
 lessons.play(
-    ask,
-    text=Text("i lost my dog in the park and i feel terrible", continuous_update=False),
+    ask, text=Text("i lost my dog in the park and i feel terrible", continuous_update=False)
 )
 
 # %% [markdown]

@@ -356,11 +356,7 @@ class_room = config.override(
     [f"batch_size={batch_size}", "learning_rate=0.002", "warmup=12", "clip=1", "patience=0"]
     + [f"{name}={steps}" for name in ("max_iterations", "check_every", "check_from")]
 )
-VARIANTS = {
-    "CTSM": [],
-    "w/o SEE": ["state=false"],
-    "CTSM, words summed": ["peer_losses=true"],
-}
+VARIANTS = {"CTSM": [], "w/o SEE": ["state=false"], "CTSM, words summed": ["peer_losses=true"]}
 folders = {}
 for name, changes in VARIANTS.items():
     folders[name] = Path(tempfile.mkdtemp()) / "run"
