@@ -183,13 +183,8 @@ for dialogue in dialogues["train"][:60]:
     for turn in dialogue.turns:
         assert cut(turn) == tokenize(turn)
 print("The library splits 60 dialogues into the same tokens.")
-for text in (
-    "I don't know",
-    "I haven't slept",
-    "I can't sleep",
-    "the rabbit's ears",
-    "I don’t know",
-):
+examples = ["I don't know", "I haven't slept", "I can't sleep", "the rabbit's ears"]
+for text in [*examples, "I don’t know"]:  # the last one has a curly apostrophe
     print(f"{text:20} {tokenize(text)}")
 
 # %% [markdown]
@@ -216,15 +211,11 @@ def tokens(text: str = "I can't believe it's my cat's birthday!"):
     """A table of the tokens of a text with their ids and their counts in training."""
     words = tokenize(text)
     ids = vocabulary.encode(words)
-    columns = [
-        words,
-        ids,
-        [vocabulary.words[i] for i in ids],
-        [int(corpus.counts[i]) for i in ids],
-    ]
+    read = [vocabulary.words[i] for i in ids]
+    counts = [int(corpus.counts[i]) for i in ids]
     table = go.Table(
         header={"values": ["token", "id", "the model reads", "in training"], "height": 28},
-        cells={"values": columns, "height": 26},
+        cells={"values": [words, ids, read, counts], "height": 26},
     )
     return go.Figure(table).update_layout(
         title="From a sentence to ids", width=860, height=220 + 26 * len(ids)
@@ -545,12 +536,8 @@ ids = np.where(
 )
 with_cls = torch.from_numpy(np.concatenate([np.full((len(ids), 1), CLS), ids], axis=1))
 torch.testing.assert_close(with_cls.long(), batch.context)
-print(
-    "context",
-    list(batch.context.shape),
-    "equals the library's; target",
-    list(batch.target.shape),
-)
+print("context", list(batch.context.shape), "equals the library's.")
+print("target ", list(batch.target.shape))
 print_wrapped("a target: ", " ".join(vocabulary.decode(batch.target[0].tolist())))
 
 # %%
