@@ -4,8 +4,8 @@
 # **What you will do.** Check whether this computer is ready, see which data you have, and talk
 # to a small trained model.
 #
-# **What you will learn.** The contents of this laboratory, the form of the lessons, and the
-# main claim of CTSM about the emotions of words.
+# **What you will learn.** What this laboratory contains, how the lessons work, and what CTSM
+# claims about the emotions of words.
 #
 # **What you need.** Only this notebook. Run it from top to bottom. About 15 minutes.
 #
@@ -26,8 +26,8 @@ lessons.begin()
 #
 # ## 1 · The idea in four sentences
 #
-# A word has an emotion of its own: "excited", for example, is pleasant and aroused in every
-# sentence, and the paper calls this the **trait emotion** of the word. But its emotion also
+# A word has an emotion of its own: "excited", for example, stands for a pleasant and intense
+# feeling, and the paper calls this the **trait emotion** of the word. But its emotion also
 # depends on the context: *"I am so excited, we leave for the sea tomorrow"* is about joy, and
 # *"he got too excited and drove into a wall"* is not. The paper calls this emotion in context
 # the **state emotion** of the word. CTSM is a model that reads both emotions from a
@@ -69,7 +69,7 @@ for name, value in prepared.description.items():
 # | any other folder | set `CTSM_DATA` before you start JupyterLab |
 #
 # `ctsm data fetch` downloads EmpatheticDialogues, NRC VAD and GloVe (1.7 GB on disk) and asks
-# you to read their terms first. The laboratory takes all data from one source: it never mixes
+# you to read their terms first. The laboratory takes all data from one folder and never mixes
 # the sample with real data. Every result states which data it was made with.
 
 # %%
@@ -167,11 +167,11 @@ lessons.play(talk, sentence=lessons.text("I failed my driving test for the third
 # | 10 | How often do trait and state emotion differ? | `polarity, contextual` | 5.4 | 60 |
 # | 11 | How do people judge empathy? | `judging` | 4.3.2, 5.2 | 45 |
 #
-# - Each lesson first **writes a part of the model in a few open lines** and then shows that the
-#   result equals the library's version.
+# - Each lesson first **writes a part of the model in a few lines of plain PyTorch** and then
+#   shows that the result equals the library's version.
 # - Each **exercise** has a goal, a difficulty (★ to ★★★), a hint, and a folded solution.
 #   Replace `raise NotImplementedError` with your code. The cell below it checks your answer and
-#   tells you what to think about. A lesson also runs to its end if you solve no exercise.
+#   tells you what to think about. A lesson runs to its end even if you solve no exercise.
 # - Where we **depart** from the printed paper, the lesson says what the paper prints, why we
 #   cannot use it, and what we do instead.
 # - The folder `solutions/` contains the solved notebooks with all outputs.

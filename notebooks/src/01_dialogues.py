@@ -142,8 +142,8 @@ for place in np.argsort(-alike, axis=None)[:6]:
     print(f"  {EMOTIONS[a]:12} {EMOTIONS[b]:12} {alike[a, b]:.2f}")
 
 # %% [markdown]
-# Because some labels are so similar, no model can reach an accuracy near 100 % here. Even a
-# careful human reader often cannot tell which of two similar labels the speaker was given.
+# Some labels are so similar that we cannot expect an accuracy near 100 % here. Even a careful
+# human reader cannot always tell which of two similar labels the speaker was given.
 #
 # ## 3 · From text to tokens
 #
@@ -328,8 +328,8 @@ checks.dialogue_pairs(dialogue_pairs)
 
 # %% [markdown]
 # The library copies no text. It stores all turns of a split one after the other in one array.
-# The text of a pair is given by three positions in this array: the beginning of the context,
-# the end of the context (where the response begins), and the end of the response.
+# Three positions in this array define the text of a pair: the beginning of the context, the end
+# of the context (where the response begins), and the end of the response.
 
 # %%
 begin, middle, end, label, last_turn, dialogue = train.pairs.T
@@ -348,10 +348,11 @@ assert len(train.pairs) == sum(len(d.turns) // 2 for d in dialogues["train"])
 print(f"\nThe first dialogue's pairs match its turns. There are {len(train.pairs):,} in all.")
 
 # %% [markdown]
-# > **Departure.** A script that reads the file row by row can easily store a dialogue only when
-# > the *next* one begins. The preprocessing scripts that the public baselines share do this and
-# > lose the last dialogue of each split. Their arrays therefore hold 5,255 test pairs. We keep
-# > the last dialogue. How many pairs does this add here?
+# > **Departure.** A script that reads the file row by row may store each dialogue only when the
+# > *next* one begins. Then it never stores the last dialogue. The preprocessing scripts that
+# > the public baselines share have this error. They lose the last dialogue of each split, so
+# > their arrays hold only 5,255 test pairs. We keep the last dialogue. How many pairs does this
+# > add here?
 
 # %%
 for split, found in dialogues.items():

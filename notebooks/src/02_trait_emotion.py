@@ -4,8 +4,8 @@
 # **What you will do.** Look up words in an emotion lexicon, find a misprint in the paper by
 # looking at data, and build the *trait embedding* that CTSM gives every token.
 #
-# **What you will learn.** What valence, arousal and dominance are; how emotion intensity and
-# rarity weight a word; Eqs. (2) to (4).
+# **What you will learn.** What valence, arousal and dominance are; how to measure the emotion
+# intensity and the rarity of a word; Eqs. (2) to (4).
 #
 # **What you need.** PyTorch basics (tensors, `nn.Linear`); lesson 01 for what a batch is.
 # About 45 minutes.
@@ -44,8 +44,8 @@ print(f"lexicon: {len(lexicon):,} words, scale {lexicon.scale}")
 # | **dominance** | How much control does it give? | helpless | powerful |
 #
 # In the NRC VAD lexicon, people have rated thousands of words in this way. We made up the
-# ratings in the sample that comes with this laboratory. If `CTSM_DATA` is set, you see the real
-# ones.
+# ratings in the sample that comes with this laboratory. If you work on the real data, you see
+# the real ratings.
 
 
 # %%
@@ -91,8 +91,8 @@ print(
 
 # %% [markdown]
 # Valence 0 is the most negative value on the scale. With the printed triple, "the" and "of"
-# would be about as unpleasant as the worst words above. All earlier systems whose code CTSM
-# builds on use $[0.5, 0.0, 0.5]$ instead. With this triple, an unrated word is neither pleasant
+# would be about as unpleasant as the worst words above. The released code of all related
+# systems uses $[0.5, 0.0, 0.5]$ instead. With this triple, an unrated word is neither pleasant
 # nor unpleasant, has no arousal, and has a medium dominance.
 #
 # > **Departure.** We consider the printed triple a misprint and use $[0.5, 0, 0.5]$. The
@@ -319,7 +319,7 @@ print(f"parameters of the trait encoder: {sum(p.numel() for p in encoder_t.param
 
 # %% [markdown]
 # Now we use real dialogues. We take a batch, look up its features by token id, and carry out
-# both steps in the open. The context encoder follows in lesson 03. Here we only want to see the
+# both steps ourselves. The context encoder follows in lesson 03. Here we only want to see the
 # shapes, so a random $H_C$ is enough.
 
 # %%

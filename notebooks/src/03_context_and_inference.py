@@ -133,9 +133,10 @@ lessons.show(
 
 # %% [markdown]
 # Now we compute the sum. The paper does not say how the three parts are scaled, and the scale
-# matters. Word vectors may come from another source, with a length of their own. The authors of
-# the Transformer multiply word vectors by $\sqrt{d}$. Here, the setting `embedding_scale` is
-# this factor. It also applies to the speaker rows, because they are rows of the same table.
+# matters. Word vectors are trained separately, and their length can differ from that of the
+# position signal. The authors of the Transformer multiply word vectors by $\sqrt{d}$. Here, the
+# setting `embedding_scale` is this factor. It also applies to the speaker rows, because they
+# are rows of the same table.
 
 # %%
 table = model.embed.words.weight
@@ -172,7 +173,8 @@ print("E_C", list(E_C.shape), "equals the library's.")
 #
 # Row $l$ of $A$ contains the shares that token $l$ takes from all tokens. These shares sum
 # to 1. PAD must get a share of exactly 0. If a row may attend to no token at all, its output
-# must be 0. This second case is easy to forget, and then it silently breaks the training:
+# must be 0. This second case is easy to forget, and the usual code then fails without an error
+# message:
 
 # %%
 scores = torch.zeros(2, 3, requires_grad=True)
@@ -223,7 +225,7 @@ from ctsm_lib.model.layers import masked_softmax
 
 
 def attend(layer, states, mask):
-    """Self-attention in the open: [B, L, D] and the weights of each head [B, H, L, L]."""
+    """Self-attention step by step: [B, L, D] and the weights of each head [B, H, L, L]."""
     query = layer.query(states).split(layer.depth, dim=-1)  # one slice for each head
     key, value = (
         x.split(layer.depth, dim=-1) for x in layer.key_value(states).chunk(2, dim=-1)
@@ -274,7 +276,7 @@ lessons.show(
 
 # %%
 def encode(encoder, states, mask):
-    """Eq. (1) in the open: [B, L, D] from [B, L, D]."""
+    """Eq. (1) step by step: [B, L, D] from [B, L, D]."""
     for layer in encoder.layers:
         attended, _ = attend(layer.attention, layer.attention_norm(states), mask)
         states = states + attended
@@ -289,8 +291,8 @@ print("H_C", list(H_C.shape), "equals the library's at every real token.")
 # %% [markdown]
 # The systems that the paper compares CTSM with use another feed-forward network. It consists of
 # two convolutions, and each of them reads a token and its two neighbours. At the end of a
-# sentence, the next neighbour is PAD. Does PAD change the result? We compare the same sentence
-# in a batch of its own and in a batch with a longer one:
+# sentence, the next neighbour is PAD. Does PAD change the result? We process the same sentence
+# with and without PAD behind it:
 
 # %%
 from ctsm_lib.model.layers import FeedForward
@@ -319,8 +321,8 @@ for name, (one, other) in pairs.items():
 # %% [markdown]
 # > **Departure.** An answer must not depend on the other dialogues in the batch. So our default
 # > feed-forward network processes each token separately. If you set `ffn="conv"`, you get the
-# > convolutions, and PAD is set to zero before each of them. A test of every module in the
-# > library checks that padding changes nothing.
+# > convolutions, and PAD is set to zero before each of them. Every module of the library has a
+# > test which checks that padding changes nothing.
 
 # %% [markdown]
 # ## 4 · Commonsense: what the text does not say
@@ -354,8 +356,8 @@ if prepared.provider.name == "atomic":
 # > model trained on ATOMIC. COMET is large, slow on a laptop, and must be downloaded. So our
 # > default *retrieves* phrases: it finds the events that are most similar to the utterance and
 # > returns what people wrote about them. Retrieval has two weaknesses. If no similar event
-# > exists, it finds nothing. If the most similar event has another meaning, its phrases are
-# > wrong: passing a test is similar to failing one.
+# > exists, it finds nothing. If the most similar event has another meaning, its phrases do not
+# > fit: "pass a test", for example, is similar to "fail a test".
 # >
 # > `knowledge=comet` generates phrases, and `knowledge=none` uses none. Every result states its
 # > provider.
@@ -396,9 +398,9 @@ print("K", list(K.shape), "equals the library's.")
 # %% [markdown]
 # ## 5 · Combining context and commonsense
 #
-# The paper combines them as an earlier system, CEM, does. Each relation's vector $K_r$ is
-# concatenated with every token of the context. A *refining encoder* processes the result. A
-# gated network turns the five results into one hidden state:
+# To combine context and commonsense, the paper follows an earlier system, CEM. Each relation's
+# vector $K_r$ is concatenated with every token of the context. A *refining encoder* processes
+# the result. A gated network turns the five results into one hidden state:
 #
 # $$
 # U_r = \mathrm{Encoder}_r([H_C ; K_r]), \qquad

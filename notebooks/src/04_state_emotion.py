@@ -47,8 +47,8 @@ print(
 
 # %% [markdown]
 # Remember the last number. It is the accuracy of this model, and it limits how far you can
-# trust what the model predicts about emotions. A model that was trained for longer predicts
-# them better. You can choose another run with `CTSM_RUN`.
+# trust what the model predicts about emotions. To use a model with a longer training or with
+# more data, set `CTSM_RUN` to its folder.
 #
 # ## 1 · One word, two contexts
 #
@@ -137,7 +137,7 @@ def state_inclination(tokens, emotions, mask):
 checks.state_inclination(state_inclination)
 
 # %% [markdown]
-# We compute this in the open with the trained weights, and we compare the result with the
+# We compute this step by step with the trained weights, and we compare the result with the
 # library's:
 
 # %%
@@ -510,8 +510,8 @@ lessons.show(
 # this number the **bend** of the word, because it measures how far the context bends the
 # direction of its vector.
 #
-# A loop over all pairs of occurrences is slow: the word "i" occurs thousands of times. There is
-# a faster way. For unit vectors $u_1, \dots, u_n$
+# A loop over all pairs of occurrences is slow, because a frequent word such as "i" has very
+# many pairs. There is a faster way. For unit vectors $u_1, \dots, u_n$
 #
 # $$ \lVert \sum_i u_i \rVert^2 = n + 2 \sum_{i < j} u_i \cdot u_j $$
 #

@@ -53,15 +53,15 @@ print(f"model: preset {run.config.preset}, {run.iteration} iterations, d = {run.
 # V^{stu} = [\,H^{stu} ; H_t ; H_s\,] \quad (16)
 # $$
 #
-# | | context with commonsense (lesson 03) | trait (02) | state (04) | total |
+# | | context with commonsense (lesson 03) | trait emotion (02) | state emotion (04) | total |
 # |---|---|---|---|---|
 # | teacher | $H^{tchr}$, $d$ | embedding $V_t$, 14 | embedding $V_s$, 43 | $d + 57$ |
 # | student | $H^{stu}$, $d$ | encoded $H_t$, 14 | encoded $H_s$, 43 | $d + 57$ |
 #
-# The teacher gets the emotion embeddings: the ratings of the lexicon and the cosines with the
-# label words. The student gets the outputs of the emotion encoders. So the student's loss also
-# trains these encoders. The paper prints $d_s$ as the width of both inputs, but $d_s = 43$ is
-# the width of $V_s$ alone. With the paper's $d = 300$, both inputs are 357 wide.
+# The teacher gets the emotion embeddings, with the ratings of the lexicon and the cosines with
+# the label words. The student gets the outputs of the emotion encoders. So the student's loss
+# also trains these encoders. The paper prints $d_s$ as the width of both inputs, but $d_s = 43$
+# is the width of $V_s$ alone. With the paper's $d = 300$, both inputs are 357 wide.
 
 # %%
 first_of = [np.flatnonzero(pairs.label == label)[0] for label in np.unique(pairs.label)]
@@ -245,7 +245,7 @@ checks.attention_pooling(attention_pooling)
 # P_e = \mathrm{softmax}(W_{out}\, S' + b_{out}) \quad (14)
 # $$
 #
-# We compute this in the open with the trained weights of both networks, and we compare it with
+# We compute this step by step with the trained weights of both networks, and we compare it with
 # the library's `EmotionPredictor`:
 
 
@@ -348,9 +348,9 @@ for place in beside.flatten().topk(6).indices.tolist():
 #
 # > **Departure.** As printed, a probability distribution, $P^{tchr}$, is used as the index of
 # > an emotion. This is not defined. We could use the most probable emotion of the teacher as
-# > the index, but this would lose all information of a soft label. We interpret Eq. (18) as the
-# > cross-entropy between two distributions. The teacher's distribution is a constant
-# > ($\mathrm{sg}$: stop-gradient, `detach` in PyTorch):
+# > the index, but this would lose the information that makes a soft label useful. We interpret
+# > Eq. (18) as the cross-entropy between two distributions. The teacher's distribution is a
+# > constant ($\mathrm{sg}$: stop-gradient, `detach` in PyTorch):
 #
 # $$
 # L_{stu} = -\sum_{e=1}^{32} \mathrm{sg}\big(P^{tchr}(e)\big)\, \log P^{stu}(e) \qquad (18)
@@ -386,7 +386,7 @@ def soft_label_loss(student, teacher):
 checks.soft_label_loss(soft_label_loss)
 
 # %% [markdown]
-# ## 6 · The stop-gradient and the gradients
+# ## 6 · What the stop-gradient changes
 #
 # Let $p$ be the teacher's probabilities, $q$ the student's probabilities, and
 # $L = -\sum_e p_e \log q_e$. The derivatives with respect to the logits $z$ are
@@ -397,9 +397,9 @@ checks.soft_label_loss(soft_label_loss)
 # $$
 #
 # The first gradient moves the student towards the teacher. The second gradient exists only
-# without the stop-gradient. With it, a training step would increase the teacher's logit
-# wherever $-\log q_e < L$, that is, for emotions to which the *student* already gives a high
-# probability. The teacher would learn to predict what is easy for the student.
+# without the stop-gradient. A training step with this gradient would increase the teacher's
+# logit wherever $-\log q_e < L$, that is, for emotions to which the *student* already gives a
+# high probability. The teacher would learn to predict what is easy for the student.
 
 # %%
 from ctsm_lib.model.guidance import label_loss
@@ -417,8 +417,7 @@ library_soft_label_loss(z_stu[None].float(), z_tchr[None].float()).sum().backwar
 print("Both formulas hold. With the library's loss the teacher's gradient is", z_tchr.grad)
 
 # %% [markdown]
-# Now we do the same for the whole model: how large is the gradient of each loss in each part of
-# the model?
+# Now we look at the whole model: how large is the gradient of each loss in each part?
 
 # %%
 PARTS = ("teacher", "teacher_fusion", "student", "student_fusion", "emotion", "encoder")
