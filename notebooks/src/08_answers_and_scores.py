@@ -283,8 +283,7 @@ def talk(said="I failed my driving test again.", method="greedy", temperature=1.
 
 lessons.show(
     talk(),
-    "Each word of a greedy answer is the most likely one at its position. Its probability may "
-    "still be low.",
+    "Each word is the most likely one at its position, but its probability may still be low.",
 )
 
 # %%

@@ -299,7 +299,7 @@ found = judging.agreement(codes, draws=1000)
 by_statsmodels = statsmodels_kappa(aggregate_raters(codes, n_cat=3)[0])
 np.testing.assert_allclose([found["value"], by_statsmodels], kappa)
 print(
-    f"pairs that agree: {observed:.3f}, by chance {chance:.3f}, kappa {kappa:.3f}, by all three methods"
+    f"pairs that agree: {observed:.3f}, by chance {chance:.3f}, kappa {kappa:.3f}, all the same"
 )
 
 # %% [markdown]
