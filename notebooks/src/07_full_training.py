@@ -203,8 +203,8 @@ figure.update_layout(
 )
 lessons.show(
     figure,
-    "The rate of preset `paper` rises for 8,000 iterations and never reaches zero again. The "
-    "schedule of `improved` is shorter, has a higher peak, and ends at zero.",
+    "The rate of preset paper rises for 8,000 iterations and never reaches zero again. The "
+    "schedule of preset improved is shorter, has a higher peak, and ends at zero.",
 )
 
 # %%
@@ -495,7 +495,7 @@ short_first = index[np.argsort(pairs.target_length[index], kind="stable")]
 index = np.stack(
     np.array_split(short_first, 2), axis=1
 ).ravel()  # the hardest case: short, long, ...
-model.eval()  # no dropout: two halves of a batch would draw other units than the whole
+model.eval()  # no dropout: two half batches would drop other units than the whole one
 
 
 def gradient(batches):

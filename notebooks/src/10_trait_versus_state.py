@@ -124,7 +124,9 @@ margin = unit(x) @ (unit(c[0]) - unit(c[1]))  # cosine to c+ minus cosine to c-
 state = state_polarity(x, t)
 np.testing.assert_array_equal(margin > 1e-6, state == 1)
 print(f"Ours equals the library's for {len(t):,} words.")
-print(f"Trait and state differ for {(t != state).mean():.2%}; the paper: {PAPER_SHARE} %")
+print(
+    f"Trait and state polarity differ for {(t != state).mean():.2%}; the paper: {PAPER_SHARE} %"
+)
 
 # %% [markdown]
 # The line with `margin` shows something that the formula hides. The rule uses only a
