@@ -228,8 +228,9 @@ def build(out: Path, solved: Path = SOLVED) -> list[Path]:
     picture = (HERE.parent / "figures" / "fig2.svg").read_text(encoding="utf-8")
     body = (
         "<h1>The emotions in conversation, equation by equation</h1>"
-        "<p>Twelve lessons that build CTSM (LREC-COLING 2024), with solutions. They were run on "
-        f'an invented sample.</p>{picture}<ul style="list-style:none;padding:0">{items}</ul>'
+        "<p>Twelve lessons that build CTSM (LREC-COLING 2024), with solutions. They were run "
+        f"on an invented sample.</p>{picture}"
+        f'<ul style="list-style:none;padding:0">{items}</ul>'
         '<h2><label for="search">Search</label></h2>'
         '<input id="search" type="search" placeholder="soft labels" '
         'style="width:100%;font-size:1.1em;padding:.4em">'

@@ -8,7 +8,7 @@ of nbgrader, `### BEGIN SOLUTION` and `### END SOLUTION`. Only masters are edite
     python notebooks/build.py 02 04     # some lessons
     python notebooks/build.py --check   # do notebooks and masters agree? executes nothing
     python notebooks/build.py --nbgrader course/source
-                                        # masters for `nbgrader generate_assignment`, a folder each
+                                        # masters for `nbgrader generate_assignment`
 
 `explorer.py` is not a lesson. Its notebook is written together with the others, but it has no
 solved version.

@@ -42,9 +42,9 @@ print("context", list(batch.context.shape), " target", list(batch.target.shape))
 #
 # $$ P_w = \mathrm{PoGen}\big(\mathrm{Decoder}(E_Y, H^{stu})\big) $$
 #
-# A decoder layer has three parts: attention to the answer so far, attention to the context, and
-# a feed-forward network that is applied to each position separately. Each part starts with a
-# LayerNorm, and its result is added to its input.
+# PoGen is the pointer generator of section 2. A decoder layer has three parts: attention to the
+# answer so far, attention to the context, and a feed-forward network that is applied to each
+# position separately. Each part starts with a LayerNorm, and its result is added to its input.
 #
 # | | shape | |
 # |---|---|---|
@@ -403,8 +403,8 @@ print("pairs", *(f"({a}, {b})" for a, b in PAIRS), sep="\n  ")
 #
 # All vectors have length 1, so $p \cdot q$ is a cosine. The cosine lies in $[-1, 1]$. The
 # **temperature** $\tau = 0.07$ multiplies it by $1/\tau = 14.3$, so that the softmax can
-# separate similar values. Each of the two views in a pair is used as the anchor once, so a
-# batch of $B$ dialogues has $2B$ anchors.
+# separate similar values. The vectors $k$ in the denominator are called keys. Each of the two
+# views of a pair is the anchor $p$ once, so a batch of $B$ dialogues has $2B$ anchors.
 #
 # > **Departure.** As printed, the sum in the denominator runs over the negative pairs only. The
 # > fraction could then be larger than 1, and the loss would have no lower bound. NT-Xent, the
@@ -497,8 +497,8 @@ for kind, found in kinds.items():
 # context has passed through the same random layers. Two *views* of one dialogue come from
 # different layers and may have nothing in common. So the negatives in the anchor's own view get
 # a higher score than the positive; the difference is of the order of $1/\tau$. With the
-# negatives of both views, the loss therefore starts far above chance. The model first spends
-# its effort on separating dialogues, before it has learned anything about them.
+# negatives of both views, the loss therefore starts far above chance. The first training steps
+# then only push dialogues apart, before the model has learned anything about them.
 #
 # > **Departure.** The paper takes all other dialogues as negatives, but does not say in which
 # > view. Preset `paper` takes both views, as NT-Xent does. The other presets set

@@ -51,11 +51,11 @@ print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
 # %% [markdown]
 # ## 1 · Five losses become one
 #
-# Lessons 05 and 06 ended with several losses. Training needs a single number to minimise, and
+# Lessons 05 and 06 introduced several losses. Training needs a single number to minimise, and
 # Eq. (25) adds them up:
 #
-# $$ \mathcal{L} = \gamma_1 (\mathcal{L}_{tchr} + \mathcal{L}_{stu}) + \gamma_2 \mathcal{L}_g
-# + \gamma_3 \mathcal{L}_{ccl} + \gamma_4 \mathcal{L}_{div} $$
+# $$ \mathcal{L} = \gamma_1 (\mathcal{L}_{tchr} + \mathcal{L}_{stu}) + \gamma_2 \mathcal{L}_g +
+# \gamma_3 \mathcal{L}_{ccl} + \gamma_4 \mathcal{L}_{div} $$
 #
 # | loss | aim | from | weight |
 # |---|---|---|---|
@@ -376,10 +376,12 @@ for path in sorted(checkpoint.iterdir()):
 # | `model` | everything is lost (it also holds the counts of the diversity loss) |
 # | `optimizer` | Adam has lost its averages, and the first steps go in other directions |
 # | `random` | dropout switches off other units |
-# | `state` | position, best dev score and bad checks are lost: other data, a later stop |
+# | `state` | the data come in another order, or training stops too late |
 #
-# Does that matter? First we continue from the model alone, with the right random state but with
-# a new Adam optimizer. Then we resume from all files.
+# (`state` holds the position in the data, the best dev score and the number of bad checks.)
+#
+# Do these files matter? First we continue from the model alone, with the right random state but
+# with a new Adam optimizer. Then we resume from all files.
 
 # %%
 forgetful = build_model(config, prepared)

@@ -249,10 +249,11 @@ for split in ("valid", "test"):
 # On the sample, this classifier learns little that helps with other dialogues: the sample has
 # only a few hundred invented dialogues for 32 emotions. A trained CTSM scores higher on the
 # sample, but it also reads commonsense phrases, and the sample's phrases were written with the
-# dialogues of all three splits in view. That difference is no evidence for the network. For a
-# fair comparison, set `CTSM_DATA` to the real data, run this cell again, and compare its last
-# line with the column "acc" of Table 1. A paper that proposes a network for this task should
-# print this line in its table. Which words does the classifier use?
+# dialogues of all three splits in view. They often reveal the label. So the difference is no
+# evidence for the network. For a fair comparison, set `CTSM_DATA` to the real data, run this
+# cell again, and compare its last line with the column "acc" of Table 1. A paper that proposes
+# a network for this task should print this line in its table. Which words does the classifier
+# use?
 
 # %%
 from ctsm_lib.corpus import EMOTIONS
@@ -398,7 +399,7 @@ lessons.show(
 # Now we train three models with the same budget, data and seed: CTSM; CTSM without state
 # emotions; and CTSM with the *summed* word losses of section 2 (`--set peer_losses=true`, which
 # works for any model). The budget is small: a few passes over 160 pairs. (In a terminal,
-# `ctsm train --set state=false --out runs/wo-see` runs a full ablation.)
+# `ctsm train --set state=false --out runs/wo-see` trains an ablation in full.)
 
 # %%
 small = lessons.portion(prepared, train=160, valid=200)

@@ -221,11 +221,11 @@ checks.leave_one_out_cosine(leave_one_out_cosine)
 
 # %% [markdown]
 # How much does this matter? We create vectors and trait labels that have
-# **nothing to do with each other**. The right answer is then 50 %. We count as before. A word's
-# own vector adds $\lvert x \rvert^2 \approx d$ to its dot product with the sum of its group,
-# while the other words add $n$ random terms of spread $\sqrt d$ each. So the share that differs
-# becomes about $\Phi(-\sqrt{d / n})$, where $\Phi$ is the cumulative distribution function of
-# the normal distribution.
+# **nothing to do with each other**. The right answer is then 50 %. We count as before. The
+# comparison adds up the dot products of a word with all $n$ words. They are random terms of
+# spread $\sqrt d$ each, except for the word's dot product with itself, which is
+# $\lvert x \rvert^2 \approx d$. So the share that differs becomes about $\Phi(-\sqrt{d / n})$,
+# where $\Phi$ is the cumulative distribution function of the normal distribution.
 
 # %%
 random, d = np.random.default_rng(0), x.shape[1]
