@@ -38,11 +38,9 @@ def test_v2_is_brought_to_0_1_and_said_aloud(tmp_path, caplog):
     assert "[-1, 1]" in caplog.text
 
 
-def test_a_note_before_the_words_is_kept(tmp_path):
-    assert (
-        lexicon(tmp_path, "# not NRC's\nWord\tValence\tArousal\tDominance\na\t0\t1\t0.5\n").note
-        == "not NRC's"
-    )
+def test_comments_before_the_words_are_skipped(tmp_path):
+    found = lexicon(tmp_path, "# not NRC's\nWord\tValence\tArousal\tDominance\na\t0\t1\t0.5\n")
+    assert found.ratings == {"a": (0, 1, 0.5)}
 
 
 @pytest.mark.parametrize(
