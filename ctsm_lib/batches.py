@@ -4,12 +4,11 @@ Features of words (VAD, intensity, IDF) are not here: the model has them as tabl
 by token id.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -48,13 +47,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.context)
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        there: dict[str, Any] = {
-            name: value.to(device, non_blocking=True) for name, value in tensors.items()
-        }
-        return replace(self, **there)
+
+        def move(value: Any) -> Any:
+            return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+        return type(self)(*map(move, vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,14 @@ class Phrases:
     offsets: np.ndarray
 
     @classmethod
-    def encode(cls, inferences: Sequence[Inference], vocabulary: Vocabulary) -> Phrases:
+    def encode(cls, inferences: Sequence[Inference], vocabulary: Vocabulary) -> Self:
         """Tokenise and encode phrases; each distinct phrase is tokenised once."""
-        known: dict[str, list[int]] = {}
-        slots: list[list[int]] = []
-        for inference in inferences:
-            for relation in RELATIONS:
-                phrases = inference.get(relation, ())
-                for phrase in phrases:
-                    if phrase not in known:
-                        known[phrase] = vocabulary.encode(tokenize(phrase))
-                slots.append([i for phrase in phrases for i in known[phrase]])
+        encode = cache(lambda phrase: vocabulary.encode(tokenize(phrase)))
+        slots = [
+            [i for phrase in inference.get(relation, ()) for i in encode(phrase)]
+            for inference in inferences
+            for relation in RELATIONS
+        ]
         offsets = np.cumsum([0, *map(len, slots)], dtype=np.int64)
         return cls(np.array(list(chain(*slots)), dtype=np.int32), offsets)
 
@@ -84,17 +80,19 @@ class Phrases:
         begin = self.offsets[slots]
         length = self.offsets[slots + 1] - begin
         ids = padded_rows(self.tokens, begin, length, int(length.max(initial=0)))
-        return np.concatenate([np.full((*slots.shape, 1), CLS), ids], axis=-1)
+        return _with_cls(ids)
 
 
-def padded_rows(
-    flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int, pad: int = PAD
-) -> np.ndarray:
+def _with_cls(rows: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.full((*rows.shape[:-1], 1), CLS), rows], axis=-1)
+
+
+def padded_rows(flat: np.ndarray, begin: np.ndarray, length: np.ndarray, width: int) -> np.ndarray:
     """Rows `flat[begin : begin + length]`, padded on the right to `width`."""
     column = np.arange(width)
     valid = column < length[..., None]
     index = np.where(valid, begin[..., None] + column, 0)
-    return np.where(valid, flat[index] if len(flat) else pad, pad).astype(np.int64)
+    return np.where(valid, flat[index] if len(flat) else PAD, PAD).astype(np.int64)
 
 
 class Pairs:
@@ -126,7 +124,6 @@ class Pairs:
         begin = self.context_begin[index]
         length = self.context_length[index]
         width = int(length.max(initial=0))
-        cls = np.full((len(index), 1), CLS)
         context = padded_rows(self.split.tokens, begin, length, width)
         speaker = padded_rows(self.split.speaker, begin, length, width)
         # One more column, so that there is a place for EOS.
@@ -136,8 +133,8 @@ class Pairs:
         target[np.arange(len(index)), length] = EOS
         slots = index[:, None] * 5 + np.arange(5)
         return Batch(
-            context=torch.from_numpy(np.concatenate([cls, context], axis=1)),
-            speaker=torch.from_numpy(np.concatenate([cls, speaker], axis=1)),
+            context=torch.from_numpy(_with_cls(context)),
+            speaker=torch.from_numpy(_with_cls(speaker)),
             knowledge=torch.from_numpy(self.phrases.padded(slots)),
             target=torch.from_numpy(target),
             label=torch.from_numpy(self.label[index]),

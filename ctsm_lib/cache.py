@@ -5,8 +5,6 @@ with the sha256 of every file. It is written beside its place and renamed, so th
 absent, also when two processes prepare the same entry at once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -22,7 +20,6 @@ log = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
 Built = tuple[Arrays, dict]  # arrays, and a dictionary that JSON can hold
-
 # A larger file is identified by its size, time and ends: hashing GloVe's gigabyte takes too long.
 WHOLE_FILE_BYTES = 64 << 20
 
@@ -46,15 +43,10 @@ def file_fingerprint(path: Path) -> str:
 
 
 def cached(folder: Path, name: str, key: dict, build: Callable[[], Built]) -> Built:
-    """The result of `build()`, from disk when an undamaged entry for `key` is there.
+    """The arrays and the dictionary of `build()`, from disk when an undamaged entry is there.
 
-    A folder that cannot be written costs only the caching: that is logged, not raised.
-
-    Args:
-        folder: holds the entries, as folders `<name>-<digest of key>`; made when missing.
-        key: everything that the result depends on: fingerprints of the input, settings, a version
-            of the code.
-        build: makes arrays and a dictionary that JSON can hold.
+    `key` names everything that they depend on: fingerprints of the input, settings, a version of
+    the code. A folder that cannot be written costs only the caching: that is logged, not raised.
     """
     entry = _entry(folder, name, key)
     found = _load(entry, key)

@@ -4,8 +4,6 @@ Paper: Sec. 3.2 and 4.2. The turns of a dialogue lie one after the other in one 
 the context of a pair (all earlier turns) is a slice of it and nothing is stored twice.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections import Counter
@@ -19,15 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ctsm_lib.cache import Built, cached, file_fingerprint
-from ctsm_lib.dialogues import (  # noqa: F401
-    COLUMNS,
-    CONTRACTIONS,
-    EMOTIONS,
-    quotation,
-    read_dialogues,
-    tokenize,
-    tokenizers,
-)
+from ctsm_lib.dialogues import EMOTIONS, WAY_OUT, read_dialogues, tokenize, tokenizers
 from ctsm_lib.errors import DataError
 
 SPECIALS = ("<unk>", "<pad>", "<eos>", "<sos>", "<usr>", "<sys>", "<cls>")
@@ -188,15 +178,12 @@ def prepare_corpus(
             cut-off) or "train" (those of the training split).
         workers: processes for tokenising; all cores by default.
 
-    Raises:
-        DataError: a file is missing or not in the official layout.
+    A file that is missing or not in the official layout raises a `DataError`.
     """
     paths = {split: folder / f"{split}.csv" for split in SPLITS}
     for path in paths.values():
         if not path.is_file():
-            raise DataError(
-                f"{path} is missing. Fetch it with `ctsm data fetch`, or set CTSM_DATA."
-            )
+            raise DataError(f"{path} is missing. {WAY_OUT}")
     files = {split: file_fingerprint(path) for split, path in paths.items()}
     key = {"version": CACHE_VERSION, "vocab": vocab} | files
     arrays, meta = cached(cache_folder, "corpus", key, lambda: _build(paths, vocab, workers))
@@ -233,7 +220,7 @@ def _build(paths: dict[str, Path], vocab: str, workers: int | None) -> Built:
             tokens=np.array(list(chain(*ids)), dtype=np.int32),
             turn_offsets=_offsets(map(len, ids)),
             dialogue_offsets=_offsets(len(dialogue.turns) for dialogue in dialogues),
-            labels=np.array([EMOTIONS.index(dialogue.emotion) for dialogue in dialogues]),
+            labels=np.array([EMOTIONS.index(d.emotion) for d in dialogues], dtype=np.int64),
             text=np.frombuffer(b"".join(written), dtype=np.uint8),
             text_offsets=_offsets(map(len, written)),
         )

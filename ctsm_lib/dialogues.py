@@ -3,10 +3,9 @@
 Paper: Sec. 4.2. The tokenizer is that of the baselines' released code.
 """
 
-from __future__ import annotations
-
 import logging
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,25 +16,11 @@ from ctsm_lib.files import read_lines
 
 log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags",
-)  # fmt: skip
-EMOTIONS = (
-    "afraid", "angry", "annoyed", "anticipating", "anxious", "apprehensive", "ashamed", "caring",
-    "confident", "content", "devastated", "disappointed", "disgusted", "embarrassed", "excited",
-    "faithful", "furious", "grateful", "guilty", "hopeful", "impressed", "jealous", "joyful",
-    "lonely", "nostalgic", "prepared", "proud", "sad", "sentimental", "surprised", "terrified",
-    "trusting",
-)  # fmt: skip
-# The 23 replacements that the baselines make before they tokenise (spec: "Data protocol").
-CONTRACTIONS = {
-    "it's": "it is", "don't": "do not", "doesn't": "does not", "didn't": "did not",
-    "you'd": "you would", "you're": "you are", "you'll": "you will", "i'm": "i am",
-    "they're": "they are", "that's": "that is", "what's": "what is", "couldn't": "could not",
-    "i've": "i have", "we've": "we have", "can't": "cannot", "i'd": "i would", "aren't": "are not",
-    "isn't": "is not", "wasn't": "was not", "weren't": "were not", "won't": "will not",
-    "there's": "there is", "there're": "there are",
-}  # fmt: skip
+WAY_OUT = "Fetch it with `ctsm data fetch`, or set CTSM_DATA."
+_PROTOCOL = tomllib.loads(Path(__file__).with_name("protocol.toml").read_text(encoding="utf-8"))
+COLUMNS: tuple[str, ...] = tuple(_PROTOCOL["columns"].split())
+EMOTIONS: tuple[str, ...] = tuple(_PROTOCOL["emotions"].split())
+CONTRACTIONS: dict[str, str] = _PROTOCOL["contractions"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
     Returns the dialogues in the order of the file, and "file:line: reason" for each row that was
     left out. A `DataError` says if the file is not UTF-8, lacks the header or has no valid row.
     """
-    lines = read_lines(path, "Fetch it with `ctsm data fetch`, or set CTSM_DATA.")
+    lines = read_lines(path, WAY_OUT)
     if tuple(lines[0].split(",")[:8]) != COLUMNS:
         expected = ",".join(COLUMNS)
         raise DataError(f"{path}:1: expected the columns {expected}, found {lines[0][:100]!r}.")

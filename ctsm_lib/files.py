@@ -1,9 +1,7 @@
 """The one way to write and to read a small file.
 
-A file is written beside its place and renamed when it is complete, so that no half-written file is ever read.
+A file is written beside its place and renamed when it is complete: nobody reads half of it.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -18,7 +16,7 @@ from ctsm_lib.errors import DataError, RunError
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder; what the block writes there is renamed to `path` at the end.
+    """A temporary path; what the block writes there is renamed to `path` at the end.
 
     If the block fails, `path` stays as it was and the temporary file is removed.
 
@@ -75,7 +73,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path, way_out: str) -> list[str]:
-    """The lines of a UTF-8 data file, without their ends (LF or CRLF) and without a byte order mark.
+    """The lines of a UTF-8 data file, without line ends (LF or CRLF) and byte order mark.
 
     Raises:
         DataError: the file is missing (the message ends with `way_out`) or is not UTF-8.

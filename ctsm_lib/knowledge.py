@@ -4,8 +4,6 @@ Paper: Sec. 3.2. COMET-ATOMIC-2020 (BART) generates short phrases for five relat
 Other providers have the same interface: `none` is empty, and packages register more (`registry`).
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Inferences on disk: a sqlite file that survives interruptions, damage and a second process."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -12,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
@@ -29,8 +27,6 @@ TABLE = (
     "CREATE TABLE IF NOT EXISTS inferences (provider TEXT NOT NULL, text BLOB NOT NULL, "
     "crc INTEGER NOT NULL, phrases TEXT NOT NULL, PRIMARY KEY (provider, text)) WITHOUT ROWID"
 )
-
-T = TypeVar("T")
 
 
 def infer_cached(
@@ -100,7 +96,7 @@ class _Store:
         query = "INSERT OR REPLACE INTO inferences VALUES (?, ?, ?, ?)"
         self._try("write", lambda db: db.executemany(query, rows))
 
-    def _try(self, verb: str, action: Callable[[sqlite3.Connection], T]) -> T | None:
+    def _try(self, verb: str, action: Callable[[sqlite3.Connection], Any]) -> Any:
         damaged = 0  # inodes
         inode = 0
         while self.usable:
@@ -114,7 +110,10 @@ class _Store:
                     db.execute(TABLE)
                     return action(db)
             except (OSError, sqlite3.Error) as error:
-                if inode and not damaged and _is_damage(error):
+                # sqlite calls a full or read-only disk "operational", too; of those errors only one
+                # about the table's columns means that the file must be replaced.
+                operational = isinstance(error, (OSError, sqlite3.OperationalError))
+                if inode and not damaged and (not operational or "column" in str(error)):
                     damaged = inode
                 else:
                     log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
@@ -132,14 +131,6 @@ class _Store:
             for suffix in ("", "-journal"):
                 with suppress(FileNotFoundError):
                     os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
-
-
-def _is_damage(error: Exception) -> bool:
-    # sqlite calls a full or read-only disk "operational", too; of those errors only one about the
-    # table's columns means that the file must be replaced.
-    if isinstance(error, sqlite3.OperationalError):
-        return "column" in str(error)
-    return isinstance(error, sqlite3.DatabaseError)
 
 
 def _key(text: str) -> bytes:

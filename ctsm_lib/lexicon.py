@@ -3,8 +3,6 @@
 Paper: Sec. 3.4.1; intensity after KEMP (Li et al., 2022).
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,15 +93,10 @@ def _is_preamble(line: str) -> bool:
 
 def _rating(line: str) -> tuple[str, tuple[float, ...]]:
     word, *values = line.split("\t")
-    if len(values) != 3:
+    if len(values) != 3 or not word.strip():
         expected = "expected word, valence, arousal, dominance between tabs"
         raise ValueError(f"{expected}, not {line[:80]!r}")
-    try:
-        vad = tuple(map(float, values))
-    except ValueError:
-        raise ValueError(f"{values} are not three numbers") from None
+    vad = tuple(map(float, values))
     if not all(-1 <= value <= 1 for value in vad):  # also false for nan
         raise ValueError(f"{values} are not all in [0, 1] (v1) or [-1, 1] (v2)")
-    if not word.strip():
-        raise ValueError("there is no word before the ratings")
     return word.strip().lower(), vad

@@ -4,8 +4,6 @@ Paper: Sec. 5.4. The vectors are read block by block, so that 400,000 x 300 are 
 Legend of shapes: n words, d dimensions, G groups of words, K draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -4,8 +4,6 @@ Perplexity and accuracy come from one pass over the pairs under teacher forcing;
 and BLEU come from the answers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache

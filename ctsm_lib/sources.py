@@ -4,8 +4,6 @@
 up from the sample: vectors that it lacks are learned, and knowledge that it lacks is left out.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +69,7 @@ def _first(root: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sources:
-    """Find the data to use: the folder `data` in place of `CTSM_DATA`, `vectors` in place of its own.
+    """Find the data: in the folder `data` or else as above, with `vectors` in place of its own.
 
     A folder that does not exist or lacks a part (each is named) raises a `DataError`.
     """

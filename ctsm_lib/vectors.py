@@ -5,8 +5,6 @@ a pair: [V, dim] float32 vectors, zero where there is none, and [V] int8 kinds, 
 A malformed file raises a `DataError` that says what was expected and what was found.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from ctsm_lib.errors import DataError
 KINDS = {-1: "none", 0: "exact", 1: "mapped", 2: "mapped from features", 3: "learned"}
 CACHE_VERSION = 1
 _LEARNED = "learned from the corpus"
+_NOT_FINITE = "has a value that is not a finite number"
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,10 @@ class Vectors:
 def load_vectors(path: Path | None, corpus: Corpus, cache_folder: Path, dim: int = 300) -> Vectors:
     """Vectors for a corpus's vocabulary, cached as a memory-mapped matrix.
 
-    Args:
-        path: GloVe text or `.npz`; None: learn them from the corpus (PPMI and truncated SVD).
-        dim: width of learned vectors, and the width that a file must have.
-
-    A missing or malformed file raises a `DataError` (with the line).
+    `path` is GloVe text or `.npz`; None: learn the vectors from the corpus. `dim` is the width of
+    learned vectors, and the width that a file must have.
     """
-    key: dict = {
-        "version": CACHE_VERSION,
-        "corpus": corpus.fingerprint,
-        "vocab": corpus.vocab,
-        "dim": dim,
-    }
+    key: dict = dict(version=CACHE_VERSION, corpus=corpus.fingerprint, vocab=corpus.vocab, dim=dim)
     if path is None:
         key["learned"] = True
     elif path.is_file():
@@ -76,11 +67,8 @@ def load_vectors(path: Path | None, corpus: Corpus, cache_folder: Path, dim: int
         raise DataError(f"{path} is missing. {way_out}")
 
     def build() -> Built:
-        if path is None:
-            matrix, kind = learn_vectors(corpus, dim)
-        else:
-            read = read_npz if path.suffix == ".npz" else read_glove
-            matrix, kind = read(path, corpus.vocabulary, dim)
+        read = read_npz if path and path.suffix == ".npz" else read_glove
+        matrix, kind = read(path, corpus.vocabulary, dim) if path else learn_vectors(corpus, dim)
         return {"matrix": matrix, "kind": kind}, {}
 
     arrays, _ = cached(cache_folder, "vectors", key, build)
@@ -95,13 +83,9 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
     """
     matrix, kind = _nothing(vocabulary, dim)
     wanted = {word.encode("utf-8"): i for word, i in vocabulary.index.items() if i >= len(SPECIALS)}
-    size = path.stat().st_size
-    with (
-        path.open("rb") as file,
-        tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
-    ):
-        for number, line in enumerate(file, start=1):
-            bar.update(len(line))
+    with path.open("rb") as file:
+        rows = enumerate(tqdm(file, desc=path.name, unit=" rows", disable=None), start=1)
+        for number, line in rows:
             line = line.rstrip(b"\r\n")
             spaces = line.count(b" ")
             if (number == 1 and spaces == 1) or not line:
@@ -110,19 +94,17 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
                 found = f"{spaces} values" if spaces else repr(line[:40])
                 expected = f"expected a word and {dim} values"
                 raise DataError(f"{path}:{number}: {expected}, found {found}.")
-            # Most words are not wanted: the vector of those is not even split.
+            # Most words are not wanted: their vectors are not even split.
             word = line.partition(b" ")[0] if spaces == dim else line.rsplit(b" ", dim)[0]
             i = wanted.get(word)
             if i is None or kind[i] == 0:
                 continue
             try:
-                row = np.array(line.rsplit(b" ", dim)[1:], dtype=np.float32)
+                matrix[i] = np.array(line.rsplit(b" ", dim)[1:], dtype=np.float32)
             except ValueError:
-                row = np.array(np.nan)
-            if not np.isfinite(row).all():
-                reason = "has a value that is not a finite number"
-                raise DataError(f"{path}:{number}: the vector of {word[:40]!r} {reason}.")
-            matrix[i] = row
+                matrix[i] = np.nan
+            if not np.isfinite(matrix[i]).all():
+                raise DataError(f"{path}:{number}: the vector of {word[:40]!r} {_NOT_FINITE}.")
             kind[i] = 0
     return _some(path, matrix, kind)
 
@@ -130,25 +112,20 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
 def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.ndarray, np.ndarray]:
     """Read an `.npz` with `words` [n], `vectors` [n, dim] and optionally `kind` [n]."""
     found = _read_archive(path, ["words", "vectors", "kind"])
-    if lacking := {"words", "vectors"} - found.keys():
-        names = " and ".join(sorted(lacking))
-        raise DataError(f"{path} is not an .npz with `words` and `vectors`: it lacks {names}.")
-    words = found["words"]
-    vectors = found["vectors"]
+    words = found.get("words", np.zeros(0))
+    vectors = found.get("vectors", np.zeros(0))
     kinds = found.get("kind", np.zeros(words.shape, dtype=np.int8))
     shapes = words.ndim == 1 and vectors.shape == (len(words), dim) and kinds.shape == words.shape
     types = words.dtype.kind == "U" and vectors.dtype.kind in "fiu"
     if not shapes or not types or not np.isin(kinds, list(KINDS)).all():
-        arrays = ", ".join(f"{array.dtype} {array.shape}" for array in (words, vectors, kinds))
-        expected = (
-            f"words, a vector of width {dim} for each, kinds from {min(KINDS)} to {max(KINDS)}"
-        )
-        raise DataError(f"{path}: expected {expected}; found {arrays}.")
+        expected = f"expected words, vectors [{dim}], kind from {min(KINDS)} to {max(KINDS)}"
+        arrays = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in found.items())
+        raise DataError(f"{path}: {expected}; found {arrays or 'none of them'}.")
     with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite: see below
         vectors = vectors.astype(np.float32, copy=False)
     if not np.isfinite(vectors).all():
         word = words[~np.isfinite(vectors).all(axis=1)][0]
-        raise DataError(f"{path}: the vector of {word!r} has a value that is not a finite number.")
+        raise DataError(f"{path}: the vector of {word!r} {_NOT_FINITE}.")
     matrix, kind = _nothing(vocabulary, dim)
     ids = np.array([vocabulary.index.get(word, -1) for word in words.tolist()], dtype=np.int64)
     wanted = ids >= len(SPECIALS)
@@ -182,8 +159,7 @@ def _nothing(vocabulary: Vocabulary, dim: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _some(path: Path, matrix: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if (kind < 0).all():
-        words = f"none of the {len(kind)} words of the vocabulary"
-        raise DataError(f"{path} has a vector for {words}. Is it a file of word vectors?")
+        raise DataError(f"{path} has a vector for none of the {len(kind)} words of the vocabulary.")
     return matrix, kind
 
 

@@ -1,7 +1,5 @@
 """Retrieval: what people wrote about the ATOMIC / Event2Mind events nearest to an utterance."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
@@ -67,7 +65,7 @@ class AtomicRetrieval(Provider):
         self.fingerprint = f"atomic-{digest([files, settings])[:20]}"
 
     @cached_property
-    def index(self) -> EventIndex:
+    def index(self) -> "EventIndex":
         """The events; reading them takes seconds."""
         # Importing scikit-learn takes seconds; inferences from disk do not need it.
         from ctsm_workbench.retrieval.events import EventIndex

@@ -3,8 +3,6 @@
 Specification: "Commonsense".
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The events of ATOMIC / Event2Mind as weighted vectors that utterances are compared with."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The features by which utterances and events are compared: clauses, and their words' stems."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import tomllib

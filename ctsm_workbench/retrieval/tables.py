@@ -1,7 +1,5 @@
 """Reading ATOMIC tables and Event2Mind files."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re
