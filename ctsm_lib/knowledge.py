@@ -76,13 +76,16 @@ def provider_for(
         return NoKnowledge()
     if name == "comet":
         return Comet(comet_model, device)
-    from ctsm_lib.registry import provider_class
+    from ctsm_lib.registry import available, provider_class
 
-    make = provider_class(name)
+    if name not in available("providers"):
+        valid = ", ".join(["comet", *available("providers"), "none"])
+        raise ConfigError(f"knowledge={name!r} does not exist; valid are {valid}.")
     if folder is None:
         way_out = "without one use `--set knowledge=none`"
         raise DataError(f"knowledge={name} needs a folder with ATOMIC files; {way_out}.")
-    return make(folder)
+    provider: Provider = provider_class(name)(folder)
+    return provider
 
 
 class Comet(Provider):

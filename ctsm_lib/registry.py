@@ -1,26 +1,51 @@
-"""Providers of commonsense that other packages offer under the entry points `ctsm_lib.providers`."""
+"""Models and commonsense providers by name.
+
+Other packages add theirs by entry points (groups `ctsm_lib.models` and `ctsm_lib.providers` in their
+pyproject.toml). The library finds them there and needs no import of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctsm_lib.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ctsm_lib.knowledge import Provider
+    from ctsm_lib.config import Config
 
 
-def provider_class(name: str) -> Callable[[Path], Provider]:
-    """The provider of another package.
+def model_class(config: Config) -> Any:
+    """The class of the model that a configuration names.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: no installed package provides it.
     """
-    found = {point.name: point for point in entry_points(group="ctsm_lib.providers")}
-    if name not in found:
-        names = ", ".join(["comet", *sorted(found), "none"])
-        raise ConfigError(f"knowledge={name!r} does not exist; valid are {names}.")
-    return found[name].load()
+    if config.model == "ctsm" and not config.goes_beyond_paper():
+        from ctsm_lib.model import CTSM
+
+        return CTSM
+    return _provided("models", config.model)
+
+
+def provider_class(name: str) -> Any:
+    """The class of another package's commonsense provider.
+
+    Raises:
+        ConfigError: no installed package provides it.
+    """
+    return _provided("providers", name)
+
+
+def available(kind: str) -> list[str]:
+    """Names of the "models" or "providers" of other packages."""
+    return sorted({point.name for point in entry_points(group=f"ctsm_lib.{kind}")})
+
+
+@cache
+def _provided(kind: str, name: str) -> Any:
+    for point in entry_points(group=f"ctsm_lib.{kind}", name=name):
+        return point.load()
+    names = ", ".join(available(kind)) or "none. Is ctsm-lab installed? (pip install -e .)"
+    raise ConfigError(f"No installed package provides {name!r} ({kind}). There are: {names}")
