@@ -17,10 +17,7 @@ import json
 import math
 import os
 import re
-import shutil
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,6 +28,8 @@ from ctsm_lib.cache import digest
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import Vocabulary
 from ctsm_lib.errors import CtsmError, RunError
+from ctsm_lib.files import read_json, write_json, write_text  # noqa: F401
+from ctsm_lib.files import remove as _drop
 
 FORMAT = 1
 _STATE: dict[str, type | tuple[type, ...]] = {  # what a checkpoint says of itself, where it says it
@@ -42,56 +41,6 @@ _ADAM = {
     "exp_avg": -math.inf,
     "exp_avg_sq": 0.0,
 }  # what it keeps of each parameter, and the least value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it there.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    if not path.name or path.is_dir():
-        raise RunError(f"{path} cannot be written: it is a folder.")
-    side = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        side.write_text(text, encoding="utf-8")
-        os.replace(side, path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        _drop(side)
-
-
-def _drop(*paths: Path) -> None:
-    """Remove what was written to the side and did not reach its place."""
-    for path in paths:
-        shutil.rmtree(path, ignore_errors=True)  # does nothing to a file
-        with suppress(OSError):
-            path.unlink()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON as `write_text` does."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON of a run.
-
-    Raises:
-        RunError: the file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(
-            f"{path} is missing: {path.parent} is not a run folder of `ctsm train`."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(
-            f"{path} is damaged ({error}). Restore it from a copy, or train again."
-        ) from error
 
 
 def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description: dict) -> None:

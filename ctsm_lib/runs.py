@@ -16,8 +16,9 @@ from ctsm_lib import parallel
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, require_size, write_text
 from ctsm_lib.config import LEANINGS, Config
-from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, quotation, tokenize
+from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, tokenize
 from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
+from ctsm_lib.dialogues import quotation
 from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.knowledge import Provider, provider_for
 from ctsm_lib.model import CTSM, Tables

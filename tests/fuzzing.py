@@ -33,7 +33,8 @@ from ctsm_lib.checkpoint import (
     save_checkpoint,
 )
 from ctsm_lib.config import Config, preset
-from ctsm_lib.corpus import COLUMNS, EMOTIONS, SPECIALS, Vocabulary, prepare_corpus, read_dialogues
+from ctsm_lib.corpus import SPECIALS, Vocabulary, prepare_corpus
+from ctsm_lib.dialogues import COLUMNS, EMOTIONS, read_dialogues
 from ctsm_lib.errors import CtsmError, RunError
 from ctsm_lib.lexicon import read_lexicon
 from ctsm_lib.scores import response_scores

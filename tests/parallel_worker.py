@@ -20,6 +20,7 @@ from ctsm_lib.config import Config, preset
 from ctsm_lib.decoding import Decoding, answer_pairs
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import RELATIONS, Inference
+from ctsm_lib.knowledge_store import infer_cached
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import load_run
 from ctsm_lib.scores import response_scores, score_pairs
@@ -66,6 +67,9 @@ class Stub:
     def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
         self.asked += texts
         return [{relation: [f"{relation} {text[:20]}"] for relation in RELATIONS} for text in texts]
+
+    def infer_all(self, texts: Sequence[str], folder: Path, progress: bool) -> list[Inference]:
+        return infer_cached(self, texts, folder, progress)
 
 
 def tiny(*settings: str) -> tuple[Config, Prepared]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ctsm_lib import parallel
 from ctsm_lib.checkpoint import newest_checkpoint, read_log
-from ctsm_lib.knowledge import infer_cached
+from ctsm_lib.knowledge_store import infer_cached
 from ctsm_lib.sources import cache_folder
 
 WORKER = Path(worker.__file__)

@@ -1,0 +1,137 @@
+"""Inferences on disk: a sqlite file that survives interruptions, damage and a second process."""
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ctsm_lib import parallel
+from ctsm_lib.knowledge import RELATIONS, Inference, Provider
+
+log = logging.getLogger(__name__)
+
+FIRST_CHUNK = 64
+LAST_CHUNK = 4096
+CHUNK_SECONDS = 5.0  # chunks grow until one takes so long
+LOCK_SECONDS = 60.0  # time to wait for a second process
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS inferences (provider TEXT NOT NULL, text BLOB NOT NULL, "
+    "crc INTEGER NOT NULL, phrases TEXT NOT NULL, PRIMARY KEY (provider, text)) WITHOUT ROWID"
+)
+
+
+def infer_cached(
+    provider: Provider, texts: Sequence[str], cache_folder: Path, progress: bool = True
+) -> list[Inference]:
+    """Infer the texts that are not on disk yet, and keep their inferences there.
+
+    `knowledge.sqlite` is written every few seconds, so that an interruption costs little. A damaged
+    file is renamed and a new one is begun; a folder that cannot be written costs only the caching.
+    Both are logged. Several processes must ask for the same texts at the same point: each infers
+    its share, and the main one alone reads and writes the file.
+    """
+    if not texts:
+        return []
+    main = parallel.rank() == 0
+    store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint) if main else None
+    found: dict[str, Inference] = parallel.from_main(store.get(set(texts)) if store else None)
+    missing = sorted(set(texts) - found.keys(), key=lambda text: (len(text), text))
+    size = FIRST_CHUNK * parallel.world()
+    begin = 0
+    hide = None if progress else True
+    with tqdm(total=len(missing), desc=provider.name, unit="text", disable=hide) as bar:
+        while begin < len(missing):
+            chunk = missing[begin : begin + size]
+            started = time.monotonic()
+            own = chunk[parallel.share()]
+            inferences = provider.infer(own, progress=False)
+            shares = parallel.gather(dict(zip(own, inferences, strict=True)))
+            new = {text: inference for share in shares for text, inference in share.items()}
+            if store:
+                store.put(new)
+            found |= new
+            begin += len(chunk)
+            bar.update(len(chunk))
+            # The main process's clock decides, so that the chunks are the same in all processes.
+            if parallel.from_main(time.monotonic() - started) < CHUNK_SECONDS:
+                size = min(2 * size, LAST_CHUNK * parallel.world())
+    # Copies: a caller that changes one inference must not change another.
+    return [{relation: list(found[text][relation]) for relation in RELATIONS} for text in texts]
+
+
+class _Store:
+    """Inferences of one provider in a sqlite file; problems with it are logged, not raised."""
+
+    def __init__(self, path: Path, fingerprint: str):
+        self.path = path
+        self.fingerprint = fingerprint
+        self.usable = True
+
+    def get(self, texts: Iterable[str]) -> dict[str, Inference]:
+        """The inferences on disk for these texts; a row with damaged bytes is left out."""
+        query = "SELECT text, crc, phrases FROM inferences WHERE provider = ?"
+        rows = self._try("read", lambda db: db.execute(query, [self.fingerprint]).fetchall())
+        keys = {_key(text): text for text in texts}
+        return {
+            keys[key]: dict(zip(RELATIONS, json.loads(phrases), strict=True))
+            for key, crc, phrases in rows or ()
+            if key in keys and isinstance(phrases, bytes) and zlib.crc32(phrases) == crc
+        }
+
+    def put(self, inferences: dict[str, Inference]) -> None:
+        """Keep these, all or none."""
+        rows = []
+        for text, inference in inferences.items():
+            phrases = json.dumps([inference[relation] for relation in RELATIONS])
+            rows.append((self.fingerprint, _key(text), zlib.crc32(phrases.encode()), phrases))
+        query = "INSERT OR REPLACE INTO inferences VALUES (?, ?, ?, ?)"
+        self._try("write", lambda db: db.executemany(query, rows))
+
+    def _try(self, verb: str, action: Callable[[sqlite3.Connection], Any]) -> Any:
+        damaged = 0  # inodes
+        inode = 0
+        while self.usable:
+            try:
+                if damaged:
+                    self._put_aside(damaged)
+                inode = self.path.stat().st_ino if self.path.exists() else 0
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as db, db:
+                    db.text_factory = bytes  # a damaged row need not be UTF-8
+                    db.execute(TABLE)
+                    return action(db)
+            except (OSError, sqlite3.Error) as error:
+                # sqlite calls a full or read-only disk "operational", too; of those errors only one
+                # about the table's columns means that the file must be replaced.
+                operational = isinstance(error, (OSError, sqlite3.OperationalError))
+                if inode and not damaged and (not operational or "column" in str(error)):
+                    damaged = inode
+                else:
+                    log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
+                    self.usable = "locked" in str(error)  # another process's lock will end
+                    return None
+        return None
+
+    def _put_aside(self, inode: int) -> None:
+        """Rename the damaged file, unless a second process has put a new one there already."""
+        if self.path.exists() and self.path.stat().st_ino == inode:
+            when = time.strftime("%Y%m%d-%H%M%S")
+            aside = f"{self.path}.damaged-{when}-{os.getpid()}"
+            log.warning("%s is damaged; it is renamed to %s", self.path, aside)
+            # A journal that stayed behind would be applied to the new file.
+            for suffix in ("", "-journal"):
+                with suppress(FileNotFoundError):
+                    os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
