@@ -114,7 +114,9 @@ class Training:
             return None
         state = load_checkpoint(checkpoint, self.model, self.optimizer)
         window = state.pop("window", None)
-        self.progress = Progress(**{name: state[name] for name in vars(Progress()) if name in state})
+        self.progress = Progress(
+            **{name: state[name] for name in vars(Progress()) if name in state}
+        )
         return window
 
     def save(self) -> None:

@@ -79,7 +79,9 @@ class TrainingLog:
 
     def rows(self) -> Tensor:
         """[n, names] the losses of n iterations over all processes, which must ask together."""
-        return all_sum(torch.stack(self.kept)).cpu() if self.kept else torch.zeros(0, len(self.names))
+        return (
+            all_sum(torch.stack(self.kept)).cpu() if self.kept else torch.zeros(0, len(self.names))
+        )
 
     def asdict(self) -> dict[str, Any]:
         """State for a checkpoint, so that the log goes on as if nothing had happened."""

@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from ctsm_lib import parallel
-from ctsm_lib.checkpoint import newest_checkpoint, read_log
+from ctsm_lib.checkpoint import newest_checkpoint
 from ctsm_lib.knowledge_store import infer_cached
+from ctsm_lib.run_folder import read_log
 from ctsm_lib.sources import cache_folder
 
 WORKER = Path(worker.__file__)
