@@ -1,7 +1,6 @@
 """Padded batches of (context, response) pairs of like length, made without a loop over the batch.
 
-Features of words (VAD, intensity, IDF) are not here: the model has them as tables and looks them up
-by token id.
+Features of words (VAD, intensity, IDF) are tables of the model, which looks them up by token id.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,11 +48,11 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-
-        def move(value: Any) -> Any:
-            return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-
-        return type(self)(*map(move, vars(self).values()))
+        moved: dict[str, Any] = dict(vars(self))
+        for name, value in moved.items():
+            if isinstance(value, Tensor):
+                moved[name] = value.to(device, non_blocking=True)
+        return type(self)(**moved)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Arrays on disk, identified by everything that they were made from.
 
-An entry is a folder with one `.npy` file for each array, which is memory-mapped, and a manifest
-with the sha256 of every file. It is written beside its place and renamed, so that it is complete or
-absent, also when two processes prepare the same entry at once.
+An entry is a folder with a memory-mapped `.npy` file for each array, and a manifest with the sha256
+of every file. It is written beside its place and renamed: two processes may prepare it at once.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The paper's rule for polarity: a word's trait by its rating, its state by its vector.
 
-Paper: Sec. 5.4. The vectors are read block by block, so that 400,000 x 300 are never copied.
-Legend of shapes: n words, d dimensions, G groups of words, K draws.
+Paper: Sec. 5.4. Vectors are read block by block: 400,000 x 300 are never copied.
+Shapes: n words, d dimensions, G groups of words, K draws.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ctsm_lib.errors import DataError
 # Cosines this close are equal: rounding, which differs between machines, must not decide.
 TIE = 1e-6
 NO_STATE = -1
-ROWS = 8192  # words at a time
+ROWS = 8192  # words of a block
 
 
 def trait_polarity(valence: np.ndarray, threshold: float = 0.5) -> np.ndarray:
@@ -23,17 +23,14 @@ def trait_polarity(valence: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     return (rounded > round(threshold, 6)).astype(np.int8)
 
 
-def centroids(
-    vectors: np.ndarray, polarity: np.ndarray, unit: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean vectors [d] of the positive and of the negative words; `unit`: of their directions.
+def centroids(vectors: np.ndarray, polarity: np.ndarray, unit: bool = False) -> np.ndarray:
+    """[2, d] mean vectors of the positive and of the negative words; `unit`: of their directions.
 
     `vectors` are [n, d], `polarity` is [n] 0 or 1. Zero vectors belong to neither group; a group
     without a vector raises a `DataError`.
     """
     weights = both_groups(group_weights(polarity, lengths_of(vectors), unit))
-    positive, negative = group_sums(vectors, weights) / (weights > 0).sum(axis=0)[:, None]
-    return positive, negative
+    return group_sums(vectors, weights) / (weights > 0).sum(axis=0)[:, None]
 
 
 def state_polarity(

@@ -1,7 +1,6 @@
 """The scores of Section 4.3: two perplexities, emotion accuracy and Distinct, with checks of them.
 
-Perplexity and accuracy come from one pass over the pairs under teacher forcing; Distinct, length
-and BLEU come from the answers.
+Perplexity and accuracy come from one pass under teacher forcing, the others from answers.
 """
 
 import math
@@ -32,10 +31,9 @@ def score_pairs(
     batch_size: int = 64,
     progress: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Negative log-likelihood and emotion logits of every pair.
+    """Negative log-likelihood and emotion logits of every pair; processes share out the batches.
 
-    Several processes share out the batches. `model` must not be wrapped for them: where batches are
-    few, some process does not call it.
+    `model` must not be wrapped for several processes: where batches are few, one may not call it.
 
     Returns:
         nll: [n] sum over target tokens; tokens: [n] their number, EOS included; logits: [n, 32];
