@@ -481,7 +481,7 @@ def sample_run(tmp_path_factory):
     """A CTSM after a few steps on the sample, and its data."""
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
-    from ctsm_workbench.running import train
+    from ctsm_workbench.running.train import train
 
     config = preset(
         "sample", ["max_iterations=6", "check_every=6", "check_from=6", "copy_bias=0.5"]

@@ -22,7 +22,7 @@ from ctsm_lib.files import write_json
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.training import build_model, learning_rate, make_optimizer
-from ctsm_workbench.running import train
+from ctsm_workbench.running.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
 
