@@ -6,8 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ctsm_workbench.judging import ASPECTS, Item, Sheet, make, read_key, read_sheet
-from ctsm_workbench.judging.files import judge_file, write_answers
+from ctsm_workbench.judging.files import (
+    ASPECTS,
+    Item,
+    Sheet,
+    judge_file,
+    read_key,
+    read_sheet,
+    write_answers,
+)
+from ctsm_workbench.judging.sheets import make
 
 EMOTIONS = ("sad", "joyful", "afraid", "proud")
 Decide = Callable[[Item, dict, str], str]  # item, what the key says of it, aspect -> A, tie or B

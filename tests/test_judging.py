@@ -19,21 +19,30 @@ from hypothesis import strategies as st
 from judging_cases import files, folder_of, rows, sheet_and_key, write
 
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_workbench.judging import (
-    ASPECTS,
+from ctsm_workbench.judging import ASPECTS, JudgingSession, make, read_key, read_sheet
+from ctsm_workbench.judging.files import (
     Item,
-    JudgingSession,
     Sheet,
-    make,
-    named_files,
+    clean,
     read_answers,
-    read_key,
-    read_sheet,
+    sheet_number,
+    write_key,
+    write_sheet,
 )
-from ctsm_workbench.judging.files import clean, sheet_number, write_key, write_sheet
-from ctsm_workbench.judging.sheets import normalise, read_system, shuffled_words, stratified
+from ctsm_workbench.judging.sheets import (
+    named_files,
+    normalise,
+    read_system,
+    shuffled_words,
+    stratified,
+)
 
 SENT = ("sheet.csv", "instructions.md", "key.json")
+
+
+def finished(session: JudgingSession) -> bool:
+    done, total = session.progress
+    return done == total
 
 
 # ------------------------------------------------------------------------------------------------------ making a sheet
@@ -546,7 +555,7 @@ def test_a_copy_of_the_sheet_filled_in_with_any_spreadsheet(tmp_path, delimiter,
     answers, _ = read_answers(path, sheet)
     assert len(answers) == len(sheet.items) * len(ASPECTS)
     assert {answers[item.name, "relevance"] for item in sheet.items} == {"tie"}
-    assert JudgingSession(folder, "eva").done
+    assert finished(JudgingSession(folder, "eva"))
 
 
 @pytest.mark.parametrize(
@@ -577,7 +586,7 @@ def test_judgements_that_are_refused(tmp_path, row, message):
 def test_every_answer_is_saved_at_once(tmp_path):
     folder = folder_of(tmp_path, items=5)
     session = JudgingSession(folder, "eva")
-    assert session.progress == (0, len(session.sheet.items)) and not session.done
+    assert session.progress == (0, len(session.sheet.items)) and not finished(session)
     for count, aspect in enumerate(ASPECTS, start=1):
         session.answer(aspect, "tie")
         answers, _ = read_answers(session.path, session.sheet)
@@ -590,7 +599,7 @@ def test_a_session_opens_where_the_judge_left_off(tmp_path):
     session = JudgingSession(folder, "eva")
     for aspect in ASPECTS:
         session.answer(aspect, "A")
-    session.next()
+    session.go(session.position + 1)
     session.answer("empathy", "B")
     again = JudgingSession(folder, "eva")
     assert again.position == 1 and again.answers == session.answers
@@ -599,16 +608,16 @@ def test_a_session_opens_where_the_judge_left_off(tmp_path):
 
 def test_back_next_and_second_thoughts(tmp_path):
     session = JudgingSession(folder_of(tmp_path, items=5), "eva")
-    session.back()
+    session.go(session.position - 1)
     assert session.position == 0
     session.answer("fluency", "A")
-    session.next()
-    session.back()
+    session.go(session.position + 1)
+    session.go(session.position - 1)
     session.answer("fluency", "B")
     assert session.answers == {(session.item.name, "fluency"): "B"}
     session.go(99)
     last = session.position
-    session.next()
+    session.go(session.position + 1)
     assert session.position == last == len(session.sheet.items) - 1
 
 
@@ -718,9 +727,9 @@ def test_kill_minus_nine_in_the_middle_of_saving(tmp_path, moment):
 def test_after_the_last_answer_everything_is_done(tmp_path):
     session = JudgingSession(folder_of(tmp_path, items=4, checks=0), "eva")
     for place in range(4):
-        assert not session.done
+        assert not finished(session)
         for aspect in ASPECTS:
             session.answer(aspect, "tie")
         assert session.progress == (place + 1, 4)
-        session.next()
-    assert session.done and JudgingSession(session.path.parent.parent, "eva").done
+        session.go(session.position + 1)
+    assert finished(session) and finished(JudgingSession(session.path.parent.parent, "eva"))

@@ -362,7 +362,7 @@ def test_the_table_shows_the_numbers_and_escapes_names(result):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells[1:5] == [row["aspect"], *(f"{row['pooled'][name]:.1f}" for name in OUTCOMES)]
         assert cells[8].startswith(f"{row['kappa']['value']:.2f} [")
-    assert "8 items a comparison, 3 judges" in text
+    assert "8 items per comparison, 3 judges" in text
     assert len(re.findall(r"^\| (eva|ida|otto) \|", text, flags=re.M)) == 3
 
 
