@@ -111,8 +111,8 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
                 [_outcome(judgements.answers[j][i, aspect], secrets[i], ours) for j in judges]
                 for i in items
             ]
-            row = {"comparison": f"{ours} vs. {other}", "aspect": aspect}
-            table.append(row | _row(np.array(codes), draws, seed))
+            names = {"comparison": f"{ours} vs. {other}", "aspect": aspect}
+            table.append(names | _row(np.array(codes), draws, seed))
     from statsmodels.stats.multitest import multipletests
 
     tested = [row["test"]["p"] for row in table if row["test"]["p"] is not None]
@@ -203,7 +203,8 @@ def agreement(
             warnings.simplefilter("error", RuntimeWarning)
             return float(fleiss_kappa(aggregate_raters(some, n_cat=categories)[0], method="fleiss"))
 
-    result = {"value": None, "low": None, "high": None, "note": "", "undefined_draws": 0}
+    result: dict[str, Any] = {"value": None, "low": None, "high": None}
+    result |= {"note": "", "undefined_draws": 0}
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}

@@ -226,8 +226,8 @@ def _comparisons(
             a, b = pair
             lines = {name: row["line"] for name, row in pair.items()}
             secret = {"kind": "comparison", "A": a, "B": b, "lines": lines}
-            answers = [form(row["response"]) or NO_ANSWER for row in pair.values()]
-            drafts.append((context, *answers, secret))
+            left, right = (form(row["response"]) or NO_ANSWER for row in pair.values())
+            drafts.append((context, left, right, secret))
     dice.shuffle(drafts)
     return drafts
 

@@ -139,8 +139,9 @@ def figure(result: dict[str, Any], note: str = "") -> go.Figure:
             write(f"<b>{html.escape(row['comparison'], False)}</b>", y - 0.75)
     write("kappa", heights[0] - 0.75, 1.015)
     if note:
-        below = {"yref": "paper", "yanchor": "top", "yshift": -62, "font": {"size": 14}}
-        write(html.escape(note, False), 0, **below)
+        font = {"size": 14}
+        text = html.escape(note, False)
+        write(text, 0, yref="paper", yanchor="top", yshift=-62, font=font)
     return drawn.update_layout(
         template=template(), barmode="stack", width=860, height=int(210 + 40 * heights[-1]),
         margin={"l": 96, "r": 76, "t": 84, "b": 96 if note else 66},

@@ -161,7 +161,7 @@ CASES = {
         batch,
         [
             (batch_without_cls, "One place for CLS"),
-            (batch_of_full_width, "no wider than that"),
+            (batch_of_full_width, "no more than that"),
             (batch_padded_with_zero, "0 is the id of an unknown word"),
             (batch_padded_on_the_left, "Padding goes to the right"),
             (batch_mask_of_padding, "True is where a token stands"),

@@ -124,7 +124,7 @@ CASES = {
     "soft_label_loss": (
         soft,
         [
-            (soft_mean, "One loss a dialogue"),
+            (soft_mean, "one loss per dialogue"),
             (soft_swapped, "roles are swapped"),
             (soft_favourite, "favourite emotion only"),
             (soft_divergence, "KL divergence"),

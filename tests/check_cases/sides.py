@@ -94,7 +94,7 @@ CASES = {
     "shuffled_shares": (
         dealt,
         [
-            (dealt_but_compared_with_the_old, "dealt in this draw"),
+            (dealt_but_compared_with_the_old, "shuffled labels of this draw"),
             (dealt_with_replacement, "number of positive words stays"),
             (dealt_once, "call side_of in each"),
             (dealt_alike, "another permutation"),
