@@ -32,7 +32,7 @@ from ctsm_workbench.judging.files import (
 from ctsm_workbench.judging.sheets import (
     named_files,
     normalise,
-    read_system,
+    read_rows,
     shuffled_words,
     stratified,
 )
@@ -324,7 +324,7 @@ def test_wrong_types_are_named_with_their_line(tmp_path, change, message):
     made[1] |= change
     path = write(tmp_path / "a.jsonl", made)
     with pytest.raises(DataError, match=r"a\.jsonl:2: ") as error:
-        read_system("a", path)
+        read_rows(path)
     assert message in str(error.value)
 
 
@@ -332,7 +332,7 @@ def test_wrong_types_are_named_with_their_line(tmp_path, change, message):
 def test_files_that_are_no_json_lines(tmp_path, text):
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(DataError, match=r"a\.jsonl"):
-        read_system("a", tmp_path / "a.jsonl")
+        read_rows(tmp_path / "a.jsonl")
 
 
 def test_a_context_without_emotion_is_named(tmp_path):

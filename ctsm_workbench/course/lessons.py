@@ -69,7 +69,7 @@ def lesson_config(origin: str) -> Config:
 
 
 def portion(prepared: Prepared, **counts: int) -> Prepared:
-    """The data with the first pairs of some splits only, to be quick: `portion(data(), valid=9)`."""
+    """The data with only the first pairs of some splits, for speed: `portion(data(), valid=9)`."""
     pairs = dict(prepared.pairs)
     for split, count in counts.items():
         part = copy.copy(pairs[split])

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,10 @@ def gather(
             paths[judge] = path
             answers[judge], lines = files.read_answers(path, sheet)
             for item in (item.name for item in sheet.items):
-                missing = [aspect for aspect in ASPECTS if (item, aspect) not in answers[judge]]
+                missing = ", ".join(a for a in ASPECTS if (item, a) not in answers[judge])
                 if missing:
                     where = f"{path}:{lines[item]}" if item in lines else f"{path} (no row)"
-                    lack = f"{judge} has not judged {', '.join(missing)} of {item}"
-                    problems.append(f"{where}: {lack}")
+                    problems.append(f"{where}: {judge} has not judged {missing} of {item}")
                     unfinished.add(item)
     if not paths:
         hint = f"Run `ctsm judge serve {first} --judge NAME` to judge."
@@ -113,8 +113,7 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
             ]
             names = {"comparison": f"{ours} vs. {other}", "aspect": aspect}
             table.append(names | _row(np.array(codes), draws, seed))
-    from statsmodels.stats.multitest import multipletests
-
+    multipletests = _statsmodels("multitest").multipletests
     tested = [row["test"]["p"] for row in table if row["test"]["p"] is not None]
     # Holm's correction: among many tests some have a small p by chance alone.
     corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
@@ -188,11 +187,7 @@ def agreement(
 
     Source: Fleiss (1971), as statsmodels computes it.
     """
-    try:
-        from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
-    except ImportError:
-        hint = "pip install 'ctsm-lab[notebooks]'"
-        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
+    inter_rater = _statsmodels("inter_rater")
 
     def kappa(some: np.ndarray) -> float:
         # In a single category chance alone brings full agreement: kappa is 0 / 0.
@@ -201,7 +196,8 @@ def agreement(
         with warnings.catch_warnings():
             # A division by zero would mean that the line above has missed a case.
             warnings.simplefilter("error", RuntimeWarning)
-            return float(fleiss_kappa(aggregate_raters(some, n_cat=categories)[0], method="fleiss"))
+            counts, _ = inter_rater.aggregate_raters(some, n_cat=categories)
+            return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
     result: dict[str, Any] = {"value": None, "low": None, "high": None}
     result |= {"note": "", "undefined_draws": 0}
@@ -222,6 +218,14 @@ def agreement(
         return result | {"note": "too few different judgements: no interval"}
     low, high = np.percentile(defined, [2.5, 97.5])
     return result | {"low": float(low), "high": float(high)}
+
+
+def _statsmodels(module: str) -> Any:
+    try:
+        return import_module(f"statsmodels.stats.{module}")
+    except ImportError:
+        hint = "pip install 'ctsm-lab[notebooks]'"
+        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
 
 
 def _reliability(

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -25,21 +24,9 @@ from ctsm_workbench.study.responses import numbered_rows
 NO_ANSWER = "(no answer)"
 MIN_WORDS = 6  # in a shorter reference nobody notices that its words are shuffled
 
-Context = tuple[str, ...]
-Draft = tuple[Context, str, str, dict]  # context, A, B, secret: what the key stores of the item
-
-
-@dataclass
-class System:
-    """The rows of one file by normalised context, each with its `line`.
-
-    A context with several rows is left out: nobody knows which answers of two systems belong
-    together.
-    """
-
-    name: str
-    path: Path
-    rows: dict[Context, list[dict]]
+Context = tuple[str, ...]  # normalised turns
+Rows = dict[Context, list[dict]]
+Draft = tuple[Context, str, str, dict]  # context, A, B, and what the key stores of the item
 
 
 def normalise(turns: Sequence[str]) -> Context:
@@ -60,12 +47,13 @@ def tokenized(text: str) -> str:
     return " ".join(tokenize(text))
 
 
-def read_system(name: str, path: Path) -> System:
+def read_rows(path: Path) -> Rows:
     """Read JSON lines with `context` (turns, or one text), `response`, `emotion` and `reference`.
 
-    The last two may be missing. DataError: the file cannot be read, or a line has wrong fields.
+    The last two may be missing. Each row also gets its `line`. DataError: the file cannot be read,
+    or a line has wrong fields.
     """
-    rows: dict[Context, list[dict]] = defaultdict(list)
+    rows: Rows = defaultdict(list)
     for line, row in numbered_rows(path):
         turns = row.get("context")
         if isinstance(turns, str):
@@ -78,7 +66,7 @@ def read_system(name: str, path: Path) -> System:
                 problem = f'"{part}" should be text, found {str(row[part])[:60]!r}'
                 raise DataError(f"{path}:{line}: {problem}.")
         rows[normalise(turns)].append(row | {"context": turns, "line": line})
-    return System(name, path, dict(rows))
+    return dict(rows)
 
 
 def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
@@ -128,25 +116,32 @@ def make(
         if path.exists():
             reason = "is there already, and judgements may depend on it"
             raise ConfigError(f"{path} {reason}. Choose another folder.")
-    systems = [read_system(name, path) for name, path in files]
-    ours, *others = systems
-    shared = [c for c in ours.rows if all(len(s.rows.get(c, ())) == 1 for s in systems)]
-    # For each shared context, the row of each system.
-    rows = {context: [system.rows[context][0] for system in systems] for context in shared}
-    emotions = {context: _emotion(rows[context], ours.path) for context in shared}
-    if not 1 <= items <= len(shared):
-        found = f"{len(shared)} contexts are" if shared else "no context is"
-        names = ", ".join(system.path.name for system in systems)
-        raise ConfigError(f"{items} items were asked for, but {found} in all files ({names}).")
+    systems = {name: read_rows(path) for name, path in files}
+    # A context that a file has twice is left out: it is unknown which of its answers to compare.
+    rows = {
+        context: [found[context][0] for found in systems.values()]
+        for context in next(iter(systems.values()))
+        if all(len(found.get(context, ())) == 1 for found in systems.values())
+    }
+    emotions: dict[Context, str] = {}
+    for context, found in rows.items():
+        if not (named := [row["emotion"] for row in found if row.get("emotion")]):
+            problem = 'no file names this context\'s "emotion"; sampling needs it'
+            raise DataError(f"{files[0][1]}:{found[0]['line']}: {problem}.")
+        emotions[context] = named[0]
+    if not 1 <= items <= len(rows):
+        have = f"{len(rows)} contexts are" if rows else "no context is"
+        names = ", ".join(path.name for _, path in files)
+        raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
     if checks is None:
-        checks = max(1, items * len(others) // 20)
+        checks = max(1, items * (len(files) - 1) // 20)
     if checks < 0:
         hint = "the number cannot be negative. 0 makes none"
         raise ConfigError(f"{checks} attention checks: {hint}.")
     dice = random.Random(f"ctsm judge {seed}")
     chosen = stratified(emotions, items, dice)
     form = _common_form([rows[context] for context in chosen])
-    drafts = _comparisons(systems, rows, chosen, dice=dice, form=form)
+    drafts = _comparisons(list(systems), {c: rows[c] for c in chosen}, dice, form)
     references = _references(rows, form)
     tests = _attention_checks(references, emotions, set(chosen), count=checks, dice=dice)
     for place, test in enumerate(tests):  # evenly through the sheet, never the first
@@ -158,12 +153,8 @@ def make(
         shown.append(Item(name, tuple(clean(turn) for turn in rows[context][0]["context"]), a, b))
         secrets[name] = secret | {"emotion": emotions[context]}
     about = [
-        {
-            "name": system.name,
-            "file": system.path.name,
-            "fingerprint": file_fingerprint(system.path),
-        }
-        for system in systems
+        {"name": name, "file": path.name, "fingerprint": file_fingerprint(path)}
+        for name, path in files
     ]
     payload = {"systems": about, "seed": seed, "items": secrets}
     sheet = Sheet(formats.sheet_number(shown, payload), tuple(shown))
@@ -171,8 +162,8 @@ def make(
     formats.write_sheet(out, sheet)
     return {
         "sheet": sheet.number,
-        "files": {system.name: _matches(system, emotions) for system in systems},
-        "comparisons": len(others),
+        "files": {name: _matches(found, rows) for name, found in systems.items()},
+        "comparisons": len(files) - 1,
         "items": items,
         "checks": checks,
         "rows": len(shown),
@@ -207,22 +198,15 @@ def _common_form(rows: Sequence[Sequence[dict]]) -> Callable[[str], str]:
 
 
 def _comparisons(
-    systems: Sequence[System],
-    rows: dict[Context, list[dict]],
-    chosen: Sequence[Context],
-    *,
-    dice: random.Random,
-    form: Callable[[str], str],
+    names: Sequence[str], rows: Rows, dice: random.Random, form: Callable[[str], str]
 ) -> list[Draft]:
     """The first system against each other one, in a random order."""
     drafts: list[Draft] = []
-    for other in range(1, len(systems)):
-        first_is_a = [place % 2 == 0 for place in range(len(chosen))]  # A as often as B
-        dice.shuffle(first_is_a)
-        for context, first in zip(chosen, first_is_a, strict=True):
-            pair = {
-                systems[i].name: rows[context][i] for i in ((0, other) if first else (other, 0))
-            }
+    for other in range(1, len(names)):
+        orders = [(0, other) if place % 2 == 0 else (other, 0) for place in range(len(rows))]
+        dice.shuffle(orders)  # the first system is A as often as B
+        for (context, found), order in zip(rows.items(), orders, strict=True):
+            pair = {names[i]: found[i] for i in order}
             a, b = pair
             lines = {name: row["line"] for name, row in pair.items()}
             secret = {"kind": "comparison", "A": a, "B": b, "lines": lines}
@@ -232,7 +216,7 @@ def _comparisons(
     return drafts
 
 
-def _references(rows: dict[Context, list[dict]], form: Callable[[str], str]) -> dict[Context, str]:
+def _references(rows: Rows, form: Callable[[str], str]) -> dict[Context, str]:
     """For each context the first human answer that is long enough."""
     references = {}
     for context, found in rows.items():
@@ -296,18 +280,11 @@ def _alike(one: str, other: str) -> bool:
     return len(a & b) > len(a | b) / 2
 
 
-def _emotion(rows: Sequence[dict], path: Path) -> str:
-    if named := [row["emotion"] for row in rows if row.get("emotion")]:
-        return named[0]
-    problem = 'no file names this context\'s "emotion"; sampling needs it'
-    raise DataError(f"{path}:{rows[0]['line']}: {problem}.")
-
-
-def _matches(system: System, shared: Container[Context]) -> dict:
+def _matches(rows: Rows, shared: Container[Context]) -> dict:
     """How many rows are used, and the first lines of those without a partner."""
-    single = {c: found[0] for c, found in system.rows.items() if len(found) == 1}
-    lost = [row["line"] for context, row in single.items() if context not in shared]
-    total = sum(map(len, system.rows.values()))
+    single = {context: found[0]["line"] for context, found in rows.items() if len(found) == 1}
+    lost = [line for context, line in single.items() if context not in shared]
+    total = sum(map(len, rows.values()))
     return {
         "rows": total,
         "matched": len(single) - len(lost),

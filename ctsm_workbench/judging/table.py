@@ -6,6 +6,7 @@ import html
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +112,8 @@ def figure(result: dict[str, Any], note: str = "") -> go.Figure:
 
     rows = result["table"]
     aspect = rows[0]["aspect"]  # each comparison begins with it, and has its name in a line above
-    above = [
-        sum(row["aspect"] == aspect for row in rows[: place + 1]) for place in range(len(rows))
-    ]
-    heights = [float(place + lines - 1) for place, lines in enumerate(above)]
+    names = accumulate(row["aspect"] == aspect for row in rows)
+    heights = [place + lines - 1.0 for place, lines in enumerate(names)]
     drawn = go.Figure()
     for name, color, pattern in (("win", BLUE, ""), ("tie", INK, "/"), ("lose", ORANGE, "x")):
         shares = [row["pooled"][name] for row in rows]
@@ -139,9 +138,8 @@ def figure(result: dict[str, Any], note: str = "") -> go.Figure:
             write(f"<b>{html.escape(row['comparison'], False)}</b>", y - 0.75)
     write("kappa", heights[0] - 0.75, 1.015)
     if note:
-        font = {"size": 14}
-        text = html.escape(note, False)
-        write(text, 0, yref="paper", yanchor="top", yshift=-62, font=font)
+        place: dict[str, Any] = {"yref": "paper", "yanchor": "top", "yshift": -62}
+        write(html.escape(note, False), 0, font={"size": 14}, **place)
     return drawn.update_layout(
         template=template(), barmode="stack", width=860, height=int(210 + 40 * heights[-1]),
         margin={"l": 96, "r": 76, "t": 84, "b": 96 if note else 66},
