@@ -45,7 +45,7 @@ def finished(session: JudgingSession) -> bool:
     return done == total
 
 
-# ------------------------------------------------------------------------------------------------------ making a sheet
+# --- making a sheet ---
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_sheet(tmp_path):
@@ -218,7 +218,7 @@ def test_a_last_turn_more_is_another_context():
     assert normalise(["a", "b"]) != normalise(["ab"]) != normalise(["a"])
 
 
-# ---------------------------------------------------------------------------------------------------- attention checks
+# --- attention checks ---
 
 
 def test_attention_checks_have_a_plain_answer(tmp_path):
@@ -277,7 +277,7 @@ def test_few_references_are_used_twice_before_a_check_is_refused(tmp_path):
     assert not (tmp_path / "more").exists()
 
 
-# ------------------------------------------------------------------------------------------------ what make refuses
+# --- what make refuses ---
 
 
 def test_nothing_is_written_over(tmp_path):
@@ -355,7 +355,7 @@ def test_files_have_names():
         named_files(["a.jsonl"])
 
 
-# -------------------------------------------------------------------------------------------------- sheet and key
+# --- sheet and key ---
 
 
 TEXT = st.text(max_size=30)
@@ -532,7 +532,7 @@ def test_a_sheet_that_is_missing_or_not_utf8(tmp_path):
         read_sheet(tmp_path)
 
 
-# ---------------------------------------------------------------------------------------------- judgements by hand
+# --- judgements by hand ---
 
 
 def filled_in(folder: Path, **dialect) -> list[list[str]]:
@@ -580,7 +580,7 @@ def test_judgements_that_are_refused(tmp_path, row, message):
     assert message in str(error.value) and "eva.csv" in str(error.value)
 
 
-# --------------------------------------------------------------------------------------------------- one judge at work
+# --- one judge at work ---
 
 
 def test_every_answer_is_saved_at_once(tmp_path):

@@ -44,7 +44,7 @@ def press(session: JudgingSession, number: int, do: str, **more: str) -> dict[st
     return react(session, {"number": number, "do": do, "item": session.item.name} | more)
 
 
-# ------------------------------------------------------------------------------------------------- without a browser
+# --- without a browser ---
 
 
 def test_messages_answer_go_on_and_come_back(folder):
@@ -171,7 +171,7 @@ def test_what_cannot_be_served_is_said_at_once(folder, tmp_path):
         serve(folder, "eva")
 
 
-# ------------------------------------------------------------------------------------------------------ in a browser
+# --- in a browser ---
 
 SCREEN = ".ctsm-judge .questions"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import ConfigError, CtsmError
-from ctsm_workbench.explorers.serving import serve_page
 from ctsm_workbench.judging.files import QUESTIONS
 from ctsm_workbench.judging.session import JudgingSession
 
@@ -79,6 +78,8 @@ def serve(folder: Path, judge: str, **options: Any) -> None:
 
     Arguments and errors are those of `JudgingSession`, and of `serve_page` for `options`.
     """
+    from ctsm_workbench.explorers.serving import serve_page
+
     JudgingSession(folder, judge)  # raises now what the page would only show later
     call = f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"
     serve_page(f"from ctsm_workbench.judging import widget\n{call}", "judging", **options)
