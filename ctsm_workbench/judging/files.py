@@ -44,10 +44,7 @@ Answers = dict[tuple[str, str], str]  # (item, aspect) -> one of CHOICES
 
 @dataclass(frozen=True)
 class Item:
-    """A conversation and two answers to it. Nothing here tells which system gave which answer.
-
-    `turns` are the turns of the context, the speaker's first; `a` and `b` are the answers.
-    """
+    """The turns of a conversation, the speaker's first, and two answers to it, `a` and `b`."""
 
     name: str
     turns: tuple[str, ...]

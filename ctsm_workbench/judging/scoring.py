@@ -39,14 +39,9 @@ def gather(
 ) -> Judgements:
     """Merge the judges of one or several folders that hold the same sheet.
 
-    Args:
-        folders: of `ctsm judge make`, or copies of it that came back from judges.
-        key: the sealed key; by default that of the first folder that has one.
-        only_complete: leave out items that some judge has not finished, instead of refusing them.
-
-    Raises:
-        DataError: no judge, different sheets, a key of another sheet, one judge twice, or a
-            judgement that is missing. Names and lines are in the message.
+    `key` is by default that of the first folder that has one. `only_complete` leaves out items
+    that some judge has not finished. DataError: unfinished items without it, no judge, different
+    sheets, a key of another sheet, or one judge twice.
     """
     first = folders[0]
     sheet = files.read_sheet(first)
@@ -176,27 +171,21 @@ def agreement(
 ) -> dict[str, Any]:
     """Fleiss' kappa with a percentile interval from bootstrap samples of the items.
 
-    Args:
-        codes: category, from 0, that each judge gave each item. [ITEMS, JUDGES]
-        categories: the number of categories.
-        draws, seed: of the bootstrap.
-
-    Returns:
-        `value`, `low`, `high` (95 %), and `note`, which gives the reason when one of them is None.
-        `undefined_draws` counts the bootstrap samples without a kappa. They are left out.
-
+    `codes` [ITEMS, JUDGES] are the categories, from 0, that judges gave items. The result has
+    `value`, `low`, `high` (95 %), and `note`, which gives the reason when one of them is None.
+    `undefined_draws` counts the bootstrap samples without a kappa. They are left out.
     Source: Fleiss (1971), as statsmodels computes it.
     """
     inter_rater = _statsmodels("inter_rater")
+    counts, _ = inter_rater.aggregate_raters(codes, n_cat=categories)  # [ITEMS, CATEGORIES]
 
-    def kappa(some: np.ndarray) -> float:
+    def kappa(counts: np.ndarray) -> float:
         # In a single category chance alone brings full agreement: kappa is 0 / 0.
-        if len(np.unique(some)) == 1:
+        if np.count_nonzero(counts.sum(axis=0)) == 1:
             return math.nan
         with warnings.catch_warnings():
             # A division by zero would mean that the line above has missed a case.
             warnings.simplefilter("error", RuntimeWarning)
-            counts, _ = inter_rater.aggregate_raters(some, n_cat=categories)
             return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
     result: dict[str, Any] = {"value": None, "low": None, "high": None}
@@ -204,14 +193,14 @@ def agreement(
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}
-    value = kappa(codes)
+    value = kappa(counts)
     if math.isnan(value):
         return result | {"note": "all judgements are the same: kappa is undefined"}
     result["value"] = value
     if items < 2:
         return result | {"note": "one item: no interval"}
     random = np.random.default_rng(seed)
-    samples = np.array([kappa(codes[random.integers(items, size=items)]) for _ in range(draws)])
+    samples = np.array([kappa(counts[random.integers(items, size=items)]) for _ in range(draws)])
     defined = samples[~np.isnan(samples)]
     result["undefined_draws"] = draws - len(defined)
     if len(defined) < draws / 2 or not draws:

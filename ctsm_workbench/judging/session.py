@@ -13,11 +13,8 @@ class JudgingSession:
 
     A session begins at the first item that lacks an answer. Before every save it reads the file
     again, so that two windows of one judge keep each other's answers. If a question is answered
-    twice, the later answer counts.
-
-    Args:
-        folder: has `sheet.csv`; judgements go to `judges/NAME.csv` in it.
-        judge: the judge's name, best a pseudonym. ConfigError: it cannot be the name of a file.
+    twice, the later answer counts. `folder` has `sheet.csv`; judgements go to `judges/NAME.csv`
+    in it. ConfigError: the judge's name cannot be the name of a file.
     """
 
     def __init__(self, folder: Path | str, judge: str):

@@ -74,10 +74,10 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
     named = []
     for argument in arguments:
         name, equals, path = argument.partition("=")
-        if equals and "/" not in name:
-            named.append((name.strip(), Path(path)))
-        else:
-            named.append((Path(argument).stem, Path(argument)))
+        if not equals or "/" in name:
+            name = Path(argument).stem
+            path = argument
+        named.append((name.strip(), Path(path)))
     if len(named) < 2:
         hint = "the system in question first: ctsm judge make A.jsonl B.jsonl"
         raise ConfigError(f"Two files of answers are needed, {hint}")
@@ -142,14 +142,19 @@ def make(
     chosen = stratified(emotions, items, dice)
     form = _common_form([rows[context] for context in chosen])
     drafts = _comparisons(list(systems), {c: rows[c] for c in chosen}, dice, form)
-    references = _references(rows, form)
+    references = {}
+    for context, found in rows.items():
+        texts = (form(row.get("reference", "")) for row in found)
+        if long := [text for text in texts if len(set(text.split())) >= MIN_WORDS]:
+            references[context] = long[0]
     tests = _attention_checks(references, emotions, set(chosen), count=checks, dice=dice)
     for place, test in enumerate(tests):  # evenly through the sheet, never the first
         drafts.insert(1 + (place + 1) * len(drafts) // (checks + 1), test)
     shown = []
     secrets = {}
+    width = len(str(len(drafts)))
     for number, (context, a, b, secret) in enumerate(drafts, start=1):
-        name = f"q{number:0{len(str(len(drafts)))}}"
+        name = f"q{number:0{width}}"
         shown.append(Item(name, tuple(clean(turn) for turn in rows[context][0]["context"]), a, b))
         secrets[name] = secret | {"emotion": emotions[context]}
     about = [
@@ -214,16 +219,6 @@ def _comparisons(
             drafts.append((context, left, right, secret))
     dice.shuffle(drafts)
     return drafts
-
-
-def _references(rows: Rows, form: Callable[[str], str]) -> dict[Context, str]:
-    """For each context the first human answer that is long enough."""
-    references = {}
-    for context, found in rows.items():
-        texts = [form(row.get("reference", "")) for row in found]
-        if long := [text for text in texts if len(set(text.split())) >= MIN_WORDS]:
-            references[context] = long[0]
-    return references
 
 
 def _attention_checks(

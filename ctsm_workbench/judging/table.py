@@ -35,9 +35,7 @@ def in_words(kappa: float) -> str:
 def write_table(result: dict[str, Any], out: Path, note: str = "") -> list[Path]:
     """Write table2.md, .json, .html and, where possible, .png and .svg; return the paths.
 
-    Args:
-        result: as `score` returns it.
-        note: a line above the table and below the figure, such as that the judgements are made up.
+    `note` is a line above the table and below the figure, such as whose judgements these are.
     """
     path = out / "table2.md"
     write_whole(path, markdown(result, note))
@@ -102,12 +100,7 @@ def _size(result: dict[str, Any], of: str = "") -> str:
 
 
 def figure(result: dict[str, Any], note: str = "") -> go.Figure:
-    """A bar for each comparison and aspect: win, tie and lose of all judgements, kappa at its end.
-
-    Args:
-        result: as `score` returns it.
-        note: a line below the figure, such as that the judgements are made up.
-    """
+    """A bar for each comparison and aspect: win, tie and lose of all judgements, and kappa."""
     import plotly.graph_objects as go
 
     rows = result["table"]
