@@ -60,9 +60,7 @@ def dist(mine: Callable) -> None:
     twice = [["a", "b"], ["a", "b"]]
     result = mine(twice, 1)
     expect_close(mine([["a", "b", "c"]], 1), 100.0, "Three words, all different: 100 per cent.")
-    hint = (
-        "The same two words in two answers: two of four are different. Count all answers together."
-    )
+    hint = "Two answers with the same two words: two of four differ. Count all answers together."
     expect_close(result, 50.0, hint)
     hint = "Two answers of two words have two bigrams: none reaches across from answer to answer."
     expect_close(mine(twice, 2), 50.0, hint)

@@ -81,7 +81,7 @@ def paired_bootstrap(mine: Callable) -> None:
     second[np.flatnonzero(first == 1)[:100]] = 0
     second[np.flatnonzero(first == 0)[:20]] = 1
     low, high = (float(value) for value in mine(first, second, 4_000, 1))
-    expect(max(abs(low), abs(high)) > 1, "Give the interval in points: times 100.")
+    expect(max(abs(low), abs(high)) > 1, "Give the interval in percentage points: multiply by 100.")
     hint = "Compute a minus b: the first system is better here, so the interval is above 0."
     expect(low > 0, hint)
     difference = first - second

@@ -24,9 +24,7 @@ def position_signal(mine: Callable) -> None:
     result = mine(length, dim)
     expect_shape(result, (length, dim), "Return a row for each place.")
     expect_close(result[0, 0], 0.0, "Place 0 comes first, and sin(0) = 0.")
-    hint = (
-        "Sines and cosines come in turn: column 0 is a sine (0 at place 0), column 1 a cosine (1)."
-    )
+    hint = "Sines and cosines come in turn. At place 0, column 0 is sin(0) and column 1 is cos(0)."
     expect_close(result[0], [0.0, 1.0] * 3, hint)
     hint = "In the first pair of columns 2i is 0, so the angle is p."
     expect_close(result[:, 0], [math.sin(p) for p in range(length)], hint)
@@ -72,8 +70,8 @@ def masked_softmax(mine: Callable) -> None:
     result = mine(scores, mask)
     hint = "A row without any True gives NaN: it is a softmax of nothing but -inf."
     expect(torch.isfinite(result).all(), hint)
-    hint = "A row without any True must be zeros. With a large negative number in place of -inf,"
-    hint += " softmax spreads weight over PAD."
+    hint = "A row without any True must be zeros."
+    hint += " With a large negative number in place of -inf, softmax spreads weight over PAD."
     expect(float(result[1].abs().max()) == 0, hint)
     expect_close(result[0], expected(mask)[0], "A row without any True must not change other rows.")
     hint = "It must work with any number of axes before the last: use dim=-1."
@@ -84,7 +82,7 @@ def masked_softmax(mine: Callable) -> None:
     hint = "Gradients must flow: use tensor operations only, no .item(), .tolist() or .detach()."
     expect(result.requires_grad, hint)
     (result * torch.tensor([1.0, -2.0, 3.0, 0.5])).sum().backward()
-    hint = "The weights are right, but their gradient is NaN. Do not replace NaN: let none arise."
+    hint = "The weights are right, but their gradient is NaN. Replacing NaN afterwards is too late."
     expect(leaf.grad is not None and torch.isfinite(leaf.grad).all(), hint)
     hint = "Large scores overflow exp(): use torch's softmax, or subtract the maximum of the row."
     huge = mine(torch.tensor([[1000.0, 999.0]]), torch.tensor([[True, True]]))
@@ -98,7 +96,9 @@ def gated_fusion(mine: Callable) -> None:
     Shapes: context [B, L, D], knowledge [B, 5, D], join [D, 2D], first [3D, 5D], second [D, 3D].
     """
     random = torch.Generator().manual_seed(0)
-    B, L, D = 2, 3, 2
+    B = 2
+    L = 3
+    D = 2
     context = torch.rand(B, L, D, generator=random) + 0.5
     knowledge = torch.randn(B, 5, D, generator=random)
     one = torch.eye(D)
@@ -114,7 +114,8 @@ def gated_fusion(mine: Callable) -> None:
     expect_shape(result, (B, L, D), "The result is as wide as the context.")
     changed = mine(context, knowledge + 1, of_context, first, second)
     hint = "This `join` reads only the context, but your result depends on the knowledge."
-    expect_close(changed, result, f"{hint} In [H_C ; K] the context comes first.")
+    hint += " In [H_C ; K] the context comes first."
+    expect_close(changed, result, hint)
     gate = context.sigmoid()
     hint = "There is no gate: multiply Z by its own sigmoid before W_1."
     expect_not(result, context, hint, 1e-4)
@@ -130,7 +131,7 @@ def gated_fusion(mine: Callable) -> None:
         hint = f"Block {r} of Z belongs to relation {r}, and each dialogue has a K of its own."
         expect_close(result[:, 1], expected, hint)
     result = mine(context, knowledge, of_context, -first, second)
-    hint = "relu stands between W_1 and W_2: it turns what W_1 makes negative into 0."
+    hint = "relu stands between W_1 and W_2: negative values after W_1 become 0."
     expect_close(result, torch.zeros(B, L, D), hint)
     shapes = ((D, 2 * D), (3 * D, 5 * D), (D, 3 * D))
     weights = [torch.randn(*shape, generator=random) for shape in shapes]

@@ -42,9 +42,7 @@ def pointer_mixture(mine: Callable) -> None:
     expect_close(probability[:, 0], [expected[0][0], expected[1][0]], hint)
     hint = "A word that stands once in the context also gets (1 - alpha) * its copy weight."
     expect_close(probability[0, 2], expected[0][2], hint)
-    hint = (
-        "A word that stands twice gets both copy weights: add them (scatter_add), do not overwrite."
-    )
+    hint = "A word that stands twice gets both copy weights: add (scatter_add), do not overwrite."
     expect_close(probability[0, 4], expected[0][4], hint)
     hint = "The probabilities of a row should add up to 1."
     expect_close(probability.sum(dim=1), [1.0, 1.0], hint)
@@ -73,11 +71,9 @@ def contrastive_pair(mine: Callable) -> None:
     alike = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
     result = mine(alike, alike, 0.5)
     expect_shape(result, (), "Return one number: the mean over all anchors.")
-    hint = (
-        "With 3 dialogues an anchor has 5 keys, not 6: it is no key of itself (-inf on diagonal)."
-    )
+    hint = "With 3 dialogues an anchor has 5 keys, not 6: it is not its own key (-inf on diagonal)."
     expect_not(result, math.log(6), hint, 1e-4)
-    hint = "The positive belongs in the sum below, too. Without it the loss has no lower bound."
+    hint = "The positive also belongs in the denominator. Without it the loss has no lower bound."
     expect_not(result, math.log(4), hint, 1e-4)
     hint = "The other dialogues of both views are negatives: those of the anchor's own view, too."
     expect_not(result, math.log(3), hint, 1e-4)
@@ -109,9 +105,7 @@ def contrastive_pair(mine: Callable) -> None:
     alone = mine(torch.ones(1, 3), torch.tensor([[1.0, 0.0, -1.0]]), 0.07)
     expect_close(alone, 0.0, "A single dialogue has no negatives: its loss is exactly 0.")
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    hint = (
-        "With equal pairs, opposite negatives and a low temperature the loss is about 0, never NaN."
-    )
+    hint = "Equal pairs, opposite negatives and a low temperature: the loss is about 0, never NaN."
     expect_close(mine(opposite, opposite, 0.02), 0.0, hint)
 
 
@@ -133,9 +127,7 @@ def diversity_weights(mine: Callable) -> None:
     chosen = [raw[i] for i in target.tolist()]
     hint = "The mean is 1 over the whole vocabulary, not over these targets."
     expect_not(result[1], len(chosen) / sum(chosen), hint)
-    hint = (
-        "Compute (1 - f / max f), divide by its mean over the vocabulary, and select the targets."
-    )
+    hint = "Compute 1 - f / max f, divide by its mean over the vocabulary, and select the targets."
     expect_close(result, [x / mean for x in chosen], hint)
     hint = "Before anything is counted the largest count is 0: every weight is then 1, not 0 / 0."
     expect_close(mine(torch.zeros(6, dtype=torch.int64), target), [1.0] * 5, hint)

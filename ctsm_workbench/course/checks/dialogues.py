@@ -50,7 +50,7 @@ def padded_batch(mine: Callable) -> None:
     hint = "Return two tensors: `return ids, mask`."
     expect(isinstance(result, tuple) and len(result) == 2, hint)
     ids, mask = result
-    hint = "One place for CLS, and as many as the longest context has, no more than that."
+    hint = "Each row has one place for CLS and as many as the longest context needs, no more."
     expect_shape(ids, (3, 4), hint)
     expect_shape(mask, (3, 4), "The mask has a place for each id.")
     hint = "Ids are whole numbers (torch.long), because they are indices of tables."
@@ -109,8 +109,8 @@ def length_buckets(mine: Callable) -> None:
     hint = "Within a pool, sort by length before you cut it into batches: neighbours are alike."
     expect(padding(one) == least, hint)
     longest = [max(lengths[i] for i in batch) for batch in one]
-    hint = "Mix the order of the batches at the end. Otherwise the model sees short texts first and"
-    hint += " long ones last in every epoch."
+    hint = "Mix the order of the batches at the end."
+    hint += " Otherwise the model sees short texts first and long ones last in every epoch."
     expect(longest not in (sorted(longest), sorted(longest, reverse=True)), hint)
     small = batches(4, 0)
     hint = "A pool holds `pool` batches, that is pool * batch_size pairs. Yours is smaller."
@@ -120,6 +120,6 @@ def length_buckets(mine: Callable) -> None:
     hint = "Draw from `random` only. Otherwise a run cannot be repeated or resumed exactly."
     expect(batches(4, 0) == small, hint)
     others = {frozenset(batch) for batch in batches(4, 1)}
-    hint = "Shuffle all pairs before you divide them into pools. Otherwise the same pairs meet in"
-    hint += " every epoch."
+    hint = "Shuffle all pairs before you divide them into pools."
+    hint += " Otherwise the same pairs meet in every epoch."
     expect({frozenset(batch) for batch in small} != others, hint)

@@ -27,15 +27,17 @@ def intensity_weights(mine: Callable) -> None:
     result = mine(intensity, mask)
     expect_shape(result, (2, 4), "Return one weight per token.")
     first = softmax(intensity[0].tolist())
-    hint = "The shares are e^I / sum of e^I over the tokens of one dialogue: check the axis of the"
-    expect_close(result[0] / result[0].sum(), first, f"{hint} softmax.")
+    hint = "The shares are e^I / sum of e^I over the tokens of one dialogue."
+    hint += " Check the axis of the softmax."
+    expect_close(result[0] / result[0].sum(), first, hint)
     hint = "The weights of a dialogue add up to its number of tokens. What is the factor n?"
     expect_close(result[0], [4 * share for share in first], hint)
     hint = "PAD has weight 0. Its intensity is 0, but e^0 is 1: mask before the softmax."
     expect(float(result[1, 2:].abs().max()) == 0, hint)
-    hint = "n counts the real tokens of each dialogue, here 2. It is neither the padded length nor"
+    hint = "n counts the real tokens of each dialogue, here 2."
+    hint += " It is neither the padded length nor the number of tokens in the batch."
     second = [2 * share for share in softmax(intensity[1, :2].tolist())]
-    expect_close(result[1, :2], second, f"{hint} the number of tokens in the batch.")
+    expect_close(result[1, :2], second, hint)
 
 
 @check("5.2")
@@ -66,8 +68,9 @@ def attention_pooling(mine: Callable) -> None:
             raw.append(dot(score.tolist(), hidden))
         return softmax(raw, mask[row].tolist())
 
-    hint = "Compute score . tanh(weight c + bias), then the softmax: is the tanh there, and is the"
-    expect_close(shares[0], slow(0), f"{hint} weight transposed as PyTorch stores it?")
+    hint = "Compute score . tanh(weight c + bias), then the softmax."
+    hint += " Is the tanh there? Is the weight transposed as PyTorch stores it?"
+    expect_close(shares[0], slow(0), hint)
     hint = "PAD gets no share: mask the scores before the softmax."
     expect(float(shares[1, 2:].abs().max()) == 0, hint)
     hint = "In the second dialogue, the shares of the real tokens add up to 1."
@@ -101,23 +104,22 @@ def soft_label_loss(mine: Callable) -> None:
     hint = "You use the teacher's favourite emotion only, but all 32 probabilities count."
     expect_not(result, favourite, hint, 1e-5)
     divergence = [c - h for c, h in zip(cross(p, q), cross(p, p), strict=True)]
-    hint = "This is the KL divergence. It has the same gradient, but Eq. (18) does not subtract the"
-    expect_not(result, divergence, f"{hint} teacher's entropy.", 1e-5)
+    hint = "This is the KL divergence. It has the same gradient,"
+    hint += " but Eq. (18) does not subtract the teacher's entropy."
+    expect_not(result, divergence, hint, 1e-5)
     hint = "-(sum over e of p_e log q_e), with p = softmax(teacher), q = softmax(student)."
     expect_close(result, cross(p, q), hint)
     learns = (
-        "No gradient reaches the student, but it must learn: which of the two is to be detached?"
+        "No gradient reaches the student, but it must learn: which of the two must be detached?"
     )
     expect(result.requires_grad, learns)
     inputs = (student, teacher)
     to_student, to_teacher = torch.autograd.grad(result.sum(), inputs, allow_unused=True)
     expect(to_student is not None, learns)
     hint = "A gradient reaches the teacher: it would move towards what the student finds easy."
-    still = to_teacher is None or float(to_teacher.abs().max()) == 0
-    expect(still, f"{hint} Detach it.")
+    hint += " Detach it."
+    expect(to_teacher is None or float(to_teacher.abs().max()) == 0, hint)
     expect_close(to_student, torch.tensor(q) - torch.tensor(p), "The student's gradient is q - p.")
-    hint = (
-        "When the student is very sure, softmax gives 0: use log_softmax, not the log of a softmax."
-    )
+    hint = "The softmax of a very sure student gives 0: use log_softmax, not the log of a softmax."
     extreme = mine(torch.tensor([[200.0, -200.0]]), torch.tensor([[0.0, 0.0]]))
     expect_close(extreme, [200.0], hint)

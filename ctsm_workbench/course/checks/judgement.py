@@ -22,16 +22,17 @@ def fleiss_kappa(mine: Callable) -> None:
     """`mine(counts [N, K]) -> kappa`; a row has the number of judges for each category."""
     result = mine(np.array([[3, 0, 0], [0, 3, 0], [3, 0, 0], [0, 0, 3]]))
     expect_shape(result, (), "Kappa is one number for the whole table.")
-    hint = "All judges agree on every item, so kappa is 1. Divide by 1 - P_e, and count the shares"
-    expect_close(result, 1.0, f"{hint} over all items together.")
+    hint = "All judges agree on every item, so kappa is 1."
+    hint += " Divide by 1 - P_e, and count the shares over all items together."
+    expect_close(result, 1.0, hint)
     uneven = np.array([[3, 0, 0], [0, 3, 0], [2, 1, 0], [1, 1, 1]])
     observed, chance = _agreement(uneven)
     result = mine(uneven)
     hint = "This is the bare agreement. Chance brings some of it: subtract P_e above and below."
     expect_not(result, observed, hint)
-    hint = "Two judges never agree, so kappa is -1. Nobody makes a pair alone: there are n (n - 1)"
-    never = mine(np.array([[1, 1], [1, 1], [1, 1]]))
-    expect_close(never, -1.0, f"{hint} pairs, not n^2.")
+    hint = "Two judges never agree, so kappa is -1."
+    hint += " Nobody makes a pair alone: there are n (n - 1) pairs, not n^2."
+    expect_close(mine(np.array([[1, 1], [1, 1], [1, 1]])), -1.0, hint)
     hint = "By chance, frequent categories agree more often: use the squared shares p_k, not 1 / K."
     expect_close(result, (observed - chance) / (1 - chance), hint)
     counts = np.random.default_rng(4).multinomial(5, [0.5, 0.3, 0.15, 0.05], size=12)
@@ -49,12 +50,9 @@ def majority(mine: Callable) -> None:
     codes = [[0, 2, 0], [2, 0, 2], [1, 2, 1], [0, 1, 1]]
     hint = "Two of three judges are a majority, whichever two they are."
     expect_close(mine(np.array(codes)), [0, 2, 1, 1], hint)
-    hint = (
-        "Win, tie and lose, one judge each: nobody has a majority. A tie is a judge's choice, not"
-    )
-    expect_close(
-        mine(np.array([[0, 1, 2], [2, 0, 1]])), [3, 3], f"{hint} the middle of the others."
-    )
+    hint = "Win, tie and lose, one judge each: nobody has a majority."
+    hint += " A tie is a judge's choice, not the middle of the others."
+    expect_close(mine(np.array([[0, 1, 2], [2, 0, 1]])), [3, 3], hint)
     codes = [[0, 0, 2, 2], [1, 1, 0, 2], [2, 2, 2, 0]]
     hint = "Two of four are half of the judges: a majority is more than half."
     expect_close(mine(np.array(codes)), [3, 3, 2], hint)

@@ -34,19 +34,19 @@ def state_polarity(mine: Callable) -> None:
     expect(set(found) <= {0, 1}, "Each word gets 0 or 1.")
     positive = _mean([row for row, side in zip(rows, trait, strict=True) if side])
     negative = _mean([row for row, side in zip(rows, trait, strict=True) if not side])
-    hint = (
-        "Compare with the centroid of the positive and that of the negative words: 1 is positive."
-    )
+    hint = "Compare a word with the centroids of positive and of negative words: 1 is positive."
     expect(found[0] == 1 and found[4] == 0, hint)
     nearer = [int(math.dist(row, positive) < math.dist(row, negative)) for row in rows]
-    hint = "The polarity is decided by the angle, not by the distance: a long vector is far from"
-    expect(found != nearer, f"{hint} every centroid.")
+    hint = "The polarity is decided by the angle, not by the distance."
+    hint += " A long vector is far from every centroid."
+    expect(found != nearer, hint)
     larger = [int(dot(row, positive) > dot(row, negative)) for row in rows]
     hint = "A cosine also divides by the centroid's length: the two centroids are not equally long."
     expect(found != larger, hint)
     expected = [int(cosine(row, positive) > cosine(row, negative)) for row in rows]
     hint = "Take the mean vector of each group and the cosine of every word with both means."
-    expect_close(found, expected, f"{hint} 1 is where the positive cosine is larger.")
+    hint += " Return 1 where the positive cosine is larger."
+    expect_close(found, expected, hint)
 
 
 @check("10.2")
@@ -67,7 +67,7 @@ def leave_one_out_cosine(mine: Callable) -> None:
 
     expected = [cosine(row, centroid(without=i)) for i, row in enumerate(rows)]
     with_itself = np.array([cosine(row, centroid()) for row in rows])
-    hint = "A word outside the group is compared with the whole group: take nothing away for it."
+    hint = "A word outside the group is compared with the whole group: subtract nothing for it."
     expect_close(result[3:5], expected[3:5], hint)
     hint = "The members still vote for themselves: subtract a member's own vector from the sum."
     expect_not(result[member], with_itself[member], hint)

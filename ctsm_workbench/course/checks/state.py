@@ -25,9 +25,7 @@ def state_inclination(mine: Callable) -> None:
     expect_shape(result, (2, 4, 3), "Return a number for each emotion at each token.")
     hint = "Tokens that are ten times longer must give the same: divide by the length of the token."
     expect_close(mine(tokens * 10, emotions, mask)[0], result[0], hint)
-    hint = (
-        "Emotion words that are ten times longer must change nothing: divide by their length, too."
-    )
+    hint = "Ten times longer emotion words must give the same: divide by their length, too."
     expect_close(mine(tokens, emotions * 10, mask)[0], result[0], hint)
     changed = tokens.clone()
     changed[0, 1:] += 1.0
@@ -79,11 +77,10 @@ def state_embedding(mine: Callable) -> None:
     # One map turns the first two coordinates, the other does nothing.
     turn = torch.tensor([[0.0, -1.0, 0, 0], [1.0, 0.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
     turned = [[-label[1], label[0], label[2], label[3]] for label in labels.tolist()]
-    hint = (
-        "W_1 maps the labels (Eq. 5), W_2 the tokens (Eq. 6). PyTorch keeps weights as [out, in]:"
-    )
+    hint = "W_1 maps the labels (Eq. 5), and W_2 maps the tokens (Eq. 6)."
+    hint += " PyTorch keeps weights as [out, in]: x @ W.T."
     found = embed(turn, none, one, none)[0, :, :32]
-    expect_close(found, _cosines(embedded[0].tolist(), turned), f"{hint} x @ W.T.")
+    expect_close(found, _cosines(embedded[0].tolist(), turned), hint)
     hint = "The bias b_2 is added to the tokens, before the cosine."
     shifted = [[x + b for x, b in zip(v, b2.tolist(), strict=True)] for v in embedded[0].tolist()]
     found = embed(one, none, one, b2)[0, :, :32]
@@ -106,8 +103,9 @@ def bend(mine: Callable) -> None:
     expect_shape(result, (5,), "Return one number for each word of the vocabulary, seen or not.")
     hint = "Words that occur less than twice have no pair: return 0, not NaN."
     expect(torch.isfinite(result).all(), hint)
-    hint = "Two occurrences at right angles: the one pair has the distance 1. Is a pair of an"
-    expect_close(result[0], 1.0, f"{hint} occurrence with itself counted?")
+    hint = "Two occurrences at right angles have one pair, with the distance 1."
+    hint += " Is an occurrence with itself counted as a pair?"
+    expect_close(result[0], 1.0, hint)
     hint = "A word that does not occur has 0."
     expect(float(result[1]) == 0 and float(result[4]) == 0, hint)
     expect(abs(float(result[2])) < 1e-6, "A word that occurs once has no pair: 0.")

@@ -16,7 +16,7 @@ def intensity(mine: Callable) -> None:
     vad = [centre, [0.9, 0.0, 0.2], [0.5, 0.8, 0.9], [0.1, 0.6, 0.3], centre]
     result = mine(np.array(vad), np.array([True, True, True, True, False]))
     expect_shape(result, (5,), "Return one number per word.")
-    hint = "An unrated word carries exactly 0, not the value of the formula at the neutral triple."
+    hint = "An unrated word has exactly 0, not the value of the formula at the neutral triple."
     expect(abs(float(result[4])) < 1e-12, hint)
     for word, hint in enumerate(
         (
