@@ -79,12 +79,12 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
             path = argument
         named.append((name.strip(), Path(path)))
     if len(named) < 2:
-        hint = "the system in question first: ctsm judge make A.jsonl B.jsonl"
-        raise ConfigError(f"Two files of answers are needed, {hint}")
+        raise ConfigError("Two files of answers are needed: ctsm judge make OURS.jsonl OTHER.jsonl")
     for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
-            hint = "Name them: ctsm judge make ours=A.jsonl theirs=B.jsonl"
-            raise ConfigError(f"{count} files are called {name!r}. {hint}")
+            raise ConfigError(
+                f"{count} files are called {name!r}. Name them: ours=A.jsonl b=B.jsonl"
+            )
     return named
 
 
@@ -133,11 +133,11 @@ def make(
         have = f"{len(rows)} contexts are" if rows else "no context is"
         names = ", ".join(path.name for _, path in files)
         raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
-    if checks is None:
-        checks = max(1, items * (len(files) - 1) // 20)
+    checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
     if checks < 0:
-        hint = "the number cannot be negative. 0 makes none"
-        raise ConfigError(f"{checks} attention checks: {hint}.")
+        raise ConfigError(
+            f"{checks} attention checks: the number cannot be negative. 0 makes none."
+        )
     dice = random.Random(f"ctsm judge {seed}")
     chosen = stratified(emotions, items, dice)
     form = _common_form([rows[context] for context in chosen])
