@@ -13,20 +13,22 @@ from ctsm_lib import polarity as rule_of_the_paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
+from ctsm_lib.polarity import (
+    NO_STATE,
+    TIE,
+    centroids,
+    shuffled_shares,
+    state_polarity,
+    trait_polarity,
+)
 from ctsm_lib.vectors import Vectors
 from ctsm_workbench.study.polarity import (
-    NO_STATE,
     QUALITIES,
-    TIE,
     PolarityReport,
     Rule,
     analyse,
     analyse_prepared,
-    centroids,
     choices,
-    shuffled_shares,
-    state_polarity,
-    trait_polarity,
 )
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.

@@ -14,14 +14,13 @@ from scipy.stats import spearmanr
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.lexicon import Lexicon
+from ctsm_workbench.study.intervals import auc, rank_correlation
 from ctsm_workbench.study.polarity import outside_standards, standards
 from ctsm_workbench.study.polarity.standards import (
     against_labels,
     against_lexicon,
-    auc,
     dialogue_words,
     label_sides,
-    rank_correlation,
 )
 
 

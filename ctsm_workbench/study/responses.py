@@ -1,4 +1,4 @@
-"""Files of answers: JSON lines with `response` and, where there is one, `reference`."""
+"""Files of answers: JSON lines with a `response` and, where there is one, a `reference`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ctsm_lib.errors import DataError
 
 
 def numbered_rows(path: Path) -> list[tuple[int, dict]]:
-    """Objects of a JSON-lines file, each with a text `response`, and the line on which each stands.
+    """Objects of a JSON-lines file, each with a text `response`, and the line number of each.
 
     Raises:
-        DataError: the file is missing, empty, or a line is not such an object (with its number).
+        DataError: the file is missing or empty, or a line is not such an object (with its number).
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -48,11 +48,11 @@ def read_responses(path: Path) -> tuple[list[str], list[str] | None]:
     """
     rows = numbered_rows(path)
     responses = [row["response"] for _, row in rows]
-    if any(row.get("reference") is None for _, row in rows):
+    references = [row.get("reference") for _, row in rows]
+    if None in references:
         return responses, None
-    for line, row in rows:
-        if not isinstance(row["reference"], str):
-            raise DataError(
-                f'{path}:{line}: "reference" should be text, found {str(row["reference"])[:60]!r}.'
-            )
-    return responses, [row["reference"] for _, row in rows]
+    for (line, _), reference in zip(rows, references, strict=True):
+        if not isinstance(reference, str):
+            found = str(reference)[:60]
+            raise DataError(f'{path}:{line}: "reference" should be text, found {found!r}.')
+    return responses, references

@@ -1,8 +1,8 @@
-"""From results of runs to a table: means over seeds, intervals, and whether CTSM differs from each row.
+"""From results of runs to a table: means over seeds, intervals, and differences of CTSM to each row.
 
-Intervals: over two seeds or more, Student's t around their mean; with one seed the percentile bootstrap over test
-examples, which says nothing of other seeds. Differences: paired bootstrap over test examples, scores averaged over the
-seeds that both systems have. Sources: Efron and Tibshirani (1993); Koehn (2004).
+Intervals: over two seeds or more, Student's t around their mean. With one seed, the percentile bootstrap over test
+examples, which tells nothing about other seeds. Differences: paired bootstrap over test examples, with scores averaged
+over the seeds that both systems have.
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from ctsm_lib.checkpoint import read_json
 from ctsm_lib.errors import DataError
 from ctsm_workbench.study.comparison.published import SCORES, Row
+from ctsm_workbench.study.intervals import percentiles, resampled, student_interval
 
 DRAWS = 2_000
+SHOWN = (*SCORES, "ppl_token", "mean_length", "distinct_responses")
+PARTS = {"acc": "right", "ppl_peer": "nll"}  # the array of each example that a score is a mean of
+Examples = dict[int, dict[str, np.ndarray]]
 
 
 def collect(rows: Sequence[Row], folder: Path) -> dict:
-    """Everything that a table shows.
+    """The content of a table.
 
     Args:
         folder: results of `run_missing`: ROW-seedN.json and their examples.
 
     Returns:
-        rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and values; `against_ctsm`
-        with the differences (CTSM minus the row) in acc and ln ppl_peer. budget, batch_size, data, knowledge, concepts:
-        what all share (of the last two those that read them). not_run: names without a result.
+        rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and values;
+        `against_ctsm` with the differences (CTSM minus the row) in acc and ln ppl_peer. budget, batch_size, data,
+        knowledge, concepts: what all rows share (the last two: all rows that use them). not_run: names without a
+        result.
 
     Raises:
         DataError: results of different budget or data lie in the folder.
@@ -40,18 +44,18 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     examples = {key: _examples(folder, results) for key, results in found.items()}
     table = []
     for row in rows:
+        results = found[row.key]
         entry: dict = {
             "key": row.key,
             "name": row.name,
             "paper": dict(zip(SCORES, row.paper, strict=True)),
+            "seeds": [result["run"]["seed"] for result in results],
         }
-        results = found[row.key]
-        entry["seeds"] = [result["run"]["seed"] for result in results]
         if results:
             entry["knowledge"] = results[0]["run"].get("knowledge")
             entry["scores"] = {
                 score: _summary([result.get(score) for result in results], score, examples[row.key])
-                for score in (*SCORES, "ppl_token", "mean_length", "distinct_responses")
+                for score in SHOWN
             }
             if row.key != "ctsm" and found.get("ctsm"):
                 entry["against_ctsm"] = _against(examples["ctsm"], examples[row.key])
@@ -60,163 +64,135 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
 
 
 def _results(folder: Path, key: str) -> list[dict]:
-    found = [read_json(path) for path in sorted(folder.glob(f"{key}-seed*.json"))]
+    found = [read_json(path) for path in folder.glob(f"{key}-seed*.json")]
     return sorted(found, key=lambda result: result["run"]["seed"])
 
 
 def _shared(results: Sequence[dict], folder: Path) -> dict:
-    """What all results must have in common to stand in one table."""
+    """The facts that all results must have in common to stand in one table."""
 
     def facts(result: dict) -> dict:
-        run, config = result["run"], result["config"]
-        data = {
-            name: run[name] for name in ("data", "fingerprint", "vectors", "vocab", "precision")
-        }
-        return {
-            "budget": result["budget"],
-            "batch_size": config["batch_size"],
-            "n": result["n"],
-        } | data
+        names = ("data", "fingerprint", "vectors", "vocab", "precision")
+        own = {"budget": result["budget"], "batch_size": result["config"]["batch_size"]}
+        return own | {"n": result["n"]} | {name: result["run"][name] for name in names}
 
     first = facts(results[0])
-    read: dict[str, str] = {}
+    read: dict[str, str] = {}  # commonsense and concepts, of the first result that uses them
     for result in results:
         run = result["run"]
-        optional = {
-            name: value
-            for name in ("knowledge", "concepts")
-            if (value := run.get(name)) not in (None, "not read")
-        }
-        read = optional | read  # of the first one that reads it
-        own, others = facts(result) | optional, first | read
-        if differing := [name for name, value in own.items() if value != others[name]]:
-            name = differing[0]
-            raise DataError(
-                f"{folder}: {result['row']}, seed {run['seed']} has {name} {own[name]}, others {others[name]}. "
-                "One table needs the same budget and data for all: move one of them elsewhere."
-            )
+        used = {name: run.get(name) for name in ("knowledge", "concepts")}
+        used = {name: value for name, value in used.items() if value not in (None, "not read")}
+        read = used | read
+        others = first | read
+        for name, value in (facts(result) | used).items():
+            if value != others[name]:
+                raise DataError(
+                    f"{folder}: {result['row']}, seed {run['seed']} has {name} {value}, others "
+                    f"{others[name]}. All results in one table need the same budget and data: "
+                    "move one of them elsewhere."
+                )
     return first | read | {"preset": results[0]["config"]["preset"].partition("-wo-")[0]}
 
 
-def _examples(folder: Path, results: Sequence[dict]) -> dict[int, dict[str, np.ndarray]]:
-    """Seed -> right [n] (1: emotion right; None without emotions) and nll [n] (mean of its tokens; None without words)."""
+def _examples(folder: Path, results: Sequence[dict]) -> Examples:
+    """By seed: right [n] (1 where the emotion is correct) and nll [n] (mean over tokens), where a row has them."""
     examples = {}
     for result in results:
         path = folder / result["examples"]
         if path.is_file():
             with np.load(path, allow_pickle=False) as kept:
-                examples[result["run"]["seed"]] = {name: kept[name] for name in kept.files}
+                examples[result["run"]["seed"]] = dict(kept)
     return examples
 
 
-def _summary(
-    values: Sequence[float | None], score: str, examples: dict[int, dict[str, np.ndarray]]
-) -> dict | None:
+def _bootstrap(values: np.ndarray) -> np.ndarray:
+    """Means of resampled examples, [DRAWS]; equal draws for equally many examples, so pairs stay pairs."""
+    random = np.random.default_rng(0)
+    return resampled(lambda chosen: values[chosen].mean(), len(values), DRAWS, random)[1:]
+
+
+def _summary(values: list[float | None], score: str, examples: Examples) -> dict | None:
     """Mean and 95 % interval of a score."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    mean, of = float(np.mean(known)), ""
-    interval: tuple[float, float] | tuple[None, None] = (None, None)
+    interval: tuple[float | None, float | None] = (None, None)
+    over = ""
     if len(known) > 1:
-        half = float(
-            stats.t.ppf(0.975, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known))
-        )
-        interval, of = (mean - half, mean + half), "seeds"
-    elif (part := {"acc": "right", "ppl_peer": "nll"}.get(score)) and examples:
-        drawn = _bootstrap(next(iter(examples.values()))[part])
-        drawn = 100 * drawn if score == "acc" else np.exp(drawn)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        interval, of = (float(low), float(high)), "examples"
+        interval = student_interval(known)
+        over = "seeds"
+    elif score in PARTS and examples:
+        drawn = _bootstrap(next(iter(examples.values()))[PARTS[score]])
+        interval = percentiles(100 * drawn if score == "acc" else np.exp(drawn))
+        over = "examples"
     return {
-        "mean": mean,
+        "mean": float(np.mean(known)),
         "low": interval[0],
         "high": interval[1],
-        "interval_over": of,
-        "values": list(values),
+        "interval_over": over,
+        "values": values,
     }
 
 
-def _bootstrap(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Means of resampled examples, [DRAWS]. The same draws for every call with as many values: pairs stay pairs."""
-    random, means = np.random.default_rng(seed), np.empty(DRAWS)
-    for draw in range(DRAWS):  # a matrix of all draws would need 80 MB
-        means[draw] = values[random.integers(0, len(values), len(values))].mean()
-    return means
-
-
-def _against(
-    ctsm: dict[int, dict[str, np.ndarray]], other: dict[int, dict[str, np.ndarray]]
-) -> dict:
-    """CTSM minus another row, over the seeds that both have: acc in points, ppl_peer as a ratio minus 1 in percent."""
+def _against(ctsm: Examples, other: Examples) -> dict:
+    """CTSM minus another row over their common seeds: acc in points, ppl_peer as ratio minus 1 in percent."""
     seeds = sorted(ctsm.keys() & other.keys())
     result: dict = {"seeds": seeds}
-    for part, name in (("right", "acc"), ("nll", "ppl_peer")):
-        pairs = [
-            (ctsm[seed][part], other[seed][part])
-            for seed in seeds
-            if part in ctsm[seed] and part in other[seed]
-        ]
-        if not pairs:
+    for name, part in PARTS.items():
+        both = [seed for seed in seeds if part in ctsm[seed] and part in other[seed]]
+        if not both:
             continue
-        difference = np.mean([mine - theirs for mine, theirs in pairs], axis=0)
+        difference = np.mean([ctsm[seed][part] - other[seed][part] for seed in both], axis=0)
         drawn = _bootstrap(difference)
-        # Two-sided: how often resampling turns the sign round.
-        p = min(1.0, 2 * min(float((drawn <= 0).mean()), float((drawn >= 0).mean())) + 1 / DRAWS)
-        value, (low, high) = float(difference.mean()), np.quantile(drawn, [0.025, 0.975])
-        scale = (lambda x: 100 * x) if name == "acc" else (lambda x: 100 * (np.exp(x) - 1))
-        result[name] = {
-            "difference": scale(value),
-            "low": float(scale(low)),
-            "high": float(scale(high)),
-            "p": p,
-        }
+        # Two-sided: twice the share of samples in which the sign is the other one.
+        reverse = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
+        values = np.array([difference.mean(), *percentiles(drawn)])
+        value, low, high = 100 * (values if name == "acc" else np.exp(values) - 1)
+        result[name] = {"difference": float(value), "low": float(low), "high": float(high)}
+        result[name]["p"] = min(1.0, 2 * reverse + 1 / DRAWS)
     return result
 
 
 def markdown(table: dict) -> str:
-    """The table for people: the paper's number, ours, seeds, interval; below it what was compared."""
-    lines = [
-        "| | acc, paper | acc | ppl_peer, paper | ppl_peer | Dist-1, paper | Dist-1 | Dist-2, paper | Dist-2 | words | seeds | CTSM better in acc | in ppl_peer |",
-        "|---|" + "---|" * 12,
-    ]
+    """The table as Markdown: the paper's number, ours, seeds, interval; below it the shared facts."""
+    names = ("acc", "ppl_peer", "Dist-1", "Dist-2")
+    heads = [head for name in names for head in (f"{name}, paper", name)]
+    heads += ["words", "seeds", "CTSM better in acc", "in ppl_peer"]
+    lines = [f"| {_line(heads)}", "|---" * (1 + len(heads)) + "|"]
     for row in table["rows"]:
+        scores = row.get("scores", {})
+        against = row.get("against_ctsm", {})
+        length = scores.get("mean_length")
         cells = [row["name"]]
         for score in SCORES:
-            cells += [_number(row["paper"][score]), _cell(row.get("scores", {}).get(score))]
-        length = row.get("scores", {}).get("mean_length")
-        cells += [
-            f"{length['mean']:.1f}" if length else "-",
-            str(len(row["seeds"])) if row["seeds"] else "not run",
-        ]
-        against = row.get("against_ctsm", {})
-        cells += [
-            _verdict(against.get("acc"), "points", True),
-            _verdict(against.get("ppl_peer"), "%", False),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return (
-        "\n".join(
-            [*lines, "", f"{caption(table)} CTSM better: paired bootstrap over test examples."]
-        )
-        + "\n"
-    )
+            cells += [_number(row["paper"][score]), _cell(scores.get(score))]
+        cells.append(f"{length['mean']:.1f}" if length else "-")
+        cells.append(str(len(row["seeds"])) if row["seeds"] else "not run")
+        cells.append(_verdict(against.get("acc"), "points", sign=1))
+        cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
+        lines.append(_line(cells))
+    note = f"{caption(table)} CTSM better: paired bootstrap over test examples."
+    return "\n".join([*lines, "", note]) + "\n"
 
 
 def caption(table: dict) -> str:
-    """What all rows share, in words."""
+    """The facts that all rows share, as sentences."""
     if "budget" not in table:
         return "Nothing has been run yet."
     vectors = table["vectors"] or {}
     text = (
-        f"Every run: preset {table['preset']}, {table['budget']:,} iterations x {table['batch_size']}, the last weights; "
-        f"data {table['data']}, {table['n']:,} test pairs, vectors {vectors.get('name')}, "
-        f"commonsense {table.get('knowledge', 'not read')}, emotion concepts {table.get('concepts', 'not read')}, "
-        f"{table['precision']}. "
-        "Intervals of 95 %: over seeds by Student's t; with one seed over test examples by bootstrap, which says nothing of "
-        "other seeds."
+        f"Every run: preset {table['preset']}, {table['budget']:,} iterations x "
+        f"{table['batch_size']}, the last weights; data {table['data']}, {table['n']:,} test pairs, "
+        f"vectors {vectors.get('name')}, commonsense {table.get('knowledge', 'not read')}, "
+        f"emotion concepts {table.get('concepts', 'not read')}, {table['precision']}. "
+        "Intervals of 95 %: over seeds by Student's t; with one seed over test examples by "
+        "bootstrap, which tells nothing about other seeds."
     )
     return text + (f" Not run: {', '.join(table['not_run'])}." if table["not_run"] else "")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _number(value: float | None) -> str:
@@ -231,14 +207,11 @@ def _cell(summary: dict | None) -> str:
     return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
 
 
-def _verdict(difference: dict | None, unit: str, more: bool) -> str:
+def _verdict(difference: dict | None, unit: str, sign: int) -> str:
     if difference is None:
         return "-"
-    sign = 1 if more else -1
-    clear = difference["low"] > 0 or difference["high"] < 0
     text = f"{sign * difference['difference']:+.2f} {unit}"
-    return (
-        f"{text}, p {'<' if difference['p'] <= 1 / DRAWS else '='} {max(difference['p'], 1 / DRAWS):.3f}"
-        if clear
-        else f"{text}, not clear"
-    )
+    if difference["low"] <= 0 <= difference["high"]:
+        return f"{text}, not clear"
+    p = difference["p"]
+    return f"{text}, p {'<' if p <= 1 / DRAWS else '='} {max(p, 1 / DRAWS):.3f}"

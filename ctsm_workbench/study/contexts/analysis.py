@@ -1,11 +1,12 @@
-"""Polarity from contexts, beside the vector rule, the lexicon and the dialogues' labels; and the same without training."""
+"""Polarity from contexts beside the vector rule, the lexicon and the dialogues' labels; and the same without training."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.model import CTSM
@@ -13,22 +14,70 @@ from ctsm_lib.polarity import group_cosines, group_sums, group_weights, lengths_
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_workbench.study.contexts.dependence import dependence, explained, null_bands
-from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Gathered, Plan, gather, plan
-from ctsm_workbench.study.polarity.standards import (
-    against_lexicon,
+from ctsm_workbench.study.contexts.reading import (
+    MIN_COUNT,
+    SPACES,
+    Collected,
+    Plan,
+    collect_states,
+    plan,
+)
+from ctsm_workbench.study.intervals import (
     auc,
     compared,
-    dialogue_words,
     estimate,
-    label_sides,
     rank_correlation,
+    resampled,
+    times_drawn,
 )
+from ctsm_workbench.study.polarity.standards import against_lexicon, dialogue_words, label_sides
 
-COMMON, LISTED = (
-    200,
-    15,
-)  # words at least this frequent may be named most or least dependent, this many of them
-SIDES = 3  # occurrences of a word that each side needs, to compare them within the word
+COMMON = 200  # occurrences of a word that may be listed as most or least dependent
+LISTED = 15  # words in these lists
+BOTH = 3  # occurrences of a word in positive and in negative dialogues, to compare them
+
+
+@dataclass(frozen=True)
+class Known:
+    """Facts about words and dialogues that need no trained model.
+
+    Attributes:
+        words: [W] the vocabulary.
+        valence, rated, trait: [W] the lexicon's.
+        vectors: [W] graded polarity by the vector rule.
+        counts: [D, W - specials] how often each dialogue has each word.
+        sides: [32] 1 for a positive label, 0 for a negative one, -1 for an unrated one.
+        dialogue_side: [D] the side of its label.
+    """
+
+    words: list[str]
+    valence: np.ndarray
+    rated: np.ndarray
+    trait: np.ndarray
+    vectors: np.ndarray
+    counts: sparse.csr_matrix
+    sides: np.ndarray
+    dialogue_side: np.ndarray
+
+
+@dataclass(frozen=True)
+class Study:
+    """The states that one model gives, and everything that they are compared with.
+
+    Attributes:
+        grades: [W] by space: how positive a word is in its contexts.
+        directions: [features of the space] by space: the same for any features.
+        depends: as `dependence` returns it.
+    """
+
+    laid: Plan
+    collected: Collected
+    known: Known
+    grades: dict[str, np.ndarray]
+    directions: dict[str, np.ndarray]
+    depends: dict[str, np.ndarray]
+    draws: int
+    seed: int
 
 
 def analyse_contexts(
@@ -47,16 +96,16 @@ def analyse_contexts(
     Args:
         prepared: data with the run's vocabulary.
         control: also read with the untrained model.
-        leaning: of how many words, the most frequent first, the mean inclination to all 32 emotions is told.
+        leaning: the number of words, the most frequent first, whose mean inclination to all 32 emotions is returned.
 
     Returns:
-        What JSON holds: trained and untrained (each: explained, bands, varies, most, least, agreement, dialogues,
+        JSON data: trained and untrained (each: explained, bands, varies, most, least, agreement, dialogues,
         within_words), words, conclusion.
 
     Raises:
         RunError: the run has another vocabulary, or no state embedding.
 
-    Paper: Eq. (7) and (9). Departure: the paper looks at static vectors (Sec. 5.4); this looks at every occurrence.
+    Paper: Eq. (7) and (9). Departure: the paper uses static vectors (Sec. 5.4); this uses every occurrence.
     """
     require_same_words(run, prepared)
     known = _known(prepared)
@@ -73,267 +122,263 @@ def analyse_contexts(
         "dialogues": len(laid.begin),
         "kept": len(laid.kept),
         "min_count": MIN_COUNT,
-        "intervals": f"95 %, {draws} draws; what is resampled: dialogues, words, or pairs of occurrences",
+        "intervals": f"95 %, {draws} draws; dialogues, words, or pairs of occurrences are resampled",
     }
-    ratios: dict[str, np.ndarray] = {}
+    ratios: dict[str, dict[str, np.ndarray]] = {}
     for name, model in models.items():
-        gathered = gather(
-            model, laid, len(prepared.corpus.vocabulary), known["rated"], device, progress
+        collected = collect_states(
+            model, laid, words=len(known.words), mask=known.rated, device=device, progress=progress
         )
-        grades = _grades(gathered, known)
-        bands = null_bands(laid, gathered, seed)
-        depends = dependence(laid, gathered, bands)
-        result[name] = {"explained": explained(laid, gathered, draws, seed), "bands": bands}
-        result[name] |= _varying(prepared, gathered, depends, known)
-        result[name]["agreement"] = _agreement(gathered, grades, known, draws, seed)
-        result[name]["dialogues"] = _dialogues(laid, gathered, grades, known, draws, seed)
-        result[name]["within_words"] = _within_words(laid, gathered, grades, known, draws, seed)
-        if name == "trained":
-            result["words"] = _columns(prepared, gathered, grades, depends, leaning)
-        for space in SPACES:
-            ratios[f"{name} {space}"] = depends[space]
-    if control:
-        result["dependence_trained_and_untrained"] = {
-            space: rank_correlation(
-                *_both(ratios[f"trained {space}"], ratios[f"untrained {space}"]), draws, seed
-            )
-            for space in SPACES
+        bands = null_bands(laid, collected, seed)
+        grades, directions = _graded(collected, known)
+        study = Study(
+            laid=laid,
+            collected=collected,
+            known=known,
+            grades=grades,
+            directions=directions,
+            depends=dependence(collected, bands),
+            draws=draws,
+            seed=seed,
+        )
+        result[name] = {
+            "explained": explained(laid, collected, draws, seed),
+            "bands": bands,
+            **_varying(study),
+            "agreement": _agreement(study),
+            "dialogues": _dialogues(study),
+            "within_words": _within_words(study),
         }
+        if name == "trained":
+            result["words"] = _columns(study, leaning)
+        ratios[name] = study.depends
+    if control:
+        result["dependence_trained_and_untrained"] = {}
+        for space in SPACES:
+            both = np.stack([depends[space] for depends in ratios.values()])
+            both = both[:, ~np.isnan(both).any(axis=0)]
+            row = rank_correlation(*both, draws=draws, seed=seed)
+            result["dependence_trained_and_untrained"][space] = row
     return result | {"conclusion": _conclusion(result)}
 
 
-def _known(prepared: Prepared) -> dict[str, Any]:
-    """What is known of words and dialogues without any model."""
+def _known(prepared: Prepared) -> Known:
     vad, rated = prepared.lexicon.table(prepared.corpus.vocabulary)
-    valence, matrix = vad[:, 0].astype(np.float64), np.array(prepared.vectors.matrix)
-    matrix[: len(SPECIALS)] = 0
+    valence = vad[:, 0].astype(np.float64)
     trait = trait_polarity(valence)
+    matrix = np.array(prepared.vectors.matrix)
+    matrix[: len(SPECIALS)] = 0
     counts, labels = dialogue_words(prepared.corpus)
     sides = label_sides(prepared.lexicon)
-    vectors = _leave_one_out(matrix, lengths_of(matrix), trait, rated)
-    return {
-        "valence": valence, "rated": rated, "trait": trait, "vectors": vectors, "counts": counts, "sides": sides,
-        "dialogue_side": sides[labels],
-    }  # fmt: skip
+    return Known(
+        words=prepared.corpus.vocabulary.words,
+        valence=valence,
+        rated=rated,
+        trait=trait,
+        vectors=_leave_one_out(matrix, lengths_of(matrix), trait, rated),
+        counts=counts,
+        sides=sides,
+        dialogue_side=sides[labels],
+    )
 
 
 def _leave_one_out(
     matrix: np.ndarray, lengths: np.ndarray, trait: np.ndarray, rated: np.ndarray
 ) -> np.ndarray:
-    """[W] cosine to the positive minus cosine to the negative rated words, a word's own vote left out."""
+    """[W] cosine to the positive minus cosine to the negative rated words, without the word itself."""
     weights = group_weights(trait, lengths * rated, unit=False)
-    cosines = group_cosines(matrix, lengths, weights, np.ones(2, dtype=bool))
+    leave_out = np.ones(2, dtype=bool)
+    cosines = group_cosines(matrix, lengths, weights=weights, leave_out=leave_out)
     return cosines[:, 0] - cosines[:, 1]
 
 
-def _grades(gathered: Gathered, known: dict) -> dict:
-    """How positive a word is in its contexts, and the directions that give the same of any features.
+def _graded(
+    collected: Collected, known: Known
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Grades of words and directions of features by space, see `Study`.
 
     V_cos: mean inclination to the positive label words minus that to the negative ones. H_s, whose axes have no names:
     the rule of Section 5.4 on mean states, with the centroids of rated words.
     """
-    means, sides = gathered.means, known["sides"]
-    lean = (sides == 1) / max((sides == 1).sum(), 1) - (sides == 0) / max((sides == 0).sum(), 1)
+    means = collected.means
+    positive = known.sides == 1
+    negative = known.sides == 0
+    lean = positive / max(positive.sum(), 1) - negative / max(negative.sum(), 1)
     states = means[:, SPACES["H_s"]]
-    lengths = lengths_of(states) * (gathered.count > 0)
-    sums = group_sums(states, group_weights(known["trait"], lengths * known["rated"], unit=False))
-    positive, negative = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
-    words = {"V_cos": means[:, SPACES["V_cos"]] @ lean}
-    words["H_s"] = _leave_one_out(states, lengths, known["trait"], known["rated"])
-    return {"words": words, "directions": {"V_cos": lean, "H_s": positive - negative}}
+    lengths = lengths_of(states) * (collected.count > 0)
+    sums = group_sums(states, group_weights(known.trait, lengths * known.rated, unit=False))
+    centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
+    grades = {
+        "V_cos": means[:, SPACES["V_cos"]] @ lean,
+        "H_s": _leave_one_out(states, lengths, known.trait, known.rated),
+    }
+    return grades, {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
 
 
-def _varying(
-    prepared: Prepared, gathered: Gathered, depends: dict[str, np.ndarray], known: dict
-) -> dict:
-    """How many words vary more and less than chance, and which most and least; and whether emotional words do."""
-    spelled = np.array([word.isalpha() for word in prepared.corpus.vocabulary.words])
+def _varying(study: Study) -> dict:
+    """The share of words that vary more and less than chance, the extreme words, and the relation to valence."""
+    known = study.known
+    count = study.collected.count
+    spelled = np.array([word.isalpha() for word in known.words])
+    strength = np.abs(known.valence - 0.5)
     result: dict = {"varies": {}, "most": {}, "least": {}, "valence_and_dependence": {}}
     for space in SPACES:
-        ratio, z = depends[space], depends[f"{space}: z"]
+        ratio = study.depends[space]
+        z = study.depends[f"{space}: z"]
         some = ~np.isnan(z)
+
+        def row(i: int, ratio: np.ndarray = ratio, z: np.ndarray = z) -> dict:
+            own = {"word": known.words[i], "count": int(count[i])}
+            return own | {"ratio": round(float(ratio[i]), 4), "z": round(float(z[i]), 2)}
+
         result["varies"][space] = {
             "words": int(some.sum()),
-            "more": round(100 * float((z[some] > 1).mean()), 4) if some.any() else None,
-            "less": round(100 * float((z[some] < -1).mean()), 4) if some.any() else None,
+            "more": _percent(z[some] > 1),
+            "less": _percent(z[some] < -1),
         }
         order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
-        order = order[(spelled & some & (gathered.count >= COMMON))[order]]
-        for name, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
-            result[name][space] = [
-                _row(prepared, gathered, i) | _values(depends, space, i) for i in chosen
-            ]
-        rated = some & known["rated"]
-        strength = np.abs(known["valence"] - 0.5)
+        order = order[(spelled & some & (count >= COMMON))[order]]
+        result["most"][space] = [row(i) for i in order[:LISTED]]
+        result["least"][space] = [row(i) for i in order[::-1][:LISTED]]
+        rated = some & known.rated
         result["valence_and_dependence"][space] = rank_correlation(strength[rated], ratio[rated])
     return result
 
 
-def _row(prepared: Prepared, gathered: Gathered, i: int) -> dict:
-    return {"word": prepared.corpus.vocabulary.words[i], "count": int(gathered.count[i])}
+def _percent(values: np.ndarray) -> float | None:
+    return round(100 * float(values.mean()), 4) if len(values) else None
 
 
-def _values(depends: dict[str, np.ndarray], space: str, i: int) -> dict:
-    return {
-        "ratio": round(float(depends[space][i]), 4),
-        "z": round(float(depends[f"{space}: z"][i]), 2),
-    }
-
-
-def _columns(
-    prepared: Prepared,
-    gathered: Gathered,
-    grades: dict,
-    depends: dict[str, np.ndarray],
-    leaning: int,
-) -> dict:
-    """Every frequent word, the most frequent first: polarity and dependence; the mean inclination of the first ones."""
-    order = np.argsort(-gathered.count, kind="stable")
-    chosen = [i for i in order if gathered.count[i] >= MIN_COUNT and i >= len(SPECIALS)]
-    names = [prepared.corpus.vocabulary.words[i] for i in chosen]
-    columns: dict = {"word": names, "count": [int(gathered.count[i]) for i in chosen]}
+def _columns(study: Study, leaning: int) -> dict:
+    """Polarity and dependence of all frequent words, the most frequent first; the mean inclination of the first ones."""
+    collected = study.collected
+    order = np.argsort(-collected.count, kind="stable")
+    chosen = order[(collected.count[order] >= MIN_COUNT) & (order >= len(SPECIALS))]
+    names = [study.known.words[i] for i in chosen]
+    columns: dict = {"word": names, "count": collected.count[chosen].astype(int).tolist()}
     for space in SPACES:
-        grade = grades["words"][space]
+        grade = study.grades[space][chosen]
         columns[space] = {
-            "grade": [_number(grade[i]) for i in chosen],
-            "polarity": [int(grade[i] > 0) for i in chosen],
-            "dependence": [_number(depends[space][i]) for i in chosen],
+            "grade": [_number(value) for value in grade],
+            "polarity": (grade > 0).astype(int).tolist(),
+            "dependence": [_number(value) for value in study.depends[space][chosen]],
         }
-    mean = gathered.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
-    return columns | {
-        "emotions": list(EMOTIONS),
-        "inclination": dict(zip(names, mean, strict=False)),
-    }
+    mean = collected.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
+    columns["emotions"] = list(EMOTIONS)
+    columns["inclination"] = dict(zip(names, mean, strict=False))
+    return columns
 
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def _both(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    some = ~np.isnan(a) & ~np.isnan(b)
-    return a[some], b[some]
-
-
-def _agreement(gathered: Gathered, grades: dict, known: dict, draws: int, seed: int) -> dict:
+def _agreement(study: Study) -> dict:
     """Polarity from contexts against the vector rule and the lexicon, for frequent words."""
-    frequent = gathered.count >= MIN_COUNT
+    known = study.known
+    frequent = study.collected.count >= MIN_COUNT
     frequent[: len(SPECIALS)] = False
-    scores = {"vectors": known["vectors"]} | grades["words"]
+    scores = {"vectors": known.vectors} | study.grades
     some = frequent & ~np.isnan(np.stack(list(scores.values()))).any(axis=0)
-    rated = some & known["rated"]
-    result: dict = {
-        "lexicon": against_lexicon(scores, rated, known["trait"] == 1, draws, seed),
-        "vectors": {"words": int(some.sum())},
-    }
-    for space in SPACES:
-        result["lexicon"][space]["agree"] = _alike(
-            grades["words"][space][rated] > 0, known["trait"][rated] == 1
-        )
-        alike = _alike(grades["words"][space][some] > 0, known["vectors"][some] > 0)
-        rank = rank_correlation(grades["words"][space][some], known["vectors"][some], draws, seed)
-        result["vectors"][space] = {"agree": alike, "rank_correlation": rank}
-    result["lexicon"]["vectors"]["agree"] = _alike(
-        known["vectors"][rated] > 0, known["trait"][rated] == 1
-    )
-    return result
+    rated = some & known.rated
+    positive = known.trait == 1
+    lexicon = against_lexicon(scores, rated, positive, study.draws, study.seed)
+    vectors: dict = {"words": int(some.sum())}
+    for name, score in scores.items():
+        lexicon[name]["agree"] = _alike(score[rated] > 0, positive[rated])
+        if name in SPACES:
+            rank = rank_correlation(score[some], known.vectors[some], study.draws, study.seed)
+            alike = _alike(score[some] > 0, known.vectors[some] > 0)
+            vectors[name] = {"agree": alike, "rank_correlation": rank}
+    return {"lexicon": lexicon, "vectors": vectors}
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> dict:
-    """Per cent of cases in which two judgements agree, what their shares alone would give, and Cohen's kappa."""
+    """Per cent of cases in which two judgements agree, the agreement by chance, and Cohen's kappa."""
     if not len(a):
         return {"share": None, "by_chance": None, "kappa": None}
     share = float((a == b).mean())
     chance = float(a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()))
     kappa = (share - chance) / (1 - chance) if chance < 1 else 0.0
-    return {
-        "share": round(100 * share, 4),
-        "by_chance": round(100 * chance, 4),
-        "kappa": round(kappa, 4),
-    }
+    values = {"share": 100 * share, "by_chance": 100 * chance, "kappa": kappa}
+    return {name: round(value, 4) for name, value in values.items()}
 
 
-def _dialogues(
-    laid: Plan, gathered: Gathered, grades: dict, known: dict, draws: int, seed: int
-) -> list[dict]:
-    """AUC of a dialogue's mean grade for its label's side; dialogues are resampled, the same ones for every grade."""
-    first, result = len(SPECIALS), []
-    usable = ~np.isnan(known["vectors"][first:])
-    for number, (name, mask) in enumerate(
-        (("all words", usable), ("rated words", known["rated"][first:] & usable))
-    ):
-        counts = known["counts"][:, mask]
+def _groups(laid: Plan) -> dict[str, np.ndarray]:
+    return {"training": laid.split == 0, "held out": laid.split > 0}
+
+
+def _dialogues(study: Study) -> list[dict]:
+    """AUC of a dialogue's mean grade for the side of its label; dialogues are resampled, the same for every grade."""
+    known = study.known
+    collected = study.collected
+    first = len(SPECIALS)
+    usable = ~np.isnan(known.vectors[first:])
+    static = {"vectors": known.vectors}
+    result = []
+    for number, name in enumerate(("all words", "rated words")):
+        if name == "rated words":
+            static["lexicon"] = known.valence
+            usable = usable & known.rated[first:]
+        counts = known.counts[:, usable]
         size = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
-        static = {"vectors": known["vectors"]} | ({"lexicon": known["valence"]} if number else {})
-        scores = {key: counts @ values[first:][mask] / size for key, values in static.items()}
-        for space, direction in grades["directions"].items():
-            total = gathered.dialogue_sums[number][:, SPACES[space]] @ direction
-            scores[space] = total / np.maximum(gathered.dialogue_counts[number], 1)
-        for group, inside in (("training", laid.split == 0), ("held out", laid.split > 0)):
-            some = (
-                inside
-                & (known["dialogue_side"] >= 0)
-                & (size > 0)
-                & (gathered.dialogue_counts[number] > 0)
-            )
-            positive, n = known["dialogue_side"][some] == 1, int(some.sum())
-            times = np.ones((1 + draws, n))
-            times[1:] = (
-                np.random.default_rng(seed).multinomial(n, np.full(n, 1 / max(n, 1)), size=draws)
-                if n
-                else 0
-            )
+        read = collected.dialogue_counts[number]
+        scores = {key: counts @ values[first:][usable] / size for key, values in static.items()}
+        for space, direction in study.directions.items():
+            total = collected.dialogue_sums[number][:, SPACES[space]] @ direction
+            scores[space] = total / np.maximum(read, 1)
+        for group, inside in _groups(study.laid).items():
+            some = inside & (known.dialogue_side >= 0) & (read > 0)
+            positive = known.dialogue_side[some] == 1
+            times = times_drawn(len(positive), study.draws, study.seed)
             drawn = {
-                k: auc(np.round(v[some], 12), times * positive, times * ~positive)
-                for k, v in scores.items()
+                key: auc(np.round(value[some], 12), times * positive, times * ~positive)
+                for key, value in scores.items()
             }
-            result.append({"words": name, "dialogues_of": group, "dialogues": n} | compared(drawn))
+            row = {"words": name, "dialogues_of": group, "dialogues": len(positive)}
+            result.append(row | compared(drawn))
     return result
 
 
-def _within_words(
-    laid: Plan, gathered: Gathered, grades: dict, known: dict, draws: int, seed: int
-) -> list[dict]:
-    """Is the same word more positive in positive dialogues? Mean over words of the AUC between its own occurrences.
+def _within_words(study: Study) -> list[dict]:
+    """The mean over words of the AUC between a word's occurrences in positive and in negative dialogues.
 
-    0.5 where a word's state does not follow the dialogue. Words are resampled. This is what a static vector, the same in
-    every dialogue, cannot do at all. `fitted` is the direction that tells the sides of training dialogues best, words
-    apart: what a space knows of the dialogue, whether or not it lies along the polarity of words.
+    It is 0.5 where a word's state does not follow the dialogue, as for every static vector. Words are resampled.
+    `fitted` is the direction that separates the two kinds of training dialogues best, apart from the words: it measures
+    what a space contains about the dialogue, whether or not it lies along the polarity of words.
     """
-    word, dialogue = laid.tokens[laid.kept], laid.dialogue[laid.kept]
-    side, result, random = known["dialogue_side"][dialogue], [], np.random.default_rng(seed)
-    residual = gathered.kept - gathered.means[word]
+    laid = study.laid
+    kept = study.collected.kept
+    word = laid.tokens[laid.kept]
+    dialogue = laid.dialogue[laid.kept]
+    side = study.known.dialogue_side[dialogue]
+    random = np.random.default_rng(study.seed)
+    residual = kept - study.collected.means[word]
     learn = (laid.split[dialogue] == 0) & (side >= 0)
-    directions = {space: (part, grades["directions"][space]) for space, part in SPACES.items()}
+    directions = {space: (part, study.directions[space]) for space, part in SPACES.items()}
     for space, part in SPACES.items():
-        directions[f"{space}, fitted"] = (
-            part,
-            _discriminant(residual[learn, part], side[learn] == 1),
-        )
-    for group, inside in (("training", laid.split == 0), ("held out", laid.split > 0)):
+        fitted = _discriminant(residual[learn, part], side[learn] == 1)
+        directions[f"{space}, fitted"] = (part, fitted)
+    result = []
+    for group, inside in _groups(laid).items():
         some = np.flatnonzero(inside[dialogue] & (side >= 0))
         some = some[np.argsort(word[some], kind="stable")]
-        groups = np.split(some, np.flatnonzero(np.diff(word[some])) + 1) if len(some) else []
-        enough = [g for g in groups if SIDES <= (side[g] == 1).sum() <= len(g) - SIDES]
+        groups = np.split(some, np.flatnonzero(np.diff(word[some])) + 1)
+        enough = [g for g in groups if BOTH <= (side[g] == 1).sum() <= len(g) - BOTH]
         row: dict = {"dialogues_of": group, "words": len(enough)}
         for space, (part, direction) in directions.items():
-            grade = gathered.kept[:, part].astype(np.float64) @ direction
-            values = np.array([_one_auc(grade[g], side[g] == 1) for g in enough])
-            means = (
-                [
-                    values[random.integers(len(values), size=len(values))].mean()
-                    for _ in range(draws)
-                ]
-                if enough
-                else []
-            )
-            row[space] = estimate(np.array([values.mean() if enough else np.nan, *means]))
+            grade = np.round(kept[:, part].astype(np.float64) @ direction, 9)
+            positive = [side[g] == 1 for g in enough]
+            own = [auc(grade[g], p[None], ~p[None]) for g, p in zip(enough, positive, strict=True)]
+            values = np.array(own).ravel()
+            means = resampled(lambda i, v=values: v[i].mean(), len(values), study.draws, random)  # type: ignore[misc]
+            row[space] = estimate(means)
         result.append(row)
     return result
 
 
 def _discriminant(features: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Fisher's linear discriminant [F] of [n, F]; zeros where a side is empty."""
+    """Fisher's linear discriminant [F] of [n, F]; zeros where a class is empty."""
     if positive.all() or not positive.any():
         return np.zeros(features.shape[1])
     means = [features[some].mean(axis=0, dtype=np.float64) for some in (positive, ~positive)]
@@ -342,53 +387,44 @@ def _discriminant(features: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return np.linalg.solve(spread + ridge * np.eye(len(spread)), means[0] - means[1])
 
 
-def _one_auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    return float(auc(np.round(scores, 9), positive[None], ~positive[None])[0])
-
-
 def _conclusion(result: dict) -> str:
-    """The answers in plain words, made of the numbers."""
-    trained, other = result["trained"], result.get("untrained")
+    """The main results as sentences, generated from the numbers."""
+    trained = result["trained"]
     source = trained["explained"]
     text = f"{result['occurrences']:,} occurrences in {result['dialogues']:,} dialogues."
     if source["V_cos"] is None:
-        return f"{text} Too few words repeat to say what their variation comes from."
+        return f"{text} Too few words repeat to say where their variation comes from."
+    state = source["H_s"]
     text += (
-        f" How a word's V_cos varies is to {source['V_cos']['explained']:.1f} % who speaks and the place: no other word"
-        f" reaches it. Of H_s that explains {source['H_s']['explained']:.1f} % ({source['H_s']['low']:.1f} to"
-        f" {source['H_s']['high']:.1f}); the rest comes from the other words."
+        f" The speaker and the place in the dialogue explain {source['V_cos']['explained']:.1f} % "
+        "of the variation of a word's V_cos: no other word reaches it. They explain "
+        f"{state['explained']:.1f} % ({state['low']:.1f} to {state['high']:.1f}) for H_s; the rest "
+        "comes from the other words."
     )
     lexicon = trained["agreement"]["lexicon"]
     if lexicon["vectors"]["value"] is not None:
         text += (
-            f" The side of {lexicon['words']:,} frequent rated words is told by "
-            + ", by ".join(
-                f"{name} with an AUC of {lexicon[key]['value']:.3f}"
-                for name, key in (
-                    ("the vector rule", "vectors"),
-                    ("mean V_cos", "V_cos"),
-                    ("mean H_s", "H_s"),
-                )
-            )
+            f" AUC for the polarity of {lexicon['words']:,} frequent rated words: the vector rule "
+            f"{lexicon['vectors']['value']:.3f}, mean V_cos {lexicon['V_cos']['value']:.3f}, mean "
+            f"H_s {lexicon['H_s']['value']:.3f}."
         )
-        text += "."
-    held_out = _held_out(trained["within_words"])
-    if (value := held_out["H_s"])["value"] is not None:
-        verdict = "is" if value["low"] > 0.5 else "is not"
-        text += f" The same word's H_s {verdict} more positive in positive dialogues that were held out (AUC {_told(value)}"
-        text += f"; untrained {_told(_held_out(other['within_words'])['H_s'])})" if other else ")"
-        text += f", its V_cos: {_told(held_out['V_cos'])}."
-    for row in trained["dialogues"]:
-        if (
-            row["words"] == "rated words"
-            and row["dialogues_of"] == "held out"
-            and row["H_s"]["value"] is not None
-        ):
-            text += (
-                f" The label's side of a dialogue that was held out is told by its rated words' H_s with an AUC of"
-                f" {_told(row['H_s'])}, by their valence {row['lexicon']['value']:.3f}, by the vector rule"
-                f" {row['vectors']['value']:.3f}, by V_cos {row['V_cos']['value']:.3f}."
-            )
+    own = _held_out(trained["within_words"])
+    if own["H_s"]["value"] is not None:
+        verdict = "is" if own["H_s"]["low"] > 0.5 else "is not"
+        control = ""
+        if "untrained" in result:
+            control = f"; untrained {_shown(_held_out(result['untrained']['within_words'])['H_s'])}"
+        text += (
+            f" The same word's H_s {verdict} more positive in positive held-out dialogues (AUC "
+            f"{_shown(own['H_s'])}{control}); for V_cos the AUC is {_shown(own['V_cos'])}."
+        )
+    row = _held_out([row for row in trained["dialogues"] if row["words"] == "rated words"])
+    if row["H_s"]["value"] is not None:
+        text += (
+            " AUC of a dialogue's rated words for the polarity of its label, held out: by H_s "
+            f"{_shown(row['H_s'])}, by valence {row['lexicon']['value']:.3f}, by the vector rule "
+            f"{row['vectors']['value']:.3f}, by V_cos {row['V_cos']['value']:.3f}."
+        )
     return text
 
 
@@ -396,5 +432,5 @@ def _held_out(rows: list[dict]) -> dict:
     return next(row for row in rows if row["dialogues_of"] == "held out")
 
 
-def _told(value: dict) -> str:
+def _shown(value: dict) -> str:
     return f"{value['value']:.3f}, {value['low']:.3f} to {value['high']:.3f}"

@@ -1,9 +1,9 @@
 """One pass over the corpus that reads every dialogue once and keeps sums, never all occurrences.
 
-Each dialogue is read whole, so that each of its words occurs exactly once. A model is trained on contexts that end with a
-speaker's turn; here a last turn of the listener is read as well, else the words of last answers would be missing.
-Legend of shapes: W words of the vocabulary, D dialogues, N occurrences, R read at once, L length, F = 32 + the width of
-H_s (43) features of an occurrence: V_cos and, brought to length 1, H_s.
+Each dialogue is read whole, so that each of its words occurs exactly once. A model is trained on contexts that end with
+a speaker's turn; here a last turn of the listener is read as well, else the words of last answers would be missing.
+Legend of shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pairs, R dialogues read at once,
+L length, F = 32 + the width of H_s (43) features of an occurrence: V_cos and H_s, the latter scaled to length 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,47 +26,45 @@ from ctsm_lib.model.emotion import LABELS
 
 SPACES = {"V_cos": slice(0, LABELS), "H_s": slice(LABELS, None)}
 TOKENS = 8192  # read at once
-PER_WORD, MIN_COUNT = (
-    48,
-    20,
-)  # occurrences kept of a word (half from training), of words at least this frequent
-PAIRS = 20_000
+MIN_COUNT = 20  # occurrences that a word must have for some of them to be kept
+PER_WORD = 48  # occurrences kept of a word, half of them from training
+PAIRS_PER_WORD = 20  # else all pairs would be of "i" and "the"
+MAX_PAIRS = 20_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which occurrences are read, and which of them are kept; the same for every model.
+    """The occurrences that are read, and those that are kept; the same for every model.
 
     Attributes:
-        tokens, speaker: [N] of all splits, one dialogue behind the other, the beginning of overlong ones left out.
-        begin, length: [D] where a dialogue's tokens are, and how many.
-        dialogue, place: [N] of each occurrence; its first word has place 1, after CLS.
-        split, label: [D] index into `SPLITS` and `EMOTIONS`.
+        tokens, speaker: [N] of all splits, one dialogue after the other, without the beginning of overlong ones.
+        begin, length: [D] the place of a dialogue's first token, and the number of its tokens.
+        split: [D] index into `SPLITS`.
+        dialogue, place: [N] of each occurrence; a dialogue's first word has place 1, after CLS.
         kept: [K] sorted indices of occurrences.
         pairs: [P, 3] rows of `kept`: an occurrence, another of the same word, speaker and place, and any other of the
-            same word; all in different dialogues.
-        left_out: occurrences in the beginnings of overlong dialogues.
+            same word; the second and the third are in other dialogues than the first.
+        left_out: the number of occurrences in the beginnings of overlong dialogues.
     """
 
     tokens: np.ndarray
     speaker: np.ndarray
     begin: np.ndarray
     length: np.ndarray
+    split: np.ndarray
     dialogue: np.ndarray
     place: np.ndarray
-    split: np.ndarray
-    label: np.ndarray
     kept: np.ndarray
     pairs: np.ndarray
     left_out: int
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What the pass leaves of all occurrences.
+class Collected:
+    """Sums over all occurrences, and the features of the kept ones.
 
     Attributes:
-        count, sums, squares: [W], [W, F] and [W, 2]: how often a word was read, the sum of its features, and the sum of
+        count, sums, squares: [W], [W, F] and [W, 2]: occurrences of a word, the sum of their features, and the sum of
             their squared lengths in either space.
         dialogue_sums, dialogue_counts: [2, D, F] and [2, D]: over all words of a dialogue, and over those of a mask.
         kept: [K, F] float32 features of the plan's kept occurrences.
@@ -90,89 +89,81 @@ def plan(corpus: Corpus, max_context: int = 256, seed: int = 0) -> Plan:
     Args:
         max_context: longer dialogues lose their beginning, as contexts do; CLS takes one place.
     """
-    parts: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("tokens", "speaker", "length", "split", "label")
-    }
+    parts: dict[str, list[np.ndarray]] = {"tokens": [], "speaker": [], "length": [], "split": []}
     left_out = 0
     for number, name in enumerate(SPLITS):
         split = corpus.splits[name]
         ends = split.turn_offsets[split.dialogue_offsets]
-        keep = np.minimum(np.diff(ends), max_context - 1)
-        left_out += int(np.diff(ends).sum() - keep.sum())
-        inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - keep, np.diff(ends))
-        for key, array in (
-            ("tokens", np.asarray(split.tokens)[inside]), ("speaker", split.speaker[inside]), ("length", keep),
-            ("split", np.full(len(keep), number)), ("label", np.asarray(split.labels)),
-        ):  # fmt: skip
-            parts[key].append(array)
-    whole = {key: np.concatenate(arrays).astype(np.int64) for key, arrays in parts.items()}
-    begin = np.cumsum(whole["length"]) - whole["length"]
-    dialogue = np.repeat(np.arange(len(begin)), whole["length"])
-    place = np.arange(len(dialogue)) - begin[dialogue] + 1
-    kept, pairs = _chosen(
-        whole["tokens"], whole["speaker"], place, dialogue, whole["split"][dialogue] == 0, seed
-    )
-    return Plan(
-        begin=begin,
-        dialogue=dialogue,
-        place=place,
-        kept=kept,
-        pairs=pairs,
-        left_out=left_out,
-        **whole,
-    )
+        whole = np.diff(ends)
+        length = np.minimum(whole, max_context - 1)
+        inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - length, whole)
+        parts["tokens"].append(np.asarray(split.tokens)[inside])
+        parts["speaker"].append(split.speaker[inside])
+        parts["length"].append(length)
+        parts["split"].append(np.full(len(length), number))
+        left_out += int(whole.sum() - length.sum())
+    flat = {name: np.concatenate(arrays).astype(np.int64) for name, arrays in parts.items()}
+    begin = np.cumsum(flat["length"]) - flat["length"]
+    flat["dialogue"] = np.repeat(np.arange(len(begin)), flat["length"])
+    flat["place"] = np.arange(len(flat["tokens"])) - begin[flat["dialogue"]] + 1
+    kept, pairs = _drawn(**flat, random=np.random.default_rng(seed))
+    return Plan(**flat, begin=begin, kept=kept, pairs=pairs, left_out=left_out)
 
 
-def _chosen(
+def _drawn(
     tokens: np.ndarray,
     speaker: np.ndarray,
-    place: np.ndarray,
+    length: np.ndarray,
+    split: np.ndarray,
     dialogue: np.ndarray,
-    training: np.ndarray,
-    seed: int,
+    place: np.ndarray,
+    random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
+    """Indices of kept occurrences [K], and pairs [P, 3] among them."""
     counts = np.bincount(tokens, minlength=len(SPECIALS))
     counts[: len(SPECIALS)] = 0
     shuffled = random.permutation(np.flatnonzero(counts[tokens] >= MIN_COUNT))
-    sample = shuffled[_rank(2 * tokens[shuffled] + training[shuffled]) < PER_WORD // 2]
-    # Neighbours among the occurrences of one word, speaker and place, and neighbours among those of one word.
+    training = split[dialogue[shuffled]] == 0
+    sample = shuffled[_rank(2 * tokens[shuffled] + training) < PER_WORD // 2]
+    # A twin is the next occurrence of the same word, speaker and place, in the order of the shuffle.
     cells = (tokens * 2 + (speaker == USR)) * (place.max(initial=0) + 1) + place
     first, twin = _neighbours(shuffled, cells[shuffled], dialogue)
     some = random.permutation(len(first))
-    some = some[_rank(tokens[first[some]]) < 20][:PAIRS]  # else all pairs would be of "i" and "the"
-    first, twin = first[some], twin[some]
-    by_word = shuffled[np.argsort(tokens[shuffled], kind="stable")]
-    start = np.searchsorted(tokens[by_word], tokens[first])
-    other = by_word[start + random.integers(0, counts[tokens[first]])] if len(first) else first
-    apart = dialogue[other] != dialogue[first]
-    triples = np.stack([first, twin, other], axis=1)[apart]
+    some = some[_rank(tokens[first[some]]) < PAIRS_PER_WORD][:MAX_PAIRS]
+    first = first[some]
+    other = first
+    if len(first):
+        by_word = shuffled[np.argsort(tokens[shuffled], kind="stable")]
+        start = np.searchsorted(tokens[by_word], tokens[first])
+        other = by_word[start + random.integers(0, counts[tokens[first]])]
+    triples = np.stack([first, twin[some], other], axis=1)[dialogue[other] != dialogue[first]]
     kept = np.unique(np.concatenate([sample, triples.ravel()]))
     return kept, np.searchsorted(kept, triples)
 
 
 def _rank(groups: np.ndarray) -> np.ndarray:
-    """How many earlier entries are of the same group, for each entry."""
+    """The number of earlier entries of the same group, for each entry."""
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    sizes = np.diff(np.append(starts, len(groups)))
     rank = np.empty(len(groups), dtype=np.int64)
-    rank[order] = np.arange(len(groups)) - np.repeat(
-        starts, np.diff(np.append(starts, len(groups)))
-    )
+    rank[order] = np.arange(len(groups)) - np.repeat(starts, sizes)
     return rank
 
 
 def _neighbours(
     chosen: np.ndarray, cells: np.ndarray, dialogue: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    order = chosen[np.argsort(cells, kind="stable")]
-    ordered = np.sort(cells, kind="stable")
-    same = (ordered[1:] == ordered[:-1]) & (dialogue[order[1:]] != dialogue[order[:-1]])
+    """Pairs of occurrences that follow each other in a cell and are in different dialogues."""
+    by_cell = np.argsort(cells, kind="stable")
+    order = chosen[by_cell]
+    same = np.diff(cells[by_cell]) == 0
+    same &= dialogue[order[1:]] != dialogue[order[:-1]]
     return order[:-1][same], order[1:][same]
 
 
 def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-    """V_cos [R, L, 32] and H_s [R, L, 43] of contexts, without what the answer needs (knowledge, fusion, decoder).
+    """V_cos [R, L, 32] and H_s [R, L, 43], without the parts that the answer needs (knowledge, fusion, decoder).
 
     Args:
         context, speaker: [R, L] as in `Batch`.
@@ -184,101 +175,94 @@ def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, 
     """
     emotion = model.emotion
     if emotion.inclination is None:
-        raise RunError(
-            "This run was trained with state=false: it has no state inclination to look at."
-        )
+        raise RunError("This run was trained with state=false: it has no state inclination.")
     mask = context != PAD
     words = model.embed.look_up({"context": context, "speaker": speaker, "labels": model.labels})
     embedded = model.embed(words["context"], words["speaker"])
-    vad, idf = model.vad[context], model.idf[context].unsqueeze(-1)
-    embeddings, encoded = emotion(
-        model.encoder(embedded, mask), embedded, words["labels"], vad, idf, mask
-    )
+    encoded = model.encoder(embedded, mask)
+    vad = model.vad[context]
+    idf = model.idf[context].unsqueeze(-1)
+    # [V_t ; V_s] and [H_t ; H_s]; V_s begins with V_cos.
+    v_ts, h_ts = emotion(encoded, embedded, words["labels"], vad, idf, mask)
     first = emotion.trait_width
-    return embeddings[..., first : first + LABELS], encoded[..., first:]
+    return v_ts[..., first : first + LABELS], h_ts[..., first:]
 
 
 def _blocks(laid: Plan) -> Iterator[np.ndarray]:
-    """Dialogues of like length, as many as make `TOKENS`."""
-    order = np.argsort(laid.length, kind="stable")
-    order, start = order[laid.length[order] > 0], 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * (laid.length[order[stop]] + 1) <= TOKENS:
-            stop += 1
-        yield order[start:stop]
-        start = stop
+    """Dialogues of similar length, as many as fit into `TOKENS`."""
+    block: list[int] = []
+    for dialogue in np.argsort(laid.length, kind="stable"):
+        width = laid.length[dialogue] + 1
+        if block and (len(block) + 1) * width > TOKENS:
+            yield np.array(block)
+            block = []
+        if laid.length[dialogue]:
+            block.append(dialogue)
+    if block:
+        yield np.array(block)
 
 
 @torch.no_grad()
-def gather(
+def collect_states(
     model: CTSM,
     laid: Plan,
     words: int,
     mask: np.ndarray,
     device: str = "cpu",
     progress: bool = True,
-) -> Gathered:
-    """Read every dialogue once; several processes share out the reading, and all get all sums.
+) -> Collected:
+    """Read every dialogue once; several processes share the reading, and all of them get all sums.
 
     Args:
-        words: how many the vocabulary has.
-        mask: [W] bool, the words that dialogues are summed over beside the sum over all.
+        words: the size of the vocabulary.
+        mask: [W] bool, the words of the second sum over dialogues.
 
     Raises:
         RunError: the model has no state embedding.
     """
     model.eval()
     width = LABELS + model.emotion.state_width
+    dialogues = len(laid.begin)
     count = torch.zeros(words, dtype=torch.float64)
-    sums, squares = (torch.zeros(words, n, dtype=torch.float64) for n in (width, len(SPACES)))
-    dialogue_sums = torch.zeros(2, len(laid.begin), width, dtype=torch.float64)
-    dialogue_counts = torch.zeros(2, len(laid.begin), dtype=torch.float64)
-    masks = (torch.arange(words) >= len(SPECIALS)), torch.from_numpy(np.asarray(mask))
+    sums = torch.zeros(words, width, dtype=torch.float64)
+    squares = torch.zeros(words, len(SPACES), dtype=torch.float64)
+    dialogue_sums = torch.zeros(2, dialogues, width, dtype=torch.float64)
+    dialogue_counts = torch.zeros(2, dialogues, dtype=torch.float64)
+    kept = torch.zeros(len(laid.kept), width)
+    masks = (torch.arange(words) >= len(SPECIALS), torch.from_numpy(np.asarray(mask)))
     row_of = np.full(len(laid.tokens), -1)
     row_of[laid.kept] = np.arange(len(laid.kept))
-    kept = torch.zeros(len(laid.kept), width)
     blocks = list(_blocks(laid))[parallel.share()]
-    total_words = int(sum(laid.length[block].sum() for block in blocks))
-    with tqdm(
-        total=total_words, desc="reading", unit=" words", unit_scale=True, disable=not progress
-    ) as bar:
-        for block in blocks:
-            begin, length = laid.begin[block], laid.length[block]
-            wide = int(length.max())
-            rows = [padded_rows(flat, begin, length, wide) for flat in (laid.tokens, laid.speaker)]
-            context, speaker = (
-                torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows
-            )
-            inclination, state = (
-                part[:, 1:].float().cpu() for part in read_states(model, context, speaker)
-            )
-            real = (
-                torch.arange(wide) < torch.from_numpy(length)[:, None]
-            )  # an <unk> or a typed special counts, too
-            features = torch.cat(
-                [inclination, torch.nn.functional.normalize(state, dim=-1)], dim=-1
-            )[real].double()
-            ids, where = (
-                torch.from_numpy(rows[0])[real],
-                torch.from_numpy(block)[:, None].expand_as(real)[real],
-            )
-            lengths = torch.stack(
-                [(features[:, part] ** 2).sum(dim=1) for part in SPACES.values()], dim=1
-            )
-            for total, values in (
-                (count, torch.ones(len(ids)).double()),
-                (sums, features),
-                (squares, lengths),
-            ):
-                total.index_add_(0, ids, values)
-            for side, chosen in enumerate(masks):
-                dialogue_sums[side].index_add_(0, where, features * chosen[ids, None])
-                dialogue_counts[side].index_add_(0, where, chosen[ids].double())
-            index = row_of[(begin[:, None] + np.arange(wide))[real.numpy()]]
-            kept[torch.from_numpy(index[index >= 0])] = features[
-                torch.from_numpy(index >= 0)
-            ].float()
-            bar.update(len(ids))
+    total = int(sum(laid.length[block].sum() for block in blocks))
+    bar = tqdm(total=total, desc="reading", unit=" words", unit_scale=True, disable=not progress)
+    for block in blocks:
+        begin = laid.begin[block]
+        length = laid.length[block]
+        column = np.arange(length.max())
+        rows = [
+            padded_rows(flat, begin, length, len(column)) for flat in (laid.tokens, laid.speaker)
+        ]
+        context, speaker = (
+            torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows
+        )
+        inclination, state = (
+            part[:, 1:].float().cpu() for part in read_states(model, context, speaker)
+        )
+        real = column < length[:, None]  # not by PAD: <unk> and typed special words count as well
+        features = torch.cat([inclination, F.normalize(state, dim=-1)], dim=-1)[real].double()
+        index = (begin[:, None] + column)[real]
+        ids = torch.from_numpy(laid.tokens[index])
+        where = torch.from_numpy(laid.dialogue[index])
+        lengths = [(features[:, part] ** 2).sum(dim=1) for part in SPACES.values()]
+        count.index_add_(0, ids, torch.ones(len(ids), dtype=torch.float64))
+        sums.index_add_(0, ids, features)
+        squares.index_add_(0, ids, torch.stack(lengths, dim=1))
+        for number, chosen in enumerate(masks):
+            dialogue_sums[number].index_add_(0, where, features * chosen[ids, None])
+            dialogue_counts[number].index_add_(0, where, chosen[ids].double())
+        row = torch.from_numpy(row_of[index])
+        kept[row[row >= 0]] = features[row >= 0].float()
+        bar.update(len(ids))
+    bar.close()
     arrays = (count, sums, squares, dialogue_sums, dialogue_counts, kept)
-    return Gathered(*(parallel.all_sum(array).numpy() for array in arrays))
+    return Collected(*(parallel.all_sum(array).numpy() for array in arrays))
