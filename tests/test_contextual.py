@@ -299,7 +299,6 @@ def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None
         known=SimpleNamespace(dialogue_side=np.arange(40) % 2),
         directions={"V_cos": np.eye(32)[0], "H_s": np.eye(4)[1]},
         draws=20,
-        seed=0,
     )
     rows = analysis._within_words(study)
     assert [row["dialogues_of"] for row in rows] == ["training", "held out"]

@@ -1,13 +1,14 @@
 """Confidence intervals: every bootstrap of the study, and the statistics that are resampled.
 
-All intervals hold 95 %. Bootstrap intervals are percentiles (Efron and Tibshirani, 1993). Scores of the same cases are
-resampled with the same draws, so that their differences are paired (Koehn, 2004).
+All intervals hold 95 %. Bootstrap intervals are percentiles (Efron and Tibshirani, 1993). Scores
+of the same cases are resampled with the same draws: their differences are paired (Koehn, 2004).
 Legend of shapes: n cases, K draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -34,12 +35,17 @@ def resampled(
     return np.array(values, dtype=np.float64)
 
 
-def times_drawn(cases: int, draws: int, seed: int) -> np.ndarray:
+def means(values: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+    """The mean of values [n], followed by means of samples of them, [1 + K]."""
+    return resampled(lambda chosen: values[chosen].mean(), len(values), draws, random)
+
+
+def times_drawn(cases: int, draws: int) -> np.ndarray:
     """How often each case is in each bootstrap sample, [1 + K, n]; row 0 has every case once."""
     times = np.ones((1 + draws, cases))
     if cases:
         even = np.full(cases, 1 / cases)
-        times[1:] = np.random.default_rng(seed).multinomial(cases, even, size=draws)
+        times[1:] = np.random.default_rng(0).multinomial(cases, even, size=draws)
     return times
 
 
@@ -48,7 +54,7 @@ def auc(scores: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.nd
 
     Args:
         scores: [n].
-        positive, negative: [K, n] how often each score occurs in either class, for K results at once.
+        positive, negative: [K, n] how often each score occurs in either class, for K results.
 
     Returns:
         [K] in [0, 1], 0.5 by chance; nan where a class is empty.
@@ -70,16 +76,32 @@ def percentiles(drawn: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def student_interval(values: list[float]) -> tuple[float, float]:
+    """Student's t interval of the mean of two values or more."""
+    mean = float(np.mean(values))
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return mean - float(half), mean + float(half)
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """Numbers as JSON has them: nested dictionaries and lists of floats, None in place of nan."""
+    if isinstance(value, dict):
+        return {key: rounded(part, digits) for key, part in value.items()}
+    if np.ndim(value):
+        return [rounded(part, digits) for part in value]
+    return None if np.isnan(value) else round(float(value), digits)
+
+
 def estimate(drawn: np.ndarray) -> dict:
-    """Value, low and high of [1 + K] numbers whose first is the observed one; None where that is nan."""
-    if np.isnan(drawn[0]):
-        return {"value": None, "low": None, "high": None}
-    low, high = percentiles(drawn[1:] if len(drawn) > 1 else drawn)
-    return {"value": round(float(drawn[0]), 4), "low": round(low, 4), "high": round(high, 4)}
+    """Value, low and high of [1 + K] numbers, the observed one first; None where that is nan."""
+    low = high = drawn[0]
+    if len(drawn) > 1 and not np.isnan(drawn[0]):
+        low, high = percentiles(drawn[1:])
+    return rounded({"value": drawn[0], "low": low, "high": high})
 
 
 def compared(values: dict[str, np.ndarray]) -> dict:
-    """The estimate of every score [1 + K], and of its difference to each score before it (`minus`)."""
+    """The estimate of every score [1 + K], and of its difference to each before it (`minus`)."""
     result: dict = {}
     for name, drawn in values.items():
         minus = {before: estimate(drawn - values[before]) for before in result}
@@ -87,19 +109,12 @@ def compared(values: dict[str, np.ndarray]) -> dict:
     return result
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray, draws: int = 200, seed: int = 0) -> dict:
+def rank_correlation(a: np.ndarray, b: np.ndarray, draws: int = 200) -> dict:
     """Spearman's correlation of two [n] arrays, with an interval from resampled words."""
     drawn = np.array([np.nan])
     if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
         ranks = np.stack([stats.rankdata(a), stats.rankdata(b)])
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(0)
         with np.errstate(invalid="ignore", divide="ignore"):
             drawn = resampled(lambda i: np.corrcoef(ranks[:, i])[0, 1], len(a), draws, random)
     return {"words": len(a)} | estimate(drawn)
-
-
-def student_interval(values: list[float]) -> tuple[float, float]:
-    """Student's t interval of the mean of two values or more."""
-    mean = float(np.mean(values))
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return mean - float(half), mean + float(half)

@@ -1,4 +1,4 @@
-"""The rows of Tables 1 and 3; what the paper prints in them is read from `published.toml`."""
+"""The rows of Tables 1 and 3; the numbers that the paper prints are in `published.toml`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-# Score -> whether more is better. `acc` is in percent; `ppl_peer` is averaged as the baselines do it, see `scores`.
+# Score -> whether more is better. `ppl_peer` is averaged as the baselines do it, see `scores`.
 SCORES = {"acc": True, "ppl_peer": False, "dist1": True, "dist2": True}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        name: as the tables print it.
-        model: what `ctsm train --model` takes.
-        part: the ablation, as presets name it, or "".
-        paper: its scores in the order of `SCORES`, None where the paper prints none.
-    """
-
-    name: str
-    model: str
-    part: str = ""
-    paper: tuple[float | None, ...] = (None,) * len(SCORES)
+    name: str  # as the tables print it
+    model: str  # for `ctsm train --model`
+    part: str = ""  # the ablation, as presets name it
+    paper: tuple[float | None, ...] = (None,) * len(SCORES)  # None where the paper has no number
 
     @property
     def key(self) -> str:
@@ -34,14 +27,10 @@ class Row:
 
 TABLES: dict[str, list[Row]] = {"table1": [], "table3": []}
 ROWS: dict[str, Row] = {}
-for _entry in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))["row"]:
-    _paper = _entry.get("paper", {})
-    _row = Row(
-        name=_entry["name"],
-        model=_entry["model"],
-        part=_entry.get("part", ""),
-        paper=tuple(_paper.get(score) for score in SCORES),
-    )
+for _fields in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))["row"]:
+    _tables = _fields.pop("tables")
+    _paper = _fields.pop("paper", {})
+    _row = Row(**_fields, paper=tuple(map(_paper.get, SCORES)))
     ROWS[_row.key] = _row
-    for _table in _entry["tables"]:
+    for _table in _tables:
         TABLES[_table].append(_row)

@@ -1,4 +1,4 @@
-"""Runs that are missing: each row and seed has a process of its own, so that a failure stays alone."""
+"""Missing runs: each row and seed has a process of its own, so that a failure stays alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 from typing import IO
@@ -28,59 +28,6 @@ from ctsm_workbench.study.comparison.published import ROWS, Row
 CHECKPOINTS = 4  # of a run, at least: an interruption costs a quarter of it at most
 
 
-class _Interrupted(Exception):
-    """Somebody stopped a run. This ends the comparison; it is not a failure of the row."""
-
-
-@dataclass
-class _Children:
-    """The running processes, which end when the comparison is interrupted."""
-
-    stopped: threading.Event = field(default_factory=threading.Event)
-    running: set[subprocess.Popen[bytes]] = field(default_factory=set)
-
-    def call(self, command: list[str], environment: dict[str, str], output: IO[str]) -> int:
-        """Run a command that writes to `output`, and return its exit code.
-
-        Raises:
-            _Interrupted: the command was interrupted, or the comparison ends.
-        """
-        if self.stopped.is_set():
-            raise _Interrupted
-        with subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT
-        ) as child:
-            self.running.add(child)
-            if self.stopped.is_set():  # set since the check above
-                child.terminate()
-            code = child.wait()
-            self.running.discard(child)
-        if code in (130, -signal.SIGINT):
-            self.stopped.set()  # here, so that this worker does not begin the next row
-        if code and self.stopped.is_set():
-            raise _Interrupted
-        return code
-
-    def stop(self) -> None:
-        """End all processes. They write a checkpoint, also those that got a terminal's Ctrl-C already."""
-        self.stopped.set()
-        for child in list(self.running):
-            child.terminate()
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM, which schedulers send, raises KeyboardInterrupt like Ctrl-C. Only the main thread can set this."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 @dataclass(frozen=True)
 class Plan:
     """Rows and seeds to compare, and the settings that all of them share.
@@ -89,7 +36,7 @@ class Plan:
         rows: keys of `ROWS`.
         budget: iterations of every run, whatever its model.
         preset: backbone and optimisation of every run.
-        out: results, one JSON (and its examples) for each row and seed; the tables are made of these.
+        out: results, one JSON (and its examples) for each row and seed.
         runs: run folders.
         settings: `key=value` for every run.
         workers: number of runs at a time; they share the processor cores or the GPUs.
@@ -112,9 +59,7 @@ class Plan:
                 raise ConfigError(f"There is no row {key!r}. There are: {', '.join(ROWS)}.")
         for name, value in (("--budget", self.budget), ("--workers", self.workers)):
             if value < 1:
-                raise ConfigError(
-                    f"{name} {value} is not possible: it must be a whole number from 1."
-                )
+                raise ConfigError(f"{name} {value} is not possible: use a whole number from 1.")
         if "-wo-" in self.preset:
             raise ConfigError(
                 f"--preset {self.preset} leaves a part out of CTSM. Ablations are rows of the "
@@ -129,16 +74,11 @@ class Plan:
         return preset(name, self.changes(row, seed))
 
     def changes(self, row: Row, seed: int) -> list[str]:
-        """Settings that differ from the preset; the same for every row except model and seed."""
-        return [
-            f"max_iterations={self.budget}",
-            f"check_every={max(1, self.budget // CHECKPOINTS)}",
-            f"check_from={self.budget}",
-            "patience=0",
-            *self.settings,
-            f"model={row.model}",
-            f"seed={seed}",
-        ]
+        """Settings that differ from the preset; the same for all rows except model and seed."""
+        every = max(1, self.budget // CHECKPOINTS)
+        changes = [f"max_iterations={self.budget}", f"check_every={every}", "patience=0"]
+        changes += [f"check_from={self.budget}", *self.settings]
+        return [*changes, f"model={row.model}", f"seed={seed}"]
 
     def result(self, key: str, seed: int) -> Path:
         """The file with the scores of one run; its examples lie beside it."""
@@ -153,7 +93,7 @@ def missing(plan: Plan) -> list[tuple[str, int]]:
     """Rows and seeds without a result of exactly this configuration.
 
     Raises:
-        ConfigError: a result is there, but of another configuration, or the file is no result.
+        ConfigError: a result is there, but of another configuration.
     """
     rows = [(key, seed) for seed in plan.seeds for key in plan.rows]
     return [(key, seed) for key, seed in rows if not _is_done(plan, key, seed)]
@@ -164,7 +104,8 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
     if not path.is_file():
         return False
     result = read_json(path)
-    found, run = result.get("config"), result.get("run")
+    found = result.get("config")
+    run = result.get("run")
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a result of `ctsm compare`. Move it elsewhere.")
     free = {"check_every"}
@@ -177,6 +118,40 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
                 "another --out, or delete the file to run this row again."
             )
     return True
+
+
+class _Interrupted(Exception):
+    """Somebody stopped a run. This ends the comparison; it is not a failure of the row."""
+
+
+class _Children:
+    """The running processes, which end when the comparison is interrupted."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.running: set[subprocess.Popen[bytes]] = set()
+
+    def call(self, command: list[str], env: dict[str, str], output: IO[str]) -> int:
+        """Run a command that writes to `output`, and return its exit code."""
+        if self.stopped.is_set():
+            raise _Interrupted
+        with subprocess.Popen(command, env=env, stdout=output, stderr=output) as child:
+            self.running.add(child)
+            if self.stopped.is_set():  # set since the check above
+                child.terminate()
+            code = child.wait()
+            self.running.discard(child)
+        if code in (130, -signal.SIGINT):
+            self.stopped.set()  # here, so that this worker does not begin the next row
+        if code and self.stopped.is_set():
+            raise _Interrupted
+        return code
+
+    def stop(self) -> None:
+        """End all processes with a checkpoint; some may have got a terminal's Ctrl-C already."""
+        self.stopped.set()
+        for child in list(self.running):
+            child.terminate()
 
 
 def run_missing(
@@ -196,30 +171,34 @@ def run_missing(
     waiting = missing(plan)
     environments = _environments(plan)
     children = _Children()
-    failed: list[str] = []
+    failed = []
 
     def work(key: str, seed: int) -> None:
         environment = environments.get()
         try:
-            _run(plan, key, seed, environment, children)
+            _run(plan, key, seed, environment=environment, children=children)
         finally:
             environments.put(environment)
 
-    bar = tqdm(
-        total=len(waiting), desc="runs", unit="run", disable=None if progress and waiting else True
-    )
-    with bar, _sigterm_interrupts(), ThreadPoolExecutor(plan.workers) as pool:
+    with ExitStack() as stack:
+        # SIGTERM, which schedulers send, interrupts like Ctrl-C.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        quiet = None if progress and waiting else True
+        bar = stack.enter_context(tqdm(total=len(waiting), desc="runs", unit="run", disable=quiet))
+        pool = stack.enter_context(ThreadPoolExecutor(plan.workers))
         try:
             jobs = {pool.submit(work, *item): item for item in waiting}
             for job in as_completed(jobs):
                 key, seed = jobs[job]
+                name = f"{key}, seed {seed}"
                 bar.update()
                 try:
                     job.result()
-                    report(f"{key}, seed {seed}: done")
+                    report(f"{name}: done")
                 except CtsmError as error:
-                    failed.append(f"{key}, seed {seed}: {error}")
-                    report(f"{key}, seed {seed}: FAILED: {error}")
+                    failed.append(f"{name}: {error}")
+                    report(f"{name}: FAILED: {error}")
         except (KeyboardInterrupt, _Interrupted):
             children.stop()
             pool.shutdown(cancel_futures=True)
@@ -228,7 +207,7 @@ def run_missing(
 
 
 def _environments(plan: Plan) -> Queue[dict[str, str]]:
-    """An environment for each worker: its share of the cores, and with several workers a GPU of its own."""
+    """An environment for each worker: its share of the cores; with several workers, its own GPU."""
     shared = dict(os.environ)
     shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // plan.workers)))
     count = torch.cuda.device_count() if plan.device in ("auto", "cuda") else 0
@@ -257,8 +236,9 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
     began = time.monotonic()
     with log.open("a", encoding="utf-8") as output:
 
-        def call(*arguments: str) -> None:
+        def call(*arguments: str, settings: Sequence[str]) -> None:
             command = [sys.executable, "-m", "ctsm_lib", *arguments, *common]
+            command += [part for setting in settings for part in ("--set", setting)]
             output.write(json.dumps(command) + "\n")
             output.flush()
             if code := children.call(command, environment, output):
@@ -270,18 +250,12 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
         if not (folder / "best.safetensors").is_file():
             resumed = (folder / "run.json").is_file()
             begin = ["--resume"] if resumed else ["--preset", config.preset]
-            call("train", "--out", str(folder), *begin, *_sets(plan.changes(ROWS[key], seed)))
+            call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
         files = ["--json", str(scores), "--examples", str(examples)]
-        call("evaluate", str(folder), *files, *_sets(leaning))
+        call("evaluate", str(folder), *files, settings=leaning)
     value = read_json(scores)
     scores.unlink()
-    value["row"] = key
-    value["budget"] = plan.budget
+    value |= {"row": key, "budget": plan.budget, "examples": examples.name}
     value["config"] = read_run(folder)[0].override(leaning).asdict()
     value["seconds"] = round(time.monotonic() - began)
-    value["examples"] = examples.name
     write_json(result, value)
-
-
-def _sets(settings: Sequence[str]) -> list[str]:
-    return [part for setting in settings for part in ("--set", setting)]

@@ -1,8 +1,8 @@
-"""How much a word varies between its contexts, how much of this is more than chance, and its sources.
+"""How much a word varies between contexts, how much of this is more than chance, and its sources.
 
-Variance here: half the expected squared distance of two occurrences of a word, summed over the features of a space. The
-estimate has no bias for rare words but scatters more; the null bands show how much.
-Legend of shapes: W words, K kept occurrences, P pairs, F features.
+Variance here: half the expected squared distance of two occurrences of a word, summed over the
+features of a space. The estimate has no bias for rare words but scatters more; the null bands show
+how much. Legend of shapes: W words, F features.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ctsm_workbench.study.intervals import percentiles, resampled
 
 BANDS = 2.0  # words of one band differ in frequency by less than this factor
 DRAWS = 400  # simulated words for each band
-MOST = 2_000  # occurrences of a simulated word
+MOST = 2_000  # occurrences drawn for a simulated word
 
 
 def variance(collected: Collected) -> np.ndarray:
-    """[W, 2] unbiased variance of every word in V_cos and H_s; nan for a word that occurs once or never."""
+    """[W, 2] unbiased variance in V_cos and H_s; nan for a word that occurs once or never."""
     n = collected.count[:, None]
     squares = [(collected.sums[:, part] ** 2).sum(axis=1) for part in SPACES.values()]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -26,28 +26,26 @@ def variance(collected: Collected) -> np.ndarray:
     return np.where(n > 1, np.maximum(result, 0), np.nan)
 
 
-def null_bands(laid: Plan, collected: Collected, seed: int = 0) -> list[dict]:
-    """The variance that a word would have if it varied like the other words of its frequency: by chance only.
+def null_bands(laid: Plan, collected: Collected) -> list[dict]:
+    """The variance that a word would have if it varied like the other words of its frequency.
 
-    Residuals (an occurrence minus its word's mean) of all words within a band of frequency are one pool; simulated words
-    of as many occurrences are drawn from it, `DRAWS` for each band and space.
+    Residuals (an occurrence minus its word's mean) of all words within a band of frequency are one
+    pool, from which simulated words of as many occurrences are drawn.
 
     Returns:
-        A row for each band: counts from `low` to below `high`, words, and for each space mean, low and high (95 %).
-        The draws have the frequency of the band's median word; `dependence` scales them to a word's own.
+        A row for each band: counts from `low` to below `high`, words, and for each space mean, low
+        and high (95 %) for the band's median word; `dependence` scales them to a word's own count.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     count = collected.count
     word = laid.tokens[laid.kept]
     own = count[word]
-    if not (own >= MIN_COUNT).any():
-        return []
     # An occurrence is part of its word's mean, which makes residuals too short by this factor.
     weight = np.sqrt(own / np.maximum(own - 1, 1))[:, None]
     residual = (collected.kept - collected.means[word]) * weight
     rows = []
     low = float(MIN_COUNT)
-    while low <= count.max():
+    while low <= own.max(initial=0):
         high = low * BANDS
         pool = np.flatnonzero((own >= low) & (own < high))
         members = count[(count >= low) & (count < high)]
@@ -63,7 +61,7 @@ def null_bands(laid: Plan, collected: Collected, seed: int = 0) -> list[dict]:
 
 
 def _null(residual: np.ndarray, drawn: np.ndarray, n: int) -> dict:
-    """Mean and 95 % interval of the variance of simulated words with `n` occurrences, of which some are drawn."""
+    """Mean and 95 % interval of the variance of simulated words of `n` occurrences."""
     size = drawn.shape[1]
     values = np.empty(len(drawn))
     for i, pick in enumerate(drawn):
@@ -76,10 +74,10 @@ def _null(residual: np.ndarray, drawn: np.ndarray, n: int) -> dict:
 
 
 def dependence(collected: Collected, bands: list[dict]) -> dict[str, np.ndarray]:
-    """Each word's variance divided by that of its band, [W] by name of the space; nan for words that are too rare.
+    """Each word's variance divided by that of its band, [W] for each space; nan for rare words.
 
-    Also `V_cos: z` and `H_s: z`: the distance of a word from the null's mean in half-widths of the null interval; below
-    -1 and above 1 it varies less or more than words of its frequency do by chance.
+    Also `V_cos: z` and `H_s: z`: the distance of a word from the null's mean in half-widths of the
+    null interval; below -1 and above 1 it varies less or more than is likely by chance.
     """
     own = variance(collected)
     count = collected.count
@@ -97,39 +95,39 @@ def dependence(collected: Collected, bands: list[dict]) -> dict[str, np.ndarray]
             half *= np.sqrt(row["median"] / count[some])
             ratio[some] = own[some, column] / null["mean"]
             z[some] = away / np.maximum(half, 1e-12)
-        result[name] = ratio
-        result[f"{name}: z"] = z
+        result |= {name: ratio, f"{name}: z": z}
     return result
 
 
-def explained(laid: Plan, collected: Collected, draws: int = 200, seed: int = 0) -> dict:
-    """The share of a word's variance that comes from the speaker and the place in the dialogue, not from other words.
+def explained(laid: Plan, collected: Collected, draws: int = 200) -> dict:
+    """The share of a word's variance that comes from speaker and place, not from other words.
 
-    Half the squared distance of two occurrences of the same word, speaker and place, against that of two of the same
-    word anywhere. V_cos is a function of word, speaker and place (Eq. 6 takes the embedding), so its share has to be 1.
+    Half the squared distance of two occurrences of the same word, speaker and place, against that
+    of two of the same word anywhere. V_cos is a function of word, speaker and place (Eq. 6 takes
+    the embedding), so its share has to be 1.
 
     Returns:
-        For each space the variance, the variance between occurrences alike in speaker and place, and the share
-        explained (%), with an interval from resampled pairs; None without pairs.
+        For each space the variance, the variance of occurrences alike in speaker and place, and the
+        share explained (%), with an interval from resampled pairs; None without pairs.
     """
     first, twin, other = (collected.kept[rows].astype(np.float64) for rows in laid.pairs.T)
-    random = np.random.default_rng(seed)
-    result: dict = {"pairs": len(first)}
-    for name, part in SPACES.items():
+    random = np.random.default_rng(0)
+    result: dict = {"pairs": len(first)} | dict.fromkeys(SPACES)
+    for name, part in SPACES.items() if len(first) else ():
         alike = ((first - twin)[:, part] ** 2).sum(axis=1) / 2
         anywhere = ((first - other)[:, part] ** 2).sum(axis=1) / 2
-
-        def share(
-            pick: np.ndarray, alike: np.ndarray = alike, all_: np.ndarray = anywhere
-        ) -> float:
-            return 100 * (1 - alike[pick].sum() / all_[pick].sum())
-
-        result[name] = None
-        if len(first):
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shares = resampled(share, len(first), draws, random)
-            low, high = percentiles(shares[1:] if draws else shares)
-            values = {"variance": anywhere.mean(), "alike": alike.mean(), "explained": shares[0]}
-            values |= {"low": low, "high": high}
-            result[name] = {key: round(float(value), 6) for key, value in values.items()}
+        shares = _shares(alike, anywhere, draws, random)
+        values = [anywhere.mean(), alike.mean(), shares[0], *percentiles(shares[-draws:])]
+        names = ("variance", "alike", "explained", "low", "high")
+        result[name] = {key: round(float(v), 6) for key, v in zip(names, values, strict=True)}
     return result
+
+
+def _shares(
+    alike: np.ndarray, anywhere: np.ndarray, draws: int, random: np.random.Generator
+) -> np.ndarray:
+    def share(pick: np.ndarray) -> float:
+        return 100 * (1 - alike[pick].sum() / anywhere[pick].sum())
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return resampled(share, len(alike), draws, random)

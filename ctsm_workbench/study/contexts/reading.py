@@ -1,15 +1,17 @@
 """One pass over the corpus that reads every dialogue once and keeps sums, never all occurrences.
 
-Each dialogue is read whole, so that each of its words occurs exactly once. A model is trained on contexts that end with
-a speaker's turn; here a last turn of the listener is read as well, else the words of last answers would be missing.
-Legend of shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pairs, R dialogues read at once,
-L length, F = 32 + the width of H_s (43) features of an occurrence: V_cos and H_s, the latter scaled to length 1.
+Each dialogue is read whole, so that each of its words occurs exactly once. A model is trained on
+contexts that end with a speaker's turn; here a last turn of the listener is read as well, else the
+words of last answers would be missing.
+Legend of shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pairs, R
+dialogues read at once, L length, F = 32 + the width of H_s (43) features of an occurrence: V_cos
+and H_s, the latter scaled to length 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,45 +39,33 @@ class Plan:
     """The occurrences that are read, and those that are kept; the same for every model.
 
     Attributes:
-        tokens, speaker: [N] of all splits, one dialogue after the other, without the beginning of overlong ones.
-        begin, length: [D] the place of a dialogue's first token, and the number of its tokens.
-        split: [D] index into `SPLITS`.
-        dialogue, place: [N] of each occurrence; a dialogue's first word has place 1, after CLS.
-        kept: [K] sorted indices of occurrences.
-        pairs: [P, 3] rows of `kept`: an occurrence, another of the same word, speaker and place, and any other of the
-            same word; the second and the third are in other dialogues than the first.
+        pairs: rows of `kept`: an occurrence, another of the same word, speaker and place, and any
+            other of the same word; the latter two are in other dialogues than the first.
         left_out: the number of occurrences in the beginnings of overlong dialogues.
     """
 
-    tokens: np.ndarray
-    speaker: np.ndarray
-    begin: np.ndarray
-    length: np.ndarray
-    split: np.ndarray
-    dialogue: np.ndarray
-    place: np.ndarray
-    kept: np.ndarray
-    pairs: np.ndarray
+    tokens: np.ndarray  # [N] of all splits, one dialogue after the other
+    speaker: np.ndarray  # [N]
+    dialogue: np.ndarray  # [N]
+    place: np.ndarray  # [N] in the dialogue; its first word has place 1, after CLS
+    begin: np.ndarray  # [D] index of the first token
+    length: np.ndarray  # [D]
+    split: np.ndarray  # [D] index into `SPLITS`
     left_out: int
+    kept: np.ndarray  # [K] sorted indices of occurrences
+    pairs: np.ndarray  # [P, 3]
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Sums over all occurrences, and the features of the kept ones.
+    """Sums over all occurrences, and the features of the kept ones."""
 
-    Attributes:
-        count, sums, squares: [W], [W, F] and [W, 2]: occurrences of a word, the sum of their features, and the sum of
-            their squared lengths in either space.
-        dialogue_sums, dialogue_counts: [2, D, F] and [2, D]: over all words of a dialogue, and over those of a mask.
-        kept: [K, F] float32 features of the plan's kept occurrences.
-    """
-
-    count: np.ndarray
-    sums: np.ndarray
-    squares: np.ndarray
-    dialogue_sums: np.ndarray
-    dialogue_counts: np.ndarray
-    kept: np.ndarray
+    count: np.ndarray  # [W]
+    sums: np.ndarray  # [W, F]
+    squares: np.ndarray  # [W, 2] sums of squared lengths in either space
+    dialogue_sums: np.ndarray  # [2, D, F] over all words, and over those of a mask
+    dialogue_counts: np.ndarray  # [2, D]
+    kept: np.ndarray  # [K, F] float32
 
     @property
     def means(self) -> np.ndarray:
@@ -83,13 +73,13 @@ class Collected:
         return self.sums / np.maximum(self.count, 1)[:, None]
 
 
-def plan(corpus: Corpus, max_context: int = 256, seed: int = 0) -> Plan:
+def plan(corpus: Corpus, max_context: int = 256) -> Plan:
     """Lay out all dialogues, and draw the occurrences that are kept.
 
     Args:
         max_context: longer dialogues lose their beginning, as contexts do; CLS takes one place.
     """
-    parts: dict[str, list[np.ndarray]] = {"tokens": [], "speaker": [], "length": [], "split": []}
+    parts = []
     left_out = 0
     for number, name in enumerate(SPLITS):
         split = corpus.splits[name]
@@ -97,48 +87,57 @@ def plan(corpus: Corpus, max_context: int = 256, seed: int = 0) -> Plan:
         whole = np.diff(ends)
         length = np.minimum(whole, max_context - 1)
         inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - length, whole)
-        parts["tokens"].append(np.asarray(split.tokens)[inside])
-        parts["speaker"].append(split.speaker[inside])
-        parts["length"].append(length)
-        parts["split"].append(np.full(len(length), number))
+        numbers = np.full(len(length), number)
+        parts.append((np.asarray(split.tokens)[inside], split.speaker[inside], length, numbers))
         left_out += int(whole.sum() - length.sum())
-    flat = {name: np.concatenate(arrays).astype(np.int64) for name, arrays in parts.items()}
-    begin = np.cumsum(flat["length"]) - flat["length"]
-    flat["dialogue"] = np.repeat(np.arange(len(begin)), flat["length"])
-    flat["place"] = np.arange(len(flat["tokens"])) - begin[flat["dialogue"]] + 1
-    kept, pairs = _drawn(**flat, random=np.random.default_rng(seed))
-    return Plan(**flat, begin=begin, kept=kept, pairs=pairs, left_out=left_out)
+    tokens, speaker, length, numbers = (
+        np.concatenate(arrays).astype(np.int64) for arrays in zip(*parts, strict=True)
+    )
+    begin = np.cumsum(length) - length
+    dialogue = np.repeat(np.arange(len(begin)), length)
+    laid = Plan(
+        tokens=tokens,
+        speaker=speaker,
+        dialogue=dialogue,
+        place=np.arange(len(tokens)) - begin[dialogue] + 1,
+        begin=begin,
+        length=length,
+        split=numbers,
+        left_out=left_out,
+        kept=np.zeros(0, dtype=np.int64),
+        pairs=np.zeros((0, 3), dtype=np.int64),
+    )
+    kept, triples = _drawn(laid, np.random.default_rng(0))
+    return replace(laid, kept=kept, pairs=np.searchsorted(kept, triples))
 
 
-def _drawn(
-    tokens: np.ndarray,
-    speaker: np.ndarray,
-    length: np.ndarray,
-    split: np.ndarray,
-    dialogue: np.ndarray,
-    place: np.ndarray,
-    random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of kept occurrences [K], and pairs [P, 3] among them."""
+def _drawn(laid: Plan, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of kept occurrences [K], and pairs [P, 3] of them."""
+    tokens = laid.tokens
     counts = np.bincount(tokens, minlength=len(SPECIALS))
     counts[: len(SPECIALS)] = 0
     shuffled = random.permutation(np.flatnonzero(counts[tokens] >= MIN_COUNT))
-    training = split[dialogue[shuffled]] == 0
+    training = laid.split[laid.dialogue[shuffled]] == 0
     sample = shuffled[_rank(2 * tokens[shuffled] + training) < PER_WORD // 2]
-    # A twin is the next occurrence of the same word, speaker and place, in the order of the shuffle.
-    cells = (tokens * 2 + (speaker == USR)) * (place.max(initial=0) + 1) + place
-    first, twin = _neighbours(shuffled, cells[shuffled], dialogue)
-    some = random.permutation(len(first))
-    some = some[_rank(tokens[first[some]]) < PAIRS_PER_WORD][:MAX_PAIRS]
-    first = first[some]
+    # A twin is the next occurrence of the same word, speaker and place, after the shuffle.
+    cells = tokens * 2 + (laid.speaker == USR)
+    cells = (cells * (laid.place.max(initial=0) + 1) + laid.place)[shuffled]
+    order = shuffled[np.argsort(cells, kind="stable")]
+    first = order[:-1]
+    twin = order[1:]
+    same = np.diff(np.sort(cells)) == 0
+    same &= laid.dialogue[first] != laid.dialogue[twin]
+    pairs = np.stack([first, twin], axis=1)[same]
+    pairs = pairs[random.permutation(len(pairs))]
+    pairs = pairs[_rank(tokens[pairs[:, 0]]) < PAIRS_PER_WORD][:MAX_PAIRS]
+    first = pairs[:, 0]
     other = first
     if len(first):
         by_word = shuffled[np.argsort(tokens[shuffled], kind="stable")]
         start = np.searchsorted(tokens[by_word], tokens[first])
         other = by_word[start + random.integers(0, counts[tokens[first]])]
-    triples = np.stack([first, twin[some], other], axis=1)[dialogue[other] != dialogue[first]]
-    kept = np.unique(np.concatenate([sample, triples.ravel()]))
-    return kept, np.searchsorted(kept, triples)
+    triples = np.column_stack([pairs, other])[laid.dialogue[other] != laid.dialogue[first]]
+    return np.unique(np.concatenate([sample, triples.ravel()])), triples
 
 
 def _rank(groups: np.ndarray) -> np.ndarray:
@@ -151,19 +150,8 @@ def _rank(groups: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _neighbours(
-    chosen: np.ndarray, cells: np.ndarray, dialogue: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of occurrences that follow each other in a cell and are in different dialogues."""
-    by_cell = np.argsort(cells, kind="stable")
-    order = chosen[by_cell]
-    same = np.diff(cells[by_cell]) == 0
-    same &= dialogue[order[1:]] != dialogue[order[:-1]]
-    return order[:-1][same], order[1:][same]
-
-
 def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-    """V_cos [R, L, 32] and H_s [R, L, 43], without the parts that the answer needs (knowledge, fusion, decoder).
+    """V_cos [R, L, 32] and H_s [R, L, 43], without knowledge, fusion and decoder.
 
     Args:
         context, speaker: [R, L] as in `Batch`.
@@ -192,8 +180,7 @@ def _blocks(laid: Plan) -> Iterator[np.ndarray]:
     """Dialogues of similar length, as many as fit into `TOKENS`."""
     block: list[int] = []
     for dialogue in np.argsort(laid.length, kind="stable"):
-        width = laid.length[dialogue] + 1
-        if block and (len(block) + 1) * width > TOKENS:
+        if block and (len(block) + 1) * (laid.length[dialogue] + 1) > TOKENS:
             yield np.array(block)
             block = []
         if laid.length[dialogue]:
@@ -242,27 +229,24 @@ def collect_states(
         rows = [
             padded_rows(flat, begin, length, len(column)) for flat in (laid.tokens, laid.speaker)
         ]
-        context, speaker = (
-            torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows
-        )
-        inclination, state = (
-            part[:, 1:].float().cpu() for part in read_states(model, context, speaker)
-        )
+        ids = [torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows]
+        parts = [part[:, 1:].float().cpu() for part in read_states(model, *ids)]
+        parts[1] = F.normalize(parts[1], dim=-1)
         real = column < length[:, None]  # not by PAD: <unk> and typed special words count as well
-        features = torch.cat([inclination, F.normalize(state, dim=-1)], dim=-1)[real].double()
+        features = torch.cat(parts, dim=-1)[real].double()
         index = (begin[:, None] + column)[real]
-        ids = torch.from_numpy(laid.tokens[index])
+        word = torch.from_numpy(laid.tokens[index])
         where = torch.from_numpy(laid.dialogue[index])
         lengths = [(features[:, part] ** 2).sum(dim=1) for part in SPACES.values()]
-        count.index_add_(0, ids, torch.ones(len(ids), dtype=torch.float64))
-        sums.index_add_(0, ids, features)
-        squares.index_add_(0, ids, torch.stack(lengths, dim=1))
+        count.index_add_(0, word, torch.ones(len(word), dtype=torch.float64))
+        sums.index_add_(0, word, features)
+        squares.index_add_(0, word, torch.stack(lengths, dim=1))
         for number, chosen in enumerate(masks):
-            dialogue_sums[number].index_add_(0, where, features * chosen[ids, None])
-            dialogue_counts[number].index_add_(0, where, chosen[ids].double())
+            dialogue_sums[number].index_add_(0, where, features * chosen[word, None])
+            dialogue_counts[number].index_add_(0, where, chosen[word].double())
         row = torch.from_numpy(row_of[index])
         kept[row[row >= 0]] = features[row >= 0].float()
-        bar.update(len(ids))
+        bar.update(len(word))
     bar.close()
     arrays = (count, sums, squares, dialogue_sums, dialogue_counts, kept)
     return Collected(*(parallel.all_sum(array).numpy() for array in arrays))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from ctsm_lib.batches import context_batch
 from ctsm_lib.corpus import EMOTIONS, UNK
@@ -13,6 +12,7 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import Provider
 from ctsm_lib.runs import Run, clean_turn
 from ctsm_workbench.study.contexts.reading import read_states
+from ctsm_workbench.study.intervals import rounded
 
 # The contexts of the paper's Figure 1.
 PAPER_WORD = "excited"
@@ -30,15 +30,16 @@ def word_in_contexts(
     provider: Provider | None = None,
     device: str = "cpu",
 ) -> dict:
-    """A word's trait, and its state inclination and the emotions predicted for the whole text in each context.
+    """A word's trait; in each context its state inclination and the emotions of the whole text.
 
     Args:
         contexts: one turn of a speaker each; every occurrence of the word in it gives a row.
-        provider: commonsense for the predicted emotions; none by default. V_cos does not depend on it.
+        provider: commonsense for the predicted emotions. V_cos does not depend on it.
 
     Returns:
-        JSON data: word, trait (valence, arousal, dominance; None where the word is unrated), emotions, label valences,
-        rows (context, number of the context, place, V_cos, H_s, and the predicted emotions as `heard`).
+        JSON data: word, trait (valence, arousal, dominance; None where the word is unrated),
+        emotions, label valences, rows (context, number of the context, place, V_cos, H_s, and the
+        predicted emotions as `heard`).
 
     Raises:
         DataError: the run does not know the word, or a context lacks it.
@@ -50,9 +51,8 @@ def word_in_contexts(
     model = run.ctsm()
     (index,) = run.vocabulary.encode([word])
     if index == UNK:
-        raise DataError(
-            f"The run's {len(run.vocabulary):,} words do not include {word!r}. Choose another --word."
-        )
+        known = f"The run's {len(run.vocabulary):,} words"
+        raise DataError(f"{known} do not include {word!r}. Choose another --word.")
     turns = [clean_turn(text) for text in contexts]
     inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
     conversations = [[turn] for turn in turns]
@@ -70,26 +70,22 @@ def word_in_contexts(
                 "context": turn,
                 "number": number,
                 "place": place,
-                "V_cos": _rounded(inclination[number, place], 5),
-                "H_s": _rounded(state[number, place], 5),
-                "heard": _rounded(predicted[number], 5),
+                "V_cos": rounded(inclination[number, place].tolist(), 5),
+                "H_s": rounded(state[number, place].tolist(), 5),
+                "heard": rounded(predicted[number].tolist(), 5),
             }
             for place in places
         ]
     names = ("valence", "arousal", "dominance")
     rated = bool(model.intensity[index] != 0)  # exactly 0 for unrated words alone
-    trait = dict(zip(names, _rounded(model.vad[index], 3), strict=True))
+    trait = dict(zip(names, rounded(model.vad[index].tolist(), 3), strict=True))
     return {
         "description": run.about(device),
         "note": run.note,
         "word": word,
         "trait": trait if rated else None,
         "emotions": list(EMOTIONS),
-        "label_valence": _rounded(model.vad[model.labels, 0], 3),
+        "label_valence": rounded(model.vad[model.labels, 0].tolist(), 3),
         "knowledge": provider.name if provider else "none",
         "rows": rows,
     }
-
-
-def _rounded(values: Tensor, digits: int) -> list[float]:
-    return [round(value, digits) for value in values.float().tolist()]

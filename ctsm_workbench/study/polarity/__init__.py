@@ -1,7 +1,8 @@
-"""The share of words whose rating and vector disagree in polarity, and the choices that this share depends on.
+"""The share of words whose rating and vector disagree in polarity, and what it depends on.
 
-`choices` has the rules that the paper leaves open, `analysis` the whole of Section 5.4, `standards` a check against
-the dialogues' labels and a second lexicon, `discrepant` the words that differ, `coordinates` a map of all words.
+`choices` counts by the rules that the paper leaves open, `analysis` is the whole of Section 5.4,
+`standards` a check against the dialogues' labels and a second lexicon, `discrepant` lists the words
+that differ, `coordinates` makes a map of all words.
 """
 
 from ctsm_workbench.study.polarity.analysis import PAPER_SHARE, analyse, analyse_prepared

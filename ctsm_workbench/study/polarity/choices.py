@@ -1,42 +1,30 @@
-"""The choices that the paper leaves open, and the count under each of them. Paper: Sec. 5.4; specification, Section 6.
+"""The choices that the paper leaves open, and the count under each of them.
 
-The rules that are compared are listed in `choices.toml`.
+Paper: Sec. 5.4; specification, Section 6. The choices are listed and explained in `choices.toml`.
 """
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ctsm_lib.polarity import NO_STATE, group_cosines, group_weights, sides, trait_polarity
-from ctsm_workbench.study.intervals import percentiles, resampled
+from ctsm_workbench.study.intervals import percentiles, resampled, rounded
 
+CHOICES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+THRESHOLDS: list[float] = CHOICES["thresholds"]
+BANDS: list[float] = CHOICES["bands"]
 QUALITIES = {"all": (0, 1, 2, 3), "published": (0, 1), "exact": (0,)}  # keys of `vectors.KINDS`
-THRESHOLDS = (0.4, 0.45, 0.5, 0.55, 0.6)
-BANDS = (0.0, 0.05, 0.1, 0.2, 0.3)
 _RULES = 16  # at a time: the sums of their groups share one pass over the vectors
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to count; the defaults are the paper's.
-
-    Attributes:
-        unrated: the trait of unrated words; the neutral valence 0.5 is negative.
-        missing: the state of words without a vector. A zero vector is a tie and so negative; a model gives them a
-            random vector, which is like tossing a coin; "agree" and "disagree" are the bounds.
-        count: the words that are counted, of those that make the centroids.
-        vectors: vectors of lower quality are treated as missing.
-        unit: centroids are means of unit vectors, so that long vectors do not count more.
-        leave_one_out: a word is left out of the centroids that it is compared with.
-        weighted: words count as often as they occur.
-        threshold: valences above it are positive.
-        band: words this close to the threshold are neutral and left out.
-    """
+    """One way to count, see `choices.toml`; the defaults are the paper's."""
 
     label: str = "the paper's rule"
     unrated: Literal["negative", "positive", "left out"] = "negative"
@@ -52,53 +40,45 @@ class Rule:
 
 @dataclass(frozen=True)
 class PolarityReport:
-    """The result of one rule, in per cent of the words counted; `reason` explains a missing share.
-
-    `low` and `high` are a 95 % bootstrap interval: words are resampled, centroids are kept.
-    """
+    """The result of a rule, in per cent of the words counted; `reason` explains a missing share."""
 
     words: int = 0
     differ: int = 0
     share: float | None = None
-    low: float | None = None
+    low: float | None = None  # 95 % bootstrap interval: words are resampled, centroids are kept
     high: float | None = None
     positive_trait: float | None = None
     positive_state: float | None = None
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Words:
-    """Checked data of n words: [n] each, `vectors` [n, d]; `lengths` is 0 and `kind` -1 without a vector."""
+class Words(NamedTuple):
+    """Data of n words."""
 
-    valence: np.ndarray
-    rated: np.ndarray
-    vectors: np.ndarray
-    lengths: np.ndarray
-    counts: np.ndarray
-    kind: np.ndarray
+    valence: np.ndarray  # [n] in [0, 1]
+    rated: np.ndarray  # [n] bool
+    vectors: np.ndarray  # [n, d]
+    lengths: np.ndarray  # [n] of the vectors; 0 where there is none
+    counts: np.ndarray  # [n]
+    kind: np.ndarray  # [n] a key of `vectors.KINDS`; -1 where there is no vector
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Trait [n], state [n] and cosines [n, 2] to both centroids by one rule, before missing states are filled."""
+class Outcome(NamedTuple):
+    """Polarities of n words by one rule; words without a vector have no state."""
 
-    trait: np.ndarray
-    state: np.ndarray
-    cosines: np.ndarray
+    trait: np.ndarray  # [n] 0 or 1
+    state: np.ndarray  # [n] 0, 1 or NO_STATE
+    cosines: np.ndarray  # [n, 2] to the positive and to the negative centroid
 
 
 def rules_for(data: Words, own: Rule | None = None) -> list[Rule]:
-    """The rules whose result can differ from the paper's for these data, then `own`, then the sweep."""
-    text = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-    rules = [Rule(**fields) for fields in tomllib.loads(text)["rules"]]
-    rules = [rule for rule in rules if _matters(rule, data)]
+    """The rules that can differ from the paper's for these data, then `own`, then the sweep."""
+    rules = [rule for fields in CHOICES["rules"] if _matters(rule := Rule(**fields), data)]
     if own is not None:
         rules.append(own)
     for threshold in THRESHOLDS:
-        for band in BANDS:
-            rated: Any = {"unrated": "left out", "threshold": threshold, "band": band}
-            rules.append(Rule("sweep, rated words", **rated))
+        only = Rule("sweep, rated words", unrated="left out", threshold=threshold)
+        rules += [replace(only, band=band) for band in BANDS]
     for threshold in THRESHOLDS:
         # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
         unrated: Any = "negative" if threshold >= 0.5 else "positive"
@@ -116,66 +96,56 @@ def _matters(rule: Rule, data: Words) -> bool:
 def evaluate(
     data: Words, rules: list[Rule], random: np.random.Generator
 ) -> tuple[list[Outcome], list[PolarityReport]]:
-    """The outcome of every word by the first two rules, and the report of every rule."""
+    """The outcome of the first two rules, and the report of every rule."""
     outcomes: list[Outcome] = []
     reports: list[PolarityReport] = []
     coin = random.integers(0, 2, len(data.valence))
     for begin in range(0, len(rules), _RULES):
         some = rules[begin : begin + _RULES]
         groups = [_groups(rule, data) for rule in some]
-        weights = [
-            group_weights(trait, data.lengths * has, rule.unit)
-            for rule, (trait, _, has) in zip(some, groups, strict=True)
-        ]
-        cosines = group_cosines(
-            data.vectors,
-            data.lengths,
-            weights=np.concatenate(weights, axis=1),
-            leave_out=np.repeat([rule.leave_one_out for rule in some], 2),
-        )
-        columns = np.split(cosines, len(some), axis=1)
-        for rule, (trait, part, has), own in zip(some, groups, columns, strict=True):
-            state = np.where(has, sides(own), NO_STATE)
+        weights = np.concatenate([group[2] for group in groups], axis=1)
+        leave_out = np.repeat([rule.leave_one_out for rule in some], 2)
+        cosines = group_cosines(data.vectors, data.lengths, weights, leave_out)
+        pairs = np.split(cosines, len(some), axis=1)
+        for rule, (trait, part, weight), pair in zip(some, groups, pairs, strict=True):
+            state = np.where(weight.any(axis=1), sides(pair), NO_STATE)
             if len(outcomes) < 2:
-                outcomes.append(Outcome(trait, state, own))
-            fills = {"negative": 0, "random": coin, "agree": trait, "disagree": 1 - trait}
+                outcomes.append(Outcome(trait, state, pair))
+            fills: dict = {"negative": 0, "random": coin, "agree": trait, "disagree": 1 - trait}
             state = np.where(state == NO_STATE, fills.get(rule.missing, NO_STATE), state)
-            counted = {"rated": data.rated, "unrated": ~data.rated}.get(rule.count, True)
-            used = part & (state != NO_STATE) & counted
-            weight = data.counts[used] if rule.weighted else None
-            reports.append(_report(trait[used], state[used], weight, random))
+            used = part & (state != NO_STATE)
+            if rule.count != "all":
+                used &= data.rated == (rule.count == "rated")
+            often = data.counts[used] if rule.weighted else None
+            reports.append(_report(trait[used], state[used], often, random))
     return outcomes, reports
 
 
 def _groups(rule: Rule, data: Words) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Trait [n]; the words that take part [n]; those of them that have a vector [n]."""
+    """Trait [n], the words that take part [n], and their weights [n, 2] in both groups."""
     trait = trait_polarity(data.valence, rule.threshold)
     trait[~data.rated] = rule.unrated == "positive"
     part = data.rated | (rule.unrated != "left out")
     if rule.band:
         part &= np.abs(data.valence - rule.threshold) > rule.band + 1e-6
-    has = part & (data.lengths > 0) & np.isin(data.kind, QUALITIES[rule.vectors])
-    return trait, part, has
+    has = part & np.isin(data.kind, QUALITIES[rule.vectors])
+    return trait, part, group_weights(trait, data.lengths * has, rule.unit)
 
 
 def _report(
-    trait: np.ndarray, state: np.ndarray, weight: np.ndarray | None, random: np.random.Generator
+    trait: np.ndarray, state: np.ndarray, often: np.ndarray | None, random: np.random.Generator
 ) -> PolarityReport:
     n = len(trait)
-    if not (n if weight is None else weight.sum()):  # a sweep may run out of words
-        return PolarityReport(
-            reason="No word is left to be counted, or one of the groups is empty."
-        )
+    if not (n if often is None else often.sum()):  # a sweep may run out of words
+        return PolarityReport(reason="No word is left to count, or one of the groups is empty.")
     differ = trait != state
-    if weight is None:  # of n words drawn with replacement, the number that differ is binomial
+    if often is None:  # of n words drawn with replacement, the number that differ is binomial
         shares = random.binomial(n, differ.mean(), 2000) / n
     else:
-        positive = weight + 1e-12  # a sample may hold words of weight 0 only
+        weights = often + 1e-12  # a sample may hold words of weight 0 only
         shares = resampled(
-            lambda i: np.average(differ[i], weights=positive[i]), n, draws=200, random=random
+            lambda i: np.average(differ[i], weights=weights[i]), n, draws=200, random=random
         )[1:]
-    means = np.average(np.stack([differ, trait, state]), axis=1, weights=weight)
-    share, low, high, positive_trait, positive_state = (
-        round(100 * float(value), 4) for value in (means[0], *percentiles(shares), *means[1:])
-    )
-    return PolarityReport(n, int(differ.sum()), share, low, high, positive_trait, positive_state)
+    share, *positive = np.average(np.stack([differ, trait, state]), axis=1, weights=often)
+    shown = rounded([100 * value for value in (share, *percentiles(shares), *positive)])
+    return PolarityReport(n, int(differ.sum()), *shown)

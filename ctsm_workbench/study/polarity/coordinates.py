@@ -1,4 +1,4 @@
-"""A map of the vocabulary in two dimensions, by UMAP. Source: McInnes, Healy and Melville (2018)."""
+"""A map of the vocabulary in two dimensions. Source: McInnes, Healy and Melville (2018), UMAP."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ctsm_lib.sources import cache_folder
 from ctsm_workbench.study.polarity.standards import word_scores
 
 NOTE = (
-    "UMAP keeps neighbours: words that lie close together have similar vectors. The distance between two groups, the "
-    "size of a group and the directions of the map have no meaning; another seed gives another map."
+    "UMAP keeps neighbours: words that lie close together have similar vectors. The distance "
+    "between two groups, the size of a group and the directions of the map have no meaning; "
+    "another seed gives another map."
 )
 
 
-def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
+def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15) -> dict:
     """Positions of the most frequent words on a map of their vectors, and both polarities.
 
     Args:
-        words: number of words with a vector, the most frequent first; the emotion labels are always included.
+        words: number of words with a vector, the most frequent first; emotion labels are added.
         neighbours: the number of neighbours that UMAP keeps together.
 
     Returns:
-        Columns: word, x, y, count, trait (1, 0, None where unrated) and state (centroids of rated words); a note.
+        Columns: word, x, y, count, trait (1, 0, None where unrated) and state; a note.
 
     Raises:
         ConfigError: umap-learn is not installed, or there are too few words for a map.
@@ -42,15 +43,14 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
     chosen = order[has[order]][:words]
     chosen = np.concatenate([chosen, np.setdiff1d(labels[has[labels]], chosen)])
     if len(chosen) <= neighbours:
-        raise ConfigError(
-            f"{len(chosen)} words with a vector are too few for a map with {neighbours} neighbours."
-        )
-    place = _coordinates(np.asarray(prepared.vectors.matrix[first:][chosen]), neighbours, seed)
+        reason = f"are too few for a map with {neighbours} neighbours."
+        raise ConfigError(f"{len(chosen)} words with a vector {reason}")
+    place = _coordinates(prepared.vectors.matrix[first:][chosen], neighbours)
     trait = trait_polarity(scores["trait"])
     return {
         "description": prepared.description,
         "note": NOTE,
-        "settings": {"neighbours": neighbours, "metric": "cosine", "seed": seed},
+        "settings": {"neighbours": neighbours, "metric": "cosine", "seed": 0},
         "word": [vocabulary.words[first + i] for i in chosen],
         "x": place[:, 0].round(3).tolist(),
         "y": place[:, 1].round(3).tolist(),
@@ -60,21 +60,19 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
     }
 
 
-def _coordinates(vectors: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
+def _coordinates(vectors: np.ndarray, neighbours: int) -> np.ndarray:
     try:
         import umap
     except ImportError:
         raise ConfigError("The map needs umap-learn: pip install 'ctsm-lab[analysis]'.") from None
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    key = {"neighbours": neighbours, "seed": seed, "umap": umap.__version__}
+    key = {"neighbours": neighbours, "seed": 0, "umap": umap.__version__}
     key["vectors"] = hashlib.sha256(vectors.tobytes()).hexdigest()
 
     def build() -> tuple[Arrays, dict]:
         # One thread: with more of them, the same seed gives different maps.
-        model = umap.UMAP(
-            n_neighbors=neighbours, min_dist=0.1, metric="cosine", random_state=seed, n_jobs=1
-        )
-        place = np.asarray(model.fit_transform(vectors), dtype=np.float32)
+        how = {"min_dist": 0.1, "metric": "cosine", "random_state": 0, "n_jobs": 1}
+        place = umap.UMAP(n_neighbors=neighbours, **how).fit_transform(vectors).astype(np.float32)
         return {"place": place - place.mean(axis=0)}, {}
 
     return cached(cache_folder(), "map", key, build)[0]["place"]

@@ -9,14 +9,12 @@ from ctsm_lib.polarity import NO_STATE, TIE, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_workbench.study.polarity.standards import word_scores
 
-AROUND = 4  # words quoted before and after
 
-
-def discrepant_words(prepared: Prepared, words: int = 12, seed: int = 0) -> dict:
+def discrepant_words(prepared: Prepared, words: int = 12) -> dict:
     """The most frequent words that differ, by the paper's rule and among rated words only.
 
     Returns:
-        `rules`: name -> rows of word, count (in training), rated, trait, state and a quotation from a training dialogue.
+        `rules`: name -> rows of word, count (in training), rated, trait, state and quotation.
 
     Paper: Sec. 5.4, which counts such words and shows one.
     """
@@ -32,30 +30,25 @@ def discrepant_words(prepared: Prepared, words: int = 12, seed: int = 0) -> dict
     ):
         state = np.where(part, score > TIE, NO_STATE)
         differ = part & (state != trait)
-        rows = [
-            {
-                "word": corpus.vocabulary.words[first + i],
-                "count": int(corpus.counts[first + i]),
-                "rated": bool(rated[i]),
-                "trait": int(trait[i]),
-                "state": int(state[i]),
-                "quotation": quotation(corpus, first + i, seed),
-            }
-            for i in order[differ[order]][:words]
-        ]
+        rows = []
+        for i in order[differ[order]][:words]:
+            row = {"word": corpus.vocabulary.words[first + i]}
+            row["count"] = int(corpus.counts[first + i])
+            row |= {"rated": bool(rated[i]), "trait": int(trait[i]), "state": int(state[i])}
+            rows.append(row | {"quotation": quotation(corpus, first + i)})
         rules[name] = {"differ": int(differ.sum()), "of": int(part.sum()), "words": rows}
     return {"description": prepared.description, "rules": rules}
 
 
-def quotation(corpus: Corpus, word: int, seed: int = 0) -> list[str]:
-    """The text before and after a random occurrence of a word in the training turns; empty where there is none."""
+def quotation(corpus: Corpus, word: int) -> list[str]:
+    """The text before and after a random occurrence of a word in training, or empty texts."""
     places = np.flatnonzero(np.asarray(corpus.splits["train"].tokens) == word)
     if not len(places):
         return ["", ""]
-    return list(words_around(corpus, int(np.random.default_rng([seed, word]).choice(places))))
+    return list(words_around(corpus, int(np.random.default_rng([0, word]).choice(places))))
 
 
-def words_around(corpus: Corpus, place: int, around: int = AROUND) -> tuple[str, str]:
+def words_around(corpus: Corpus, place: int, around: int = 4) -> tuple[str, str]:
     """Up to `around` words before and after a place in the training tokens, within its turn."""
     split = corpus.splits["train"]
     turn = int(np.searchsorted(split.turn_offsets, place, side="right")) - 1
