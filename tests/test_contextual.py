@@ -1,4 +1,4 @@
-"""States from contexts: against a plain loop over occurrences, without influence of padding, and where all is known."""
+"""States from contexts: against a plain loop, with other padding, and on known cases."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def split_of(dialogues: list[Turns], labels: list[int]) -> Split:
 
 
 def little_corpus(seed: int = 0, dialogues: int = 40, vocabulary: int = 9) -> Any:
-    """Random dialogues of few words, so that words repeat; training has half of them. <unk> occurs, too."""
+    """Random dialogues of few words, which repeat; training has half of them. <unk> occurs, too."""
     random = np.random.default_rng(seed)
 
     def dialogue() -> Turns:
@@ -87,7 +87,7 @@ def occurrences(corpus: Any, max_context: int = 256) -> list[list[tuple[int, int
 
 @torch.no_grad()
 def slow_states(model: CTSM, row: list[tuple[int, int, int]]) -> np.ndarray:
-    """V_cos and the unit H_s of one dialogue by the model's own `read`, with nothing else in the batch."""
+    """V_cos and the unit H_s of one dialogue by the model's own `read`, alone in its batch."""
     context, speaker = ([[CLS, *[entry[i] for entry in row]]] for i in (0, 1))
     batch = Batch(torch.tensor(context), torch.tensor(speaker), torch.full((1, 5, 1), CLS))
     read = model.eval().read(batch)
@@ -186,7 +186,7 @@ def test_kept_occurrences_are_few_of_each_word_and_pairs_are_what_they_say(
 
 
 def made_up(features: np.ndarray, words: np.ndarray) -> tuple[Any, Collected]:
-    """A plan and what would have been collected, if occurrences [N, F] had these features; all of them are kept."""
+    """A plan, and the states collected if occurrences [N, F] had these features; all are kept."""
     size = int(words.max()) + 1
     sums, squares = np.zeros((size, features.shape[1])), np.zeros((size, 2))
     np.add.at(sums, words, features)

@@ -5,8 +5,6 @@ of the same cases are resampled with the same draws: their differences are paire
 Legend of shapes: n cases, K draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +88,11 @@ def rounded(value: Any, digits: int = 4) -> Any:
     if np.ndim(value):
         return [rounded(part, digits) for part in value]
     return None if np.isnan(value) else round(float(value), digits)
+
+
+def percent(values: np.ndarray) -> float | None:
+    """The per cent of values [n] that are true; None without values."""
+    return rounded(100 * values.mean()) if len(values) else None
 
 
 def estimate(drawn: np.ndarray) -> dict:

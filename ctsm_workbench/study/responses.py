@@ -1,7 +1,5 @@
 """Files of answers: JSON lines with a `response` and, where there is one, a `reference`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

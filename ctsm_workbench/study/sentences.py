@@ -1,7 +1,5 @@
 """Sentences about results; their texts are in `sentences.toml`."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The rows of Tables 1 and 3; the numbers that the paper prints are in `published.toml`."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

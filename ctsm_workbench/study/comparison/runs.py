@@ -1,7 +1,5 @@
 """Missing runs: each row and seed has a process of its own, so that a failure stays alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -30,26 +28,16 @@ CHECKPOINTS = 4  # of a run, at least: an interruption costs a quarter of it at 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows and seeds to compare, and the settings that all of them share.
+    """Rows and seeds to compare, and the settings that all of them share."""
 
-    Attributes:
-        rows: keys of `ROWS`.
-        budget: iterations of every run, whatever its model.
-        preset: backbone and optimisation of every run.
-        out: results, one JSON (and its examples) for each row and seed.
-        runs: run folders.
-        settings: `key=value` for every run.
-        workers: number of runs at a time; they share the processor cores or the GPUs.
-    """
-
-    rows: Sequence[str]
+    rows: Sequence[str]  # keys of `ROWS`
     seeds: Sequence[int]
-    budget: int
-    preset: str
-    out: Path
-    runs: Path
-    settings: Sequence[str] = ()
-    workers: int = 1
+    budget: int  # iterations of every run, whatever its model
+    preset: str  # backbone and optimisation of every run
+    out: Path  # results, one JSON (and its examples) for each row and seed
+    runs: Path  # run folders
+    settings: Sequence[str] = ()  # `key=value` for every run
+    workers: int = 1  # runs at a time; they share the processor cores or the GPUs
     device: str = "auto"
     vectors: Path | None = None
 

@@ -5,8 +5,6 @@ test examples. Differences: paired bootstrap over test examples, with scores ave
 seeds that both systems have.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ None of these changes the predicted emotion. Copying and tilt change the model's
 and so its perplexity; the penalty belongs to decoding and leaves perplexity as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """Polarity from contexts beside the vector rule, the lexicon, and the dialogues' labels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +11,6 @@ from ctsm_lib.model import CTSM
 from ctsm_lib.polarity import group_cosines, group_sums, group_weights, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
-from ctsm_workbench.study import intervals
 from ctsm_workbench.study.contexts.dependence import dependence, explained, null_bands
 from ctsm_workbench.study.contexts.reading import (
     MIN_COUNT,
@@ -22,6 +19,16 @@ from ctsm_workbench.study.contexts.reading import (
     Plan,
     collect_states,
     plan,
+)
+from ctsm_workbench.study.intervals import (
+    auc,
+    compared,
+    estimate,
+    means,
+    percent,
+    rank_correlation,
+    rounded,
+    times_drawn,
 )
 from ctsm_workbench.study.polarity.standards import against_lexicon, dialogue_words, label_sides
 from ctsm_workbench.study.sentences import sentence
@@ -125,7 +132,7 @@ def analyse_contexts(
         for space in SPACES:
             a, b = (ratios[space] for ratios in depends)
             some = ~np.isnan(a) & ~np.isnan(b)
-            row = intervals.rank_correlation(a[some], b[some], draws)
+            row = rank_correlation(a[some], b[some], draws)
             result["dependence_trained_and_untrained"][space] = row
     return result | {"conclusion": _conclusion(result)}
 
@@ -164,16 +171,16 @@ def _graded(collected: Collected, known: Known) -> tuple[dict, dict]:
     V_cos: mean inclination to the positive label words minus that to the negative ones. H_s, whose
     axes have no names: the rule of Section 5.4 on mean states, with the centroids of rated words.
     """
-    means = collected.means
+    mean = collected.means
     positive = known.sides == 1
     negative = known.sides == 0
     lean = positive / max(positive.sum(), 1) - negative / max(negative.sum(), 1)
-    states = means[:, SPACES["H_s"]]
+    states = mean[:, SPACES["H_s"]]
     weights = group_weights(known.trait, lengths_of(states) * known.rated, unit=False)
     sums = group_sums(states, weights)
     centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
     directions = {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
-    grades = {"V_cos": means[:, SPACES["V_cos"]] @ lean, "H_s": _leave_one_out(states, weights)}
+    grades = {"V_cos": mean[:, SPACES["V_cos"]] @ lean, "H_s": _leave_one_out(states, weights)}
     return directions, grades
 
 
@@ -188,20 +195,18 @@ def _varying(study: Study) -> dict:
         ratio = study.depends[space]
         z = study.depends[f"{space}: z"]
         some = ~np.isnan(z)
-        shares = {"more": z[some] > 1, "less": z[some] < -1}
-        result["varies"][space] = {"words": int(some.sum())} | {
-            name: intervals.rounded(100 * part.mean()) if len(part) else None
-            for name, part in shares.items()
-        }
+        shares = {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
+        result["varies"][space] = {"words": int(some.sum())} | shares
         order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
         order = order[(spelled & some & (count >= COMMON))[order]]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
-            rows = [{"word": known.words[i], "count": int(count[i])} for i in chosen]
-            for row, i in zip(rows, chosen, strict=True):
-                row |= {"ratio": round(float(ratio[i]), 4), "z": round(float(z[i]), 2)}
-            result[kind][space] = rows
+            result[kind][space] = [
+                {"word": known.words[i], "count": int(count[i])}
+                | {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
+                for i in chosen
+            ]
         rated = some & known.rated
-        relation = intervals.rank_correlation(strength[rated], ratio[rated])
+        relation = rank_correlation(strength[rated], ratio[rated])
         result["valence_and_dependence"][space] = relation
     return result
 
@@ -216,9 +221,9 @@ def _columns(study: Study, leaning: int) -> dict:
     for space in SPACES:
         grade = study.grades[space][chosen]
         columns[space] = {
-            "grade": intervals.rounded(grade),
+            "grade": rounded(grade),
             "polarity": (grade > 0).astype(int).tolist(),
-            "dependence": intervals.rounded(study.depends[space][chosen]),
+            "dependence": rounded(study.depends[space][chosen]),
         }
     mean = collected.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
     inclination = dict(zip(names, mean, strict=False))
@@ -240,7 +245,7 @@ def _agreement(study: Study) -> dict:
         lexicon[name]["agree"] = _alike(score[rated] > 0, positive[rated])
         if name in SPACES:
             alike = _alike(score[some] > 0, known.vectors[some] > 0)
-            rank = intervals.rank_correlation(score[some], known.vectors[some], study.draws)
+            rank = rank_correlation(score[some], known.vectors[some], study.draws)
             vectors[name] = {"agree": alike, "rank_correlation": rank}
     return {"lexicon": lexicon, "vectors": vectors}
 
@@ -252,7 +257,7 @@ def _alike(a: np.ndarray, b: np.ndarray) -> dict:
     share = float((a == b).mean())
     chance = float(a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()))
     kappa = (share - chance) / (1 - chance) if chance < 1 else 0.0
-    return intervals.rounded({"share": 100 * share, "by_chance": 100 * chance, "kappa": kappa})
+    return rounded({"share": 100 * share, "by_chance": 100 * chance, "kappa": kappa})
 
 
 def _groups(laid: Plan) -> dict[str, np.ndarray]:
@@ -281,13 +286,13 @@ def _dialogues(study: Study) -> list[dict]:
         for group, inside in _groups(study.laid).items():
             some = inside & (known.dialogue_side >= 0) & (read > 0)
             up = known.dialogue_side[some] == 1
-            times = intervals.times_drawn(len(up), study.draws)
+            times = times_drawn(len(up), study.draws)
             drawn = {
-                key: intervals.auc(np.round(value[some], 12), times * up, times * ~up)
+                key: auc(np.round(value[some], 12), times * up, times * ~up)
                 for key, value in scores.items()
             }
             row = {"words": name, "dialogues_of": group, "dialogues": len(up)}
-            result.append(row | intervals.compared(drawn))
+            result.append(row | compared(drawn))
     return result
 
 
@@ -320,9 +325,9 @@ def _within_words(study: Study) -> list[dict]:
             features = kept[:, SPACES[space.removesuffix(", fitted")]].astype(np.float64)
             grade = np.round(features @ direction, 9)
             up = [side[own][None] == 1 for own in words]
-            aucs = [intervals.auc(grade[i], u, ~u) for i, u in zip(words, up, strict=True)]
+            aucs = [auc(grade[i], u, ~u) for i, u in zip(words, up, strict=True)]
             values = np.array(aucs).ravel()
-            row[space] = intervals.estimate(intervals.means(values, study.draws, random))
+            row[space] = estimate(means(values, study.draws, random))
         result.append(row)
     return result
 
@@ -331,10 +336,10 @@ def _discriminant(features: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """Fisher's linear discriminant [F] of [n, F]; zeros where a class is empty."""
     if positive.all() or not positive.any():
         return np.zeros(features.shape[1])
-    means = [features[some].mean(axis=0, dtype=np.float64) for some in (positive, ~positive)]
+    centres = [features[some].mean(axis=0, dtype=np.float64) for some in (positive, ~positive)]
     spread = np.cov(features.astype(np.float64), rowvar=False)
     ridge = 1e-6 * np.trace(spread) / len(spread) + 1e-12
-    return np.linalg.solve(spread + ridge * np.eye(len(spread)), means[0] - means[1])
+    return np.linalg.solve(spread + ridge * np.eye(len(spread)), centres[0] - centres[1])
 
 
 def _conclusion(result: dict) -> str:

@@ -5,8 +5,6 @@ features of a space. The estimate has no bias for rare words but scatters more; 
 how much. Legend of shapes: W words, F features.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Collected, Plan

@@ -8,8 +8,6 @@ dialogues read at once, L length, F = 32 + the width of H_s (43) features of an 
 and H_s, the latter scaled to length 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """One word in any contexts, as the paper's Figure 1 shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

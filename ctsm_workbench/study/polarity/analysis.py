@@ -1,7 +1,5 @@
 """The whole analysis of Section 5.4: every choice, the 32 labels one by one, and chance."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict

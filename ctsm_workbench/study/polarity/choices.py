@@ -3,8 +3,6 @@
 Paper: Sec. 5.4; specification, Section 6. The choices are listed and explained in `choices.toml`.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path

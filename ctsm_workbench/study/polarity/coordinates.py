@@ -1,7 +1,5 @@
 """A map of the vocabulary in two dimensions. Source: McInnes, Healy and Melville (2018), UMAP."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np
@@ -21,7 +19,7 @@ NOTE = (
 )
 
 
-def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15) -> dict:
+def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
     """Positions of the most frequent words on a map of their vectors, and both polarities.
 
     Args:
@@ -45,12 +43,12 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15) -> dic
     if len(chosen) <= neighbours:
         reason = f"are too few for a map with {neighbours} neighbours."
         raise ConfigError(f"{len(chosen)} words with a vector {reason}")
-    place = _coordinates(prepared.vectors.matrix[first:][chosen], neighbours)
+    place = _coordinates(prepared.vectors.matrix[first:][chosen], neighbours, seed)
     trait = trait_polarity(scores["trait"])
     return {
         "description": prepared.description,
         "note": NOTE,
-        "settings": {"neighbours": neighbours, "metric": "cosine", "seed": 0},
+        "settings": {"neighbours": neighbours, "metric": "cosine", "seed": seed},
         "word": [vocabulary.words[first + i] for i in chosen],
         "x": place[:, 0].round(3).tolist(),
         "y": place[:, 1].round(3).tolist(),
@@ -60,18 +58,18 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15) -> dic
     }
 
 
-def _coordinates(vectors: np.ndarray, neighbours: int) -> np.ndarray:
+def _coordinates(vectors: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
     try:
         import umap
     except ImportError:
         raise ConfigError("The map needs umap-learn: pip install 'ctsm-lab[analysis]'.") from None
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    key = {"neighbours": neighbours, "seed": 0, "umap": umap.__version__}
+    key = {"neighbours": neighbours, "seed": seed, "umap": umap.__version__}
     key["vectors"] = hashlib.sha256(vectors.tobytes()).hexdigest()
 
     def build() -> tuple[Arrays, dict]:
         # One thread: with more of them, the same seed gives different maps.
-        how = {"min_dist": 0.1, "metric": "cosine", "random_state": 0, "n_jobs": 1}
+        how = {"min_dist": 0.1, "metric": "cosine", "random_state": seed, "n_jobs": 1}
         place = umap.UMAP(n_neighbors=neighbours, **how).fit_transform(vectors).astype(np.float32)
         return {"place": place - place.mean(axis=0)}, {}
 

@@ -1,7 +1,5 @@
 """The most frequent words whose trait and state polarity differ, each quoted in a dialogue."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ctsm_lib.corpus import SPECIALS, Corpus

@@ -6,8 +6,6 @@ negative centroid) have to predict something else. Source: Hutto and Gilbert (20
 Legend of shapes: n words, D dialogues, K bootstrap draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +16,7 @@ from ctsm_lib.corpus import EMOTIONS, SPECIALS, SPLITS, Corpus
 from ctsm_lib.lexicon import Lexicon
 from ctsm_lib.polarity import trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study.intervals import auc, compared, rank_correlation, rounded, times_drawn
+from ctsm_workbench.study.intervals import auc, compared, percent, rank_correlation, times_drawn
 from ctsm_workbench.study.polarity.choices import QUALITIES
 from ctsm_workbench.study.sentences import sentence
 
@@ -188,11 +186,11 @@ def _against_vader(prepared: Prepared, draws: int) -> dict:
     if both.any():
         alike = {"lexica_agree": trait_polarity(scores["trait"]) == positive}
         alike |= {f"{name}: agrees": (state > 0) == positive for name, state in states.items()}
-        result |= {name: rounded(100 * same[both].mean()) for name, same in alike.items()}
+        result |= {name: percent(same[both]) for name, same in alike.items()}
     side = positive[known].astype(np.int8)
     if 0 < side.sum() < len(side):  # the paper's rule with VADER's ratings, for its words only
         differ = rule.state_polarity(prepared.vectors.matrix[first:][known], side) != side
-        result["differ_by_vader"] = {"words": len(side), "share": rounded(100 * differ.mean())}
+        result["differ_by_vader"] = {"words": len(side), "share": percent(differ)}
     return result
 
 
