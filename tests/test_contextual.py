@@ -295,8 +295,8 @@ def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None
     laid.dialogue, laid.split = dialogues, (np.arange(40) >= 20).astype(int)
     study = SimpleNamespace(
         laid=laid,
-        collected=collected,
-        known=SimpleNamespace(dialogue_side=np.arange(40) % 2),
+        states=collected,
+        dialogue_side=np.arange(40) % 2,
         directions={"V_cos": np.eye(32)[0], "H_s": np.eye(4)[1]},
         draws=20,
     )

@@ -455,7 +455,7 @@ def test_a_rule_of_one_s_own_stands_among_the_choices() -> None:
 
 
 def test_random_vectors_toss_a_coin() -> None:
-    """The reason for `missing="random"`: N(0, 0.01^2) vectors are equally near to both centroids."""
+    """Why `missing="random"` tosses a coin: N(0, 0.01^2) vectors are near to neither centroid."""
     random = np.random.default_rng(1)
     vectors = random.normal(size=(4000, 50))
     trait = (random.random(4000) < 0.4).astype(int)

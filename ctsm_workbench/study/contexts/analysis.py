@@ -1,6 +1,7 @@
 """Polarity from contexts beside the vector rule, the lexicon, and the dialogues' labels."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,29 +40,21 @@ BOTH = 3  # occurrences of a word in positive and in negative dialogues, to comp
 
 
 @dataclass(frozen=True)
-class Known:
-    """Facts about W words and D dialogues that need no trained model."""
+class Study:
+    """States that one model gives for W words in D dialogues, and facts to compare them with."""
 
+    laid: Plan
     words: list[str]
     valence: np.ndarray  # [W]
     rated: np.ndarray  # [W]
     trait: np.ndarray  # [W]
     vectors: np.ndarray  # [W] graded polarity by the vector rule
-    counts: sparse.csr_matrix  # [D, W - specials] how often each dialogue has each word
-    sides: np.ndarray  # [32] 1 for a positive label, 0 for a negative one, -1 for an unrated one
-    dialogue_side: np.ndarray  # [D] the side of its label
-
-
-@dataclass(frozen=True)
-class Study:
-    """The states that one model gives, and everything that they are compared with."""
-
-    laid: Plan
-    collected: Collected
-    known: Known
+    dialogue_words: sparse.csr_matrix  # [D, W - specials] how often each dialogue has each word
+    dialogue_side: np.ndarray  # [D] 1 for a positive label, 0 for a negative one, -1 if unrated
+    states: Collected
+    depends: dict[str, np.ndarray]  # as `dependence` returns it
     directions: dict[str, np.ndarray]  # by space: features -> how positive they are
     grades: dict[str, np.ndarray]  # by space: [W] how positive a word is in its contexts
-    depends: dict[str, np.ndarray]  # as `dependence` returns it
     draws: int
 
 
@@ -92,8 +85,8 @@ def analyse_contexts(
     Paper: Eq. (7) and (9). Departure: the paper uses static vectors (Sec. 5.4), not occurrences.
     """
     require_same_words(run, prepared)
-    known = _known(prepared)
     laid = plan(prepared.corpus, run.config.max_context)
+    facts = _facts(prepared)
     models = {"trained": run.ctsm()}
     if control:
         with torch.random.fork_rng():
@@ -108,19 +101,19 @@ def analyse_contexts(
         "min_count": MIN_COUNT,
         "intervals": sentence("contexts", "intervals", draws=draws),
     }
-    depends = []
+    ratios = []
     for name, model in models.items():
-        size = len(known.words)
-        collected = collect_states(
-            model, laid, size, mask=known.rated, device=device, progress=progress
-        )
-        bands = null_bands(laid, collected)
-        depends.append(dependence(collected, bands))
-        directions, grades = _graded(collected, known)
-        study = Study(
-            laid, collected, known, directions, grades=grades, depends=depends[-1], draws=draws
-        )
-        result[name] = {"explained": explained(laid, collected, draws), "bands": bands}
+        words = len(facts["words"])
+        rated = facts["rated"]
+        states = collect_states(model, laid, words, rated, device=device, progress=progress)
+        bands = null_bands(laid, states)
+        depends = dependence(states, bands)
+        ratios.append(depends)
+        sides = label_sides(prepared.lexicon)
+        directions, grades = _graded(states, facts["trait"], rated, sides)
+        own: dict[str, Any] = {"states": states, "depends": depends, "grades": grades}
+        study = Study(laid=laid, draws=draws, directions=directions, **facts, **own)
+        result[name] = {"explained": explained(laid, states, draws), "bands": bands}
         result[name] |= _varying(study)
         result[name]["agreement"] = _agreement(study)
         result[name]["dialogues"] = _dialogues(study)
@@ -130,66 +123,58 @@ def analyse_contexts(
     if control:
         result["dependence_trained_and_untrained"] = {}
         for space in SPACES:
-            a, b = (ratios[space] for ratios in depends)
+            a, b = (depends[space] for depends in ratios)
             some = ~np.isnan(a) & ~np.isnan(b)
             row = rank_correlation(a[some], b[some], draws)
             result["dependence_trained_and_untrained"][space] = row
     return result | {"conclusion": _conclusion(result)}
 
 
-def _known(prepared: Prepared) -> Known:
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    """The fields of `Study` that need no model."""
     vad, rated = prepared.lexicon.table(prepared.corpus.vocabulary)
     valence = vad[:, 0].astype(np.float64)
     trait = trait_polarity(valence)
     matrix = np.array(prepared.vectors.matrix)
     matrix[: len(SPECIALS)] = 0
     counts, labels = dialogue_words(prepared.corpus)
+    facts = {"words": prepared.corpus.vocabulary.words, "valence": valence, "trait": trait}
+    facts |= {"rated": rated, "vectors": _leave_one_out(matrix, trait, rated)}
     sides = label_sides(prepared.lexicon)
-    return Known(
-        words=prepared.corpus.vocabulary.words,
-        valence=valence,
-        rated=rated,
-        trait=trait,
-        vectors=_leave_one_out(
-            matrix, group_weights(trait, lengths_of(matrix) * rated, unit=False)
-        ),
-        counts=counts,
-        sides=sides,
-        dialogue_side=sides[labels],
-    )
+    return facts | {"dialogue_words": counts, "dialogue_side": sides[labels]}
 
 
-def _leave_one_out(matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[W] cosine to the positive minus that to the negative rated words, without the word itself."""
-    cosines = group_cosines(matrix, lengths_of(matrix), weights, np.ones(2, dtype=bool))
+def _leave_one_out(matrix: np.ndarray, trait: np.ndarray, rated: np.ndarray) -> np.ndarray:
+    """[W] cosine to the positive minus that to the negative rated words, without the own word."""
+    lengths = lengths_of(matrix)
+    weights = group_weights(trait, lengths * rated, unit=False)
+    cosines = group_cosines(matrix, lengths, weights, np.ones(2, dtype=bool))
     return cosines[:, 0] - cosines[:, 1]
 
 
-def _graded(collected: Collected, known: Known) -> tuple[dict, dict]:
+def _graded(
+    states: Collected, trait: np.ndarray, rated: np.ndarray, sides: np.ndarray
+) -> tuple[dict, dict]:
     """Directions of features and grades of words, see `Study`.
 
     V_cos: mean inclination to the positive label words minus that to the negative ones. H_s, whose
     axes have no names: the rule of Section 5.4 on mean states, with the centroids of rated words.
     """
-    mean = collected.means
-    positive = known.sides == 1
-    negative = known.sides == 0
+    inclination, state = (states.means[:, part] for part in SPACES.values())
+    positive = sides == 1
+    negative = sides == 0
     lean = positive / max(positive.sum(), 1) - negative / max(negative.sum(), 1)
-    states = mean[:, SPACES["H_s"]]
-    weights = group_weights(known.trait, lengths_of(states) * known.rated, unit=False)
-    sums = group_sums(states, weights)
+    sums = group_sums(state, group_weights(trait, lengths_of(state) * rated, unit=False))
     centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
     directions = {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
-    grades = {"V_cos": mean[:, SPACES["V_cos"]] @ lean, "H_s": _leave_one_out(states, weights)}
-    return directions, grades
+    return directions, {"V_cos": inclination @ lean, "H_s": _leave_one_out(state, trait, rated)}
 
 
 def _varying(study: Study) -> dict:
     """Words that vary more and less than chance, the extreme words, and the relation to valence."""
-    known = study.known
-    count = study.collected.count
-    spelled = np.array([word.isalpha() for word in known.words])
-    strength = np.abs(known.valence - 0.5)
+    count = study.states.count
+    spelled = np.array([word.isalpha() for word in study.words])
+    strength = np.abs(study.valence - 0.5)
     result: dict = {"varies": {}, "most": {}, "least": {}, "valence_and_dependence": {}}
     for space in SPACES:
         ratio = study.depends[space]
@@ -201,11 +186,11 @@ def _varying(study: Study) -> dict:
         order = order[(spelled & some & (count >= COMMON))[order]]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
             result[kind][space] = [
-                {"word": known.words[i], "count": int(count[i])}
+                {"word": study.words[i], "count": int(count[i])}
                 | {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
                 for i in chosen
             ]
-        rated = some & known.rated
+        rated = some & study.rated
         relation = rank_correlation(strength[rated], ratio[rated])
         result["valence_and_dependence"][space] = relation
     return result
@@ -213,11 +198,10 @@ def _varying(study: Study) -> dict:
 
 def _columns(study: Study, leaning: int) -> dict:
     """Polarity and dependence of frequent words, the most frequent first; inclinations of some."""
-    collected = study.collected
-    order = np.argsort(-collected.count, kind="stable")
-    chosen = order[(collected.count[order] >= MIN_COUNT) & (order >= len(SPECIALS))]
-    names = [study.known.words[i] for i in chosen]
-    columns: dict = {"word": names, "count": collected.count[chosen].astype(int).tolist()}
+    order = np.argsort(-study.states.count, kind="stable")
+    chosen = order[(study.states.count[order] >= MIN_COUNT) & (order >= len(SPECIALS))]
+    names = [study.words[i] for i in chosen]
+    columns: dict = {"word": names, "count": study.states.count[chosen].astype(int).tolist()}
     for space in SPACES:
         grade = study.grades[space][chosen]
         columns[space] = {
@@ -225,27 +209,26 @@ def _columns(study: Study, leaning: int) -> dict:
             "polarity": (grade > 0).astype(int).tolist(),
             "dependence": rounded(study.depends[space][chosen]),
         }
-    mean = collected.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
+    mean = study.states.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
     inclination = dict(zip(names, mean, strict=False))
     return columns | {"emotions": list(EMOTIONS), "inclination": inclination}
 
 
 def _agreement(study: Study) -> dict:
     """Polarity from contexts against the vector rule and the lexicon, for frequent words."""
-    known = study.known
-    frequent = study.collected.count >= MIN_COUNT
+    frequent = study.states.count >= MIN_COUNT
     frequent[: len(SPECIALS)] = False
-    scores = {"vectors": known.vectors} | study.grades
+    scores = {"vectors": study.vectors} | study.grades
     some = frequent & ~np.isnan(np.stack(list(scores.values()))).any(axis=0)
-    rated = some & known.rated
-    positive = known.trait == 1
+    rated = some & study.rated
+    positive = study.trait == 1
     lexicon = against_lexicon(scores, rated, positive, study.draws)
     vectors: dict = {"words": int(some.sum())}
     for name, score in scores.items():
         lexicon[name]["agree"] = _alike(score[rated] > 0, positive[rated])
         if name in SPACES:
-            alike = _alike(score[some] > 0, known.vectors[some] > 0)
-            rank = rank_correlation(score[some], known.vectors[some], study.draws)
+            alike = _alike(score[some] > 0, study.vectors[some] > 0)
+            rank = rank_correlation(score[some], study.vectors[some], study.draws)
             vectors[name] = {"agree": alike, "rank_correlation": rank}
     return {"lexicon": lexicon, "vectors": vectors}
 
@@ -266,26 +249,24 @@ def _groups(laid: Plan) -> dict[str, np.ndarray]:
 
 def _dialogues(study: Study) -> list[dict]:
     """AUC of a dialogue's mean grade for the side of its label; dialogues are resampled."""
-    known = study.known
-    collected = study.collected
     first = len(SPECIALS)
-    usable = ~np.isnan(known.vectors[first:])
-    static = {"vectors": known.vectors}
+    usable = ~np.isnan(study.vectors[first:])
+    static = {"vectors": study.vectors}
     result = []
     for number, name in enumerate(("all words", "rated words")):
         if name == "rated words":
-            static["lexicon"] = known.valence
-            usable = usable & known.rated[first:]
-        counts = known.counts[:, usable]
+            static["lexicon"] = study.valence
+            usable = usable & study.rated[first:]
+        counts = study.dialogue_words[:, usable]
         size = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
         scores = {key: counts @ values[first:][usable] / size for key, values in static.items()}
-        read = collected.dialogue_counts[number]
+        read = study.states.dialogue_counts[number]
         for space, direction in study.directions.items():
-            total = collected.dialogue_sums[number][:, SPACES[space]] @ direction
+            total = study.states.dialogue_sums[number][:, SPACES[space]] @ direction
             scores[space] = total / np.maximum(read, 1)
         for group, inside in _groups(study.laid).items():
-            some = inside & (known.dialogue_side >= 0) & (read > 0)
-            up = known.dialogue_side[some] == 1
+            some = inside & (study.dialogue_side >= 0) & (read > 0)
+            up = study.dialogue_side[some] == 1
             times = times_drawn(len(up), study.draws)
             drawn = {
                 key: auc(np.round(value[some], 12), times * up, times * ~up)
@@ -304,12 +285,12 @@ def _within_words(study: Study) -> list[dict]:
     best: it shows what a space contains about the dialogue, along the polarity of words or not.
     """
     laid = study.laid
-    kept = study.collected.kept
+    kept = study.states.kept
     word = laid.tokens[laid.kept]
     dialogue = laid.dialogue[laid.kept]
-    side = study.known.dialogue_side[dialogue]
+    side = study.dialogue_side[dialogue]
     random = np.random.default_rng(0)
-    residual = kept - study.collected.means[word]
+    residual = kept - study.states.means[word]
     learn = (laid.split[dialogue] == 0) & (side >= 0)
     parts = dict(study.directions)
     for space, part in SPACES.items():
