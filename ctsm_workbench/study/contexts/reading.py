@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from ctsm_lib import parallel
 from ctsm_lib.batches import padded_rows
-from ctsm_lib.corpus import CLS, PAD, SPECIALS, SPLITS, USR, Corpus
+from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.errors import RunError
 from ctsm_lib.model import CTSM
-from ctsm_lib.model.emotion import LABELS
 
-SPACES = {"V_cos": slice(0, LABELS), "H_s": slice(LABELS, None)}
+SPACES = {"V_cos": slice(0, len(EMOTIONS)), "H_s": slice(len(EMOTIONS), None)}
 TOKENS = 8192  # read at once
 MIN_COUNT = 20  # occurrences that a word must have for some of them to be kept
 PER_WORD = 48  # occurrences kept of a word, half of them from training
@@ -171,7 +170,7 @@ def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, 
     # [V_t ; V_s] and [H_t ; H_s]; V_s begins with V_cos.
     v_ts, h_ts = emotion(encoded, embedded, words["labels"], vad, idf, mask)
     first = emotion.trait_width
-    return v_ts[..., first : first + LABELS], h_ts[..., first:]
+    return v_ts[..., first : first + len(EMOTIONS)], h_ts[..., first:]
 
 
 def _blocks(laid: Plan) -> Iterator[np.ndarray]:
@@ -206,7 +205,7 @@ def collect_states(
         RunError: the model has no state embedding.
     """
     model.eval()
-    width = LABELS + model.emotion.state_width
+    width = len(EMOTIONS) + model.emotion.state_width
     dialogues = len(laid.begin)
     count = torch.zeros(words, dtype=torch.float64)
     sums = torch.zeros(words, width, dtype=torch.float64)
