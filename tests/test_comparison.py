@@ -9,18 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ctsm_lib.checkpoint import read_run, write_json
 from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
+from ctsm_lib.files import write_json
 from ctsm_lib.knowledge import provider_for
-from ctsm_lib.model import Tables
+from ctsm_lib.registry import model_class
+from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import evaluate, load_run
+from ctsm_lib.settings import AnswerBias
 from ctsm_workbench.pictures.tradeoff import tradeoff_figure
 from ctsm_workbench.study.comparison import (
     ROWS,
@@ -416,10 +417,8 @@ def test_ablations_have_the_widths_of_the_specification(
     without CCL."""
     from helpers import tiny_tables
 
-    from ctsm_workbench.baselines import make_model
-
     config = preset(f"paper-{part}" if part else "paper")
-    model = make_model(config, tiny_tables(dim=300))
+    model = model_class(config)(config, tiny_tables(dim=300))
     assert model.student.attend.in_features == student
     assert model.emotion.width == student - 300
     assert (model.teacher.attend.in_features if hasattr(model, "teacher") else None) == teacher
@@ -433,30 +432,22 @@ def test_ablations_have_the_widths_of_the_specification(
 # ------------------------------------------------------------------------------ settings of answers
 
 
-def test_a_trained_run_leans_as_it_is_told(sample_run) -> None:
-    """`lean` gives the scores of a model made with these settings, and back; others are refused."""
-    from ctsm_workbench.baselines import make_model
-
+def test_answers_of_a_trained_run_can_be_biased_otherwise(sample_run) -> None:
+    """`biased` and `load_run` give the scores of a model made with these settings, and back."""
     run, prepared = sample_run
-    told = ["copy_bias=2", "tilt=0.3", "repeat_bias=-1.5"]
+    bias = AnswerBias(copy_bias=2.0, tilt=0.3, repeat_bias=-1.5)
     before, _ = evaluate(run, prepared, "valid", progress=False)
     assert before["run"]["leaning"] == {"copy_bias": 0.5}
-    run.lean(told)
-    after, answers = evaluate(run, prepared, "valid", progress=False)
+    biased = run.biased(bias)
+    after, answers = evaluate(biased, prepared, "valid", progress=False)
     assert after["run"]["leaning"] == {"copy_bias": 2.0, "tilt": 0.3, "repeat_bias": -1.5}
-    made = make_model(run.config, Tables.empty(len(run.vocabulary), run.config.dim))
-    made.load_state_dict(run.model.state_dict())
-    again, same = evaluate(replace(run, model=made.eval()), prepared, "valid", progress=False)
+    loaded = load_run(run.folder, bias=bias)
+    again, same = evaluate(loaded, prepared, "valid", progress=False)
     assert again == after and same == answers
     assert after["ppl_peer"] != before["ppl_peer"] and after["acc"] == before["acc"]
-    with pytest.raises(
-        ConfigError, match=r"dropout is settled by training\. .* copy_bias, tilt, repeat_bias"
-    ):
-        run.lean(["dropout=0.1"])
-    with pytest.raises(ConfigError, match="a finite number"):
-        run.lean(["tilt=much"])
-    run.lean(["copy_bias=0.5", "tilt=0", "repeat_bias=0"])
     assert evaluate(run, prepared, "valid", progress=False)[0] == before
+    back = biased.biased(AnswerBias(copy_bias=0.5))
+    assert evaluate(back, prepared, "valid", progress=False)[0] == before
 
 
 def test_runs_that_were_trained_with_another_leaning_are_scored_anew_and_not_trained_again(
@@ -493,7 +484,7 @@ def sample_run(tmp_path_factory):
     """A CTSM after a few steps on the sample, and its data."""
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
-    from ctsm_lib.training import train
+    from ctsm_workbench.running.train import train
 
     config = preset(
         "sample", ["max_iterations=6", "check_every=6", "check_from=6", "copy_bias=0.5"]
@@ -523,7 +514,7 @@ def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accu
     assert by[0.5, 0.2]["ppl_peer"] == by[0.5, 0.0]["ppl_peer"]
     assert len({by[bias, 0.0]["ppl_peer"] for bias in (0.0, 0.5, 3.0)}) == 3
     assert by[3.0, 0.0]["copy_rate"] > by[0.0, 0.0]["copy_rate"]
-    assert (run.model.decoder.pointer.copy_bias, run.model.decoder.pointer.tilt) == (0.5, 0.0)
+    assert run.config.answer_bias() == AnswerBias(copy_bias=0.5)
     expected, _ = evaluate(run, prepared, "valid", progress=False)
     assert {name: by[0.5, 0.0][name] for name in SCORES} == {
         name: expected[name] for name in SCORES

@@ -91,8 +91,8 @@ def slow_states(model: CTSM, row: list[tuple[int, int, int]]) -> np.ndarray:
     context, speaker = ([[CLS, *[entry[i] for entry in row]]] for i in (0, 1))
     batch = Batch(torch.tensor(context), torch.tensor(speaker), torch.full((1, 5, 1), CLS))
     read = model.eval().read(batch)
-    first = model.emotion.trait_width
-    inclination, state = read["V_ts"][0, 1:, first : first + 32], read["H_ts"][0, 1:, first:]
+    assert read.V_cos is not None and read.H_s is not None
+    inclination, state = read.V_cos[0, 1:], read.H_s[0, 1:]
     state = state / state.norm(dim=-1, keepdim=True)
     return torch.cat([inclination, state], dim=-1).double().numpy()
 

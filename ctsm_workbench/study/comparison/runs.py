@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
 from typing import IO
@@ -18,9 +18,10 @@ from typing import IO
 import torch
 from tqdm import tqdm
 
-from ctsm_lib.checkpoint import read_json, read_run, write_json
-from ctsm_lib.config import LEANINGS, Config, preset
+from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_lib.files import read_json, write_json
+from ctsm_lib.run_folder import read_run
 from ctsm_workbench.study.comparison.published import ROWS, Row
 
 CHECKPOINTS = 4  # of a run, at least: an interruption costs a quarter of it at most
@@ -219,7 +220,7 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
     if plan.vectors:
         common += ["--vectors", str(plan.vectors)]
     # These change answers only: a run that was trained with other values is not trained again.
-    leaning = [f"{name}={getattr(config, name)}" for name in LEANINGS]
+    biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with log.open("a", encoding="utf-8") as output:
@@ -240,10 +241,10 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
             begin = ["--resume"] if resumed else ["--preset", config.preset]
             call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
         files = ["--json", str(scores), "--examples", str(examples)]
-        call("evaluate", str(folder), *files, settings=leaning)
+        call("evaluate", str(folder), *files, settings=biases)
     value = read_json(scores)
     scores.unlink()
     value |= {"row": key, "budget": plan.budget, "examples": examples.name}
-    value["config"] = read_run(folder)[0].override(leaning).asdict()
+    value["config"] = read_run(folder)[0].override(biases).asdict()
     value["seconds"] = round(time.monotonic() - began)
     write_json(result, value)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ctsm_lib.checkpoint import read_json
 from ctsm_lib.errors import DataError
+from ctsm_lib.files import read_json
 from ctsm_workbench.study.comparison.published import SCORES, Row
 from ctsm_workbench.study.intervals import means, percentiles, student_interval
 from ctsm_workbench.study.sentences import sentence

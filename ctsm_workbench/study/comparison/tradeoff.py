@@ -12,7 +12,7 @@ from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, evaluate
-from ctsm_workbench.baselines.tfidf import TfIdf
+from ctsm_lib.settings import AnswerBias
 from ctsm_workbench.study.comparison.published import ROWS, SCORES
 from ctsm_workbench.study.comparison.tables import markdown_table
 
@@ -67,28 +67,25 @@ def measure(
     Raises:
         ConfigError: the model generates no answers.
     """
-    if isinstance(run.model, TfIdf):
+    if not run.model.predicts_words:
         raise ConfigError(f"{run.folder} generates no answers: there is no diversity to measure.")
     own = run.config
     data = run.about(device, prepared.description)["fingerprint"]
     about = {"run": run.folder.name, "split": split, "data": data, "iteration": run.iteration}
     about |= {name: getattr(own, name) for name in ABOUT}
     rows = []
-    try:
-        for point in wanted:
-            here = about | asdict(point)
-            # Older rows are of before `repeat_bias` existed.
-            same = [old for old in known if here.items() <= ({"repeat_bias": 0.0} | old).items()]
-            if same:
-                rows.append(same[0])
-                continue
-            run.lean([f"copy_bias={point.copy_bias}", f"tilt={point.tilt}"])
-            how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
-            scores, _ = evaluate(run, prepared, split, how, device=device, progress=progress)
-            rows.append(here | {name: scores[name] for name in KEPT})
-            report(rows[-1])
-    finally:
-        run.lean([f"copy_bias={own.copy_bias}", f"tilt={own.tilt}"])
+    for point in wanted:
+        here = about | asdict(point)
+        # Older rows are of before `repeat_bias` existed.
+        same = [old for old in known if here.items() <= ({"repeat_bias": 0.0} | old).items()]
+        if same:
+            rows.append(same[0])
+            continue
+        biased = run.biased(AnswerBias(point.copy_bias, point.tilt, own.repeat_bias))
+        how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
+        scores, _ = evaluate(biased, prepared, split, how, device=device, progress=progress)
+        rows.append(here | {name: scores[name] for name in KEPT})
+        report(rows[-1])
     return rows
 
 

@@ -158,19 +158,20 @@ def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, 
 
     Paper: Eq. (1), (3), (7) to (9).
     """
-    emotion = model.emotion
-    if emotion.inclination is None:
-        raise RunError("This run was trained with state=false: it has no state inclination.")
     mask = context != PAD
     words = model.embed.look_up({"context": context, "speaker": speaker, "labels": model.labels})
     embedded = model.embed(words["context"], words["speaker"])
-    encoded = model.encoder(embedded, mask)
-    vad = model.vad[context]
-    idf = model.idf[context].unsqueeze(-1)
-    # [V_t ; V_s] and [H_t ; H_s]; V_s begins with V_cos.
-    v_ts, h_ts = emotion(encoded, embedded, words["labels"], vad, idf, mask)
-    first = emotion.trait_width
-    return v_ts[..., first : first + len(EMOTIONS)], h_ts[..., first:]
+    states = model.emotion(
+        context=model.encoder(embedded, mask),
+        embedded=embedded,
+        labels=words["labels"],
+        vad=model.vad[context],
+        idf=model.idf[context].unsqueeze(-1),
+        mask=mask,
+    )
+    if states.V_cos is None or states.H_s is None:
+        raise RunError("This run was trained with state=false: it has no state inclination.")
+    return states.V_cos, states.H_s
 
 
 def _blocks(laid: Plan) -> Iterator[np.ndarray]:
