@@ -8,9 +8,9 @@ import torch
 from scipy import sparse
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
-from ctsm_lib.model import CTSM
 from ctsm_lib.polarity import group_cosines, group_sums, group_weights, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
+from ctsm_lib.registry import model_class
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_workbench.study.contexts.dependence import dependence, explained, null_bands
 from ctsm_workbench.study.contexts.reading import (
@@ -91,7 +91,8 @@ def analyse_contexts(
     if control:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            models["untrained"] = CTSM(run.config, prepared.tables(run.config)).to(device)
+            model = model_class(run.config)(run.config, prepared.tables(run.config))
+            models["untrained"] = model.to(device)
     result: dict = {
         "description": run.about(device, prepared.description),
         "occurrences": len(laid.tokens),
