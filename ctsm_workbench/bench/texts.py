@@ -15,7 +15,7 @@ from ctsm_workbench.bench.limits import count, matrix_rate, memory_rate
 from ctsm_workbench.bench.memory import peak_memory
 from ctsm_workbench.bench.scaling import growth, part_of, thirds
 from ctsm_workbench.bench.task import Measured, Task, beside_limit, row
-from ctsm_workbench.study.contexts import gather, plan
+from ctsm_workbench.study.contexts import collect_states, plan
 from ctsm_workbench.study.polarity import analyse
 
 READ = 1_600  # dialogues of the contextual pass
@@ -88,7 +88,7 @@ def contextual(task: Task) -> Measured:
 
     def read(size: int) -> Callable[[], object]:
         laid = plan(part_of(prepared.corpus, size), task.config.max_context)
-        return lambda: gather(model, laid, words, everything, progress=False)
+        return lambda: collect_states(model, laid, words, everything, progress=False)
 
     found = growth(read, thirds(most) if task.grow else [most], 0)
     tokens = len(plan(part_of(prepared.corpus, most), task.config.max_context).tokens)
