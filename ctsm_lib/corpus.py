@@ -144,7 +144,8 @@ class Corpus:
         df = np.bincount(seen, minlength=size)
         idf = np.log((1 + documents) / (1 + df)) + 1
         words = idf[len(SPECIALS) :][df[len(SPECIALS) :] > 0]
-        low, high = (words.min(), words.max()) if len(words) else (0.0, 1.0)
+        low = words.min(initial=idf.max())
+        high = words.max(initial=0)
         scaled = np.clip((idf - low) / max(high - low, 1e-12), 0, 1)
         scaled[df == 0] = 1.0
         scaled[: len(SPECIALS)] = 0.0

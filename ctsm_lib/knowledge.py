@@ -84,8 +84,7 @@ def provider_for(
     if folder is None:
         way_out = "without one use `--set knowledge=none`"
         raise DataError(f"knowledge={name} needs a folder with ATOMIC files; {way_out}.")
-    provider: Provider = provider_class(name)(folder)
-    return provider
+    return provider_class(name)(folder)
 
 
 class Comet(Provider):

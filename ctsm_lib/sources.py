@@ -84,7 +84,8 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
             raise DataError(f"The data folder {root} {reason}.")
     else:
         complete = RAW.is_dir() and not missing_parts(RAW)
-        origin, root = ("data/raw", RAW) if complete else ("sample", SAMPLE)
+        origin = "data/raw" if complete else "sample"
+        root = RAW if complete else SAMPLE
     lexicon = _first(root, _LEXICONS)
     missing = missing_parts(root)
     if missing or lexicon is None:
