@@ -26,24 +26,17 @@ POOL = 64  # batches among which pairs are sorted by length
 class Batch:
     """One batch. B pairs, L context tokens with CLS, T target tokens with EOS, S knowledge tokens.
 
-    Attributes:
-        context: [B, L] ids, `[CLS] u1 .. un`, padded with PAD.
-        speaker: [B, L] USR, SYS or CLS for each context token, PAD where there is none.
-        knowledge: [B, 5, S] CLS and each relation's phrases one after the other.
-        target: [B, T] ids of the response with EOS; None when answering.
-        label: [B] index into `EMOTIONS`; None when answering.
-        pair: [B] numbers of the pairs in their split.
-        total_tokens, total_pairs: of the whole batch over all processes: the divisors of losses.
+    Answering needs no target, label and pair.
     """
 
-    context: Tensor
-    speaker: Tensor
-    knowledge: Tensor
-    target: Tensor | None = None
-    label: Tensor | None = None
-    pair: Tensor | None = None
-    total_tokens: int = 0
-    total_pairs: int = 0
+    context: Tensor  # [B, L] ids, `[CLS] u1 .. un`, padded with PAD
+    speaker: Tensor  # [B, L] USR, SYS or CLS for each context token, PAD where there is none
+    knowledge: Tensor  # [B, 5, S] CLS and each relation's phrases one after the other
+    target: Tensor | None = None  # [B, T] ids of the response with EOS
+    label: Tensor | None = None  # [B] index into `EMOTIONS`
+    pair: Tensor | None = None  # [B] numbers of the pairs in their split
+    total_tokens: int = 0  # of the whole batch over all processes: losses are divided by it
+    total_pairs: int = 0  # as well
 
     def __len__(self) -> int:
         return len(self.context)
@@ -59,10 +52,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Phrases:
-    """Knowledge of many utterances: `tokens` [N] and `offsets` [utterances * 5 + 1] into them."""
+    """Knowledge of many utterances."""
 
-    tokens: np.ndarray
-    offsets: np.ndarray
+    tokens: np.ndarray  # [N] ids of the phrases of all utterances and relations
+    offsets: np.ndarray  # [utterances * 5 + 1] where each relation's phrases begin in `tokens`
 
     @classmethod
     def encode(cls, inferences: Sequence[Inference], vocabulary: Vocabulary) -> Self:

@@ -56,23 +56,14 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Split:
-    """The dialogues of one split as flat arrays.
+    """The dialogues of one split as flat arrays."""
 
-    Attributes:
-        tokens: [N] int32 ids of all turns, one after the other.
-        turn_offsets: [turns + 1] where each turn begins in `tokens`.
-        dialogue_offsets: [dialogues + 1] where each dialogue begins among the turns.
-        labels: [dialogues] index into `EMOTIONS`.
-        text: the turns as written, UTF-8.
-        text_offsets: [turns + 1] where each turn begins in `text`.
-    """
-
-    tokens: np.ndarray
-    turn_offsets: np.ndarray
-    dialogue_offsets: np.ndarray
-    labels: np.ndarray
-    text: np.ndarray
-    text_offsets: np.ndarray
+    tokens: np.ndarray  # [N] int32 ids of all turns, one after the other
+    turn_offsets: np.ndarray  # [turns + 1] where each turn begins in `tokens`
+    dialogue_offsets: np.ndarray  # [dialogues + 1] where each dialogue begins among the turns
+    labels: np.ndarray  # [dialogues] index into `EMOTIONS`
+    text: np.ndarray  # the turns as written, UTF-8
+    text_offsets: np.ndarray  # [turns + 1] where each turn begins in `text`
 
     def turn_text(self, turn: int) -> str:
         """A turn as it was written."""
@@ -124,9 +115,9 @@ class Corpus:
 
     vocabulary: Vocabulary
     splits: dict[str, Split]
-    fingerprint: str
-    vocab: str
-    problems: list[str] = field(default_factory=list)
+    fingerprint: str  # of the files
+    vocab: str  # "protocol" or "train": see `prepare_corpus`
+    problems: list[str] = field(default_factory=list)  # one for each row that was left out
 
     @cached_property
     def idf(self) -> np.ndarray:

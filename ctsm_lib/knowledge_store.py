@@ -39,8 +39,6 @@ def infer_cached(
     Both are logged. Several processes must ask for the same texts at the same point: each infers
     its share, and the main one alone reads and writes the file.
     """
-    if not texts:
-        return []
     main = parallel.rank() == 0
     store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint) if main else None
     found: dict[str, Inference] = parallel.from_main(store.get(set(texts)) if store else None)
@@ -53,8 +51,9 @@ def infer_cached(
             chunk = missing[begin : begin + size]
             started = time.monotonic()
             own = chunk[parallel.share()]
-            inferences = provider.infer(own, progress=False)
-            shares = parallel.gather(dict(zip(own, inferences, strict=True)))
+            shares = parallel.gather(
+                dict(zip(own, provider.infer(own, progress=False), strict=True))
+            )
             new = {text: inference for share in shares for text, inference in share.items()}
             if store:
                 store.put(new)
@@ -115,10 +114,10 @@ class _Store:
                 operational = isinstance(error, (OSError, sqlite3.OperationalError))
                 if inode and not damaged and (not operational or "column" in str(error)):
                     damaged = inode
-                else:
-                    log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
-                    self.usable = "locked" in str(error)  # another process's lock will end
-                    return None
+                    continue
+                log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
+                self.usable = "locked" in str(error)  # another process's lock will end
+                break
         return None
 
     def _put_aside(self, inode: int) -> None:
