@@ -14,17 +14,11 @@ from typing import Any
 import pytest
 
 from ctsm_lib.errors import ConfigError, CtsmError, DataError
-from ctsm_lib.knowledge import (
-    MAX_PHRASES,
-    RELATIONS,
-    Comet,
-    NoKnowledge,
-    clean_phrase,
-    clean_phrases,
-    provider_for,
-)
+from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, NoKnowledge, provider_for
 from ctsm_workbench.retrieval import stems
 from ctsm_workbench.retrieval.atomic import AtomicRetrieval
+from ctsm_workbench.retrieval.comet import Comet
+from ctsm_workbench.retrieval.phrases import clean_phrase, clean_phrases
 from ctsm_workbench.retrieval.tables import read_atomic
 
 TABLE = [

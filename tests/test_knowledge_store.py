@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ctsm_lib import knowledge_store as store
 from ctsm_lib.knowledge import RELATIONS, Inference, provider_for
-from ctsm_lib.knowledge_store import infer_cached
+from ctsm_workbench.retrieval import store
+from ctsm_workbench.retrieval.store import infer_cached
 
 
 class Counting:

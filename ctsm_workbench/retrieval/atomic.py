@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ctsm_lib.cache import digest, file_fingerprint
+from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider
 from ctsm_workbench.retrieval.stems import negated, segments_of, stems_of, subject_weight, words_of
 from ctsm_workbench.retrieval.tables import atomic_paths
@@ -64,6 +65,18 @@ class AtomicRetrieval(Provider):
         settings = [VERSION, floor, ratio, whole_weight, max_events]
         self.fingerprint = f"atomic-{digest([files, settings])[:20]}"
 
+    @classmethod
+    def make(cls, folder: Path | None, **_: object) -> "AtomicRetrieval":
+        """A provider for the files of a folder.
+
+        Raises:
+            DataError: there is no folder.
+        """
+        if folder is None:
+            way_out = "without one use `--set knowledge=none`"
+            raise DataError(f"knowledge=atomic needs a folder with ATOMIC files; {way_out}.")
+        return cls(folder)
+
     @cached_property
     def index(self) -> "EventIndex":
         """The events; reading them takes seconds."""
@@ -85,7 +98,8 @@ class AtomicRetrieval(Provider):
 
     def infer_all(self, texts: Sequence[str], folder: Path, progress: bool) -> list[Inference]:
         """See `Provider`; inferences are kept on disk."""
-        from ctsm_lib.knowledge_store import infer_cached
+        # Its import of torch takes long.
+        from ctsm_workbench.retrieval.store import infer_cached
 
         return infer_cached(self, texts, folder, progress)
 

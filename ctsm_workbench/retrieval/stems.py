@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctsm_lib.dialogues import normalize, tokenizers
-from ctsm_lib.knowledge import QUOTES
+from ctsm_workbench.retrieval.phrases import QUOTES
 
 _WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 _STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES, _FEELING_VERBS, _FEELINGS = (

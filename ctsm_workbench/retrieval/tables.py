@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.files import read_lines
-from ctsm_lib.knowledge import RELATIONS, clean_phrase
+from ctsm_lib.knowledge import RELATIONS
+from ctsm_workbench.retrieval.phrases import clean_phrase
 from ctsm_workbench.retrieval.stems import stems_of, words_of
 
 log = logging.getLogger(__name__)

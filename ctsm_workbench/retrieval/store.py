@@ -14,8 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ctsm_lib import parallel
 from ctsm_lib.knowledge import RELATIONS, Inference, Provider
+from ctsm_lib.parallel import rank, share, world
+from ctsm_workbench.running.processes import from_main, gather
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +40,22 @@ def infer_cached(
     Both are logged. Several processes must ask for the same texts at the same point: each infers
     its share, and the main one alone reads and writes the file.
     """
-    main = parallel.rank() == 0
+    if not texts:
+        return []
+    main = rank() == 0
     store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint) if main else None
-    found: dict[str, Inference] = parallel.from_main(store.get(set(texts)) if store else None)
+    found: dict[str, Inference] = from_main(store.get(set(texts)) if store else None)
     missing = sorted(set(texts) - found.keys(), key=lambda text: (len(text), text))
-    size = FIRST_CHUNK * parallel.world()
+    size = FIRST_CHUNK * world()
     begin = 0
     hide = None if progress else True
     with tqdm(total=len(missing), desc=provider.name, unit="text", disable=hide) as bar:
         while begin < len(missing):
             chunk = missing[begin : begin + size]
             started = time.monotonic()
-            own = chunk[parallel.share()]
-            shares = parallel.gather(
-                dict(zip(own, provider.infer(own, progress=False), strict=True))
-            )
+            own = chunk[share()]
+            inferences = provider.infer(own, progress=False)
+            shares = gather(dict(zip(own, inferences, strict=True)))
             new = {text: inference for share in shares for text, inference in share.items()}
             if store:
                 store.put(new)
@@ -61,8 +63,8 @@ def infer_cached(
             begin += len(chunk)
             bar.update(len(chunk))
             # The main process's clock decides, so that the chunks are the same in all processes.
-            if parallel.from_main(time.monotonic() - started) < CHUNK_SECONDS:
-                size = min(2 * size, LAST_CHUNK * parallel.world())
+            if from_main(time.monotonic() - started) < CHUNK_SECONDS:
+                size = min(2 * size, LAST_CHUNK * world())
     # Copies: a caller that changes one inference must not change another.
     return [{relation: list(found[text][relation]) for relation in RELATIONS} for text in texts]
 
