@@ -1,27 +1,23 @@
-"""Response decoder and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
+"""Response decoder. Paper: Sec. 3.6.1, Eq. (20), (21).
 
 Shapes: B batch, T answer length, N real target tokens of a batch, L context length, D width,
 H heads, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.kernels import Dropout
+from ctsm_lib.corpus import PAD, SOS
+from ctsm_lib.kernels import Dropout, causal_mask
 from ctsm_lib.model.layers import Attention, FeedForward, TokenEmbedding
-from ctsm_lib.model.pointer import Decoded, PointerGenerator, Scores, mixture
-from ctsm_lib.parallel import all_sum
+from ctsm_lib.model.pointer import PointerGenerator, Scores, mixture
 from ctsm_lib.settings import LayerSizes
 
 Past = tuple[Tensor, Tensor, Tensor]  # a layer's keys, values and last feed-forward inputs
-Cache = TypeVar("Cache", bound="DecoderCache")
 
 
 @dataclass
@@ -49,14 +45,9 @@ class DecoderLayer(nn.Module):
     def forward(
         self, states: Tensor, past: Past | None, memory: Any, masks: Masks
     ) -> tuple[Tensor, Past, Tensor]:
-        """Apply the layer to states [B, T, D].
+        """Apply the layer to states [B, T, D]; `memory` has keys and values of the context.
 
-        Args:
-            past: results of earlier positions, or None.
-            memory: keys and values of the context.
-
-        Returns:
-            The states, `past` with these positions added, the attention to the context [B, H, T, L].
+        Returns the states, `past` with these positions added, attention to the context [B, H, T, L].
         """
         normed = self.self_norm(states)
         keys, values = self.self_attention.keys_values(normed)
@@ -89,7 +80,7 @@ class DecoderCache:
     past: list[Past | None]  # for each layer, the results of earlier positions
     length: int = 0  # number of positions so far
 
-    def select(self: Cache, rows: Tensor) -> Cache:
+    def select(self, rows: Tensor) -> Self:
         """The cache of some rows, in the given order."""
         kept = {field.name: _rows_of(getattr(self, field.name), rows) for field in fields(self)}
         return replace(self, **kept)
@@ -113,12 +104,6 @@ class Taught:
     copy: Tensor  # N L
 
 
-def causal_mask(length: int, before: int, device: torch.device) -> Tensor:
-    """[1, length, before + length], True where a position may read: itself and earlier ones."""
-    mask = torch.ones(length, before + length, dtype=torch.bool, device=device)
-    return mask.tril(diagonal=before).unsqueeze(0)
-
-
 def previous_words(target_BT: Tensor) -> Tensor:
     """The decoder's input at each target position: SOS, then the target shifted by one, [B, T]."""
     return torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
@@ -128,10 +113,6 @@ class ResponseDecoder(nn.Module):
     """Decoder layers and pointer generator. Paper: Eq. (20).
 
     Teacher forcing (`teach`) and answering word by word (`step`) share every weight.
-
-    Args:
-        memory_dim: width of the states that the decoder attends to.
-        make_pointer: makes the pointer generator; called after the layers are made.
     """
 
     Layer: type[DecoderLayer] = DecoderLayer
@@ -147,20 +128,19 @@ class ResponseDecoder(nn.Module):
 
     def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""
-        layers = cast(list[DecoderLayer], list(self.layers))
+        layers: Any = self.layers
         memory = [layer.cross_attention.keys_values(memory_BLD) for layer in layers]
         return DecoderCache(memory, mask_BL, context_BL, past=[None] * len(layers))
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, T, D] and the last layer's attention to the context [B, H, T, L]."""
-        length = embedded.shape[1]
-        causal = causal_mask(length, cache.length, embedded.device)
+        causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
         states = attention = embedded
         for number, layer in enumerate(self.layers):
             memory, past = cache.memory[number], cache.past[number]
             states, cache.past[number], attention = layer(states, past, memory, masks)
-        cache.length += length
+        cache.length += embedded.shape[1]
         return self.norm(states), attention
 
     def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: DecoderCache) -> Tensor:
@@ -170,12 +150,9 @@ class ResponseDecoder(nn.Module):
     def teach(
         self, embed: TokenEmbedding, previous: Tensor, cache: DecoderCache, target_BT: Tensor
     ) -> Taught:
-        """Score targets under teacher forcing.
+        """Score targets, which end with EOS and are padded, under teacher forcing.
 
-        Args:
-            previous: [B, T, D] looked-up vectors of the shifted target (`previous_words`).
-            cache: result of `start`; it is used up.
-            target_BT: words with EOS, padded.
+        `previous` are looked-up vectors [B, T, D] of the shifted target (`previous_words`).
         """
         mask = target_BT != PAD
         words = previous_words(target_BT)
@@ -184,8 +161,9 @@ class ResponseDecoder(nn.Module):
         # The vocabulary is projected at real targets only.
         place = mask.nonzero(as_tuple=True)
         row, target, copied = place[0], target_BT[place], copy[place]
-        decoded = Decoded(states[place], words[place], copied, cache.context[row])
-        scores = self.pointer.score(self.pointer(decoded, embed.words.weight), target)
+        given = {"copy": copied, "context": cache.context[row], "previous": words[place]}
+        parts = self.pointer(states[place], embed.words.weight, **given)
+        scores = self.pointer.score(parts, target)
         return Taught(scores=scores, target=target, row=row, states=states, mask=mask, copy=copied)
 
     def step(
@@ -193,47 +171,13 @@ class ResponseDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Read one more word: log P of the next [B, V], alpha [B], and copy weights [B, L].
 
-        Args:
-            vectors: [B, 1, D] looked-up vectors of `token_B`.
+        `vectors` are the looked-up vectors [B, 1, D] of `token_B`.
         """
         words = token_B.unsqueeze(1)
         real = torch.ones_like(words, dtype=torch.bool)
         states, attention = self.run(embed(vectors, start=cache.length), cache, real)
         copy = self.copy_weights(attention, words, cache)[:, 0]
-        decoded = Decoded(states[:, 0], token_B, copy, cache.context)
-        parts = self.pointer(decoded, embed.words.weight)
+        given = {"copy": copy, "context": cache.context, "previous": token_B}
+        parts = self.pointer(states[:, 0], embed.words.weight, **given)
         log_prob, alpha = mixture(parts.logits, parts.gate, parts.copy, parts.context)
         return log_prob, alpha, copy
-
-
-class DiversityLoss(nn.Module):
-    """Weights against words that the model generates too often. Paper: Eq. (25).
-
-    Source: CEM (Sabour et al., 2022). Running counts f of arg-max predictions in training give
-    `w_v = 1 - f_v / max f`, scaled to a mean of 1. The counts are a part of the checkpoint.
-    """
-
-    counts: Tensor
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.register_buffer("counts", torch.zeros(size, dtype=torch.int64))
-
-    def update(self, taught: Taught) -> None:
-        """Count the predictions of this batch in all processes, up to the first predicted EOS."""
-        end = (taught.scores.prediction == EOS).to(torch.int64)
-        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device)
-        in_row = in_row.index_add_(0, taught.row, end)
-        # Tokens stand row by row. A token counts while its own row has no EOS yet: the running
-        # total then equals that of all rows before. (A boolean index would make a GPU wait.)
-        before_row = (in_row.cumsum(dim=0) - in_row)[taught.row]
-        counted = (end.cumsum(dim=0) == before_row).to(torch.int64)
-        new = torch.zeros_like(self.counts).scatter_add_(0, taught.scores.prediction, counted)
-        self.counts += all_sum(new)
-
-    def weights(self, target_N: Tensor) -> Tensor:
-        """The weight of each target, [N]."""
-        counts = self.counts.double()
-        most = counts.max().clamp(min=1)
-        mean = 1 - counts.sum() / (most * len(counts))
-        return ((1 - counts[target_N] / most) / mean.clamp(min=1e-9)).float()
