@@ -5,14 +5,13 @@ Perplexity and accuracy come from one pass under teacher forcing, the others fro
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from ctsm_lib.batches import Pairs
+from ctsm_lib.dialogues import tokenizers
 from ctsm_lib.parallel import all_sum, share
 
 
@@ -101,14 +100,7 @@ def teacher_forced(scored: dict[str, np.ndarray]) -> dict[str, float]:
 
 def response_tokens(text: str) -> list[str]:
     """Words as Distinct counts them: NLTK's word tokenizer on the lower-cased text."""
-    return _word_tokenizer().tokenize(text.lower())
-
-
-@cache
-def _word_tokenizer() -> Any:
-    from nltk.tokenize import NLTKWordTokenizer  # takes seconds, and training does not need it
-
-    return NLTKWordTokenizer()
+    return tokenizers()[1].tokenize(text.lower())
 
 
 def distinct(responses: Sequence[Sequence[str]], n: int) -> float:

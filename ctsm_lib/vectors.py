@@ -21,22 +21,17 @@ from ctsm_lib.registry import vectors_learner
 KINDS = {-1: "none", 0: "exact", 1: "mapped", 2: "mapped from features", 3: "learned"}
 CACHE_VERSION = 1
 _LEARNED = "learned from the corpus"
+_NO_WORD = "has a vector for none of the words of the vocabulary."
 _NOT_FINITE = "has a value that is not a finite number"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of a vocabulary.
+    """Vectors of a vocabulary."""
 
-    Attributes:
-        matrix: [V, d] float32; rows of words without a vector are zero.
-        kind: [V] int8, a key of `KINDS`; -1 where there is no vector.
-        name: the file's name, or "learned from the corpus".
-    """
-
-    matrix: np.ndarray
-    kind: np.ndarray
-    name: str
+    matrix: np.ndarray  # [V, d] float32; rows of words without a vector are zero
+    kind: np.ndarray  # [V] int8, a key of `KINDS`; -1 where there is no vector
+    name: str  # the file's name, or "learned from the corpus"
 
     @property
     def found(self) -> np.ndarray:
@@ -84,7 +79,8 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
     A first line of two numbers (word2vec's header) is skipped. A token may contain spaces: the last
     `dim` fields are the vector. The first of two rows of a word counts.
     """
-    matrix, kind = _nothing(vocabulary, dim)
+    matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)
+    kind = np.full(len(vocabulary), -1, dtype=np.int8)
     wanted = {word.encode("utf-8"): i for word, i in vocabulary.index.items() if i >= len(SPECIALS)}
     with path.open("rb") as file:
         rows = enumerate(tqdm(file, desc=path.name, unit=" rows", disable=None), start=1)
@@ -109,7 +105,9 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
             if not np.isfinite(matrix[i]).all():
                 raise DataError(f"{path}:{number}: the vector of {word[:40]!r} {_NOT_FINITE}.")
             kind[i] = 0
-    return _some(path, matrix, kind)
+    if (kind < 0).all():
+        raise DataError(f"{path} {_NO_WORD}")
+    return matrix, kind
 
 
 def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -129,12 +127,15 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     if not np.isfinite(vectors).all():
         word = words[~np.isfinite(vectors).all(axis=1)][0]
         raise DataError(f"{path}: the vector of {word!r} {_NOT_FINITE}.")
-    matrix, kind = _nothing(vocabulary, dim)
+    matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)
+    kind = np.full(len(vocabulary), -1, dtype=np.int8)
     ids = np.array([vocabulary.index.get(word, -1) for word in words.tolist()], dtype=np.int64)
     wanted = ids >= len(SPECIALS)
     matrix[ids[wanted]] = vectors[wanted]
     kind[ids[wanted]] = kinds[wanted]
-    return _some(path, matrix, kind)
+    if (kind < 0).all():
+        raise DataError(f"{path} {_NO_WORD}")
+    return matrix, kind
 
 
 def exact_share(path: Path) -> float:
@@ -153,14 +154,3 @@ def _read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in names if name in arrays.files}
     except Exception as error:  # zipfile, zlib and numpy raise many types where a byte is wrong
         raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error
-
-
-def _nothing(vocabulary: Vocabulary, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    size = len(vocabulary)
-    return np.zeros((size, dim), dtype=np.float32), np.full(size, -1, dtype=np.int8)
-
-
-def _some(path: Path, matrix: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if (kind < 0).all():
-        raise DataError(f"{path} has a vector for none of the {len(kind)} words of the vocabulary.")
-    return matrix, kind

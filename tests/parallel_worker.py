@@ -22,11 +22,12 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import RELATIONS, Inference
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import load_run
-from ctsm_lib.scores import response_scores, score_pairs
+from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.store import infer_cached
 from ctsm_workbench.study.contexts import collect_states, plan
+from ctsm_workbench.study.evaluation import response_scores
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 TINY = [

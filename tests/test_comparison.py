@@ -20,7 +20,7 @@ from ctsm_lib.files import write_json
 from ctsm_lib.knowledge import provider_for
 from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
-from ctsm_lib.runs import evaluate, load_run
+from ctsm_lib.runs import load_run
 from ctsm_lib.settings import AnswerBias
 from ctsm_workbench.pictures.tradeoff import tradeoff_figure
 from ctsm_workbench.study.comparison import (
@@ -34,6 +34,7 @@ from ctsm_workbench.study.comparison import (
 )
 from ctsm_workbench.study.comparison.runs import missing
 from ctsm_workbench.study.comparison.tradeoff import measure, points, table
+from ctsm_workbench.study.evaluation import evaluate
 
 PAIRS = 400
 

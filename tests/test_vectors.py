@@ -126,7 +126,7 @@ def test_vectors_are_cached_and_described(tmp_path, tiny_prepared):
 
 
 def test_glove_is_streamed(tmp_path):
-    """Memory depends on the vocabulary, not on the file: GloVe's 400,000 rows must not need a gigabyte."""
+    """Memory depends on the vocabulary, not on the file: GloVe has 400,000 rows, a gigabyte."""
     import tracemalloc
 
     path = tmp_path / "glove.txt"

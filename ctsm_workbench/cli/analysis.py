@@ -85,8 +85,8 @@ def bench(
 
     What is finished is written after every part. A part that fails is named at the end, the others go on.
     """
-    from ctsm_lib.checkpoint import read_run
     from ctsm_lib.config import preset as make
+    from ctsm_lib.run_folder import read_run
     from ctsm_lib.sources import find_sources
     from ctsm_workbench.bench import QUICK
     from ctsm_workbench.bench.measure import fitting, measure, table

@@ -40,9 +40,9 @@ def compare(
 
     Ctrl-C ends with a checkpoint; the same command goes on. A run that fails is named at the end, the others go on.
     """
-    from ctsm_lib.checkpoint import write_json, write_text
     from ctsm_lib.config import preset as preset_of
     from ctsm_lib.errors import ConfigError
+    from ctsm_lib.files import write_json, write_text
     from ctsm_lib.sources import find_sources
     from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.comparison import comparison_figure
@@ -117,8 +117,8 @@ def tradeoff(
 
     Every point is kept in OUT/tradeoff.json as soon as it is measured; those that are there are not measured again.
     """
-    from ctsm_lib.checkpoint import read_json, write_json, write_text
     from ctsm_lib.errors import ConfigError
+    from ctsm_lib.files import read_json, write_json, write_text
     from ctsm_lib.prepare import prepare
     from ctsm_lib.runs import load_run
     from ctsm_lib.sources import find_sources

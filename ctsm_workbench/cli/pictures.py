@@ -91,7 +91,7 @@ def _fig1(run: Path, word: str, contexts: list[str] | None, out: Path) -> list[P
 
 
 def _training(run: Path, out: Path) -> list[Path]:
-    from ctsm_lib.checkpoint import read_log
+    from ctsm_lib.run_folder import read_log
     from ctsm_workbench.pictures import training_curve, write_figure
 
     records = read_log(run)

@@ -123,7 +123,7 @@ def check_writable(*paths: Path | None) -> None:
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
     """Write a result where the user wants one."""
-    from ctsm_lib.checkpoint import write_json
+    from ctsm_lib.files import write_json
 
     if path:
         write_json(path, value)

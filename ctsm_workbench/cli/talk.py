@@ -46,7 +46,7 @@ def chat(
     run: Run, method: Method = "greedy", settings: DecodingSets = None, device: Device = "cpu"
 ) -> None:
     """Talk to a run. /undo takes a turn back, /new begins anew, /save FILE keeps the talk, /quit ends."""
-    from ctsm_lib.checkpoint import write_json
+    from ctsm_lib.files import write_json
 
     chosen, loaded, provider, notes, how = _ready_to_answer(run, device, method, settings)
     for text in notes:

@@ -64,7 +64,7 @@ def train(
     Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ...
     """
     from ctsm_lib import parallel
-    from ctsm_lib.checkpoint import read_run
+    from ctsm_lib.run_folder import read_run
     from ctsm_lib.training import said
     from ctsm_lib.training import train as run_training
 
@@ -161,7 +161,7 @@ def score(
     as_json: JsonFlag = False,
 ) -> None:
     """Dist, length, distinct answers and BLEU of any file of responses, also of another system's."""
-    from ctsm_lib.scores import response_scores
+    from ctsm_workbench.study.evaluation import response_scores
     from ctsm_workbench.study.responses import read_responses
 
     responses, references = read_responses(file)

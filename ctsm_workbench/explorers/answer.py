@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ctsm_lib.batches import Batch, context_batch
-from ctsm_lib.checkpoint import write_json
 from ctsm_lib.corpus import EOS
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import RunError
+from ctsm_lib.files import write_json
 from ctsm_lib.model import CTSM
 from ctsm_lib.model.generation import previous_words
 from ctsm_lib.runs import Response, clean_turn

@@ -37,11 +37,10 @@ def learn_vectors(corpus: Corpus, dim: int = 300) -> tuple[np.ndarray, np.ndarra
     rank = min(dim, int((np.diff(ppmi.indptr) > 0).sum()) - 1, size - 1)
     svd = TruncatedSVD(max(rank, 1), algorithm="randomized", n_iter=5, random_state=0)
     learned = svd.fit_transform(ppmi) / np.sqrt(np.maximum(svd.singular_values_, 1e-9))
-    matrix, kind = np.zeros((size, dim), dtype=np.float32), np.full(size, -1, dtype=np.int8)
+    matrix = np.zeros((size, dim), dtype=np.float32)
     matrix[:, : learned.shape[1]] = learned
     found = np.linalg.norm(matrix, axis=1) > 1e-6
     found[: len(SPECIALS)] = False
     matrix[~found] = 0
     matrix *= 6 / np.linalg.norm(matrix[found], axis=1).mean()
-    kind[found] = 3
-    return matrix, kind
+    return matrix, np.where(found, 3, -1).astype(np.int8)

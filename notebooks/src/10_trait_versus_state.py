@@ -604,7 +604,9 @@ some = dataclasses.replace(prepared, corpus=dataclasses.replace(prepared.corpus,
 # %%
 laid = plan(some.corpus, run.config.max_context)
 is_rated = some.lexicon.table(some.corpus.vocabulary)[1]
-gathered = collect_states(run.model, laid, len(some.corpus.vocabulary), is_rated, progress=False)
+gathered = collect_states(
+    run.model, laid, len(some.corpus.vocabulary), is_rated, progress=False
+)
 source = explained(laid, gathered, draws=50)
 print(
     f"{len(laid.tokens):,} occurrences in {len(laid.begin)} dialogues; {source['pairs']} pairs"
