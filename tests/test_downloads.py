@@ -16,6 +16,7 @@ import socket
 import sys
 import tarfile
 import threading
+import tomllib
 import zipfile
 from collections import namedtuple
 from dataclasses import replace
@@ -24,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.sources import SAMPLE
 from ctsm_workbench import downloads
 from ctsm_workbench.downloads import Member, Part, fetch, load_registry
 
@@ -289,7 +291,7 @@ def test_second_address_when_the_first_fails(server, target):
     assert left(target) == ["big.txt"]
 
 
-def test_project_registry(monkeypatch, tmp_path):
+def test_project_registry():
     registry = load_registry()
     assert list(registry) == ["dialogues", "lexicon", "vectors"]
     places = [member.to for part in registry.values() for member in part.members]
@@ -303,13 +305,11 @@ def test_project_registry(monkeypatch, tmp_path):
     assert registry["lexicon"].sha256 is None
     assert 20_007 in registry["lexicon"].members[0].rows
 
-    (tmp_path / "lib/ctsm_lib/_data").mkdir(parents=True)  # as a wheel lays it out
-    shutil.copy(
-        Path(downloads.__file__).parent.parent / "data/registry.toml",
-        tmp_path / "lib/ctsm_lib/_data",
-    )
-    monkeypatch.setattr(downloads, "__file__", str(tmp_path / "lib/ctsm_lib/downloads.py"))
-    assert load_registry() == registry
+    # A wheel has it beside the sample as well.
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert downloads.REGISTRY == SAMPLE.parent / "registry.toml"
+    assert Path(included["data/registry.toml"]).parent == Path(included["data/sample"]).parent
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def begun(server, target):
     message = fails(target, part, leaving=HALF)
     size = (target / ".v.zip.part").stat().st_size
     assert (
-        f"broke off after {size} of {len(body)} bytes (kept: the next fetch goes on from there). Try"
+        f"broke off after {size} of {len(body)} bytes (kept: the next fetch continues from there). Try"
         in message
     )
     assert 0 < size <= 200_000
@@ -612,46 +612,42 @@ def zip_with_link() -> bytes:
         (
             "v.zip",
             zipped({"big.txt": "text", "../out.txt": "evil"}),
-            "holds '../out.txt', a link, a device or a path",
+            "contains '../out.txt', a link, a device or a path",
         ),
         (
             "v.zip",
             zipped({"big.txt": "text", "..\\out.txt": "evil"}),
             "out.txt', a link, a device or a path out",
         ),
-        ("v.zip", zipped({"/abs/big.txt": "evil"}), "holds '/abs/big.txt', a link"),
-        ("v.zip", zipped({"C:/big.txt": "evil"}), "holds 'C:/big.txt', a link"),
-        ("v.zip", zip_with_link(), "holds 'link', a link"),
+        ("v.zip", zipped({"/abs/big.txt": "evil"}), "contains '/abs/big.txt', a link"),
+        ("v.zip", zipped({"C:/big.txt": "evil"}), "contains 'C:/big.txt', a link"),
+        ("v.zip", zip_with_link(), "contains 'link', a link"),
         (
             "v.tar.gz",
             tarred(entry("big.txt", tarfile.SYMTYPE, "/etc/passwd")),
-            "holds 'big.txt', a link",
+            "contains 'big.txt', a link",
         ),
         (
             "v.tar.gz",
             tarred(entry("big.txt"), entry("hard", tarfile.LNKTYPE, "big.txt")),
-            "holds 'hard', a link",
+            "contains 'hard', a link",
         ),
         (
             "v.tar.gz",
             tarred(entry("big.txt"), entry("null", tarfile.CHRTYPE)),
-            "holds 'null', a link, a device",
+            "contains 'null', a link, a device",
         ),
-        ("v.tar.gz", tarred(entry("/abs/big.txt")), "holds '/abs/big.txt', a link"),
-        ("v.tar.gz", tarred(entry("x/../../big.txt")), "holds 'x/../../big.txt', a link"),
-        ("v.zip", zipped({"notes.txt": "text"}), "holds no big.txt; is it another edition?"),
+        ("v.tar.gz", tarred(entry("/abs/big.txt")), "contains '/abs/big.txt', a link"),
+        ("v.tar.gz", tarred(entry("x/../../big.txt")), "contains 'x/../../big.txt', a link"),
+        ("v.zip", zipped({"notes.txt": "text"}), "contains no big.txt; is it another edition?"),
         (
             "v.zip",
             zipped({"big.txt": BIG})[:-30],
-            "is no sound archive (File is not a zip file); fetch it again.",
+            "is damaged (File is not a zip file); fetch it again.",
         ),
-        (
-            "v.zip",
-            zipped({"big.txt": BIG}).replace(BIG[:99], bytes(99)),
-            "is no sound archive (Bad CRC-32",
-        ),
-        ("v.tar.gz", tarred(entry("big.txt"), content=BIG)[:-1000], "is no sound archive ("),
-        ("v.tar.gz", b"text", "is no sound archive (file could not be opened"),
+        ("v.zip", zipped({"big.txt": BIG}).replace(BIG[:99], bytes(99)), "is damaged (Bad CRC-32"),
+        ("v.tar.gz", tarred(entry("big.txt"), content=BIG)[:-1000], "is damaged ("),
+        ("v.tar.gz", b"text", "is damaged (file could not be opened"),
     ],
 )
 def test_archives_that_are_refused(server, target, name, body, sentence):
@@ -665,17 +661,17 @@ def test_archives_that_are_refused(server, target, name, body, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (WORDS + "more\t0.1\t0.2\t0.3\n", "has 4 rated words, none of the known numbers [3]."),
+        (WORDS + "more\t0.1\t0.2\t0.3\n", "has 4 rated words; the known numbers are [3]."),
         (
             WORDS.replace("0.479", "-0.479"),
-            "is no list of words rated from 0.0 to 1.0: one line is 'aaah",
+            "is not a list of words rated from 0.0 to 1.0: one line is 'aaah",
         ),
-        (WORDS.replace("0.479", "1.5"), "is no list of words rated from 0.0 to 1.0"),
-        (WORDS.replace("0.479", "nan"), "is no list of words rated from 0.0 to 1.0"),
-        (WORDS.replace("0.479", "high"), "is no list of words rated from 0.0 to 1.0"),
-        (WORDS.replace("\t0.479", ""), "is no list of words rated from 0.0 to 1.0"),
-        (b"\xff\xfe" + WORDS.encode(), "is no list of words rated from 0.0 to 1.0"),
-        ("", "is no list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("0.479", "1.5"), "is not a list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("0.479", "nan"), "is not a list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("0.479", "high"), "is not a list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("\t0.479", ""), "is not a list of words rated from 0.0 to 1.0"),
+        (b"\xff\xfe" + WORDS.encode(), "is not a list of words rated from 0.0 to 1.0"),
+        ("", "is not a list of words rated from 0.0 to 1.0"),
     ],
 )
 def test_content_is_checked_where_no_checksum_is_known(server, target, text, sentence):

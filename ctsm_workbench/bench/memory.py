@@ -1,27 +1,20 @@
-"""How much memory a process has held. Apart from the rest, which imports torch: a small process is measured as well."""
+"""The memory that a process has held. Apart from the rest, which imports torch and needs memory."""
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from pathlib import Path
 
 
 def peak_memory() -> float:
-    """The most memory in MB that this process has held so far, or a process that it has waited for.
-
-    Linux keeps the parent's mark in `ru_maxrss` of a new program; that of /proc begins anew.
-    """
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    own, waited = (
-        resource.getrusage(who).ru_maxrss * unit
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    """The most memory in MB that this process, or one that it waited for, has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    waited = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     status = Path("/proc/self/status")
     if status.is_file():
-        own = next(
-            int(line.split()[1]) * 1024
-            for line in status.read_text().splitlines()
-            if line.startswith("VmHWM")
-        )
+        # On Linux a new program inherits its parent's `ru_maxrss`; this peak begins anew.
+        own = 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])  # type: ignore[index]
     return max(own, waited) / 2**20
