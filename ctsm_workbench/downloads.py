@@ -223,10 +223,9 @@ class _Transfer:
                 self.drop()
             if note["version"]:
                 self.note.write_text(json.dumps(note), encoding="utf-8")
-            with response, self.file.open("ab") as file:
-                with tqdm.wrapattr(file, "write", **bar) as shown:
-                    # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
-                    shutil.copyfileobj(response.raw, shown, 1 << 16)
+            with self.file.open("ab") as file, tqdm.wrapattr(file, "write", **bar) as shown:
+                # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
+                shutil.copyfileobj(response.raw, shown, 1 << 16)
             if total in (None, self.file.stat().st_size):
                 os.replace(self.file, output)
                 return self.drop()
@@ -239,6 +238,7 @@ class _Transfer:
             self.drop()
             raise
         finally:
+            response.close()
             done = self.file.stat().st_size if self.file.is_file() else 0
             if not (note["version"] and done):
                 self.drop()
@@ -259,12 +259,15 @@ class _Transfer:
             headers |= {"Range": f"bytes={start}-", "If-Range": note["version"]}
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
-        except requests.Timeout as error:
-            raise _unreachable(url, f"no answer within {TIMEOUT_SECONDS:g} seconds") from error
         except requests.RequestException as error:
             cause = getattr(error.args[0] if error.args else None, "reason", None)
             system = getattr(getattr(cause, "__cause__", None), "strerror", None)
-            raise _unreachable(url, system or type(error).__name__) from error
+            reason = system or type(error).__name__
+            if isinstance(error, requests.Timeout):
+                reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
+            raise DataError(
+                f"{url} could not be reached ({reason}; is there a network?)"
+            ) from error
         # If-Range understands a strong ETag, or else the date of the last change.
         etag = response.headers.get("ETag", "W/")
         version = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
@@ -276,21 +279,16 @@ class _Transfer:
             response.close()
             self.drop()
             return self.open(url)
-        page = "text/html" in response.headers.get("Content-Type", "")
-        if response.status_code != 200 or page:
+        status = response.status_code
+        if status != 200 or "text/html" in response.headers.get("Content-Type", ""):
             response.close()
-            ok = response.status_code == 200
-            reason = "a web page instead of an archive" if ok else response.reason
-            raise DataError(f"{url} answered HTTP {response.status_code}: {reason}")
+            reason = response.reason if status != 200 else "a web page instead of an archive"
+            raise DataError(f"{url} answered HTTP {status}: {reason}")
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
         if not total or response.headers.get("Accept-Ranges") != "bytes":
             version = ""
         return response, 0, {"url": url, "version": version, "length": total}
-
-
-def _unreachable(url: str, reason: str) -> DataError:
-    return DataError(f"{url} could not be reached ({reason}; is there a network?)")
 
 
 def _require_space(part: Part, target: Path, needed: int) -> None:

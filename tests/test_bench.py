@@ -14,7 +14,7 @@ from torch import nn
 from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, read_dialogues
 from ctsm_lib.errors import ConfigError, RunError
 from ctsm_workbench import bench
-from ctsm_workbench.bench import measure, networks, scaling, texts
+from ctsm_workbench.bench import measure, networks, peak_memory, scaling, texts
 from ctsm_workbench.bench.limits import (
     Work,
     beside_limit,
@@ -23,7 +23,6 @@ from ctsm_workbench.bench.limits import (
     memory_rate,
     training_bytes,
 )
-from ctsm_workbench.bench.memory import peak_memory
 from ctsm_workbench.bench.task import Task
 from ctsm_workbench.pictures.bench import bench_figure
 
@@ -73,7 +72,7 @@ def test_peak_memory_is_a_process_s_own_and_does_not_sink():
     assert peak_memory() > before + 40
     del big
     assert peak_memory() > before + 40
-    code = "from ctsm_workbench.bench.memory import peak_memory; print(peak_memory())"
+    code = "from ctsm_workbench.bench import peak_memory; print(peak_memory())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 1 < float(child.stdout) < 100  # it inherits nothing of ours, and imports no torch
 

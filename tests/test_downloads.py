@@ -204,12 +204,15 @@ def test_fetches_once_and_only_the_wanted_members(server, target, capfd):
         "/d.tar.gz": sends(dialogues),
         "/l.zip": sends(lexicon),
     }
+    splits = ("train", "valid")
+    dialogue_members = [Member(f"ed/{split}.csv", f"dialogues/{split}.csv") for split in splits]
     parts = [
         make_part(server.url("/v.zip"), body=vectors),
-        make_part(server.url("/d.tar.gz"), body=dialogues, name="dialogues",
-                  members=[Member(f"ed/{split}.csv", f"dialogues/{split}.csv") for split in ("train", "valid")]),
+        make_part(
+            server.url("/d.tar.gz"), body=dialogues, name="dialogues", members=dialogue_members
+        ),
         make_lexicon(server.url("/l.zip")),
-    ]  # fmt: skip
+    ]
     assert get(target, *parts) == dict.fromkeys(["vectors", "dialogues", "lexicon"], "fetched")
     expected = [
         "NRC-VAD-Lexicon.txt",

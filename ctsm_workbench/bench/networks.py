@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +16,16 @@ from ctsm_lib.batches import Batch, Pairs, Shuffled
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import SOS
 from ctsm_lib.decoding import Answer, Decoding, answer_batch
-from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.training import build_model, make_optimizer
-from ctsm_workbench.baselines import AnyModel, Baseline
-from ctsm_workbench.bench import limits
-from ctsm_workbench.bench.limits import Work, beside_limit, count, matrix_rate, memory_rate
-from ctsm_workbench.bench.memory import peak_memory
+from ctsm_workbench.bench import limits, peak_memory
+from ctsm_workbench.bench.limits import Work, count
 from ctsm_workbench.bench.scaling import Step, model_growth
 from ctsm_workbench.bench.task import Measured, Task, row
 
 AT_ONCE = 64  # pairs, as in `ctsm evaluate`
 WARM_UP = 10  # training steps before the clock starts
 WORDS = 10  # of an answer whose growth is measured
-
-T = TypeVar("T")
-Talker = CTSM | Baseline  # TF-IDF generates no text
 
 
 def training(task: Task) -> Measured:
@@ -50,9 +44,10 @@ def training(task: Task) -> Measured:
     examples = sum(map(len, sample))
     flops = sum(count(partial(step, pairs.collate(index)), model).flops for index in sample)
     moved = limits.training_bytes(model)
-    matrix = matrix_rate(torch.bfloat16 if config.precision == "bf16" else torch.float32)
+    matrix = limits.matrix_rate(torch.bfloat16 if config.precision == "bf16" else torch.float32)
     work = Work(flops, moved * len(sample))
-    measured |= beside_limit(work, examples, per_s, matrix, memory_rate(moved))
+    memory = limits.memory_rate(moved)
+    measured |= limits.beside_limit(work, examples, per_s, matrix=matrix, memory=memory)
     measured |= _growth(task, prepared, partial(training_step, config))
     lengths = [pairs.context_length[index] + 1 for index in sample]
     padded = sum(length.max() * len(length) for length in lengths)
@@ -68,7 +63,7 @@ def training(task: Task) -> Measured:
     return {"training": measured}, facts
 
 
-def training_step(config: Config, model: AnyModel) -> Step:
+def training_step(config: Config, model: Any) -> Step:
     """A training step: from a batch to changed weights."""
     model.train()
     optimizer = make_optimizer(config, model)
@@ -87,7 +82,8 @@ def training_step(config: Config, model: AnyModel) -> Step:
 
 def scoring(task: Task) -> Measured:
     """Teacher forcing over a part of the test split."""
-    prepared, pairs, model = _tested(task)
+    prepared, model = _tested(task)
+    pairs = prepared.pairs["test"]
     began = peak_memory()
     step = scoring_step(model)
     some = _spread(list(pairs.in_order(AT_ONCE)))
@@ -98,10 +94,9 @@ def scoring(task: Task) -> Measured:
     return {"scoring": measured | _growth(task, prepared, scoring_step)}, {}
 
 
-def scoring_step(model: AnyModel) -> Step:
+def scoring_step(model: Any) -> Step:
     """A scoring step: one forward pass."""
-    scorer = model.eval()
-    return torch.no_grad()(lambda batch: scorer(batch))
+    return torch.no_grad()(model.eval().forward)
 
 
 def decoding(task: Task) -> Measured:
@@ -110,7 +105,8 @@ def decoding(task: Task) -> Measured:
     A trained run answers the whole test split; an untrained model answers a part of it, always with
     as many words as there may be.
     """
-    prepared, pairs, model = _tested(task)
+    prepared, model = _tested(task)
+    pairs = prepared.pairs["test"]
     how = Decoding(max_length=task.config.max_response)
     batches = list(pairs.in_order(AT_ONCE))
     some = _spread(batches)
@@ -139,22 +135,22 @@ def decoding(task: Task) -> Measured:
     return rows, facts | {"data": prepared.description}
 
 
-def decoding_step(model: AnyModel) -> Step:
+def decoding_step(model: Any) -> Step:
     """Ten words of every answer, also where the model would end sooner."""
-    talker = cast(Talker, model.eval())
+    model.eval()
 
     @torch.no_grad()
     def step(batch: Batch) -> None:
-        cache = talker.start(talker.encode(batch))
+        cache = model.start(model.encode(batch))
         token = torch.full((len(batch),), SOS)
         for _ in range(WORDS):
-            token = talker.step(cache, token)[0].argmax(dim=1)
+            token = model.step(cache, token)[0].argmax(dim=1)
 
     return step
 
 
 @torch.no_grad()
-def _answering(model: Talker, batch: Batch, how: Decoding) -> tuple[Work, float]:
+def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
     """The least work of answering a batch, and the bytes of the weights, read for each word."""
     answers: list[Answer] = []
     products = count(lambda: answers.extend(answer_batch(model, batch, how)[0]), model)
@@ -165,17 +161,17 @@ def _answering(model: Talker, batch: Batch, how: Decoding) -> tuple[Work, float]
     return Work(products.flops, reading.bytes + steps * word.bytes), word.bytes
 
 
-def _growth(task: Task, prepared: Prepared, make_step: Callable[[AnyModel], Step]) -> dict:
+def _growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
     if not task.grow:
         return {}
     words = len(prepared.corpus.vocabulary)
     return {"growth": model_growth(task.config, words, make_step, task.seconds / 40)}
 
 
-def _tested(task: Task) -> tuple[Prepared, Pairs, Talker]:
+def _tested(task: Task) -> tuple[Prepared, Any]:
     prepared = task.prepared("test")
     model = task.loaded.model if task.loaded else build_model(task.config, prepared)
-    return prepared, prepared.pairs["test"], cast(Talker, model.eval())
+    return prepared, model.eval()
 
 
 def _question(pairs: Pairs, index: np.ndarray) -> Batch:
@@ -184,12 +180,14 @@ def _question(pairs: Pairs, index: np.ndarray) -> Batch:
 
 def _limit(works: Sequence[Work], done: int, per_s: float, again: float) -> dict:
     """The limit in float32; `again` is the number of bytes that are read again and again."""
-    return beside_limit(sum(works, Work()), done, per_s, matrix_rate(), memory_rate(again))
+    rates = {"matrix": limits.matrix_rate(), "memory": limits.memory_rate(again)}
+    return limits.beside_limit(sum(works, Work()), done, per_s, **rates)
 
 
-def _spread(items: list[T], most: int = 12) -> list[T]:
-    """Up to twelve items, evenly spread: short, middle and long contexts."""
-    return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)]
+def _spread(batches: list[np.ndarray], most: int = 12) -> list[np.ndarray]:
+    """Up to twelve batches, evenly spread: short, middle and long contexts."""
+    places = np.linspace(0, len(batches) - 1, min(len(batches), most))
+    return [batches[place] for place in places.astype(int)]
 
 
 def _rate(

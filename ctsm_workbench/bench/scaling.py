@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus, Split
 from ctsm_lib.model import Tables
-from ctsm_workbench.baselines import AnyModel, make_model
+from ctsm_workbench.baselines import make_model
 from ctsm_workbench.bench.limits import shortest
 
 BATCHES = (4, 16, 64)
@@ -55,7 +57,7 @@ def grown(sizes: Sequence[int], seconds: Sequence[float]) -> dict:
 
 
 def model_growth(
-    config: Config, words: int, make_step: Callable[[AnyModel], Step], seconds: float
+    config: Config, words: int, make_step: Callable[[Any], Step], seconds: float
 ) -> dict:
     """Growth of a model's step with batch, context length and vocabulary.
 
@@ -78,7 +80,7 @@ def model_growth(
     }
 
 
-def made_up_model(config: Config, words: int) -> AnyModel:
+def made_up_model(config: Config, words: int) -> Any:
     """A new model with a made-up vocabulary and random vectors."""
     torch.manual_seed(config.seed)
     tables = Tables.empty(words, config.dim)
@@ -132,18 +134,14 @@ def _first(split: Split, dialogues: int) -> Split:
 
 
 def cut_files(folder: Path, out: Path, share: int) -> int:
-    """Write the first 1 / `share` of each split's rows, up to the end of a dialogue.
-
-    Returns:
-        The number of dialogues.
-    """
-    dialogues = 0
+    """Write the first 1 / `share` of each split's dialogues; return the number of dialogues."""
+    count = 0
     for name in SPLITS:
-        header, *rows = (folder / f"{name}.csv").read_bytes().rstrip(b"\n").split(b"\n")
-        owner = [row.partition(b",")[0] for row in rows]
-        end = max(len(rows) // share, 1)
-        while end < len(rows) and owner[end] == owner[end - 1]:
-            end += 1
-        (out / f"{name}.csv").write_bytes(b"\n".join([header, *rows[:end], b""]))
-        dialogues += len(set(owner[:end]))
-    return dialogues
+        with (folder / f"{name}.csv").open("rb") as file:
+            header, *rows = file
+        groups = groupby(rows, key=lambda row: row.partition(b",")[0])
+        dialogues = [b"".join(group) for _, group in groups]
+        kept = dialogues[: -(-len(dialogues) // share)]
+        (out / f"{name}.csv").write_bytes(b"".join([header, *kept]))
+        count += len(kept)
+    return count

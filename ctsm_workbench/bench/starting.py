@@ -18,8 +18,8 @@ from ctsm_workbench.bench.task import Measured, Task, row
 _PREPARE = """
 import pickle
 from ctsm_lib.prepare import prepare
-task = pickle.load(sys.stdin.buffer)
-prepare(task.config, task.sources, progress=False)
+config, sources = pickle.load(sys.stdin.buffer)
+prepare(config, sources, progress=False)
 """
 _STARTS = {  # name -> code before the clock starts, code that is timed, target in seconds
     "import torch": ("", "import torch", None),
@@ -81,13 +81,13 @@ import json, sys, time
 begun = time.perf_counter()
 {code}
 seconds = time.perf_counter() - begun
-from ctsm_workbench.bench.memory import peak_memory
+from ctsm_workbench.bench import peak_memory
 print(json.dumps([seconds, peak_memory()]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | ({"CTSM_CACHE": str(cache)} if cache else {}),
-        input=pickle.dumps(task),
+        input=pickle.dumps((task.config, task.sources)),
         stdout=subprocess.PIPE,
         check=True,
     )

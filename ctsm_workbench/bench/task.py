@@ -10,7 +10,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import Run, load_run, require_same_words
 from ctsm_lib.sources import Sources
-from ctsm_workbench.bench.memory import peak_memory
+from ctsm_workbench.bench import peak_memory
 
 Measured = tuple[dict[str, dict], dict]  # rows by name, and facts about all of them
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ctsm_lib.corpus import SPECIALS
-from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import make_provider
 from ctsm_lib.training import build_model
+from ctsm_workbench.bench import peak_memory
 from ctsm_workbench.bench.limits import beside_limit, count, matrix_rate, memory_rate
-from ctsm_workbench.bench.memory import peak_memory
 from ctsm_workbench.bench.scaling import dialogues_in, growth, part_of, thirds
 from ctsm_workbench.bench.task import Measured, Task, row
 from ctsm_workbench.study.contexts import gather, plan
@@ -75,8 +75,7 @@ def contextual(task: Task) -> Measured:
     prepared = task.prepared(knowledge=False)
     words = len(prepared.corpus.vocabulary)
     most = min(dialogues_in(prepared.corpus), READ)
-    model = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
-    assert isinstance(model, CTSM)
+    model: Any = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
     began = peak_memory()
 
     def read(size: int) -> Callable[[], object]:
@@ -86,9 +85,10 @@ def contextual(task: Task) -> Measured:
     seconds, growing = _by_size(task, read, most)
     tokens = len(plan(part_of(prepared.corpus, most), task.config.max_context).tokens)
     per_s = tokens / seconds
+    measured = row(per_s, "words/s", began, **growing)
     work = count(read(most), model)
-    limit = beside_limit(work, tokens, per_s, matrix_rate(), memory_rate(work.bytes))
-    return {"contextual": row(per_s, "words/s", began, **growing, **limit)}, {}
+    measured |= beside_limit(work, tokens, per_s, matrix_rate(), memory_rate(work.bytes))
+    return {"contextual": measured}, {}
 
 
 def _by_size(

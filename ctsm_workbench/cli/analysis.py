@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -15,9 +14,6 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.bench import PARTS, QUICK
 from ctsm_workbench.cli import shared
-
-if TYPE_CHECKING:
-    from ctsm_lib.prepare import Prepared
 
 OWN_RULE = "A setting of your own rule, e.g. unrated=positive or threshold=0.6. Repeatable."
 WORDS = ("knowledge=none", "dim=300")  # settings of an analysis that reads words only
@@ -104,7 +100,14 @@ def figures(
     quiet: shared.Quiet = False,
 ) -> None:
     """Draw the paper's figures and this project's own, each with the JSON that it shows."""
+    from ctsm_lib.checkpoint import read_log
+    from ctsm_workbench import pictures
     from ctsm_workbench.pictures.diagram import write_diagram
+    from ctsm_workbench.study import contexts
+    from ctsm_workbench.study import polarity as study
+
+    def draw(*arguments: Any) -> None:
+        shared.print_paths(pictures.write_figure(*arguments))
 
     known = (*FROM_DATA, *FROM_RUN)
     wanted = names or list(FROM_RUN if run else FROM_DATA)
@@ -117,65 +120,37 @@ def figures(
         raise ConfigError(
             f"--word {word} needs a --context that has it; the paper's contexts have 'excited'."
         )
-    written: list[Path] = []
     if run and "fig1" in wanted:
-        written += _fig1(run, word, context, out)
+        loaded = shared.open_run(run)
+        provider, note = loaded.provider(shared.sources_or_none())
+        if note:
+            typer.echo(f"note: {note}", err=True)
+        data = contexts.word_in_contexts(loaded, word, context or contexts.PAPER_CONTEXTS, provider)
+        ending = "".join(letter if letter.isalnum() else "_" for letter in word)
+        draw(pictures.fig1(data), data, out, f"fig1_{ending}" if context else "fig1")
     if run and "training" in wanted:
-        written += _training(run, out)
+        records = read_log(run)
+        draw(pictures.training_curve(records), {"records": records}, out, f"{run.name}_training")
     if "fig2" in wanted:
-        written += write_diagram(out)
-    if from_data := [name for name in wanted if name in FROM_DATA and name != "fig2"]:
-        _, prepared = shared.prepared_data(settings=WORDS, vectors=vectors, progress=not quiet)
-        written += _from_data(prepared, from_data, out, asked=bool(names))
-    shared.print_paths(written)
-
-
-def _fig1(run: Path, word: str, contexts: list[str] | None, out: Path) -> list[Path]:
-    from ctsm_lib.runs import load_run
-    from ctsm_workbench.pictures import fig1, write_figure
-    from ctsm_workbench.study.contexts import PAPER_CONTEXTS, word_in_contexts
-
-    loaded = load_run(run)
-    provider, note = loaded.provider(shared.sources_or_none())
-    if note:
-        typer.echo(f"note: {note}", err=True)
-    data = word_in_contexts(loaded, word, contexts or PAPER_CONTEXTS, provider)
-    ending = "".join(letter if letter.isalnum() else "_" for letter in word)
-    return write_figure(fig1(data), data, out, f"fig1_{ending}" if contexts else "fig1")
-
-
-def _training(run: Path, out: Path) -> list[Path]:
-    from ctsm_lib.checkpoint import read_log
-    from ctsm_workbench.pictures import training_curve, write_figure
-
-    records = read_log(run)
-    return write_figure(training_curve(records), {"records": records}, out, f"{run.name}_training")
-
-
-def _from_data(prepared: Prepared, names: Iterable[str], out: Path, asked: bool) -> list[Path]:
-    """Figures of Section 5.4 and beyond. One that cannot be drawn is an error if it was named."""
-    from ctsm_workbench import pictures as draw
-    from ctsm_workbench.study import polarity
-
-    written: list[Path] = []
-    if of_analysis := [name for name in names if name in draw.FIGURES]:
-        analysis = polarity.analyse_prepared(prepared)
+        shared.print_paths(write_diagram(out))
+    if not {"fig3", "sensitivity", "discrepant", "map"} & set(wanted):
+        return
+    _, prepared = shared.prepared_data(settings=WORDS, vectors=vectors, progress=not quiet)
+    if of_analysis := [name for name in wanted if name in pictures.FIGURES]:
+        analysis = study.analyse_prepared(prepared)
         for name in of_analysis:
-            written += draw.write_figure(draw.FIGURES[name](analysis), analysis, out, name)
-    if "discrepant" in names:
-        data = polarity.discrepant_words(prepared)
-        written += draw.write_figure(draw.discrepant_figure(data), data, out, "discrepant")
-    if "map" in names:
+            draw(pictures.FIGURES[name](analysis), analysis, out, name)
+    if "discrepant" in wanted:
+        data = study.discrepant_words(prepared)
+        draw(pictures.discrepant_figure(data), data, out, "discrepant")
+    if "map" in wanted:
         try:
-            data = polarity.word_map(prepared)
+            data = study.word_map(prepared)
+            draw(pictures.word_map_figure(data), data, out, "map", pictures.search_box(data))
         except ConfigError as error:
-            if asked:
+            if names:
                 raise
             typer.echo(f"note: no map: {error}", err=True)
-        else:
-            figure = draw.word_map_figure(data)
-            written += draw.write_figure(figure, data, out, "map", draw.search_box(data))
-    return written
 
 
 def bench(
