@@ -194,7 +194,7 @@ def _talker(
     chosen = shared.chosen_device(device)
     run = load_run(folder, chosen)
     provider, note = run.provider(shared.sources_or_none())
-    how = shared.decoding(run, method, settings)
+    run, how = shared.ready_to_answer(run, method, settings)
     about = run.about(chosen) | {"knowledge": provider.name}
     notes = [text for text in (run.note, note) if text]
     return lambda turns: run.respond([turns], provider, how, chosen)[0], about, notes

@@ -136,15 +136,18 @@ def sources_or_none() -> Sources | None:
         return None
 
 
-def decoding(run: TrainedRun, method: str, settings: Sequence[str] | None) -> Decoding:
-    """The way to choose answers. Settings that change the model's answers are given to the run."""
+def ready_to_answer(
+    run: TrainedRun, method: str, settings: Sequence[str] | None
+) -> tuple[TrainedRun, Decoding]:
+    """The run with the biases of its answers that were set, and the way to choose answers."""
     from ctsm_lib.decoding import Decoding
 
     settings = settings or ()
-    leaning = [text for text in settings if text.partition("=")[0].strip() in LEANINGS]
-    run.lean(leaning)
-    others = [text for text in settings if text not in leaning]
-    return overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
+    biases = [text for text in settings if text.partition("=")[0].strip() in LEANINGS]
+    run.lean(biases)
+    others = [text for text in settings if text not in biases]
+    how = overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
+    return run, how
 
 
 def numbers(option: str, text: str, kind: type[Number]) -> list[Number]:

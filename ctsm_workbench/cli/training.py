@@ -94,8 +94,7 @@ def evaluate(
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
     with shared.together(device, quiet) as (chosen, progress):
-        loaded = shared.open_run(run, chosen)
-        how = shared.decoding(loaded, method, settings)
+        loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, settings)
         sources = find_sources(vectors=vectors)
         prepared = prepare(loaded.config, sources, [split], device=chosen, progress=progress)
         scores, rows = runs.evaluate(
