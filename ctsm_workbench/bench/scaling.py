@@ -15,8 +15,8 @@ import torch
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus, Split
-from ctsm_lib.model import Tables
-from ctsm_workbench.baselines import make_model
+from ctsm_lib.interface import Tables
+from ctsm_lib.registry import model_class
 from ctsm_workbench.bench.limits import shortest
 
 BATCHES = (4, 16, 64)
@@ -86,7 +86,7 @@ def made_up_model(config: Config, words: int) -> Any:
     tables = Tables.empty(words, config.dim)
     labels = len(SPECIALS) + torch.arange(len(tables.labels))
     vectors = 0.3 * torch.randn(words, config.dim)
-    return make_model(config, replace(tables, vectors=vectors, labels=labels))
+    return model_class(config)(config, replace(tables, vectors=vectors, labels=labels))
 
 
 def made_up_batch(words: int, batch: int, length: int) -> Batch:

@@ -100,7 +100,7 @@ def figures(
     quiet: shared.Quiet = False,
 ) -> None:
     """Draw the paper's figures and this project's own, each with the JSON that it shows."""
-    from ctsm_lib.checkpoint import read_log
+    from ctsm_lib.run_folder import read_log
     from ctsm_workbench import pictures
     from ctsm_workbench.pictures.diagram import write_diagram
     from ctsm_workbench.study import contexts
@@ -169,7 +169,7 @@ def bench(
 
     Results are written after every part. A part that fails is named at the end; the others go on.
     """
-    from ctsm_lib.checkpoint import read_run
+    from ctsm_lib.run_folder import read_run
     from ctsm_workbench.bench.measure import Task, fitting, measure, table
     from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.bench import bench_figure

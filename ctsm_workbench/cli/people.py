@@ -48,7 +48,7 @@ def chat(
     device: shared.Device = "cpu",
 ) -> None:
     """Talk to a run. /undo removes a turn, /new starts again, /save FILE saves, /quit ends."""
-    from ctsm_lib.checkpoint import write_json
+    from ctsm_lib.files import write_json
 
     answer_to, _, notes = _talker(run, device, method, settings)
     for text in notes:

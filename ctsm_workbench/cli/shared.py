@@ -11,14 +11,16 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer import Argument, Option
 
-from ctsm_lib.config import LEANINGS, Config, overridden, preset
+from ctsm_lib.config import Config, overridden, preset
 from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.settings import AnswerBias
 from ctsm_lib.sources import Sources, find_sources
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ctsm_lib.runs import Run as TrainedRun
 
 Number = TypeVar("Number", int, float)
+BIASES = [field.name for field in fields(AnswerBias)]
 
 Run = Annotated[Path, Argument(help="Run folder.")]
 Split = Annotated[str, Option(help="train, valid or test.")]
@@ -37,7 +40,7 @@ Vectors = Annotated[Path | None, Option(help="Word vectors: GloVe text or .npz."
 Sets = Annotated[list[str] | None, Option("--set", help="Change a setting: key=value. Repeatable.")]
 DecodingSets = Annotated[
     list[str] | None,
-    Option("--set", help=f"Of decoding, or {', '.join(LEANINGS)}: key=value. Repeatable."),
+    Option("--set", help=f"Of decoding, or {', '.join(BIASES)}: key=value. Repeatable."),
 ]
 Method = Annotated[str, Option(help="greedy, beam or nucleus.")]
 Seed = Annotated[int, Option(help="Random seed.")]
@@ -69,12 +72,12 @@ def together(device: str, quiet: bool) -> Iterator[tuple[str, bool]]:
     Yields:
         The device to compute on, and whether this process shows its progress.
     """
-    from ctsm_lib import parallel
+    from ctsm_workbench.running import processes
 
     chosen = chosen_device(device)
-    parallel.meet(chosen)
+    processes.meet(chosen)
     yield chosen, speaks() and not quiet
-    parallel.leave()
+    processes.leave()
 
 
 def chosen_device(name: str) -> str:
@@ -143,8 +146,9 @@ def ready_to_answer(
     from ctsm_lib.decoding import Decoding
 
     settings = settings or ()
-    biases = [text for text in settings if text.partition("=")[0].strip() in LEANINGS]
-    run.lean(biases)
+    biases = [text for text in settings if text.partition("=")[0].strip() in BIASES]
+    if biases:
+        run = run.biased(overridden(run.config.answer_bias(), biases))
     others = [text for text in settings if text not in biases]
     how = overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
     return run, how
@@ -174,7 +178,7 @@ def check_writable(*paths: Path | None) -> None:
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
     """Write a result as JSON, if a file was named for it."""
-    from ctsm_lib.checkpoint import write_json
+    from ctsm_lib.files import write_json
 
     if path:
         write_json(path, value)

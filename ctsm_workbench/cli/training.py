@@ -35,8 +35,8 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ...
     """
-    from ctsm_lib import training
-    from ctsm_lib.checkpoint import read_run
+    from ctsm_lib.run_folder import read_run
+    from ctsm_workbench.running import train as running
 
     settings = list(settings or [])
     settings += [f"seed={seed}"] if seed is not None else []
@@ -52,7 +52,7 @@ def train(
             f"{len(prepared.pairs['train']):,} pairs, vectors {data['vectors']['name']}, "
             f"knowledge {data['knowledge']}"
         )
-        result = training.train(
+        result = running.train(
             config,
             prepared,
             out,
@@ -63,7 +63,7 @@ def train(
             compiled=compiled,
         )
     if best := result["best"]:
-        say(f"best dev check: iteration {best['iteration']}, {training.said(best)}")
+        say(f"best dev check: iteration {best['iteration']}, {running.in_words(best)}")
     if result["interrupted"]:
         say(f"Interrupted at iteration {result['iteration']}.")
         say(f"To continue: ctsm train --out {out} --resume")
@@ -90,22 +90,28 @@ def evaluate(
     """
     from ctsm_lib import runs
     from ctsm_lib.prepare import prepare
+    from ctsm_workbench.study import writing
 
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
+
+    def keep(scored: dict) -> None:
+        if examples and shared.speaks():
+            writing.write_examples(examples, scored)
+
     with shared.together(device, quiet) as (chosen, progress):
         loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, settings)
         sources = find_sources(vectors=vectors)
         prepared = prepare(loaded.config, sources, [split], device=chosen, progress=progress)
         scores, rows = runs.evaluate(
-            loaded, prepared, split, how, chosen, progress=progress, examples=examples
+            loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
         )
     if not shared.speaks():
         return
     if responses:
-        runs.write_jsonl(responses, rows)
+        writing.write_jsonl(responses, rows)
     if samples:
-        runs.write_samples(samples, rows)
+        writing.write_samples(samples, rows)
     shared.save_json(as_json, scores)
     shared.print_scores(scores)
 
@@ -141,7 +147,7 @@ def compare(
     Each table is JSON, Markdown and a picture. Ctrl-C ends with a checkpoint, and the same command
     continues. A run that fails is named at the end; the others go on.
     """
-    from ctsm_lib.checkpoint import write_json, write_text
+    from ctsm_lib.files import write_json, write_text
     from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.comparison import comparison_figure
     from ctsm_workbench.study.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
@@ -196,7 +202,7 @@ def tradeoff(
 
     Every point is kept in OUT/tradeoff.json as soon as it is measured, and is not measured again.
     """
-    from ctsm_lib.checkpoint import read_json, write_json, write_text
+    from ctsm_lib.files import read_json, write_json, write_text
     from ctsm_lib.prepare import prepare
     from ctsm_lib.runs import load_run
     from ctsm_workbench.pictures import write_figure
