@@ -14,15 +14,10 @@ from ctsm_lib.sources import cache_folder, find_sources
 
 NEEDED = ("torch", "numpy", "nltk", "accelerate", "safetensors", "sklearn", "tqdm")
 EXTRAS = {
-    "pooch": "downloads",
-    "sacrebleu": "BLEU",
-    "plotly": "figures",
-    "kaleido": "PNG and SVG of figures",
-    "transformers": "COMET",
-    "jupyterlab": "notebooks",
+    "pooch": "downloads", "sacrebleu": "BLEU", "plotly": "figures", "umap": "the map",
+    "kaleido": "PNG and SVG of figures", "transformers": "COMET", "jupyterlab": "notebooks",
     "ipywidgets": "explorers",
-    "umap": "the map",
-}
+}  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

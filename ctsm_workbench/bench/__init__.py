@@ -12,14 +12,9 @@ import sys
 from pathlib import Path
 
 PARTS = {  # part -> module of the function with this name
-    "start": "starting",
-    "preparation": "starting",
-    "retrieval": "texts",
-    "polarity": "texts",
-    "contextual": "texts",
-    "training": "networks",
-    "scoring": "networks",
-    "decoding": "networks",
+    **dict.fromkeys(("start", "preparation"), "starting"),
+    **dict.fromkeys(("retrieval", "polarity", "contextual"), "texts"),
+    **dict.fromkeys(("training", "scoring", "decoding"), "networks"),
 }
 QUICK = ("start", "preparation", "training", "decoding")
 

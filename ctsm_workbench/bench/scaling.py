@@ -123,14 +123,13 @@ def dialogues_in(corpus: Corpus) -> int:
 
 def _first(split: Split, dialogues: int) -> Split:
     turns = int(split.dialogue_offsets[dialogues])
+    turn_offsets = split.turn_offsets[: turns + 1]
+    text_offsets = split.text_offsets[: turns + 1]
     return Split(
-        tokens=split.tokens[: int(split.turn_offsets[turns])],
-        turn_offsets=split.turn_offsets[: turns + 1],
-        dialogue_offsets=split.dialogue_offsets[: dialogues + 1],
-        labels=split.labels[:dialogues],
-        text=split.text[: int(split.text_offsets[turns])],
-        text_offsets=split.text_offsets[: turns + 1],
-    )
+        tokens=split.tokens[: int(turn_offsets[-1])], turn_offsets=turn_offsets,
+        dialogue_offsets=split.dialogue_offsets[: dialogues + 1], labels=split.labels[:dialogues],
+        text=split.text[: int(text_offsets[-1])], text_offsets=text_offsets,
+    )  # fmt: skip
 
 
 def cut_files(folder: Path, out: Path, share: int) -> int:

@@ -23,12 +23,9 @@ from ctsm_workbench.cli.shared import speaks
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
 SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
 ALLOCATOR = {  # freed memory is kept for the next step
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-    "MALLOC_TOP_PAD_": "67108864",
-    "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "THP_MEM_ALLOC_ENABLE": "1",
-    "CTSM_ALLOCATOR": "1",
-}
+    "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "67108864", "THP_MEM_ALLOC_ENABLE": "1", "CTSM_ALLOCATOR": "1",
+}  # fmt: skip
 
 app = typer.Typer(
     help="ctsm-lab: trait and state emotions in conversation (CTSM, LREC-COLING 2024).",

@@ -15,6 +15,7 @@ from ctsm_lib.sources import find_sources
 from ctsm_workbench.bench import PARTS, QUICK
 from ctsm_workbench.cli import shared
 
+MEASURED = f"{', '.join(PARTS)}; with commas between them. Default: all that fit."
 OWN_RULE = "A setting of your own rule, e.g. unrated=positive or threshold=0.6. Repeatable."
 WORDS = ("knowledge=none", "dim=300")  # settings of an analysis that reads words only
 FROM_DATA = ("fig2", "fig3", "sensitivity", "map", "discrepant")
@@ -156,8 +157,8 @@ def figures(
 def bench(
     as_json: shared.JsonFile = None,
     out: Annotated[Path | None, Option(help="Folder for picture and JSON.")] = None,
-    parts: Annotated[str, Option(help=f"Any of {','.join(PARTS)}.")] = "",
-    quick: Annotated[bool, Option("--quick", help=f"{', '.join(QUICK)} only.")] = False,
+    parts: Annotated[str, Option(help=MEASURED)] = "",
+    quick: Annotated[bool, Option("--quick", help=f"Only {', '.join(QUICK)}.")] = False,
     preset: Annotated[str, Option(help="Preset of the model to measure.")] = "paper",
     settings: shared.Sets = None,
     vectors: shared.Vectors = None,

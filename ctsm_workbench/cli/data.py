@@ -32,7 +32,7 @@ def fetch(
     accept_terms: Annotated[bool, Option(help="Accept all terms of use.")] = False,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Download EmpatheticDialogues, the NRC VAD lexicon and GloVe (862 MB) from their addresses."""
+    """Download EmpatheticDialogues, the NRC VAD lexicon and GloVe (862 MB) from the web."""
     from ctsm_workbench.downloads import fetch as download
 
     def accept(terms: str) -> bool:

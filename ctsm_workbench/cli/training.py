@@ -26,7 +26,7 @@ def train(
     settings: shared.Sets = None,
     vectors: shared.Vectors = None,
     resume: Annotated[bool, Option("--resume", help="Continue an interrupted run.")] = False,
-    tensorboard: Annotated[bool, Option("--tensorboard", help="For TensorBoard, too.")] = False,
+    tensorboard: Annotated[bool, Option("--tensorboard", help="Write TensorBoard files.")] = False,
     compiled: Annotated[bool, Option("--compile", help="Compile the layers, on a GPU.")] = False,
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
@@ -53,15 +53,9 @@ def train(
             f"knowledge {data['knowledge']}"
         )
         result = running.train(
-            config,
-            prepared,
-            out,
-            resume=resume,
-            cpu=chosen == "cpu",
-            progress=progress,
-            tensorboard=tensorboard,
-            compiled=compiled,
-        )
+            config, prepared, out, resume=resume, cpu=chosen == "cpu", progress=progress,
+            tensorboard=tensorboard, compiled=compiled,
+        )  # fmt: skip
     if best := result["best"]:
         say(f"best dev check: iteration {best['iteration']}, {running.in_words(best)}")
     if result["interrupted"]:
@@ -129,7 +123,7 @@ def score(
 
 
 def compare(
-    models: Annotated[str, Option(help="Names of rows (a,b,c), or table1, table3, all.")] = "all",
+    models: Annotated[str, Option(help="Rows, e.g. ctsm,moel; or table1, table3, all.")] = "all",
     seeds: Annotated[str, Option(help="Random seeds, with commas between them.")] = "0",
     budget: Annotated[int, Option(help="Iterations of every run. Default: the preset's.")] = 0,
     preset: shared.Preset = "",
@@ -137,7 +131,7 @@ def compare(
     runs: Annotated[Path, Option(help="Folder for the runs.")] = Path("runs/compare"),
     settings: shared.Sets = None,
     workers: Annotated[int, Option(help="Number of runs at a time.")] = 1,
-    only_tables: Annotated[bool, Option("--only-tables", help="Do not run anything.")] = False,
+    only_tables: Annotated[bool, Option("--only-tables", help="Run nothing.")] = False,
     vectors: shared.Vectors = None,
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
@@ -161,14 +155,9 @@ def compare(
         list(dict.fromkeys(keys)),
         list(dict.fromkeys(shared.numbers("--seeds", seeds, int))) or [0],
         budget=budget or preset_of(chosen_preset).max_iterations,
-        preset=chosen_preset,
-        out=out,
-        runs=runs,
-        settings=settings or [],
-        workers=workers,
-        device=device,
-        vectors=vectors,
-    )
+        preset=chosen_preset, out=out, runs=runs, settings=settings or [], workers=workers,
+        device=device, vectors=vectors,
+    )  # fmt: skip
     folder = plan.result("ctsm", 0).parent
     shared.check_writable(folder / "any.json")
     failed = [] if only_tables else run_missing(plan, progress=not quiet, report=typer.echo)
@@ -200,7 +189,8 @@ def tradeoff(
 ) -> None:
     """The cost of diversity: accuracy and perplexity against Dist, for runs and ways to answer.
 
-    Every point is kept in OUT/tradeoff.json as soon as it is measured, and is not measured again.
+    Strengths are numbers with commas between them. Every point is kept in OUT/tradeoff.json as soon
+    as it is measured, and is not measured again.
     """
     from ctsm_lib.files import read_json, write_json, write_text
     from ctsm_lib.prepare import prepare
