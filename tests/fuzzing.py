@@ -33,8 +33,17 @@ from ctsm_lib.lexicon import read_lexicon
 from ctsm_lib.run_folder import create_run, read_log, read_run
 from ctsm_lib.scores import response_scores
 from ctsm_lib.vectors import exact_share, read_glove, read_npz
-from ctsm_workbench.judging import Item, Sheet, read_answers, read_key, read_sheet
-from ctsm_workbench.judging.files import sheet_number, write_answers, write_key, write_sheet
+from ctsm_workbench.judging.files import (
+    Item,
+    Sheet,
+    read_answers,
+    read_key,
+    read_sheet,
+    sheet_number,
+    write_answers,
+    write_key,
+    write_sheet,
+)
 from ctsm_workbench.study.responses import read_responses
 
 DIM = 3

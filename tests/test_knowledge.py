@@ -138,7 +138,7 @@ def test_provider_for(folder: Path) -> None:
     comet = provider_for("comet", None, comet_model="some/model", device="cpu")
     assert isinstance(comet, Comet)
     assert comet.model == "some/model"
-    with pytest.raises(ConfigError, match=r"'atmoic'.*comet, atomic, none"):
+    with pytest.raises(ConfigError, match=r"'atmoic'.*atomic, comet, none"):
         provider_for("atmoic", folder)
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.checkpoint import save_tensors
 from ctsm_lib.errors import RunError
+from ctsm_lib.parallel import rank
 from ctsm_lib.training import Guard, Training, learning_rate
 from ctsm_lib.training_log import TrainingLog
 from ctsm_workbench.running.processes import require_alike
