@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS
-from ctsm_lib.model import CTSM, Tables
+from ctsm_lib.interface import Tables
+from ctsm_lib.model import CTSM
 from ctsm_lib.model.context import FUSIONS, JointFusion, KnowledgeEncoder, SeparateFusion
 from ctsm_lib.model.layers import Encoder
 

@@ -40,7 +40,8 @@ from torch import Tensor
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, PAD, SOS, UNK
-from ctsm_lib.model import CTSM, Output, Tables
+from ctsm_lib.interface import Output, Tables
+from ctsm_lib.model import CTSM
 from ctsm_lib.model.layers import Encoder
 
 # Preset `paper`, its ablations (Table 3), and every option of the architecture.

@@ -5,7 +5,8 @@ import pytest
 
 from ctsm_lib.corpus import SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
-from ctsm_lib.vectors import exact_share, learn_vectors, load_vectors, read_glove, read_npz
+from ctsm_lib.vectors import exact_share, load_vectors, read_glove, read_npz
+from ctsm_workbench.retrieval.learned_vectors import learn_vectors
 
 WORDS = Vocabulary([*SPECIALS, "cat", "dog", ". . .", "bird"])
 
