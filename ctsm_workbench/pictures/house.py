@@ -1,86 +1,99 @@
-"""The house style of all pictures: colours, fonts, sizes, and the line below that says what was drawn."""
+"""The house style of all pictures: colours, fonts, layouts, and the notes on a picture.
 
-from __future__ import annotations
+`layouts.toml` has the template, and for each picture the part of its layout that does not depend
+on what is drawn.
+"""
 
 import html
-from typing import TYPE_CHECKING
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+import plotly.graph_objects as go
 
-# The background is transparent: each colour has a contrast of at least 4 to white and to a dark page (#0d1117) alike.
-# Blue and orange stay apart for every kind of colour blindness; marks differ in shape, too.
-INK, BLUE, ORANGE, GRID = "#75797f", "#2a7de1", "#c45f0a", "rgba(125,130,138,0.28)"
-SOLID_GRID = "#9a9da3"  # WebGL draws half-transparent lines white on transparent ground
-FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+HERE = Path(__file__).parent
+LAYOUTS = tomllib.loads((HERE / "layouts.toml").read_text(encoding="utf-8"))
+_LAYOUT = LAYOUTS["template"]["layout"]
+BLUE, ORANGE, INK = _LAYOUT["colorway"]
+GRID: str = _LAYOUT["xaxis"]["gridcolor"]
+FONT: str = _LAYOUT["font"]["family"]
+# A row of buttons on a live picture.
+BUTTONS: dict[str, Any] = {"type": "buttons", "direction": "right", "xanchor": "left"}
+BUTTONS |= {"bgcolor": "rgba(0,0,0,0)", "font": {"color": INK}}
 
 
 def template() -> dict:
-    """The house template: fonts, colours and transparent paper, as plotly's `layout.template` takes it."""
-    axis = {
-        "gridcolor": GRID,
-        "zerolinecolor": GRID,
-        "linecolor": INK,
-        "automargin": True,
-        "ticks": "outside",
-    }
-    scene_axis = {
-        "gridcolor": SOLID_GRID,
-        "zeroline": False,
-        "showbackground": False,
-        "linecolor": INK,
-        "color": INK,
-    }
-    layout = {
-        "font": {"family": FONT, "size": 14, "color": INK},
-        "title": {"x": 0.01, "xanchor": "left", "font": {"size": 18}},
-        "colorway": [BLUE, ORANGE, INK],
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": {"bgcolor": "rgba(0,0,0,0)"},
-        "hoverlabel": {"font": {"family": FONT, "size": 14}},
-        "xaxis": axis,
-        "yaxis": axis,
-        "scene": {
-            "bgcolor": "rgba(0,0,0,0)",
-            "xaxis": scene_axis,
-            "yaxis": scene_axis,
-            "zaxis": scene_axis,
-        },
-    }
-    return {"layout": layout}
+    """The house template: fonts, colours and transparent paper, as `layout.template` takes it."""
+    return {"layout": dict(_LAYOUT)}
 
 
-def size(
-    figure: go.Figure, height: int, *, left: int, right: int, top: int, bottom: int
+def finish(
+    figure: go.Figure, picture: str, title: str = "", inner: float = 0, **layout: Any
 ) -> go.Figure:
-    """The house template, the width of all pictures, and margins in pixels."""
-    margin = {"l": left, "r": right, "t": top, "b": bottom}
-    return figure.update_layout(template=template(), width=980, height=height, margin=margin)
+    """Give a figure the house template, its layout of `layouts.toml` and the width of all pictures.
+
+    Args:
+        picture: name of the table in `layouts.toml`.
+        inner: pixels between the upper and the lower margin, where the height depends on the data.
+        layout: what else depends on the data.
+    """
+    figure.update_layout(template=template(), width=980, **LAYOUTS[picture])
+    if inner:
+        figure.layout.height = inner + figure.layout.margin.t + figure.layout.margin.b
+    if title:
+        figure.layout.title = {"text": title, "y": 1 - 16 / figure.layout.height, "yanchor": "top"}
+    return figure.update_layout(**layout)
 
 
-def source_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
-    """Say below the picture what it was drawn from; approximate vectors are named as such."""
+def note(
+    figure: go.Figure, text: str, x: float = 0, y: float = 0, size: int = 13, **place: Any
+) -> go.Figure:
+    """Add text at a point of the picture, in shares of its width and height.
+
+    Args:
+        place: options of `add_annotation`. Without them the text stands above the point, to the
+            right of it.
+    """
+    usual = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+    place = usual | {"showarrow": False, "font": {"size": size}} | place
+    return figure.add_annotation(text=text, x=x, y=y, **place)
+
+
+def data_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
+    """Add the last line of a picture: `choice`, the data and the vectors.
+
+    Approximate vectors are named as such. Call it after `finish`.
+    """
     parts = [choice]
     if description := analysis.get("description"):
         vectors = description["vectors"]
-        note = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
-        data = "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
-        parts += [f"data: {data}", f"vectors: {vectors['name']}{note}"]
-    place = {
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0,
-        "y": 0,
-        "xanchor": "left",
-        "yanchor": "top",
-        "showarrow": False,
-    }
-    shift = 26 - figure.layout.margin.b
-    return figure.add_annotation(
-        text=html.escape("; ".join(parts), False),
-        font={"size": 12},
-        yshift=shift,
-        xshift=10,
-        **place,
-    )
+        kind = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
+        parts += [f"data: {corpus_name(description)}", f"vectors: {vectors['name']}{kind}"]
+    return _last_line(figure, parts)
+
+
+def run_line(figure: go.Figure, run: dict, *remarks: str) -> go.Figure:
+    """Add the last line of a picture: a run's preset, its length, its data, and remarks."""
+    trained = f"preset {run['preset']}, {run['iterations']:,} iterations on {corpus_name(run)}"
+    return _last_line(figure, [trained, *remarks])
+
+
+def corpus_name(description: dict) -> str:
+    """The name of the dialogues: the sample is never taken for the real ones."""
+    return "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
+
+
+def _last_line(figure: go.Figure, parts: list[str]) -> go.Figure:
+    margin = figure.layout.margin
+    text = html.escape("; ".join(parts), quote=False)
+    shift = {"xshift": max(0, 10 - margin.l), "yshift": 26 - margin.b}
+    return note(figure, text, size=12, yanchor="top", **shift)
+
+
+def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:
+    """Horizontal error bars from each value to the bounds `low` and `high` of its row."""
+    above = [round(row["high"] - value, 4) for value, row in zip(values, rows, strict=True)]
+    below = [round(value - row["low"], 4) for value, row in zip(values, rows, strict=True)]
+    bars = {"array": above, "arrayminus": below, "symmetric": False}
+    return bars | {"color": color, "thickness": 2, "width": 4}
