@@ -97,7 +97,7 @@ def test_fig1_parts_do_not_overlap_however_many_contexts(tiny_run: Any) -> None:
             < spans[1][1]
             < spans[0][0]
             < spans[0][1]
-            == 1
+            == pytest.approx(1)
         )
         assert (
             len(traces(figure, "predicted").y) == len(set(traces(figure, "predicted").y)) == count

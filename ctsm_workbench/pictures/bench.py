@@ -3,16 +3,9 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, finish, note
+from ctsm_workbench.pictures.house import STYLE, finish, note
 
-_AXES = {
-    "batch": "batch",
-    "context": "context length",
-    "vocabulary": "vocabulary",
-    "corpus": "corpus",
-}
-_SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲"}
-_LIMITS = {"matrix products": BLUE, "memory": ORANGE, "importing torch": INK}
+_STYLE = STYLE["bench"]
 
 
 def bench_figure(result: dict) -> go.Figure:
@@ -22,7 +15,7 @@ def bench_figure(result: dict) -> go.Figure:
     """
     rows = result["parts"]
     grown = {axis for row in rows.values() for axis in row.get("growth", {})}
-    axes = {axis: name for axis, name in _AXES.items() if axis in grown}
+    axes = {axis: name for axis, name in _STYLE["axes"].items() if axis in grown}
     columns = max(2 * len(axes), 2)
     half = columns // 2
     above = [{"colspan": half}, *[None] * (half - 1)] * 2
@@ -33,8 +26,7 @@ def bench_figure(result: dict) -> go.Figure:
         cols=columns,
         specs=[above, below] if axes else [above],
         subplot_titles=["share of the limit (%)", "rate, or seconds (s)", *growth],
-        vertical_spacing=0.16,
-        horizontal_spacing=0.03,
+        **_STYLE["grid"],
     )
     _bars(figure, rows, half + 1)
     for place, axis in enumerate(axes):
@@ -47,27 +39,24 @@ def bench_figure(result: dict) -> go.Figure:
 def _bars(figure: go.Figure, rows: dict, second: int) -> None:
     """The share of the limit in the first column, the rate in column `second`."""
     names = list(rows)[::-1]
-    for kind, color in _LIMITS.items():
+    for kind, color in _STYLE["limits"].items():
         shares = {
             name: 100 * rows[name]["share_of_limit"]
             for name in names
             if rows[name].get("share_of_limit") is not None and rows[name]["bound"] == kind
         }
         if shares:
-            figure.add_bar(
-                x=list(shares.values()), y=list(shares), orientation="h", name=f"limit: {kind}",
-                marker_color=color, row=1, col=1, text=[f"{x:.0f} %" for x in shares.values()],
-                textposition="outside", cliponaxis=False,
-            )  # fmt: skip
+            x = list(shares.values())
+            text = [f"{share:.0f} %" for share in x]
+            own = {"name": f"limit: {kind}", "marker_color": color}
+            figure.add_bar(x=x, y=list(shares), text=text, **own, **_STYLE["bars"])
     values = [rows[name]["value"] for name in names]
     # Three digits that count, and none behind the point above a hundred.
     rates = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values]
-    figure.add_scatter(
-        x=values, y=names, mode="markers+text", marker={"color": INK, "size": 8}, showlegend=False,
-        text=[f"{rate} {rows[name]['unit']}" for rate, name in zip(rates, names, strict=True)],
-        textposition=["middle left" if value > 20 else "middle right" for value in values],
-        cliponaxis=False, row=1, col=second,
-    )  # fmt: skip
+    text = [f"{rate} {rows[name]['unit']}" for rate, name in zip(rates, names, strict=True)]
+    beside = ["middle left" if value > 20 else "middle right" for value in values]
+    look = _STYLE["rates"] | {"textposition": beside, "col": second}
+    figure.add_scatter(x=values, y=names, text=text, **look)
     order = {"categoryorder": "array", "categoryarray": names}
     figure.update_yaxes(range=[-0.6, len(names) - 0.4], row=1, **order)
 
@@ -80,26 +69,21 @@ def _growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
     }
     most = 1.0
     slopes = {}  # of each line of the key
-    for (name, found), (symbol, sign) in zip(grows.items(), _SYMBOLS.items(), strict=False):
+    for (name, found), (symbol, sign) in zip(
+        grows.items(), _STYLE["symbols"].items(), strict=False
+    ):
         sizes, seconds = found["sizes"], found["seconds"]
         x = [value / sizes[0] for value in sizes]
         most = max(most, *x)
         slope = "" if found["slope"] is None else f" {found['slope']:.2f}"
         slopes[f"{sign} {name}{slope}"] = found["slope"] or 0.0
-        figure.add_scatter(
-            x=x, y=[value / seconds[0] for value in seconds], name=name, showlegend=False,
-            mode="lines+markers", line={"color": BLUE}, marker={"symbol": symbol, "size": 8},
-            customdata=list(zip(sizes, seconds, strict=True)),
-            hovertemplate="%{customdata[0]:,}: %{customdata[1]:.3g} s", **panel,
-        )  # fmt: skip
+        y = [value / seconds[0] for value in seconds]
+        own = {"name": name, "marker": {"symbol": symbol, "size": 8}}
+        own |= {"customdata": list(zip(sizes, seconds, strict=True))}
+        figure.add_scatter(x=x, y=y, **own, **_STYLE["growth"], **panel)
     key = "<br>".join(sorted(slopes, key=lambda line: (slopes[line], line), reverse=True))
-    # Lines begin in the lower left corner, so that the upper one is free.
-    place = {"xref": "x domain", "yref": "y domain", "yanchor": "top", "align": "left"}
-    note(figure, key, 0.03, 0.98, size=11, **place, **panel)
-    figure.add_scatter(
-        x=[1, most], y=[1, most], mode="lines", line={"color": INK, "dash": "dot", "width": 1},
-        showlegend=column == 1, name="as size does", hoverinfo="skip", **panel,
-    )  # fmt: skip
-    ticks = {"tickvals": [1, 2, 4, 8, 16], "ticktext": ["1x", "2x", "4x", "8x", "16x"]}
-    figure.update_xaxes(type="log", **ticks, **panel)
-    figure.update_yaxes(type="log", **ticks, **panel)
+    note(figure, key, **_STYLE["key"], **panel)
+    even = _STYLE["even"] | panel
+    figure.add_scatter(x=[1, most], y=[1, most], showlegend=column == 1, **even)
+    figure.update_xaxes(**_STYLE["ticks"], **panel)
+    figure.update_yaxes(**_STYLE["ticks"], **panel)

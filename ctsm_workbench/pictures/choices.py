@@ -2,13 +2,7 @@
 
 import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, data_line, finish, interval, note
-
-_LOOKS = {
-    "unrated words counted, too": (ORANGE, "diamond"),
-    "rated words": (BLUE, "circle"),
-    "chance": (INK, "x"),
-}
+from ctsm_workbench.pictures.house import INK, STYLE, data_line, finish, interval, note
 
 
 def sensitivity(analysis: dict) -> go.Figure:
@@ -18,14 +12,18 @@ def sensitivity(analysis: dict) -> go.Figure:
     """
     rows = [row for row in _rows(analysis) if row["share"] is not None]
     figure = go.Figure()
-    for series, (color, symbol) in _LOOKS.items():
+    for series, marker in STYLE["sensitivity"]["series"].items():
         some = [row for row in rows if row["series"] == series]
         share = [row["share"] for row in some]
         figure.add_scatter(
-            x=share, y=[row["label"] for row in some], name=series, mode="markers",
-            marker={"color": color, "symbol": symbol, "size": 10},
-            error_x=interval(share, some, color), hovertemplate="%{y}<br>%{x:.2f} %<extra></extra>",
-        )  # fmt: skip
+            x=share,
+            y=[row["label"] for row in some],
+            name=series,
+            mode="markers",
+            marker=marker,
+            error_x=interval(share, some, marker["color"]),
+            hovertemplate="%{y}<br>%{x:.2f} %<extra></extra>",
+        )
     for row in rows:
         words = f" of {row['words']:,}" if "words" in row else ""
         place = {"y": row["label"], "yref": "y", "yanchor": "middle"}

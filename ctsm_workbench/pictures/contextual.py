@@ -5,27 +5,12 @@ import html
 import numpy as np
 import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import (
-    BLUE,
-    GRID,
-    INK,
-    ORANGE,
-    corpus_name,
-    finish,
-    interval,
-    note,
-    run_line,
-)
+from ctsm_workbench.pictures.house import STYLE, corpus_name, finish, interval, note, run_line
 
+_STYLE = STYLE["contextual"]
 _NAMED = 8  # words most and least dependent that are named
 _DECADE = 280  # pixels of a factor ten upwards, about; for the names only
-_MODELS = {"trained": (BLUE, "circle", 0.12), "untrained": (ORANGE, "diamond-open", -0.12)}
-_ROWS = {
-    "V_cos": "V<sub>cos</sub>: polarity ",
-    "V_cos, fitted": "V<sub>cos</sub>: best direction ",
-    "H_s": "H<sub>s</sub>: polarity ",
-    "H_s, fitted": "H<sub>s</sub>: best direction ",
-}
+_MEASURES = ("V_cos", "V_cos, fitted", "H_s", "H_s, fitted")
 
 
 def contextual_figure(data: dict) -> go.Figure:
@@ -39,7 +24,6 @@ def contextual_figure(data: dict) -> go.Figure:
     _sources(figure, data)
     finish(figure, "contextual", "How much a word's state depends on its context")
     figure.layout.xaxis.title.text = f"times in {corpus_name(data['description'])}"
-    figure.layout.yaxis2.update(tickvals=[3, 2, 1, 0], ticktext=list(_ROWS.values()))
     words = len(data["words"]["count"])
     note(figure, f"<b>context dependence of {words:,} words</b>", 0, 1, yshift=6)
     question = "is the same word more positive in positive dialogues (held out)?"
@@ -51,20 +35,14 @@ def contextual_figure(data: dict) -> go.Figure:
 def _dependence(figure: go.Figure, data: dict) -> None:
     """Every word by its frequency, the band that chance gives, and the names of the extreme words."""
     words = data["words"]
-    figure.add_scatter(
-        x=words["count"], y=words["H_s"]["dependence"], mode="markers", name="a word",
-        text=[html.escape(word) for word in words["word"]],
-        marker={"color": INK, "size": 5, "opacity": 0.45, "line": {"width": 0}},
-        hovertemplate="%{text}: %{y:.2f}, %{x:,} times<extra></extra>",
-    )  # fmt: skip
+    names = [html.escape(word) for word in words["word"]]
+    y = words["H_s"]["dependence"]
+    figure.add_scatter(x=words["count"], y=y, text=names, **_STYLE["word"])
     bands = [row for row in data["trained"]["bands"] if row["H_s"]["mean"] > 0]
-    for name, label in (("low", "chance: 95 %"), ("high", "")):
-        figure.add_scatter(
-            x=[row["median"] for row in bands],
-            y=[row["H_s"][name] / row["H_s"]["mean"] for row in bands],
-            mode="lines", line={"color": ORANGE, "width": 2, "dash": "dot"}, name=label,
-            showlegend=bool(label), hoverinfo="skip",
-        )  # fmt: skip
+    for bound in ("low", "high"):
+        x = [row["median"] for row in bands]
+        y = [row["H_s"][bound] / row["H_s"]["mean"] for row in bands]
+        figure.add_scatter(x=x, y=y, showlegend=bound == "low", **_STYLE["chance"])
     for kind, upward in (("most", 1), ("least", -1)):
         _name_words(figure, data["trained"][kind]["H_s"][:_NAMED], upward)
 
@@ -80,30 +58,27 @@ def _name_words(figure: go.Figure, rows: list[dict], upward: int) -> None:
         ):
             away += 15
         placed.append((x, y * _DECADE + upward * away))
-        figure.add_annotation(
-            x=x, y=y, text=html.escape(row["word"]), font={"size": 13, "color": BLUE},
-            ax=0, ay=-upward * away, arrowhead=0, arrowwidth=1, arrowcolor=GRID,
-        )  # fmt: skip
+        text = html.escape(row["word"])
+        figure.add_annotation(x=x, y=y, text=text, ay=-upward * away, **_STYLE["label"])
 
 
 def _within_words(figure: go.Figure, data: dict) -> None:
     """AUC with its interval, for each measure and model."""
-    for model, (color, symbol, shift) in _MODELS.items():
+    for model, shift in (("trained", 0.12), ("untrained", -0.12)):
         if model not in data:
             continue
         row = next(row for row in data[model]["within_words"] if row["dialogues_of"] == "held out")
         measured = {
-            3 - i + shift: row[key] for i, key in enumerate(_ROWS) if row[key]["value"] is not None
+            3 - i + shift: row[key]
+            for i, key in enumerate(_MEASURES)
+            if row[key]["value"] is not None
         }
         values = [part["value"] for part in measured.values()]
-        figure.add_scatter(
-            x=values, y=list(measured), mode="markers", name=model, xaxis="x2", yaxis="y2",
-            marker={"color": color, "symbol": symbol, "size": 9},
-            error_x=interval(values, list(measured.values()), color),
-            hovertemplate="%{x:.3f}<extra>" + model + "</extra>",
-        )  # fmt: skip
-    chance = {"x0": 0.5, "x1": 0.5, "xref": "x2", "y0": 0, "y1": 1, "yref": "y2 domain"}
-    figure.add_shape(type="line", line={"color": INK, "dash": "dash"}, **chance)
+        marker = _STYLE["models"][model]
+        bars = interval(values, list(measured.values()), marker["color"])
+        look = _STYLE["auc"] | {"name": model, "marker": marker, "error_x": bars}
+        figure.add_scatter(x=values, y=list(measured), **look)
+    figure.add_shape(**_STYLE["middle"])
 
 
 def _sources(figure: go.Figure, data: dict) -> None:
@@ -114,14 +89,10 @@ def _sources(figure: go.Figure, data: dict) -> None:
         if data["trained"]["explained"][key]
     }
     rest = [100 - value for value in explained.values()]
-    for label, color, values in (
-        ("speaker and place", INK, list(explained.values())),
-        ("the other words", BLUE, rest),
+    for name, values in (
+        ("speaker and place", list(explained.values())),
+        ("the other words", rest),
     ):
-        figure.add_bar(
-            x=values, y=list(explained), orientation="h", name=label, marker={"color": color},
-            xaxis="x3", yaxis="y3", width=0.5, showlegend=False,
-            text=[label if value > 25 else "" for value in values],
-            textposition="inside", insidetextanchor="middle",
-            hovertemplate="%{x:.1f} %<extra>" + label + "</extra>",
-        )  # fmt: skip
+        text = [name if value > 25 else "" for value in values]
+        look = _STYLE["source"] | {"name": name, "marker_color": _STYLE["sources"][name]}
+        figure.add_bar(x=values, y=list(explained), text=text, **look)

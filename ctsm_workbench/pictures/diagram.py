@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ctsm_lib.errors import ConfigError
 from ctsm_workbench.pictures.export import write_stills
-from ctsm_workbench.pictures.house import HERE, LAYOUTS
+from ctsm_workbench.pictures.house import HERE, STYLE
 
 # The picture has its own light ground, so that it reads alike on a white and on a dark page.
 GROUND = "#f6f7f9"
@@ -105,8 +105,8 @@ def write_diagram(out: Path) -> list[Path]:
     svg = out / "fig2.svg"
     svg.write_text(architecture(), encoding="utf-8")
     # Kaleido draws plotly figures only: the SVG fills an empty one.
-    layout = LAYOUTS["fig2"] | {"width": WIDTH, "height": HEIGHT}
-    layout["images"] = [LAYOUTS["fig2_image"] | {"source": _as_link(architecture())}]
+    image = STYLE["fig2"]["image"] | {"source": _as_link(architecture())}
+    layout = STYLE["fig2"]["layout"] | {"width": WIDTH, "height": HEIGHT, "images": [image]}
     return [svg, *write_stills({"data": [], "layout": layout}, out, "fig2", ("png",))]
 
 

@@ -5,7 +5,7 @@ import html
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import BLUE, ORANGE, data_line, finish, note
+from ctsm_workbench.pictures.house import BLUE, ORANGE, STYLE, data_line, finish, note
 
 _SIGN = {1: "+", 0: "−"}
 _POLARITY = {1: "positive", 0: "negative"}
@@ -29,7 +29,7 @@ def discrepant_figure(data: dict) -> go.Figure:
         top = figure.layout[f"yaxis{number if number > 1 else ''}"].domain[1]
         heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
         note(figure, heading, 0, top, size=14, yshift=4)
-    figure.update_xaxes(domain=[0, 0.4], rangemode="tozero", nticks=5, ticks="")
+    figure.update_xaxes(**STYLE["discrepant"]["counts"])
     figure.update_xaxes(title_text="times in training", row=len(rules))
     title = "The most frequent words whose trait and state polarity differ"
     finish(figure, "discrepant", title, inner=inner)
@@ -45,11 +45,9 @@ def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> N
     places = list(range(len(rows)))
     labels = [html.escape(row["word"], quote=False) for row in rows]
     tips = [f"{label}: {_polarities(row)}" for label, row in zip(labels, rows, strict=True)]
-    figure.add_bar(
-        x=[row["count"] for row in rows], y=places, orientation="h", name=name, showlegend=False,
-        marker={"color": [ORANGE if row["trait"] else BLUE for row in rows]}, width=0.7,
-        customdata=tips, hovertemplate="%{customdata}, %{x:,} times<extra></extra>", **part,
-    )  # fmt: skip
+    colors = [ORANGE if row["trait"] else BLUE for row in rows]
+    look = STYLE["discrepant"]["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
+    figure.add_bar(x=[row["count"] for row in rows], y=places, **look, **part)
     ticks = {"tickvals": places, "ticktext": labels, "ticks": "", "showgrid": False}
     figure.update_yaxes(range=[len(rows) - 0.5, -0.5], **ticks, **part)
     for place, row in zip(places, rows, strict=True):

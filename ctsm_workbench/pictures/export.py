@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
-from ctsm_workbench.pictures.house import FONT, HERE
+from ctsm_workbench.pictures.house import COLOURS, HERE
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def page(figure: go.Figure, name: str, extra: str = "") -> str:
     picture = plotly.io.to_html(drawn, {"displaylogo": False}, div_id=name, **usual)
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     title = html.escape(figure.layout.title.text or name)
-    return template.substitute(title=title, font=FONT, picture=picture, extra=extra)
+    return template.substitute(title=title, font=COLOURS["font"], picture=picture, extra=extra)
 
 
 def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) -> list[Path]:

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import BLUE, GRID, INK, LAYOUTS, ORANGE, finish, note, run_line
+from ctsm_workbench.pictures.house import ORANGE, STYLE, finish, note, run_line
 
 _ROW = 34  # pixels of one row of a heat map
 _BARS = 120  # pixels of the bars and contexts
@@ -38,34 +38,26 @@ def fig1(data: dict) -> go.Figure:
     letters = sorted(contexts)
     heights = (_BARS, _ROW * len(names), _ROW * len(letters))
     inner = sum(heights) + 2 * _GAP
+    style = STYLE["fig1"]
     figure = make_subplots(rows=3, cols=1, row_heights=heights, vertical_spacing=_GAP / inner)
     trait = [(data["trait"] or {}).get(name) for name in _VAD]
-    figure.add_bar(
-        x=[value or 0 for value in trait], y=_VAD, orientation="h", name="trait", width=0.6,
-        text=["not in the lexicon" if value is None else f"{value:.3f}" for value in trait],
-        textposition="auto", marker={"color": INK}, hovertemplate="%{y} %{text}<extra></extra>",
-    )  # fmt: skip
+    x = [value or 0 for value in trait]
+    text = ["not in the lexicon" if value is None else f"{value:.3f}" for value in trait]
+    figure.add_bar(x=x, y=_VAD, text=text, **style["trait"])
 
     order = np.argsort(data["label_valence"], kind="stable")
     inclination = np.array([row["V_cos"] for row in rows])[:, order]
     predicted = np.array([contexts[letter]["heard"] for letter in letters])[:, order] * 100
     widest = max(float(np.abs(inclination).max()), 1e-3)
-    shared = {"x": [data["emotions"][i] for i in order], "xgap": 1, "ygap": 3, "col": 1}
-    figure.add_heatmap(
-        z=inclination, y=names, row=2, name="V_cos", zmin=-widest, zmax=widest, **shared,
-        colorscale=[[0, BLUE], [0.5, GRID], [1, ORANGE]],
-        hovertemplate="context %{y}: %{x}<br>inclination %{z:.3f}<extra></extra>",
-    )  # fmt: skip
-    figure.add_heatmap(
-        z=predicted, y=letters, row=3, name="predicted", zmin=0, **shared,
-        colorscale=[[0, GRID], [1, ORANGE]], colorbar={"ticksuffix": " %"},
-        hovertemplate="context %{y}: %{x}<br>predicted with %{z:.1f} %<extra></extra>",
-    )  # fmt: skip
+    emotions = [data["emotions"][i] for i in order]
+    scale = {"zmin": -widest, "zmax": widest} | style["inclination"]
+    figure.add_heatmap(x=emotions, y=names, z=inclination, row=2, col=1, **scale)
+    figure.add_heatmap(x=emotions, y=letters, z=predicted, row=3, col=1, **style["predicted"])
     title = f"Trait and state of “{html.escape(data['word'])}” in {len(letters)} contexts"
     finish(figure, "fig1", title, inner=inner)
     spans = [figure.layout[axis].domain for axis in ("yaxis", "yaxis2", "yaxis3")]
     for heat, span, height in zip(figure.data[1:], spans[1:], heights[1:], strict=True):
-        heat.colorbar.update(LAYOUTS["fig1_colorbar"], y=sum(span) / 2, len=height + 20)
+        heat.colorbar.update(style["colorbar"], y=sum(span) / 2, len=height + 20)
     for heading, (_, top) in zip(_HEADINGS, spans, strict=True):
         note(figure, f"<b>{heading}</b>", 0, top, yshift=4)
     note(figure, "<b>contexts</b>", _CONTEXTS, 1, yshift=4)

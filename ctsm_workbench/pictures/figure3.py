@@ -6,13 +6,14 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import BLUE, BUTTONS, INK, LAYOUTS, ORANGE, data_line, finish
+from ctsm_workbench.pictures.house import BLUE, INK, STYLE, data_line, finish
 
 _VAD = ("valence", "arousal", "dominance")
 _POLARITY = {0: "negative", 1: "positive", None: "none (no vector)"}
 _OFFSET = 0.09  # distance of the state mark from the trait mark where they differ
 # For the labels, which are placed for the still picture:
-_SCENE = LAYOUTS["fig3"]["scene"]
+_STYLE = STYLE["fig3"]
+_SCENE = _STYLE["layout"]["scene"]
 _EYE = np.array(list(_SCENE["camera"]["eye"].values()))
 _ASPECT = np.array(list(_SCENE["aspectratio"].values()))
 _PIXELS = 325.0  # of one unit along an axis of aspect 1
@@ -37,25 +38,14 @@ def fig3(analysis: dict) -> go.Figure:
     links = np.stack([trait, state, gaps], axis=1)[differ].reshape(-1, 3)
     tips = np.array([_hover(row) for row in rows])
     figure = go.Figure()
-    # The plane where the trait's polarity changes, of two triangles.
-    corners = {"x": [0.5] * 4, "y": [0, 1, 1, 0], "z": [0, 0, 1, 1]}
-    triangles = {"i": [0, 0], "j": [1, 2], "k": [2, 3]}
-    figure.add_mesh3d(**corners, **triangles, color=INK, opacity=0.1, hoverinfo="skip")
-    figure.add_scatter3d(
-        **_xyz(links), mode="lines", line={"color": BLUE, "width": 6}, hoverinfo="skip",
-        showlegend=False,
-    )  # fmt: skip
-    circle = {"size": 4, "symbol": "circle"}
-    diamond = {"size": 9, "symbol": "diamond-open", "line": {"width": 2}}
-    for name, points, some, marker in (
-        ("Trait", trait, ~differ, circle | {"color": ORANGE}),
-        ("State", state, known & ~differ, diamond | {"color": INK}),
-        ("differs: trait", trait, differ, circle | {"color": BLUE}),
-        ("differs: state", state, differ, diamond | {"color": BLUE}),
-    ):
-        hover = {"hovertext": tips[some].tolist(), "hoverinfo": "text"}
-        place = _xyz(points[some])
-        figure.add_scatter3d(**place, name=name, mode="markers", marker=marker, **hover)
+    figure.add_mesh3d(**_STYLE["plane"])
+    figure.add_scatter3d(**_xyz(links), **_STYLE["links"])
+    points = [trait[~differ], state[known & ~differ], trait[differ], state[differ]]
+    texts = [tips[~differ], tips[known & ~differ], tips[differ], tips[differ]]
+    marks = _STYLE["marks"].items()
+    for (name, marker), places, hover in zip(marks, points, texts, strict=True):
+        look = {"name": name, "mode": "markers", "marker": marker, "hoverinfo": "text"}
+        figure.add_scatter3d(**_xyz(places), hovertext=hover.tolist(), **look)
     annotations = _labels(rows, trait, state, differ)
     title = f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ"
     finish(figure, "fig3", title, updatemenus=[_filters(annotations, differ)])
@@ -80,7 +70,8 @@ def _filters(annotations: list[dict], differ: np.ndarray) -> dict:
         visible = {"visible": [True, other, same, same, other, other]}
         args = [visible, {"scene.annotations": [annotations[0], *shown]}]
         buttons.append({"label": label, "method": "update", "args": args})
-    return BUTTONS | {"buttons": buttons, "x": 0.01, "y": 0.99, "yanchor": "top"}
+    place = {"x": 0.01, "y": 0.99, "yanchor": "top"}
+    return STYLE["shared"]["buttons"] | place | {"buttons": buttons}
 
 
 def _hover(row: dict) -> str:
@@ -110,14 +101,13 @@ def _labels(
     letter = np.where(differ, 4.9, 4.2)  # half of one; bold ones are wider
     half = [[width * len(text) + 2, 9.5] for width, text in zip(letter, texts, strict=True)]
     away = _place(trait @ screen, state[differ] @ screen, np.array(half).reshape(-1, 2))
-    look = LAYOUTS["fig3_labels"]
-    annotations: list[dict] = [look["middle"] | {"font": {"size": 13, "color": INK}}]
+    annotations: list[dict] = [_STYLE["middle"]]
     for i, text in enumerate(texts):
         color = BLUE if differ[i] else INK
         font = {"size": 15, "color": color, "weight": 600 if differ[i] else 400}
         place = _xyz(trait[i]) | dict(zip(("ax", "ay"), away[i].round(1).tolist(), strict=True))
         own = {"text": html.escape(text), "font": font, "arrowcolor": color}
-        annotations.append(look["word"] | place | own)
+        annotations.append(_STYLE["label"] | place | own)
     return annotations
 
 

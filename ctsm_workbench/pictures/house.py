@@ -1,44 +1,39 @@
-"""The house style of all pictures: colours, fonts, layouts, and the notes on a picture.
-
-`layouts.toml` has the template, and for each picture the part of its layout that does not depend
-on what is drawn.
-"""
+"""The house style of all pictures, read from `style.toml`, and the notes on a picture."""
 
 import html
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import plotly.graph_objects as go
 
 HERE = Path(__file__).parent
-LAYOUTS = tomllib.loads((HERE / "layouts.toml").read_text(encoding="utf-8"))
-_LAYOUT = LAYOUTS["template"]["layout"]
-BLUE, ORANGE, INK = _LAYOUT["colorway"]
-GRID: str = _LAYOUT["xaxis"]["gridcolor"]
-FONT: str = _LAYOUT["font"]["family"]
-# A row of buttons on a live picture.
-BUTTONS: dict[str, Any] = {"type": "buttons", "direction": "right", "xanchor": "left"}
-BUTTONS |= {"bgcolor": "rgba(0,0,0,0)", "font": {"color": INK}}
+_TEXT = (HERE / "style.toml").read_text(encoding="utf-8")
+COLOURS: dict[str, str] = tomllib.loads(_TEXT)["colours"]
+STYLE = tomllib.loads(Template(_TEXT).substitute(COLOURS))
+BLUE = COLOURS["blue"]
+ORANGE = COLOURS["orange"]
+INK = COLOURS["ink"]
 
 
 def template() -> dict:
     """The house template: fonts, colours and transparent paper, as `layout.template` takes it."""
-    return {"layout": dict(_LAYOUT)}
+    return dict(STYLE["template"])
 
 
 def finish(
     figure: go.Figure, picture: str, title: str = "", inner: float = 0, **layout: Any
 ) -> go.Figure:
-    """Give a figure the house template, its layout of `layouts.toml` and the width of all pictures.
+    """Give a figure the house template, its layout of `style.toml` and the width of all pictures.
 
     Args:
-        picture: name of the table in `layouts.toml`.
+        picture: name of the table in `style.toml`.
         inner: pixels between the upper and the lower margin, where the height depends on the data.
         layout: what else depends on the data.
     """
-    figure.update_layout(template=template(), width=980, **LAYOUTS[picture])
+    figure.update_layout(template=template(), width=980, **STYLE[picture]["layout"])
     if inner:
         figure.layout.height = inner + figure.layout.margin.t + figure.layout.margin.b
     if title:
@@ -95,5 +90,4 @@ def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:
     """Horizontal error bars from each value to the bounds `low` and `high` of its row."""
     above = [round(row["high"] - value, 4) for value, row in zip(values, rows, strict=True)]
     below = [round(value - row["low"], 4) for value, row in zip(values, rows, strict=True)]
-    bars = {"array": above, "arrayminus": below, "symmetric": False}
-    return bars | {"color": color, "thickness": 2, "width": 4}
+    return STYLE["shared"]["interval"] | {"array": above, "arrayminus": below, "color": color}

@@ -8,9 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_workbench.pictures.house import BLUE, BUTTONS, HERE, INK, ORANGE, data_line, finish, note
+from ctsm_workbench.pictures.house import HERE, ORANGE, STYLE, data_line, finish, note
 
-_PALE = "#a9adb3"
+_STYLE = STYLE["map"]
 
 
 def word_map_figure(data: dict) -> go.Figure:
@@ -21,16 +21,15 @@ def word_map_figure(data: dict) -> go.Figure:
     trait = np.array([-1 if polarity is None else polarity for polarity in data["trait"]])
     state = np.array(data["state"])
     rated = trait >= 0
-    groups = (  # view, name, words, colour, mark
-        ("disagreement", "not rated", ~rated, _PALE, "circle"),
-        ("disagreement", "trait and state agree", rated & (trait == state), INK, "circle"),
-        ("disagreement", "trait and state differ", rated & (trait != state), BLUE, "diamond"),
-        ("trait", "not rated", ~rated, _PALE, "circle"),
-        ("trait", "positive trait", trait == 1, ORANGE, "circle"),
-        ("trait", "negative trait", trait == 0, BLUE, "diamond"),
-        ("state", "positive state", state == 1, ORANGE, "circle"),
-        ("state", "negative state", state == 0, BLUE, "diamond"),
-    )
+    groups = {
+        "not rated": ~rated,
+        "trait and state agree": rated & (trait == state),
+        "trait and state differ": rated & (trait != state),
+        "positive trait": trait == 1,
+        "negative trait": trait == 0,
+        "positive state": state == 1,
+        "negative state": state == 0,
+    }
     x = np.array(data["x"])
     y = np.array(data["y"])
     large = np.round(2.5 + 1.6 * np.log10(np.maximum(data["count"], 1)), 1)
@@ -41,19 +40,28 @@ def word_map_figure(data: dict) -> go.Figure:
         for word, own, near, count in columns
     ])  # fmt: skip
     figure = go.Figure()
-    for view, name, some, color, symbol in groups:
-        look = {"color": color, "symbol": symbol, "opacity": 0.75, "line": {"width": 0}}
-        figure.add_scattergl(
-            x=x[some].tolist(), y=y[some].tolist(), mode="markers", name=name,
-            marker=look | {"size": large[some].tolist()}, visible=view == "disagreement",
-            hovertext=tips[some].tolist(), hoverinfo="text",
-        )  # fmt: skip
+    views = []
+    for view, looks in _STYLE["views"].items():
+        for name, look in looks.items():
+            some = groups[name]
+            sizes = {"size": large[some].tolist(), "opacity": 0.75, "line": {"width": 0}}
+            figure.add_scattergl(
+                x=x[some].tolist(),
+                y=y[some].tolist(),
+                name=name,
+                mode="markers",
+                marker=look | sizes,
+                visible=view == "disagreement",
+                hovertext=tips[some].tolist(),
+                hoverinfo="text",
+            )
+            views.append(view)
     buttons = []
-    for view in ("disagreement", "trait", "state"):
-        visible = [group[0] == view for group in groups]
-        args = [{"visible": visible}]
-        buttons.append({"label": f"colour: {view}", "method": "restyle", "args": args})
-    menu = BUTTONS | {"buttons": buttons, "x": 0, "y": 1, "yanchor": "bottom"}
+    for view in _STYLE["views"]:
+        visible = {"visible": [own == view for own in views]}
+        buttons.append({"label": f"colour: {view}", "method": "restyle", "args": [visible]})
+    place = {"x": 0, "y": 1, "yanchor": "bottom"}
+    menu = STYLE["shared"]["buttons"] | place | {"buttons": buttons}
     layout = {"updatemenus": [menu], "annotations": _labels(data)}
     finish(figure, "map", f"{len(tips):,} words placed by their vectors", **layout)
     meaning = "Distances between groups, their sizes and the axes mean nothing."
@@ -85,6 +93,4 @@ def _labels(data: dict) -> list[dict]:
             near = [name for name, (_, b, _) in placed.items() if abs(y - b) < 20 / pixels]
             if all(abs(x - placed[name][0]) >= half + placed[name][2] for name in near):
                 placed[emotion] = (x, y, half)
-    look = {"showarrow": False, "yshift": 12, "bgcolor": INK, "borderpad": 2}
-    look |= {"font": {"size": 12, "color": "white"}}
-    return [look | {"text": name, "x": x, "y": y} for name, (x, y, _) in placed.items()]
+    return [_STYLE["label"] | {"text": name, "x": x, "y": y} for name, (x, y, _) in placed.items()]

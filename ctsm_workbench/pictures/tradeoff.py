@@ -6,19 +6,13 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, finish
+from ctsm_workbench.pictures.house import STYLE, finish
 from ctsm_workbench.study.comparison.published import ROWS, SCORES
 
 _KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
-# Colour, mark, place of the labels: lines meet in one point.
-_STYLES = {
-    "copy_bias": (BLUE, "circle", "top left"),
-    "tilt": (INK, "triangle-up", "bottom right"),
-    "penalty": (ORANGE, "square", "top right"),
-    "weight_diversity": (ORANGE, "star", "top right"),
-}
 _DASHES = ("solid", "dot", "dash", "dashdot")
-_PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
+_PANELS = ("acc", "ppl_peer")
+_HOVER = ("dist1", "mean_length", "distinct_responses")
 # Runs that agree in these and differ in their strength of L_div are a line.
 _TRAINING = ("preset", "model", "seed", "iteration", "dropout", "copy_once", "repeat_bias")
 
@@ -35,31 +29,30 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
 
     `rows` are as `comparison.tradeoff.measure` gives them, of one split.
     """
-    titles = list(_PANELS.values())
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.09)
+    style = STYLE["tradeoff"]
+    figure = make_subplots(**style["grid"])
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
     for column, score in enumerate(_PANELS, start=1):
         panel = {"row": 1, "col": column, "showlegend": column == 1}
         for line in _lines(rows):
-            color, symbol, place = _STYLES[line.key]
             points = [row for row in line.points if row[score] is not None]
             # Of a flat line the labels would lie on those of other lines.
             flat = score == "acc" and len(points) > 1 and len({row[score] for row in points}) == 1
             figure.add_scatter(
-                x=[row["dist2"] for row in points], y=[row[score] for row in points],
+                x=[row["dist2"] for row in points],
+                y=[row[score] for row in points],
+                text=[f"{row[line.key]:g}" for row in points],
+                customdata=[[row[key] for key in _HOVER] for row in points],
+                name=line.name,
+                legendgroup=line.name,
                 mode="lines+markers" if flat else "lines+markers+text",
-                text=[f"{row[line.key]:g}" for row in points], textposition=place,
-                name=line.name, legendgroup=line.name, marker={"symbol": symbol, "size": 8},
-                line={"color": color, "dash": _DASHES[line.number % len(_DASHES)]},
-                customdata=[
-                    [row["dist1"], row["mean_length"], row["distinct_responses"]] for row in points
-                ],
-                hovertemplate="%{text}: %{y:.2f}, Dist-2 %{x:.2f}, Dist-1 %{customdata[0]:.2f}, "
-                "%{customdata[1]:.1f} words, %{customdata[2]:.0f} % distinct", **panel,
-            )  # fmt: skip
-        marker = {"symbol": "diamond-open", "size": 11, "color": INK}
-        look = {"mode": "markers", "name": "the paper (test)", "marker": marker}
-        figure.add_scatter(x=[paper["dist2"]], y=[paper[score]], **look, **panel)
+                line_dash=_DASHES[line.number % len(_DASHES)],
+                **style["shared"],
+                **style["lines"][line.key],
+                **panel,
+            )
+        look = STYLE["shared"]["paper"] | {"name": "the paper (test)"} | panel
+        figure.add_scatter(x=[paper["dist2"]], y=[paper[score]], **look)
     return finish(figure, "tradeoff", "Accuracy and perplexity against diversity")
 
 

@@ -5,16 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, finish
-
-# Key of the log, name, panel, colour.
-_SERIES = (
-    ("ppl", "training", 1, INK),
-    ("dev_ppl_token", "dev, per token", 1, BLUE),
-    ("dev_ppl_peer", "dev, mean of answers", 1, ORANGE),
-    ("acc", "training", 2, INK),
-    ("dev_acc", "dev", 2, BLUE),
-)
+from ctsm_workbench.pictures.house import STYLE, finish
 
 
 def training_curve(records: Sequence[dict]) -> go.Figure:
@@ -22,19 +13,11 @@ def training_curve(records: Sequence[dict]) -> go.Figure:
 
     `records` are the lines of a run's log.jsonl; other keys and missing ones are left alone.
     """
-    figure = make_subplots(rows=1, cols=2, subplot_titles=("perplexity", "emotion accuracy (%)"))
-    for key, name, column, color in _SERIES:
+    style = STYLE["training"]
+    figure = make_subplots(**style["grid"])
+    for key, look in style["curves"].items():
         some = [record for record in records if key in record and "iteration" in record]
         if some:
-            of_training = color == INK
-            figure.add_scatter(
-                x=[record["iteration"] for record in some],
-                y=[record[key] for record in some],
-                name=name,
-                mode="lines" if of_training else "lines+markers",
-                line={"color": color, "width": 1.5 if of_training else 2},
-                showlegend=column == 1,
-                row=1,
-                col=column,
-            )
+            x = [record["iteration"] for record in some]
+            figure.add_scatter(x=x, y=[record[key] for record in some], row=1, **look)
     return finish(figure, "training")
