@@ -1,4 +1,4 @@
-"""Figure 2: a valid, stable picture without collisions, which names real modules and lights parts."""
+"""Figure 2: a valid, stable picture without collisions; it names real modules and lights parts."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Box:
 
 
 class Wire:
-    """A wire, read from its group: the boxes it joins, its corners, and whether an arrow ends it."""
+    """A wire, read from its group: the boxes it joins, its corners, and whether it is an arrow."""
 
     def __init__(self, group: ET.Element):
         self.source = group.get("data-from", "").split()
@@ -131,7 +131,7 @@ def within(a: Rectangle, b: Rectangle) -> bool:
 
 
 def segments() -> list[tuple[list[str], Rectangle]]:
-    """Straight pieces of all wires, as thick as they are drawn, with the boxes that the wire joins."""
+    """Straight pieces of all wires, as thick as they are drawn, with the boxes that they join."""
     found = []
     for wire in WIRES:
         for (x0, y0), (x1, y1) in pairwise(wire.corners):
@@ -140,11 +140,11 @@ def segments() -> list[tuple[list[str], Rectangle]]:
     return found
 
 
-# --- the file ---------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------
 
 
 def test_it_stands_alone() -> None:
-    """Valid XML that refers to nothing outside: a page without network shows it, and so does an image viewer."""
+    """Valid XML that refers to nothing outside, as offline pages and image viewers need it."""
     root = tree()
     assert root.tag == f"{SVG}svg" and root.get("role") == "img"
     assert root.get("viewBox") == f"0 0 {WIDTH} {HEIGHT}" and root.get("width") == str(WIDTH)
@@ -182,7 +182,7 @@ def test_an_unknown_name_is_refused_with_those_that_exist(name: str) -> None:
         assert all(part in str(caught.value) for part in PARTS)
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 
 def test_every_module_on_it_exists() -> None:
@@ -244,7 +244,7 @@ def test_each_summand_of_the_total_is_taken_somewhere() -> None:
     assert {box.loss for box in BOXES.values() if box.loss} == total
 
 
-# --- what is lit ------------------------------------------------------------------------------------------------------
+# --- what is lit ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -298,7 +298,7 @@ def test_a_notebook_shows_it() -> None:
     assert html.unescape(alt) == alternative_text("guidance")
 
 
-# --- nothing collides -------------------------------------------------------------------------------------------------
+# --- nothing collides -----------------------------------------------------------------------------
 
 
 def test_no_box_overlaps_another_or_leaves_the_picture() -> None:
@@ -353,7 +353,7 @@ def test_wires_begin_at_a_box_or_joint_and_arrows_end_at_their_box() -> None:
 
 
 def test_every_step_is_reached_from_the_data() -> None:
-    """Follow the wires from the files; only the total loss and two boxes of the last row stand apart."""
+    """Follow the wires from the files; the total loss and two boxes of the last row stand apart."""
     reached = {"dialogue", "vectors", "lexicon", "response", "intensity"}
     for _ in BOXES:
         for wire in WIRES:
@@ -375,7 +375,7 @@ def contrast(a: str, b: str) -> float:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_text_is_legible_lit_and_pale(part: str) -> None:
-    """WCAG's 4.5 for text; the ground is the picture's own, so that the page's colour does not matter."""
+    """WCAG's 4.5 for text; the picture has its own ground, whatever colour the page has."""
     for box in BOXES.values():
         if box.part == part:
             assert contrast(box.color, box.tint) >= 4.5 and contrast(diagram.INK, box.tint) >= 7
@@ -387,7 +387,7 @@ def test_text_is_legible_lit_and_pale(part: str) -> None:
     )
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_without_a_browser_there_is_the_svg_and_one_sentence(

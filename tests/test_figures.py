@@ -1,4 +1,4 @@
-"""Pictures: what is drawn, that it is legible, and that files are repeatable and need no network."""
+"""Pictures: the drawing, its legibility, and files that are repeatable and need no network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ctsm_workbench.pictures import (
     training_curve,
     write_figure,
 )
-from ctsm_workbench.pictures.export import page, plotly_script
+from ctsm_workbench.pictures.export import page
 from ctsm_workbench.study.polarity import analyse
 
 
@@ -261,11 +261,13 @@ def test_a_page_is_as_wide_as_its_window_and_text_cannot_leave_its_script() -> N
 def test_a_library_of_another_plotly_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from plotly.offline import get_plotlyjs
+
     monkeypatch.setitem(sys.modules, "kaleido", None)
     (tmp_path / "plotly.min.js").write_text("older", encoding="utf-8")
     write_figure(training_curve([]), {"records": []}, tmp_path, "empty")
     script = (tmp_path / "plotly.min.js").read_text(encoding="utf-8")
-    assert script == plotly_script() and len(script) > 4_000_000
+    assert script == get_plotlyjs() and len(script) > 4_000_000
 
 
 def test_fig3_filters_words_in_the_page_only(

@@ -1,4 +1,4 @@
-"""Pictures of words: Figure 1, the map, the words that differ, states from contexts, and their data."""
+"""Pictures of words: Figure 1, the map, words that differ, states from contexts, and their data."""
 
 from __future__ import annotations
 

@@ -21,6 +21,6 @@ from ctsm_workbench.pictures.training import training_curve
 FIGURES: dict[str, Callable[[dict], go.Figure]] = {"fig3": fig3, "sensitivity": sensitivity}
 
 __all__ = [
-    "BLUE", "FIGURES", "INK", "ORANGE", "contextual_figure", "discrepant_figure", "fig1", "fig3", "search_box", "sensitivity",
-    "template", "training_curve", "word_map_figure", "write_figure",
+    "BLUE", "FIGURES", "INK", "ORANGE", "contextual_figure", "discrepant_figure", "fig1", "fig3",
+    "search_box", "sensitivity", "template", "training_curve", "word_map_figure", "write_figure",
 ]  # fmt: skip

@@ -62,7 +62,7 @@ def _bars(figure: go.Figure, rows: dict, second: int) -> None:
 
 
 def _growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
-    """Lines from (1, 1): size and time in units of the smallest; dotted: time grows as size does."""
+    """Lines from (1, 1), size and time in units of the smallest; dotted: time grows as size."""
     panel = {"row": 2, "col": column}
     grows = {
         name: row["growth"][axis] for name, row in rows.items() if axis in row.get("growth", {})

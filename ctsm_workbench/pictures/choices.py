@@ -11,19 +11,14 @@ def sensitivity(analysis: dict) -> go.Figure:
     Paper: Sec. 5.4 (48.75 %). `analysis` is what `polarity.analyse` returns.
     """
     rows = [row for row in _rows(analysis) if row["share"] is not None]
+    style = STYLE["sensitivity"]
     figure = go.Figure()
-    for series, marker in STYLE["sensitivity"]["series"].items():
+    for series, marker in style["series"].items():
         some = [row for row in rows if row["series"] == series]
         share = [row["share"] for row in some]
-        figure.add_scatter(
-            x=share,
-            y=[row["label"] for row in some],
-            name=series,
-            mode="markers",
-            marker=marker,
-            error_x=interval(share, some, marker["color"]),
-            hovertemplate="%{y}<br>%{x:.2f} %<extra></extra>",
-        )
+        own = {"name": series, "marker": marker}
+        own["error_x"] = interval(share, some, marker["color"])
+        figure.add_scatter(x=share, y=[row["label"] for row in some], **own, **style["share"])
     for row in rows:
         words = f" of {row['words']:,}" if "words" in row else ""
         place = {"y": row["label"], "yref": "y", "yanchor": "middle"}
@@ -31,15 +26,11 @@ def sensitivity(analysis: dict) -> go.Figure:
     paper = analysis["paper_share"]
     figure.add_vline(x=paper, line={"color": INK, "dash": "dash", "width": 2})
     note(figure, f"the paper: {paper} %", paper, 1, size=14, xref="x", xanchor="center")
-    finish(
-        figure,
-        "sensitivity",
-        "Share of words that differ, by what is counted",
-        inner=27 * len(rows),
-        legend_y=1 + 24 / (27 * len(rows)),
-        yaxis_categoryarray=[row["label"] for row in reversed(rows)],
-        yaxis_range=[-0.6, len(rows) - 0.4],
-    )
+    title = "Share of words that differ, by what is counted"
+    finish(figure, "sensitivity", title, inner=27 * len(rows))
+    figure.layout.legend.y = 1 + 24 / (27 * len(rows))
+    order = [row["label"] for row in reversed(rows)]
+    figure.update_yaxes(categoryarray=order, range=[-0.6, len(rows) - 0.4])
     return data_line(figure, analysis, "bars: 95 % intervals")
 
 

@@ -11,7 +11,7 @@ from ctsm_workbench.study.comparison.tables import caption
 
 
 def comparison_figure(table: dict, title: str) -> go.Figure:
-    """One panel a score, one line a row; filled: runs with their 95 % interval, hollow: the paper."""
+    """One panel a score, one line a row; filled: runs, with 95 % intervals; hollow: the paper."""
     rows = table["rows"]
     figure = make_subplots(**STYLE["comparison"]["grid"])
     for column, score in enumerate(SCORES, start=1):

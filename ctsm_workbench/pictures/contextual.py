@@ -33,7 +33,7 @@ def contextual_figure(data: dict) -> go.Figure:
 
 
 def _dependence(figure: go.Figure, data: dict) -> None:
-    """Every word by its frequency, the band that chance gives, and the names of the extreme words."""
+    """Every word by its frequency, the band that chance gives, and the names of extreme words."""
     words = data["words"]
     names = [html.escape(word) for word in words["word"]]
     y = words["H_s"]["dependence"]
@@ -52,14 +52,12 @@ def _name_words(figure: go.Figure, rows: list[dict], upward: int) -> None:
     placed: list[tuple[float, float]] = []
     for row in rows:
         x, y = np.log10([row["count"], row["ratio"]]).tolist()
-        away = 14
-        while any(
-            abs(x - a) < 0.2 and abs(y * _DECADE + upward * away - b) < 15 for a, b in placed
-        ):
-            away += 15
-        placed.append((x, y * _DECADE + upward * away))
-        text = html.escape(row["word"])
-        figure.add_annotation(x=x, y=y, text=text, ay=-upward * away, **_STYLE["label"])
+        height = y * _DECADE + upward * 14
+        while any(abs(x - a) < 0.2 and abs(height - b) < 15 for a, b in placed):
+            height += upward * 15
+        placed.append((x, height))
+        look = _STYLE["label"] | {"ay": y * _DECADE - height}
+        figure.add_annotation(x=x, y=y, text=html.escape(row["word"]), **look)
 
 
 def _within_words(figure: go.Figure, data: dict) -> None:
@@ -83,16 +81,12 @@ def _within_words(figure: go.Figure, data: dict) -> None:
 
 def _sources(figure: go.Figure, data: dict) -> None:
     """The share of a word's variance due to speaker and place, and that due to the other words."""
-    explained = {
-        name: data["trained"]["explained"][key]["explained"]
-        for key, name in (("H_s", "H<sub>s</sub>"), ("V_cos", "V<sub>cos</sub>"))
-        if data["trained"]["explained"][key]
-    }
-    rest = [100 - value for value in explained.values()]
-    for name, values in (
-        ("speaker and place", list(explained.values())),
-        ("the other words", rest),
-    ):
+    known = data["trained"]["explained"]
+    labels = {"H_s": "H<sub>s</sub>", "V_cos": "V<sub>cos</sub>"}
+    explained = {labels[key]: known[key]["explained"] for key in labels if known[key]}
+    own = list(explained.values())
+    shares = (own, [100 - value for value in own])
+    for (name, color), values in zip(_STYLE["sources"].items(), shares, strict=True):
         text = [name if value > 25 else "" for value in values]
-        look = _STYLE["source"] | {"name": name, "marker_color": _STYLE["sources"][name]}
+        look = _STYLE["source"] | {"name": name, "marker_color": color}
         figure.add_bar(x=values, y=list(explained), text=text, **look)

@@ -35,7 +35,7 @@ HEIGHT = int(_ROOT.get("height", 0))
 
 @dataclass(frozen=True)
 class Diagram:
-    """The architecture as a notebook shows it: return it from a cell. `lit` as in `architecture`."""
+    """The architecture as a notebook shows it: return it from a cell. See `architecture`."""
 
     lit: str | Collection[str] = ()
 
@@ -125,14 +125,11 @@ def _parts(lit: str | Collection[str]) -> list[str]:
 
 def _fade(drawn: ET.Element, pill: str) -> None:
     """Take the colours from a box or a wire. White text and the ground's colour stay."""
+    fills = {"text": PALE_INK, "path": PALE_LINE, "circle": PALE_LINE, "rect": pill}
     for element in drawn.iter():
         kind = element.tag.removeprefix(SVG)
-        if kind == "text" and element.get("fill") != "#ffffff":
-            element.set("fill", PALE_INK)
-        elif kind in ("path", "circle"):
-            element.set("fill", PALE_LINE)
-        elif kind == "rect" and "stroke" not in element.attrib:
-            element.set("fill", pill)
+        if "stroke" not in element.attrib and kind in fills and element.get("fill") != "#ffffff":
+            element.set("fill", fills[kind])
         if element.get("stroke", GROUND) != GROUND:
             element.set("stroke", PALE_LINE)
     if drawn.get("data-box"):

@@ -37,9 +37,10 @@ def write_figure(
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     out.mkdir(parents=True, exist_ok=True)
     script = out / "plotly.min.js"
+    library = plotly.offline.get_plotlyjs()
     # One that is there may be of an older plotly.
-    if not script.exists() or script.read_text(encoding="utf-8") != plotly_script():
-        script.write_text(plotly_script(), encoding="utf-8")
+    if not script.exists() or script.read_text(encoding="utf-8") != library:
+        script.write_text(library, encoding="utf-8")
     written = []
     for ending, text in (("html", page(figure, name, extra)), ("json", document)):
         written.append(out / f"{name}.{ending}")
@@ -49,16 +50,8 @@ def write_figure(
     return written + write_stills(picture, out, name, ("png", "svg"))
 
 
-def plotly_script() -> str:
-    """The whole plotly.js, as the Python package has it."""
-    return plotly.offline.get_plotlyjs()
-
-
 def page(figure: go.Figure, name: str, extra: str = "") -> str:
-    """A page with the figure, which needs `plotly.min.js` beside it.
-
-    The same figure gives the same bytes.
-    """
+    """A page that needs `plotly.min.js` beside it; the same figure gives the same bytes."""
     drawn: dict[str, Any] = figure.to_dict()
     drawn["layout"].pop("width", None)  # a narrow window gets a narrow picture
     usual = {"full_html": False, "include_plotlyjs": "directory", "validate": False}
@@ -85,7 +78,7 @@ def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) ->
             written.append(out / f"{name}.{ending}")
     except Exception as error:  # whatever a browser does wrong, the picture itself is there
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        kinds = " and ".join(endings).upper()
+        kinds = " and ".join(ending.upper() for ending in endings)
         needs = "which need kaleido and Chromium (BROWSER_PATH may name it)"
         log.warning("%s has no new %s, %s: %s", name, kinds, needs, reason)
     return written

@@ -14,11 +14,6 @@ _ROW = 34  # pixels of one row of a heat map
 _BARS = 120  # pixels of the bars and contexts
 _GAP = 54  # pixels between the parts
 _CONTEXTS = 0.34  # of the width: where the contexts begin
-_HEADINGS = (
-    "trait of the word by itself",
-    "state inclination V<sub>cos</sub> of the word (Eq. 7): depends on speaker and place",
-    "emotions predicted from the whole context",
-)
 _VAD = ("valence", "arousal", "dominance")
 
 
@@ -58,12 +53,11 @@ def fig1(data: dict) -> go.Figure:
     spans = [figure.layout[axis].domain for axis in ("yaxis", "yaxis2", "yaxis3")]
     for heat, span, height in zip(figure.data[1:], spans[1:], heights[1:], strict=True):
         heat.colorbar.update(style["colorbar"], y=sum(span) / 2, len=height + 20)
-    for heading, (_, top) in zip(_HEADINGS, spans, strict=True):
+    for heading, (_, top) in zip(style["headings"], spans, strict=True):
         note(figure, f"<b>{heading}</b>", 0, top, yshift=4)
     note(figure, "<b>contexts</b>", _CONTEXTS, 1, yshift=4)
     quoted = [_quoted(contexts[letter]["context"], data["word"], letter) for letter in letters]
-    place = {"size": 14, "yanchor": "top", "align": "left"}
-    note(figure, "<br>".join(quoted), _CONTEXTS, 1, **place)
+    note(figure, "<br>".join(quoted), _CONTEXTS, 1, size=14, yanchor="top", align="left")
     remarks = [f"commonsense: {data['knowledge']}", *filter(None, [data["note"]])]
     return run_line(figure, data["description"], *remarks)
 

@@ -40,16 +40,15 @@ def fig3(analysis: dict) -> go.Figure:
     figure = go.Figure()
     figure.add_mesh3d(**_STYLE["plane"])
     figure.add_scatter3d(**_xyz(links), **_STYLE["links"])
-    points = [trait[~differ], state[known & ~differ], trait[differ], state[differ]]
-    texts = [tips[~differ], tips[known & ~differ], tips[differ], tips[differ]]
-    marks = _STYLE["marks"].items()
-    for (name, marker), places, hover in zip(marks, points, texts, strict=True):
-        look = {"name": name, "mode": "markers", "marker": marker, "hoverinfo": "text"}
-        figure.add_scatter3d(**_xyz(places), hovertext=hover.tolist(), **look)
+    same = ~differ
+    groups = ((trait, same), (state, known & same), (trait, differ), (state, differ))
+    for (name, marker), (points, some) in zip(_STYLE["marks"].items(), groups, strict=True):
+        own = {"name": name, "marker": marker, "hovertext": tips[some].tolist()}
+        figure.add_scatter3d(**_xyz(points[some]), **own, **_STYLE["mark"])
     annotations = _labels(rows, trait, state, differ)
     title = f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ"
-    finish(figure, "fig3", title, updatemenus=[_filters(annotations, differ)])
-    figure.layout.scene.annotations = annotations
+    finish(figure, "fig3", title)
+    figure.update_layout(scene_annotations=annotations, updatemenus=[_filters(annotations, differ)])
     return data_line(figure, analysis, "the paper's rule")
 
 
@@ -58,13 +57,9 @@ def _xyz(points: np.ndarray) -> dict:
 
 
 def _filters(annotations: list[dict], differ: np.ndarray) -> dict:
-    """Buttons of the live picture: all words, those that differ, those that agree."""
+    """Buttons of the live picture that choose the marks and labels shown."""
     buttons = []
-    for label, same, other in (
-        ("all words", True, True),
-        ("words that differ", False, True),
-        ("that agree", True, False),
-    ):
+    for label, (same, other) in _STYLE["filters"].items():
         wanted = np.where(differ, other, same)
         shown = [text for text, yes in zip(annotations[1:], wanted, strict=True) if yes]
         visible = {"visible": [True, other, same, same, other, other]}

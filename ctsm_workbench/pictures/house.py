@@ -23,32 +23,27 @@ def template() -> dict:
     return dict(STYLE["template"])
 
 
-def finish(
-    figure: go.Figure, picture: str, title: str = "", inner: float = 0, **layout: Any
-) -> go.Figure:
+def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -> go.Figure:
     """Give a figure the house template, its layout of `style.toml` and the width of all pictures.
 
     Args:
         picture: name of the table in `style.toml`.
         inner: pixels between the upper and the lower margin, where the height depends on the data.
-        layout: what else depends on the data.
     """
     figure.update_layout(template=template(), width=980, **STYLE[picture]["layout"])
     if inner:
         figure.layout.height = inner + figure.layout.margin.t + figure.layout.margin.b
     if title:
         figure.layout.title = {"text": title, "y": 1 - 16 / figure.layout.height, "yanchor": "top"}
-    return figure.update_layout(**layout)
+    return figure
 
 
 def note(
     figure: go.Figure, text: str, x: float = 0, y: float = 0, size: int = 13, **place: Any
 ) -> go.Figure:
-    """Add text at a point of the picture, in shares of its width and height.
+    """Add text above a point of the picture and to its right, in shares of its width and height.
 
-    Args:
-        place: options of `add_annotation`. Without them the text stands above the point, to the
-            right of it.
+    `place` are options of `add_annotation` that change this.
     """
     usual = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
     place = usual | {"showarrow": False, "font": {"size": size}} | place

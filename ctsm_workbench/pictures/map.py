@@ -40,30 +40,24 @@ def word_map_figure(data: dict) -> go.Figure:
         for word, own, near, count in columns
     ])  # fmt: skip
     figure = go.Figure()
-    views = []
-    for view, looks in _STYLE["views"].items():
+    views = _STYLE["views"]
+    shown = next(iter(views))
+    for view, looks in views.items():
         for name, look in looks.items():
             some = groups[name]
             sizes = {"size": large[some].tolist(), "opacity": 0.75, "line": {"width": 0}}
-            figure.add_scattergl(
-                x=x[some].tolist(),
-                y=y[some].tolist(),
-                name=name,
-                mode="markers",
-                marker=look | sizes,
-                visible=view == "disagreement",
-                hovertext=tips[some].tolist(),
-                hoverinfo="text",
-            )
-            views.append(view)
+            own = {"name": name, "marker": look | sizes, "visible": view == shown}
+            own |= {"x": x[some].tolist(), "y": y[some].tolist(), "hovertext": tips[some].tolist()}
+            figure.add_scattergl(**own, **_STYLE["words"])
     buttons = []
-    for view in _STYLE["views"]:
-        visible = {"visible": [own == view for own in views]}
-        buttons.append({"label": f"colour: {view}", "method": "restyle", "args": [visible]})
+    for view in views:
+        visible = [own == view for own, looks in views.items() for _ in looks]
+        args = [{"visible": visible}]
+        buttons.append({"label": f"colour: {view}", "method": "restyle", "args": args})
     place = {"x": 0, "y": 1, "yanchor": "bottom"}
     menu = STYLE["shared"]["buttons"] | place | {"buttons": buttons}
-    layout = {"updatemenus": [menu], "annotations": _labels(data)}
-    finish(figure, "map", f"{len(tips):,} words placed by their vectors", **layout)
+    finish(figure, "map", f"{len(tips):,} words placed by their vectors")
+    figure.update_layout(updatemenus=[menu], annotations=_labels(data))
     meaning = "Distances between groups, their sizes and the axes mean nothing."
     text = f"Near words have similar vectors. {meaning}"
     note(figure, text, size=12, yanchor="top", yshift=-14)

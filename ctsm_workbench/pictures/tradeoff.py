@@ -1,7 +1,6 @@
 """Accuracy and perplexity against diversity, a line for each setting that is varied."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -17,13 +16,6 @@ _HOVER = ("dist1", "mean_length", "distinct_responses")
 _TRAINING = ("preset", "model", "seed", "iteration", "dropout", "copy_once", "repeat_bias")
 
 
-class _Line(NamedTuple):
-    name: str
-    key: str  # the setting that varies
-    points: list[dict]
-    number: int  # among the lines of its kind
-
-
 def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     """Dist-2 to the right, one panel for accuracy and one for perplexity.
 
@@ -34,49 +26,48 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
     for column, score in enumerate(_PANELS, start=1):
         panel = {"row": 1, "col": column, "showlegend": column == 1}
-        for line in _lines(rows):
-            points = [row for row in line.points if row[score] is not None]
+        for name, key, line, dash in _lines(rows):
+            points = [row for row in line if row[score] is not None]
             # Of a flat line the labels would lie on those of other lines.
             flat = score == "acc" and len(points) > 1 and len({row[score] for row in points}) == 1
             figure.add_scatter(
                 x=[row["dist2"] for row in points],
                 y=[row[score] for row in points],
-                text=[f"{row[line.key]:g}" for row in points],
-                customdata=[[row[key] for key in _HOVER] for row in points],
-                name=line.name,
-                legendgroup=line.name,
+                text=[f"{row[key]:g}" for row in points],
+                customdata=[[row[about] for about in _HOVER] for row in points],
                 mode="lines+markers" if flat else "lines+markers+text",
-                line_dash=_DASHES[line.number % len(_DASHES)],
-                **style["shared"],
-                **style["lines"][line.key],
-                **panel,
+                **style["shared"] | style["lines"][key] | panel,
+                **{"name": name, "legendgroup": name, "line_dash": dash},
             )
         look = STYLE["shared"]["paper"] | {"name": "the paper (test)"} | panel
         figure.add_scatter(x=[paper["dist2"]], y=[paper[score]], **look)
     return finish(figure, "tradeoff", "Accuracy and perplexity against diversity")
 
 
-def _lines(rows: Sequence[dict]) -> Iterator[_Line]:
-    """Lines along one setting of the answers of a run, and along the strength of L_div of runs."""
+def _lines(rows: Sequence[dict]) -> Iterator[tuple[str, str, list[dict], str]]:
+    """Name, setting that varies, points and dash of each line.
+
+    Lines go along one setting of the answers of a run, or along the strength of L_div of runs.
+    """
     trained = _over_runs(rows)
-    in_lines = [row for line in trained for row in line]
     for kind, key in _KINDS.items():
         for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
             own = [row for row in rows if row["run"] == run]
             line = _longest(own, key)
             # A run of one point is shown once, as a copying line.
-            alone = kind == "copying" and len(own) == 1 and own[0] not in in_lines
+            alone = kind == "copying" and len(own) == 1 and not any(own[0] in of for of in trained)
             if len(line) > 1 or alone:
-                yield _Line(f"{run}: {kind}", key, line, number)
+                yield f"{run}: {kind}", key, line, _DASHES[number % len(_DASHES)]
     for number, line in enumerate(trained, start=1):
-        of = f"preset {line[0]['preset']}, {line[0]['iteration']:,} iterations"
-        yield _Line(f"{of}: L_div in training", "weight_diversity", line, number)
+        name = f"preset {line[0]['preset']}, {line[0]['iteration']:,} iterations: L_div in training"
+        yield name, "weight_diversity", line, _DASHES[number % len(_DASHES)]
 
 
 def _longest(rows: Sequence[dict], key: str) -> list[dict]:
     """The longest line along `key`, all other settings of the answers the same."""
     lines = _grouped(rows, [name for name in _KINDS.values() if name != key])
-    return sorted(max(lines, key=len), key=lambda row: row[key])
+    longest: list[dict] = max(lines, key=len)
+    return sorted(longest, key=lambda row: row[key])
 
 
 def _over_runs(rows: Sequence[dict]) -> list[list[dict]]:
