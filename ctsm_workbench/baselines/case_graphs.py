@@ -5,14 +5,17 @@ Shapes: B batch, L context length, M concepts of a context, N = L + M or 5 nodes
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
+from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.context import COGNITIVE
-from ctsm_lib.model.layers import Attention, FeedForward, masked_softmax
+from ctsm_lib.model.layers import Attention, FeedForward
 from ctsm_lib.parallel import gather_rows
 
 
@@ -26,16 +29,13 @@ class GraphLayer(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         dim = config.dim
-        self.node_norm, self.edge_norm, self.ffn_norm = (
-            nn.LayerNorm(dim),
-            nn.LayerNorm(dim),
-            nn.LayerNorm(dim),
-        )
-        self.attention = Attention(
-            dim, dim, config.small_heads, config.small_key_depth, config.dropout
-        )
+        self.node_norm = nn.LayerNorm(dim)
+        self.edge_norm = nn.LayerNorm(dim)
+        self.ffn_norm = nn.LayerNorm(dim)
         # Nodes have no neighbours to the left and right: never a convolution.
-        self.ffn = FeedForward(dim, config.small_ffn_dim, "linear", config.dropout)
+        sizes = replace(config.small_layer, ffn="linear")
+        self.attention = Attention(dim, dim, sizes)
+        self.ffn = FeedForward(dim, sizes)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(

@@ -1,0 +1,111 @@
+"""The log of a run: means of the losses every few iterations, dev scores, a progress bar."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ctsm_lib.batches import Batch
+from ctsm_lib.errors import RunError
+from ctsm_lib.interface import Output
+from ctsm_lib.parallel import all_sum, rank, world
+
+log = logging.getLogger(__name__)
+
+# These losses are of the whole batch; the others are a process's share of it.
+WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
+SHOWN = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
+
+
+class TrainingLog:
+    """Losses since the last line of `log.jsonl`.
+
+    Nothing is read from the device before `rows`, since reading makes a GPU wait.
+
+    Args:
+        out: the run folder.
+        report: called with every record.
+    """
+
+    def __init__(
+        self, out: Path, device: torch.device, *, progress: bool = True,
+        report: Callable[[dict], None] | None = None,
+    ):  # fmt: skip
+        self.path = out / "log.jsonl"
+        self.device = device
+        self.report = report
+        self.is_main = rank() == 0
+        self.hide_bar = None if progress and self.is_main else True
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.names: list[str] = []
+        self.kept: list[Tensor] = []
+        self.seen = 0
+        self.since = time.monotonic()
+
+    def begin(self, iteration: int, total: int) -> None:
+        """Show the bar."""
+        self.bar = tqdm(total=total, initial=iteration, unit="it", disable=self.hide_bar)
+
+    def add(self, output: Output, batch: Batch, norm: Tensor | None, *, examples: int) -> None:
+        """Keep the losses of an iteration, its right emotions, and the gradients' norm."""
+        values = {name: value.detach().float() for name, value in output.losses.items()}
+        if values.keys() & {"emotion", "student_label"}:  # else no emotion is predicted
+            assert batch.label is not None
+            hits = output.emotion_logits.argmax(dim=-1).eq(batch.label).float().sum()
+            values["acc"] = 100 * hits / batch.total_pairs
+        if norm is not None:
+            values["grad_norm"] = norm.detach().float()
+        for name in WHOLE & values.keys():
+            values[name] = values[name] / world()
+        self.names = list(values)
+        self.kept.append(torch.stack(list(values.values())))
+        self.seen += examples
+        self.bar.update()
+
+    def rows(self) -> Tensor:
+        """Losses of n iterations over all processes, [n, names]; all must ask together."""
+        return (
+            all_sum(torch.stack(self.kept)).cpu() if self.kept else torch.zeros(0, len(self.names))
+        )
+
+    def write_means(self, iteration: int, rate: float) -> None:
+        """Write the means of the losses, and begin anew."""
+        means = dict(zip(self.names, self.rows().mean(dim=0).tolist(), strict=True))
+        means["ppl"] = math.exp(min(means["generation"], 50))
+        speed = self.seen / max(time.monotonic() - self.since, 1e-9)
+        losses = " ".join(f"{name[:3]} {means[name]:.2f}" for name in SHOWN if name in means)
+        accuracy = f" acc {means['acc']:.0f}%" if "acc" in means else ""
+        self.bar.set_postfix_str(f"{losses} | ppl {means['ppl']:.1f}{accuracy} | {speed:.0f} ex/s")
+        self.write({"iteration": iteration, "lr": rate, "examples_per_s": speed, **means})
+        self._begin_anew()
+
+    def write_dev(self, iteration: int, scores: dict[str, float]) -> None:
+        """Write dev scores."""
+        self.write({"iteration": iteration} | {f"dev_{n}": value for n, value in scores.items()})
+        log.info("iteration %d: dev %s", iteration, {n: round(s, 2) for n, s in scores.items()})
+        self.since = time.monotonic()
+
+    def write(self, record: dict) -> None:
+        """Append a record, in the main process.
+
+        Raises:
+            RunError: the log cannot be written.
+        """
+        if not self.is_main:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            reason = f"{self.path} cannot be written: {error.strerror}."
+            raise RunError(f"{reason} Then use --resume.") from error
+        if self.report:
+            self.report(record)
