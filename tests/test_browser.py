@@ -266,9 +266,9 @@ def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_r
     sheets = folder_of(tmp_path, items=5)
     kernel = tmp_path / "kernel"
     cells = [
-        f"from ctsm_lib import widgets\nwidgets.explorer({str(tiny_run)!r})",
+        f"from ctsm_workbench import explorers as widgets\nwidgets.explorer({str(tiny_run)!r})",
         f"import os, pathlib\npathlib.Path({str(kernel)!r}).write_text(str(os.getpid()))\n"
-        f"from ctsm_lib import judging\njudging.widget({str(sheets)!r}, 'eva')",
+        f"from ctsm_workbench import judging\njudging.widget({str(sheets)!r}, 'eva')",
     ]
     lab = Lab(tmp_path, cells, "JupyterLab Light")
     try:
@@ -304,7 +304,7 @@ def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_r
 def test_jupyterlab_in_the_dark_and_half_a_window(tmp_path, tiny_run):
     lab = Lab(
         tmp_path,
-        [f"from ctsm_lib import widgets\nwidgets.explorer({str(tiny_run)!r})"],
+        [f"from ctsm_workbench import explorers as widgets\nwidgets.explorer({str(tiny_run)!r})"],
         "JupyterLab Dark",
     )
     try:

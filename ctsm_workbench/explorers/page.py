@@ -37,7 +37,7 @@ def serve(
     loaded[0].ctsm()
     lessons.data()
     folders = ", ".join(repr(str(run.folder.resolve())) for run in loaded)
-    code = f"from ctsm_lib import widgets\nwidgets.explorer({folders})"
+    code = f"from ctsm_workbench import explorers as widgets\nwidgets.explorer({folders})"
     serve_page(
         code, "explorers", host=host, port=port, theme=theme, browser=browser, announce=announce
     )
