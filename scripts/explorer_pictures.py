@@ -34,11 +34,11 @@ def main() -> None:
                 viewport={"width": 1120, "height": 1300}
             )
             page.goto(address, timeout=120_000)
-            page.wait_for_selector("text=What “excited” carries", timeout=120_000)
+            page.wait_for_selector("text=Values of “excited”", timeout=120_000)
             field = page.locator(".ctsm-explorer input[type=text]:visible").first
             field.fill("surprised")
             field.press("Enter")
-            page.wait_for_selector("text=What “surprised” carries")
+            page.wait_for_selector("text=Values of “surprised”")
             keep(page, "explorer_word")
             page.get_by_role("tab", name="Context").click()
             before, after = page.locator("textarea").nth(0), page.locator("textarea").nth(1)

@@ -76,11 +76,11 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
             elsewhere,
         ):
             wait_for(
-                "the first word's figure", lambda: "What “excited” carries" in figure_titles(page)
+                "the first word's figure", lambda: "Values of “excited”" in figure_titles(page)
             )
             type_word(page, "lonely")
             wait_for(
-                "the typed word's figure", lambda: "What “lonely” carries" in figure_titles(page)
+                "the typed word's figure", lambda: "Values of “lonely”" in figure_titles(page)
             )
             assert page.locator(".ctsm-figures .bars path:visible").count() >= 5 + 3 + 1
             alternative = page.locator(".ctsm-figures > div").first.get_attribute("aria-label")
@@ -251,7 +251,7 @@ def explore_in_lab(page: Any, name: str) -> None:
     run_cell(page, 0)
     page.wait_for_selector(f"{DRAWN}:visible", timeout=120_000)
     type_word(page, "lonely")
-    wait_for("the typed word's figure", lambda: "What “lonely” carries" in figure_titles(page))
+    wait_for("the typed word's figure", lambda: "Values of “lonely”" in figure_titles(page))
     readable(page, ".jp-Notebook")
     keep_picture(page, name)
     type_word(page, SCRIPT)
