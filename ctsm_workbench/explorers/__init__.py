@@ -16,6 +16,7 @@ from typing import Any
 
 from ctsm_lib.errors import RunError
 from ctsm_lib.runs import Run, load_run
+from ctsm_workbench.course import lessons
 
 MOST_RUNS = 8
 
@@ -26,11 +27,9 @@ def word_explorer(start: str = "excited") -> Any:
     Raises:
         ConfigError: ipywidgets or anywidget is not installed.
     """
-    from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.panels import WordPanel
-    from ctsm_workbench.explorers.word import Words
+    from ctsm_workbench.explorers import panels
 
-    return WordPanel(Words(lessons.data()), start).view
+    return panels.WordPanel(panels.Words(lessons.data()), start).view
 
 
 def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
@@ -41,15 +40,13 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
         run: a run or its folder; by default the lessons' own run.
 
     Raises:
-        ConfigError: ipywidgets or anywidget is not installed.
         RunError: the folder holds no run, or the run is of a baseline.
     """
-    from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.panels import FIRST_TURN, ContextPanel
-    from ctsm_workbench.explorers.voices import voice
+    from ctsm_workbench.explorers import panels
 
     [chosen] = load_runs([] if run is None else [run])
-    return ContextPanel(voice(chosen), lessons.data(), turns or [FIRST_TURN]).view
+    start = turns or (panels.FIRST_TURN,)
+    return panels.ContextPanel(panels.voice(chosen), lessons.data(), start).view
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
@@ -59,33 +56,25 @@ def answer_explorer(*runs: Run | Path | str) -> Any:
         runs: runs or their folders, which the menus offer; by default the lessons' own run.
 
     Raises:
-        ConfigError: ipywidgets or anywidget is not installed.
         RunError: a folder holds no run, or there are more than `MOST_RUNS`.
     """
-    from ctsm_workbench.explorers.panels import AnswerPanel
-    from ctsm_workbench.explorers.voices import voice
+    from ctsm_workbench.explorers import panels
 
-    return AnswerPanel([voice(run) for run in load_runs(runs)]).view
+    return panels.AnswerPanel([panels.voice(run) for run in load_runs(runs)]).view
 
 
 def explorer(*runs: Run | Path | str) -> Any:
-    """Open all three explorers behind tabs, with the lessons' data.
-
-    Args:
-        runs: as for `answer_explorer`; the context explorer reads with the first.
+    """Open all three explorers behind tabs; the context explorer reads with the first run.
 
     Raises:
-        ConfigError, RunError: as `answer_explorer`, or the first run is of a baseline.
+        RunError: as `answer_explorer`, or the first run is of a baseline.
     """
-    from ctsm_workbench.course import lessons
     from ctsm_workbench.explorers import panels
-    from ctsm_workbench.explorers.voices import voice
-    from ctsm_workbench.explorers.word import Words
 
     prepared = lessons.data()
-    voices = [voice(run) for run in load_runs(runs)]
+    voices = [panels.voice(run) for run in load_runs(runs)]
     return panels.tabs(
-        Word=panels.WordPanel(Words(prepared)),
+        Word=panels.WordPanel(panels.Words(prepared)),
         Context=panels.ContextPanel(voices[0], prepared),
         Answer=panels.AnswerPanel(voices),
     )
@@ -97,8 +86,6 @@ def load_runs(runs: Sequence[Run | Path | str]) -> list[Run]:
     Raises:
         RunError: a folder holds no run, or there are more than `MOST_RUNS`.
     """
-    from ctsm_workbench.course import lessons
-
     if len(runs) > MOST_RUNS:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
     chosen = runs or [lessons.trained_run()]

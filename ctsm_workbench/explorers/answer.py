@@ -28,21 +28,13 @@ COPIED = 0.5  # a word counts as copied from this share of its probability on
 
 @dataclass(frozen=True)
 class Token:
-    """One token of an answer. Its probability is `generated + copied`.
-
-    Attributes:
-        generated: alpha times the probability of the word in the vocabulary's softmax.
-        copied: (1 - alpha) times the copy weights of the word's positions in the context.
-        alpha: the gate: the probability of generating rather than copying.
-        source: the context position, counted from 1, with the largest part of `copied`; None where
-            nothing is copied.
-    """
+    """One token of an answer. Its probability is `generated + copied`."""
 
     word: str
-    generated: float
-    copied: float
-    alpha: float
-    source: int | None
+    generated: float  # alpha times the probability in the vocabulary's softmax
+    copied: float  # (1 - alpha) times the copy weights of the word's positions in the context
+    alpha: float  # the gate: the probability of generating rather than copying
+    source: int | None  # the context position, from 1, with the largest part of `copied`
 
     @property
     def copied_share(self) -> float:
@@ -136,10 +128,7 @@ class Conversation:
 
 
 def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
-    """Answer a conversation and trace each token of the answer.
-
-    Args:
-        turns: the speaker's turn first.
+    """Answer turns, the speaker's first, and trace each token of the answer.
 
     Raises:
         DataError: the last turn holds no word.
@@ -148,10 +137,8 @@ def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
     begun = time.monotonic()
     run = voice.run
     if isinstance(run.model, TfIdf):
-        raise RunError(
-            f"{voice.name} is a run of {run.config.model}, "
-            "which predicts emotions but gives no answers."
-        )
+        silent = f"{voice.name} is a run of {run.config.model}"
+        raise RunError(f"{silent}, which predicts emotions but gives no answers.")
     response = run.respond([turns], voice.provider, how)[0]
     ids = run.vocabulary.encode(response.words)
     if len(ids) < how.max_length:
@@ -164,12 +151,7 @@ def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
 def trace(
     model: CTSM | Baseline, batch: Batch, ids: Sequence[int], words: Sequence[str]
 ) -> list[Token]:
-    """The probability of each token of an answer, given those before it, and where it came from.
-
-    Args:
-        batch: one context.
-        ids: [T] the answer.
-        words: the vocabulary.
+    """The tokens of an answer (their ids [T]) to the one context of a batch.
 
     Paper: Sec. 3.6.1, `P = alpha softmax(W o) + (1 - alpha) copy`.
     """

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ctsm_lib.corpus import EMOTIONS, USR, Corpus, tokenize
-from ctsm_lib.errors import RunError
 from ctsm_lib.model import CTSM
 from ctsm_lib.model.emotion import LABELS
 from ctsm_lib.runs import clean_turn
@@ -25,36 +24,24 @@ CLS_NAME = "⟨CLS⟩"
 
 @dataclass(frozen=True)
 class Reading:
-    """A context as a run reads it.
+    """A context as a run reads it. Without guidance there is no "teacher"."""
 
-    Attributes:
-        tokens: [L] as typed, CLS first. The beginning of a context that is too long is cut off.
-        known: [L] whether the run's vocabulary has the token; the run reads others as <unk>.
-        by_speaker: [L] whether the speaker said it.
-        inclination: [L, 32] V_cos, Eq. (7); None where the run has no state embedding.
-        intensity: [L] emotion intensity.
-        pooling: [L] the attention pooling S of "student" and "teacher"; without guidance there is
-            no teacher.
-        probabilities: [32] the predicted emotions, by the same names.
-        cut: the number of tokens cut off at the beginning.
-    """
-
-    tokens: list[str]
-    known: list[bool]
-    by_speaker: list[bool]
-    inclination: np.ndarray | None
-    intensity: np.ndarray
-    pooling: dict[str, np.ndarray]
-    probabilities: dict[str, np.ndarray]
-    cut: int
+    tokens: list[str]  # L, as typed, CLS first; the beginning of a long context is cut off
+    known: list[bool]  # L: the run reads tokens outside its vocabulary as <unk>
+    by_speaker: list[bool]  # L
+    inclination: np.ndarray | None  # L 32: V_cos, Eq. (7); None without state embedding
+    intensity: np.ndarray  # L: emotion intensity
+    pooling: dict[str, np.ndarray]  # L: the attention pooling S of "student" and "teacher"
+    probabilities: dict[str, np.ndarray]  # 32: the emotions that these two predict
+    cut: int  # tokens cut off at the beginning
 
 
 @torch.no_grad()
 def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
-    """Read a context as the model does when it answers, and once more by the teacher's path.
+    """Read turns as the model does when it answers, and once more by the teacher's path.
 
     Args:
-        turns: the speaker's turn first; "" leaves one out.
+        turns: the speaker's turn first; "" leaves a turn out, so that the others keep theirs.
 
     Raises:
         DataError: no turn holds a word.
@@ -95,10 +82,7 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
 def teacher_path(model: CTSM, read: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
     """The teacher's emotion logits [B, 32] and pooling weights [B, L]; None without guidance.
 
-    Args:
-        read: the result of `model.read`.
-
-    Paper: Eq. (10) to (14).
+    `read` is the result of `model.read`. Paper: Eq. (10) to (14).
     """
     if not model.config.guidance:
         return None
@@ -110,11 +94,7 @@ def teacher_path(model: CTSM, read: dict[str, Tensor]) -> tuple[Tensor, Tensor] 
 def picked_dialogue(
     corpus: Corpus, emotion: str, random: np.random.Generator
 ) -> tuple[list[str], str] | None:
-    """A random context of the test dialogues with its emotion label; None where there is none.
-
-    Args:
-        emotion: the label to look for, or "any".
-    """
+    """A random test context with this label, or "any", and its label; None where there is none."""
     split = corpus.splits["test"]
     labels = split.pairs[:, 3]
     fitting = np.arange(len(labels))
@@ -124,17 +104,6 @@ def picked_dialogue(
         return None
     pair = int(random.choice(fitting))
     return split.context_texts(pair), EMOTIONS[labels[pair]]
-
-
-def without_turn(turns: Sequence[str], number: int) -> list[str]:
-    """The turns with one left out; the others keep their speakers.
-
-    Raises:
-        RunError: there is no such turn.
-    """
-    if not 0 <= number < len(turns):
-        raise RunError(f"There is no turn {number + 1}; there are {len(turns)}.")
-    return [turn if place != number else "" for place, turn in enumerate(turns)]
 
 
 def new_tokens(before: Reading, after: Reading) -> list[bool]:

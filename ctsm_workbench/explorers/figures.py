@@ -51,9 +51,6 @@ def _listed(names: Sequence[str], values: Iterable[float], form: str = ".2f") ->
     return ", ".join(f"{name} {value:{form}}" for name, value in zip(names, values, strict=True))
 
 
-# ------------------------------------------------------------------------------------------- word
-
-
 def word_figures(report: WordReport) -> list[go.Figure]:
     """Bars of a word's ratings, of its polarities, and of its nearest words."""
     figures = [_rating_figure(report)]
@@ -64,10 +61,14 @@ def word_figures(report: WordReport) -> list[go.Figure]:
     return figures
 
 
+def _value_bars(names: Sequence[Any], values: Sequence[float], form: str) -> dict:
+    return _trace("bars with values", values, names, text=[f"{value:{form}}" for value in values])
+
+
 def _rating_figure(report: WordReport) -> go.Figure:
     names = ["valence", "arousal", "dominance", "intensity", "IDF"]
     values = [*report.vad, report.intensity, report.idf]
-    bars = _trace("bars with values", values, names, text=[f"{value:.2f}" for value in values])
+    bars = _value_bars(names, values, ".2f")
     bars["hovertext"] = [f"{value:.3f}" for value in values]
     bars["marker"] = {"color": [*[BLUE if report.rated else INK] * 4, ORANGE]}
     unrated = "" if report.rated else " (not rated: neutral)"
@@ -86,8 +87,7 @@ def _polarity_figure(report: WordReport) -> go.Figure:
         tips.append(
             f"margin {margin:+.4f}<br>1: the largest of all words" if known else SIDES[side]
         )
-    rows = [name.replace(", ", ",<br>") for name in names]
-    bars = _trace("bars with values", values, rows, text=[f"{value:+.2f}" for value in values])
+    bars = _value_bars([name.replace(", ", ",<br>") for name in names], values, "+.2f")
     bars["hovertext"] = tips
     bars["marker"] = {"color": [BLUE if value > 0 else ORANGE for value in values]}
     alt = f"Polarity of {report.word}: {_listed(names, values, '+.2f')}"
@@ -98,7 +98,7 @@ def _nearest_figure(report: WordReport) -> go.Figure:
     names, values, traits = zip(*report.nearest, strict=True)
     sides = ["not rated" if trait is None else SIDES[trait] for trait in traits]
     places = list(range(len(names)))
-    bars = _trace("bars with values", values, places, text=[f"{value:.2f}" for value in values])
+    bars = _value_bars(places, values, ".2f")
     bars["hovertext"] = [f"cosine {v:.3f}, {side}" for v, side in zip(values, sides, strict=True)]
     bars["marker"] = {"color": [INK if t is None else BLUE if t else ORANGE for t in traits]}
     title = "Nearest words<br><sup>blue: positive trait, orange: negative, grey: not rated</sup>"
@@ -106,9 +106,6 @@ def _nearest_figure(report: WordReport) -> go.Figure:
     axis = {"tickvals": places, "ticktext": [label(name) for name in names]}
     lowest = min(0.0, *values)
     return _figure("nearest", title, alt, [bars], xaxis_range=[lowest, 1.0], yaxis=axis)
-
-
-# ---------------------------------------------------------------------------------------- context
 
 
 def context_figures(
@@ -178,16 +175,14 @@ def _token_figure(
         traces.append(heat)
     attended = [reading.tokens[k] for k in np.argsort(-reading.pooling["student"])[:5]]
     alt = f"{title}. The student attends most to: {', '.join(attended)}"
-    rows = [_token_label(reading, place, new[place]) for place in places]
+    rows = []
+    for token, known, is_new in zip(reading.tokens, reading.known, new, strict=True):
+        word = label(token) if known else f"{label(token)} ?"
+        rows.append(f"<b>{word}</b>" if is_new else word)
     axis = {"range": [len(places) - 0.5, -0.5], "tickvals": places, "ticktext": rows}
     height = 170 + 18 * max(len(places), 4)
     figure = _figure("tokens", title, alt, traces, height=height, yaxis=axis)
     return figure.update_layout(xaxis3={"tickvals": columns, "ticktext": names})
-
-
-def _token_label(reading: Reading, place: int, new: bool) -> str:
-    word = label(reading.tokens[place]) + ("" if reading.known[place] else " ?")
-    return f"<b>{word}</b>" if new else word
 
 
 def _token_tip(reading: Reading, place: int) -> str:
@@ -198,9 +193,6 @@ def _token_tip(reading: Reading, place: int) -> str:
     if not reading.known[place]:
         lines.append("not in the vocabulary: read as &lt;unk&gt;")
     return "<br>".join(lines)
-
-
-# ----------------------------------------------------------------------------------------- answer
 
 
 def answer_figures(found: Answered, name: str) -> list[go.Figure]:
@@ -219,28 +211,24 @@ def answer_figures(found: Answered, name: str) -> list[go.Figure]:
 
 def _origin_figure(found: Answered, name: str) -> go.Figure:
     places = list(range(len(found.tokens)))
+    words = ["(end)" if token.word == "<eos>" else label(token.word) for token in found.tokens]
+    tips = [_origin_tip(token, word) for token, word in zip(found.tokens, words, strict=True)]
     traces = []
     for part, colour in (("generated", BLUE), ("copied", ORANGE)):
         heights = [getattr(token, part) for token in found.tokens]
         bars = _trace("upright bars", places, heights, name=part, marker={"color": colour})
-        traces.append(bars | {"hovertext": [_origin_tip(token) for token in found.tokens]})
+        traces.append(bars | {"hovertext": tips})
     alpha = _trace("alpha", places, [token.alpha for token in found.tokens])
     marker = {"symbol": "line-ew-open", "size": 14, "color": INK, "line": {"width": 3}}
     traces.append(alpha | {"marker": marker})
     copied = ", ".join(token.word for token in found.copied) or "none"
     alt = f"Words of the answer of {name}. Copied: {copied}"
     title = f"Generate or copy?<br><sup>{shown(name)}</sup>"
-    axis = {"tickvals": places, "ticktext": [_answer_word(token) for token in found.tokens]}
+    axis = {"tickvals": places, "ticktext": words}
     return _figure("origin", title, alt, traces, xaxis=axis)
 
 
-def _answer_word(token: Token) -> str:
-    return "(end)" if token.word == "<eos>" else label(token.word)
-
-
-def _origin_tip(token: Token) -> str:
+def _origin_tip(token: Token, word: str) -> str:
     source = f", most from place {token.source}" if token.source else ""
-    return (
-        f"{_answer_word(token)}: {token.generated + token.copied:.3f}<br>"
-        f"alpha {token.alpha:.3f}<br>copied {token.copied_share:.0%}{source}"
-    )
+    lines = [f"{word}: {token.generated + token.copied:.3f}", f"alpha {token.alpha:.3f}"]
+    return "<br>".join([*lines, f"copied {token.copied_share:.0%}{source}"])

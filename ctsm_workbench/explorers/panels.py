@@ -19,47 +19,37 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.explorers import figures, texts
 from ctsm_workbench.explorers.answer import Column, Conversation
-from ctsm_workbench.explorers.context import picked_dialogue, read_context, without_turn
+from ctsm_workbench.explorers.context import picked_dialogue, read_context
 from ctsm_workbench.explorers.voices import Voice, runs_beside, typed_turns, voice
 from ctsm_workbench.explorers.widget import Figures, ipw
 from ctsm_workbench.explorers.word import Words
 
 FIRST_TURN = "My sister moved to another country last week and the house is so quiet now."
 ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "width": "auto"}
-# The settings of an answer, and the decoding methods that use them.
-SETTINGS = {
-    "beams": ("beam",),
-    "top_p": ("nucleus",),
-    "temperature": ("nucleus",),
-    "seed": ("nucleus",),
-    "unigram_penalty": ("greedy", "beam", "nucleus"),
-    "block_ngrams": ("greedy", "beam", "nucleus"),
-}
 _CONTROLS = json.loads(Path(__file__).with_name("controls.json").read_text(encoding="utf-8"))
+_SETTINGS = [name for name, control in _CONTROLS.items() if "methods" in control]
 
 
 def _row(*parts: Any) -> Any:
     return ipw.Box(list(parts), layout=ROW)
 
 
-def _field(name: str, **options: Any) -> Any:
-    """A control of `controls.json` below its title, narrower where the window is narrow."""
+def _field(name: str, **options: Any) -> tuple[Any, Any]:
+    """A box with a control of `controls.json` below its title, and the control itself."""
     options = _CONTROLS[name] | options
+    options.pop("methods", None)
     # Labels are not escaped, so a title must never be a visitor's text.
-    title = ipw.Label(options.pop("title"), layout=ipw.Layout(margin="0"))
+    title = ipw.Label(options.pop("title"), layout={"margin": "0"})
     layout = {"width": options.pop("width"), "max_width": "100%", "margin": "0 0.6rem 0.3rem 0"}
-    control = getattr(ipw, options.pop("kind"))(layout=ipw.Layout(width="auto"), **options)
-    box = ipw.VBox([title, control], layout=layout)
-    box.control = control
-    return box
+    control = getattr(ipw, options.pop("kind"))(layout={"width": "auto"}, **options)
+    return ipw.VBox([title, control], layout=layout), control
 
 
 def tabs(**panels: Panel) -> Any:
     """Panels behind tabs, by name."""
-    parts = list(panels.values())
-    view = ipw.Tab([panel.view for panel in parts], layout=ipw.Layout(width="auto"))
+    view = ipw.Tab([panel.view for panel in panels.values()], layout={"width": "auto"})
     view.titles = list(panels)
-    view.panels = parts
+    view.panels = list(panels.values())
     return view
 
 
@@ -71,7 +61,7 @@ class Panel:
         self.figures = Figures()
         self.below = ipw.HTML()
         parts = [*controls, self.message, self.figures, self.below]
-        self.view = ipw.VBox(parts, layout=ipw.Layout(width="auto"))
+        self.view = ipw.VBox(parts, layout={"width": "auto"})
         self.view.add_class("ctsm-explorer")
         self.view.panel = self  # the panel lives as long as its widget
 
@@ -90,7 +80,7 @@ class Panel:
 
     def button(self, name: str, action: Callable[[], None]) -> Any:
         """A button that does something."""
-        layout = ipw.Layout(width="auto", margin="0 0.6rem 0.45rem 0")
+        layout = {"width": "auto", "margin": "0 0.6rem 0.45rem 0"}
         made = ipw.Button(description=name, layout=layout)
         made.on_click(lambda _: self.guarded(action))
         return made
@@ -102,8 +92,7 @@ class WordPanel(Panel):
     def __init__(self, words: Words, start: str = "excited"):
         self.words = words
         self.seed = 0
-        field = _field("word", value=start)
-        self.text = field.control
+        field, self.text = _field("word", value=start)
         super().__init__(_row(field, self.button("other occurrences", self.other)))
         self.on_change(self.text, self.show)
         self.guarded(self.show)
@@ -131,18 +120,13 @@ class ContextPanel(Panel):
         self.gold = ""  # the label of a picked dialogue
         self.random = np.random.default_rng(0)
         self._quiet = False  # while the panel itself changes its controls
-        emotion = _field("emotion", options=["any", *EMOTIONS])
-        emotion_map = _field("map")
-        before = _field("before", value="\n".join(start))
-        after = _field("after")
-        leave = _field("leave")
-        self.emotion = emotion.control
-        self.map = emotion_map.control
-        self.before = before.control
-        self.after = after.control
-        self.leave = leave.control
+        emotion, self.emotion = _field("emotion", options=["any", *EMOTIONS])
+        emotions, self.map = _field("map")
+        before, self.before = _field("before", value="\n".join(start))
+        after, self.after = _field("after")
+        leave, self.leave = _field("leave")
         super().__init__(
-            _row(emotion, self.button("pick one", self.pick), emotion_map),
+            _row(emotion, self.button("pick one", self.pick), emotions),
             _row(before, after),
             _row(leave, self.button("after = before", self.reset)),
         )
@@ -188,8 +172,8 @@ class ContextPanel(Panel):
 
     def leave_out(self) -> None:
         """Empty the line of the turn that is to be left out."""
-        turns = typed_turns(self.before.value)
-        changed = turns if self.leave.value < 0 else without_turn(turns, self.leave.value)
+        turns = enumerate(typed_turns(self.before.value))
+        changed = ["" if number == self.leave.value else turn for number, turn in turns]
         self._set((self.after, "\n".join(changed)))
         self.show()
 
@@ -208,25 +192,23 @@ class DecodingControls:
     """Controls that choose a run and its decoding."""
 
     def __init__(self, name: str, runs: Sequence[tuple[str, str]], chosen: str):
-        run = _field(name, options=runs, value=chosen)
-        method = _field("method")
-        self.fields = {setting: _field(setting) for setting in SETTINGS}
-        self.run = run.control
-        self.method = method.control
-        self.view = _row(run, method, *self.fields.values())
+        run, self.run = _field(name, options=runs, value=chosen)
+        method, self.method = _field("method")
+        self.fields = {setting: _field(setting) for setting in _SETTINGS}
+        self.view = _row(run, method, *(box for box, _ in self.fields.values()))
         for control in (self.method, self.run):
             control.observe(lambda _: self._arrange(), names="value")
         self._arrange()
 
     def _arrange(self) -> None:
         """Show only the settings that the method uses."""
-        for name, field in self.fields.items():
-            visible = self.run.value and self.method.value in SETTINGS[name]
-            field.layout.display = "" if visible else "none"
+        for name, (box, _) in self.fields.items():
+            visible = self.run.value and self.method.value in _CONTROLS[name]["methods"]
+            box.layout.display = "" if visible else "none"
 
     def decoding(self, longest: int) -> Decoding:
         """The decoding that is set, for answers of at most `longest` tokens."""
-        values = {name: field.control.value for name, field in self.fields.items()}
+        values = {name: control.value for name, (_, control) in self.fields.items()}
         return Decoding(method=self.method.value, max_length=longest, **values)
 
 
@@ -241,18 +223,13 @@ class AnswerPanel(Panel):
         second = voices[1].name if len(voices) > 1 else ""
         self.left = DecodingControls("left", names, voices[0].name)
         self.right = DecodingControls("right", [("none", ""), *names], second)
-        field = _field("say", value=start)
-        self.text = field.control
-        self.file = ipw.HTML(layout=ipw.Layout(margin="0 0 0.4rem 0"))
+        field, self.text = _field("say", value=start)
+        self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
         self.talks = ipw.Box(layout=ROW | {"align_items": "flex-start"})
-        typing = _row(
-            field,
-            self.button("say", self.say),
-            self.button("answer again", self.again),
-            self.button("undo", self.undo),
-            self.button("start over", self.start_over),
-            self.file,
-        )
+        actions = {"say": self.say, "answer again": self.again}
+        actions |= {"undo": self.undo, "start over": self.start_over}
+        buttons = [self.button(name, action) for name, action in actions.items()]
+        typing = _row(field, *buttons, self.file)
         super().__init__(self.left.view, self.right.view, typing, self.talks)
         self.on_change(self.left.run, self.start_over)
         self.on_change(self.right.run, self.start_over)
@@ -266,12 +243,12 @@ class AnswerPanel(Panel):
 
     def _columns(self) -> list[Column]:
         columns = []
-        for side in (self.left, self.right):
-            if name := side.run.value:
-                if name not in self.voices:
-                    self.voices[name] = voice(load_run(self.folders[name]))
-                chosen = self.voices[name]
-                columns.append(Column(chosen, side.decoding(chosen.run.config.max_response)))
+        for side in [side for side in (self.left, self.right) if side.run.value]:
+            name = side.run.value
+            if name not in self.voices:
+                self.voices[name] = voice(load_run(self.folders[name]))
+            longest = self.voices[name].run.config.max_response
+            columns.append(Column(self.voices[name], side.decoding(longest)))
         return columns
 
     def start_over(self) -> None:
@@ -281,9 +258,9 @@ class AnswerPanel(Panel):
 
     def say(self) -> None:
         """Say what was typed."""
-        if self.text.value:
+        if said := self.text.value:
             self.talk.columns = self._columns()
-            self.talk.say(self.text.value)
+            self.talk.say(said)
             self.text.value = ""
             self.show()
 
@@ -304,7 +281,7 @@ class AnswerPanel(Panel):
         drawn = []
         for number, column in enumerate(self.talk.columns):
             about = texts.paragraph(f"{column.name}: {column.voice.describe()}", "faint")
-            layout = ipw.Layout(flex="1 1 22rem", min_width="0", margin="0 0.6rem 0 0")
+            layout = {"flex": "1 1 22rem", "min_width": "0", "margin": "0 0.6rem 0 0"}
             columns.append(ipw.HTML(about + texts.transcript(self.talk, number), layout=layout))
             if self.talk.exchanges:
                 answered = self.talk.exchanges[-1].answers[number]

@@ -13,10 +13,8 @@ from ctsm_lib.errors import ConfigError
 # The page may ask this server only. Voila's template names a public address for icons, which the
 # explorers do not need.
 _POLICY = (
-    "default-src 'self' data: blob:; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; "
-    "connect-src 'self' ws: wss: data: blob:; "
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: data: blob:; "
     "object-src 'none'; frame-ancestors 'none'"
 )
 
@@ -51,9 +49,8 @@ def serve_page(
         from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
-        raise ConfigError(
-            "Serving the page needs Voila: pip install 'ctsm-lab[notebooks]'."
-        ) from None
+        message = "Serving the page needs Voila: pip install 'ctsm-lab[notebooks]'."
+        raise ConfigError(message) from None
     token = secrets.token_urlsafe(24)
 
     class Page(Voila):

@@ -17,9 +17,6 @@ from ctsm_workbench.explorers.word import STATES, WordReport
 
 SIDES = {1: "positive", 0: "negative", NO_STATE: "unknown: no vector"}
 LONGEST_LABEL = 24  # characters
-CHANGES = 4
-NEW_WORDS = 12
-UNKNOWN_WORDS = 10
 
 
 def shown(text: object) -> str:
@@ -72,11 +69,7 @@ def occurrence_text(report: WordReport) -> str:
 
 
 def context_text(before: Reading, after: Reading | None = None, gold: str = "") -> str:
-    """The predicted emotions, their change, and warnings.
-
-    Args:
-        gold: the dialogue's own label, if it has one.
-    """
+    """The predicted emotions, the dialogue's gold label, the change, and warnings."""
     first = before.probabilities["student"]
     top = ", ".join(f"{EMOTIONS[k]} {first[k]:.0%}" for k in likeliest([before], 3))
     own = f" The dialogue's label: {gold}." if gold else ""
@@ -88,16 +81,11 @@ def context_text(before: Reading, after: Reading | None = None, gold: str = "") 
         if reading.cut:
             cut = f"The first {reading.cut:,} tokens are cut off: the context is too long."
             lines.append(paragraph(cut, "warn"))
-    unknown = sorted(
-        {
-            token
-            for reading in readings
-            for token, known in zip(reading.tokens, reading.known, strict=True)
-            if not known
-        }
-    )
-    if unknown:
-        listed = ", ".join(unknown[:UNKNOWN_WORDS])
+    marks = [
+        mark for reading in readings for mark in zip(reading.tokens, reading.known, strict=True)
+    ]
+    if unknown := sorted({token for token, known in marks if not known}):
+        listed = ", ".join(unknown[:10])
         lines.append(paragraph(f"Read as <unk>, marked by “?”: {listed}.", "warn"))
     if before.inclination is None:
         missing = "This run was trained without state embedding, so there is no inclination."
@@ -108,7 +96,7 @@ def context_text(before: Reading, after: Reading | None = None, gold: str = "") 
 def _change_text(before: Reading, after: Reading) -> list[str]:
     first = before.probabilities["student"]
     second = after.probabilities["student"]
-    order = np.argsort(-np.abs(second - first), kind="stable")[:CHANGES]
+    order = np.argsort(-np.abs(second - first), kind="stable")[:4]
     changes = ", ".join(f"{EMOTIONS[k]} {first[k]:.1%} → {second[k]:.1%}" for k in order)
     text = f"After the change {moved(before, after):.1%} of the probability has moved: {changes}."
     if "teacher" in before.probabilities:
@@ -116,8 +104,8 @@ def _change_text(before: Reading, after: Reading) -> list[str]:
     lines = [paragraph(text)]
     marks = zip(after.tokens, new_tokens(before, after), strict=True)
     if words := [token for token, new in marks if new]:
-        more = ", ..." if len(words) > NEW_WORDS else ""
-        lines.append(paragraph(f"New (bold): {', '.join(words[:NEW_WORDS])}{more}."))
+        more = ", ..." if len(words) > 12 else ""
+        lines.append(paragraph(f"New (bold): {', '.join(words[:12])}{more}."))
     return lines
 
 

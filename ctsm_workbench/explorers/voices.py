@@ -34,17 +34,12 @@ class Remembering:
 
 @dataclass
 class Voice:
-    """A run with its provider of commonsense inferences.
+    """A run with its provider of commonsense inferences."""
 
-    Attributes:
-        name: the run folder's name, which the menus show.
-        notes: facts that the user should know, such as missing commonsense tables.
-    """
-
-    name: str
+    name: str  # the run folder's, which the menus show
     run: Run
     provider: Remembering
-    notes: list[str]
+    notes: list[str]  # facts that the user should know, such as missing commonsense tables
 
     def describe(self) -> str:
         """Model, preset, iterations, commonsense and notes in one line."""
@@ -53,10 +48,7 @@ class Voice:
         return ", ".join([*parts, f"commonsense: {self.provider.name}", *self.notes])
 
     def batch(self, turns: Sequence[str]) -> Batch:
-        """The batch of one context that the model reads for these turns.
-
-        Args:
-            turns: the speaker's turn first; "" stands for a turn that is left out.
+        """The batch that the model reads for turns, the speaker's first; "" leaves a turn out.
 
         Raises:
             DataError: no turn holds a word.
@@ -64,14 +56,11 @@ class Voice:
         cleaned = [clean_turn(turn) for turn in turns]
         spoken = [turn for turn in cleaned if tokenize(turn)]
         if not spoken:
-            raise DataError(
-                "There is nothing to read: no turn holds a word. "
-                "Type what a speaker says, one turn a line."
-            )
+            problem = "There is nothing to read: no turn holds a word."
+            raise DataError(f"{problem} Type what a speaker says, one turn a line.")
         inferences = self.provider.infer([spoken[-1]])
-        return context_batch(
-            [cleaned], inferences, self.run.vocabulary, self.run.config.max_context
-        )
+        longest = self.run.config.max_context
+        return context_batch([cleaned], inferences, self.run.vocabulary, longest)
 
 
 def voice(run: Run) -> Voice:

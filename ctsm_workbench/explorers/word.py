@@ -38,33 +38,25 @@ class Quotation:
 
 @dataclass(frozen=True)
 class WordReport:
-    """Everything known about a word.
-
-    Attributes:
-        known: whether the vocabulary has the word. If not, the fields from `idf` to `quotations`
-            keep their defaults, and `similar` names words of the vocabulary that are spelled alike.
-        vad: valence, arousal and dominance in [0, 1]; the neutral values where it is not `rated`.
-        trait: 1 positive, 0 negative. Unrated words are negative by the paper's rule.
-        states: for each key of `STATES`: the margin (cosine to the positive less cosine to the
-            negative centroid), that margin over the largest one of all words, and the polarity 1, 0
-            or `NO_STATE`.
-        nearest: words with their cosine and trait (None: not rated).
-        labels: the most frequent emotion labels of its occurrences, with counts.
-    """
+    """Everything known about a word. Without `known` the fields after it keep their defaults."""
 
     word: str
     rated: bool
-    vad: tuple[float, float, float]
+    vad: tuple[float, float, float]  # in [0, 1]; the neutral values where it is not rated
     intensity: float
-    trait: int
-    known: bool = False
+    trait: int  # 1 positive, 0 negative; by the paper's rule, unrated words are negative
+    similar: list[str] = field(default_factory=list)  # similar spellings of an unknown word
+    known: bool = False  # by the vocabulary
     idf: float = 1.0
     count: int = 0
+    # For each key of `STATES`: the margin (cosine to the positive less cosine to the negative
+    # centroid), that margin over the largest one of all words, and 1, 0 or `NO_STATE`.
     states: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    # Words with their cosine and trait (None: not rated).
     nearest: list[tuple[str, float, int | None]] = field(default_factory=list)
+    # The most frequent emotion labels of its dialogues, with counts.
     labels: list[tuple[str, int]] = field(default_factory=list)
     quotations: list[Quotation] = field(default_factory=list)
-    similar: list[str] = field(default_factory=list)
 
 
 class Words:
@@ -85,10 +77,7 @@ class Words:
         self._tokens = np.asarray(prepared.corpus.splits["train"].tokens)
 
     def look_up(self, text: str, seed: int = 0) -> WordReport:
-        """Report on the first word of a text.
-
-        Args:
-            seed: chooses the quotations.
+        """Report on the first word of a text, with quotations chosen by the seed.
 
         Raises:
             DataError: the text holds no word.
@@ -111,24 +100,23 @@ class Words:
         place = index - len(SPECIALS)
         if place < 0:
             alike = [other for other in self.words if other[:1] == word[:1]]
-            similar = difflib.get_close_matches(word, alike, n=5, cutoff=0.7)
-            return replace(report, similar=similar)
+            return replace(report, similar=difflib.get_close_matches(word, alike, n=5, cutoff=0.7))
         labels, quotations = self._occurrences(index, seed)
+        states = {}
+        for name in STATES:
+            margin = float(self.scores[name][place])
+            polarity = int(margin > TIE) if self.has_vector[place] else NO_STATE
+            states[name] = (margin, margin / self._largest[name], polarity)
         return replace(
             report,
             known=True,
             idf=float(corpus.idf[index]),
             count=int(corpus.counts[index]),
-            states={name: self._state(name, place) for name in STATES},
+            states=states,
             nearest=self._nearest(place),
             labels=labels,
             quotations=quotations,
         )
-
-    def _state(self, name: str, place: int) -> tuple[float, float, int]:
-        margin = float(self.scores[name][place])
-        polarity = int(margin > TIE) if self.has_vector[place] else NO_STATE
-        return margin, margin / self._largest[name], polarity
 
     def _nearest(self, place: int) -> list[tuple[str, float, int | None]]:
         if not self.has_vector[place]:
