@@ -18,9 +18,8 @@ from ctsm_lib import parallel
 from ctsm_lib.batches import Batch, Pairs
 from ctsm_lib.corpus import CLS, EOS, PAD, SOS, SYS, UNK, USR
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.model import CTSM, Memory
+from ctsm_lib.interface import Memory, Model
 from ctsm_lib.model.generation import DecoderCache
-from ctsm_workbench.baselines.base import Baseline
 
 NEVER = (UNK, PAD, SOS, USR, SYS, CLS)  # an answer holds words only
 
@@ -90,7 +89,7 @@ class Answer:
 
 @torch.no_grad()
 def answer_batch(
-    model: CTSM | Baseline,
+    model: Model,
     batch: Batch,
     how: Decoding,
     log_unigram: Tensor | None = None,
@@ -116,7 +115,7 @@ def answer_batch(
 
 
 def answer_pairs(
-    model: CTSM | Baseline,
+    model: Model,
     pairs: Pairs,
     how: Decoding,
     device: torch.device | str = "cpu",
@@ -191,7 +190,7 @@ def _repeated(said: Tensor, n: int, size: int) -> Tensor:
 
 
 def _one_by_one(
-    model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int
+    model: Model, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int
 ) -> list[Answer]:
     """Greedy or nucleus: one word a step for every row that has not ended."""
     device, count = cache.mask.device, len(cache.mask)
@@ -236,7 +235,7 @@ def _sample(score: Tensor, how: Decoding, random: torch.Generator) -> Tensor:
 
 
 def _beam(
-    model: CTSM | Baseline, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int
+    model: Model, cache: DecoderCache, how: Decoding, adjust: Adjust, step: int
 ) -> list[Answer]:
     """Beam search over all contexts at once; a context whose best unfinished beam cannot win any more leaves."""
     device, count, width = cache.mask.device, len(cache.mask), how.beams

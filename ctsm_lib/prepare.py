@@ -15,34 +15,27 @@ from ctsm_lib.cache import Arrays, cached, digest, is_whole
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
 from ctsm_lib.errors import ConfigError
+from ctsm_lib.interface import Tables
 from ctsm_lib.knowledge import Inference, Provider, infer_cached, provider_for
 from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
-from ctsm_lib.model import Tables
-from ctsm_lib.model.bag import feature_weights
+from ctsm_lib.registry import model_class
 from ctsm_lib.sources import Sources, cache_folder
 from ctsm_lib.vectors import Vectors, load_vectors
-from ctsm_workbench.baselines import model_class
-from ctsm_workbench.baselines.concepts import concept_table, read_concepts
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Prepared:
-    """Data ready for training or scoring.
-
-    Attributes:
-        pairs: split -> its pairs with their knowledge.
-        description: which data this is; goes into every run and result.
-    """
+    """Data that is ready for training or scoring."""
 
     corpus: Corpus
     lexicon: Lexicon
     vectors: Vectors
-    pairs: dict[str, Pairs]
+    pairs: dict[str, Pairs]  # split -> its pairs with their commonsense
     provider: Provider
-    description: dict
-    concepts: dict[str, list[str]] | None = None
+    sources: Sources
+    description: dict  # identity of the data, for runs and results
 
     def tables(self, config: Config) -> Tables:
         """Per-word tables for a new model; words without a vector get N(0, 0.01^2), PAD zero."""
@@ -52,29 +45,21 @@ class Prepared:
         vectors[missing] = random.normal(0, 0.01, (int(missing.sum()), vectors.shape[1]))
         vectors[PAD] = 0
         vad, rated = self.lexicon.table(vocabulary, config.neutral_vad)
-        labels = [vocabulary.index[emotion] for emotion in EMOTIONS]
         strength = intensity(vad, rated)
-        concepts = None
-        if self.concepts:
-            concepts = torch.from_numpy(concept_table(self.concepts, vocabulary, strength))
-        counts = self.corpus.target_counts + 0.1  # words that are never answered stay possible
-        log_unigram = np.log(counts / counts.sum())
-
-        def table(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
+        counts = self.corpus.target_counts + 0.1  # words that are in no answer stay possible
+        more = getattr(model_class(config), "more_tables", None)
+        facts = {"sources": self.sources, "intensity": strength}
         return Tables(
-            vectors=table(vectors),
-            vad=table(vad),
-            idf=table(self.corpus.idf),
-            intensity=table(strength),
-            labels=torch.tensor(labels),
-            log_unigram=table(log_unigram),
-            bag=table(feature_weights(self.corpus.splits["train"], len(vocabulary)))
-            if config.bag_expert
-            else None,
-            concepts=concepts,
-        )
+            vectors=_table(vectors), vad=_table(vad), idf=_table(self.corpus.idf),
+            intensity=_table(strength),
+            labels=torch.tensor([vocabulary.index[emotion] for emotion in EMOTIONS]),
+            log_unigram=_table(np.log(counts / counts.sum())),
+            more=more(config, self.corpus, **facts) if more else {},
+        )  # fmt: skip
+
+
+def _table(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def provider_name(config: Config, sources: Sources) -> str:
@@ -119,24 +104,24 @@ def prepare(
         lexicon = read_lexicon(sources.lexicon)
         vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
         provider = make_provider(config, sources, device)
-    wanted = config.concepts and "concepts" in model_class(config.model).reads
-    concepts = read_concepts(sources.concepts) if sources.concepts and wanted else None
     pairs = {
         split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits
     }
+    describe = getattr(model_class(config), "more_description", None)
     description = {
         "data": sources.origin,
         "dialogues": corpus.fingerprint,
         "lexicon": f"{sources.lexicon.name} ({lexicon.scale}, {len(lexicon):,} words)",
         "vectors": vectors.describe(),
         "knowledge": provider.name,
-        "concepts": f"{sources.concepts.name} ({len(concepts):,} words)"
-        if concepts and sources.concepts
-        else "none",
+        "concepts": "none",
         "vocab": f"{corpus.vocab} ({len(corpus.vocabulary):,})",
         "malformed_rows": len(corpus.problems),
-    }
-    return Prepared(corpus, lexicon, vectors, pairs, provider, description, concepts)
+    } | (describe(config, sources) if describe else {})
+    return Prepared(
+        corpus=corpus, lexicon=lexicon, vectors=vectors, pairs=pairs, provider=provider,
+        sources=sources, description=description,
+    )  # fmt: skip
 
 
 def _pairs(

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -34,18 +34,17 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.versions import versions
 from ctsm_lib.watch import Window, alone, graceful_stop, save_batch, unsound_weights
-from ctsm_workbench.baselines import AnyModel, make_model
-from ctsm_workbench.baselines.tfidf import TfIdf
+from ctsm_lib.registry import model_class
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
 
 
-def build_model(config: Config, prepared: Prepared) -> AnyModel:
+def build_model(config: Config, prepared: Prepared) -> Any:
     """The model that the configuration names, new; its weights depend on the seed only."""
     torch.manual_seed(config.seed)
-    return make_model(config, prepared.tables(config))
+    return model_class(config)(config, prepared.tables(config))
 
 
 def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:

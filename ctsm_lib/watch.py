@@ -25,7 +25,7 @@ from ctsm_lib import parallel
 from ctsm_lib.batches import Batch
 from ctsm_lib.checkpoint import save_tensors
 from ctsm_lib.errors import RunError
-from ctsm_lib.model import Output
+from ctsm_lib.interface import Output
 
 # No loss of a run that learns comes near: 16 answers of 50 words by chance have about 8,000, where losses are summed.
 EXPLODED = 1e6

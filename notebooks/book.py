@@ -1,8 +1,10 @@
-"""Make a web book of the solved lessons that works without a network: `make book`, then open `build/book/index.html`.
+"""Make a web book of the solved lessons that works without a network.
 
-nbconvert turns each solved notebook into a page. Here the pages get what a book needs: one copy of plotly.js beside them
-instead of one from the network, formulas as MathML, which browsers set by themselves, a list of lessons, links to the
-neighbours, and a search over all pages.
+Run `make book`, then open `build/book/index.html`.
+
+nbconvert turns each solved notebook into a page. This module adds the parts of a book: a local
+copy of plotly.js, formulas as MathML, which browsers can draw by themselves, a list of lessons,
+links to the previous and the next page, and a search over all pages.
 """
 
 from __future__ import annotations
@@ -27,31 +29,59 @@ MATH = re.compile(
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #24292f; --ground: #fff; --pale: #f3f4f6; --line: #d0d4da; --link: #1f6bc8; }
+:root {
+  color-scheme: light dark; --ink: #24292f; --ground: #fff; --pale: #f3f4f6; --line: #d0d4da;
+  --link: #1f6bc8;
+}
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #d7dce2; --ground: #0d1117; --pale: #1a2029; --line: #333b46; --link: #6cb0ff; } }
+  :root {
+    --ink: #d7dce2; --ground: #0d1117; --pale: #1a2029; --line: #333b46; --link: #6cb0ff;
+  }
+}
 * { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: var(--ground); font: 16px/1.6 system-ui, "Segoe UI", Arial, sans-serif; }
+body {
+  margin: 0; color: var(--ink); background: var(--ground);
+  font: 16px/1.6 system-ui, "Segoe UI", Arial, sans-serif;
+}
 a { color: var(--link); }
-nav.top { position: sticky; top: 0; z-index: 2; display: flex; gap: 1.2em; align-items: center; flex-wrap: wrap;
-  padding: .5em 1em; background: var(--pale); border-bottom: 1px solid var(--line); }
+nav.top {
+  position: sticky; top: 0; z-index: 2; display: flex; gap: 1.2em; align-items: center;
+  flex-wrap: wrap; padding: .5em 1em; background: var(--pale);
+  border-bottom: 1px solid var(--line);
+}
 nav.top .space { flex: 1; }
 main { max-width: 940px; margin: 0 auto; padding: 1em 1em 5em; overflow-wrap: break-word; }
-pre { overflow-x: auto; padding: .7em .9em; background: var(--pale); border-radius: 6px; font-size: 14px; line-height: 1.45; }
+pre {
+  overflow-x: auto; padding: .7em .9em; background: var(--pale); border-radius: 6px;
+  font-size: 14px; line-height: 1.45;
+}
 .output pre { background: none; border-left: 3px solid var(--line); border-radius: 0; }
-code { font-family: ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; font-size: .92em; }
+code {
+  font-family: ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; font-size: .92em;
+}
 table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1em 0; }
 td, th { border: 1px solid var(--line); padding: .25em .7em; text-align: left; }
-blockquote { margin: 1em 0; padding: .1em 1em; border-left: 4px solid #c45f0a; background: var(--pale); }
-details { margin: .6em 0; padding: .3em .8em; border: 1px solid var(--line); border-radius: 6px; }
+blockquote {
+  margin: 1em 0; padding: .1em 1em; border-left: 4px solid #c45f0a; background: var(--pale);
+}
+details {
+  margin: .6em 0; padding: .3em .8em; border: 1px solid var(--line); border-radius: 6px;
+}
 img, svg { max-width: 100%; height: auto; }
 .plot { width: 100%; overflow-x: auto; }
 math[display="block"] { margin: .8em 0; font-size: 1.1em; overflow-x: auto; }
 #found { list-style: none; padding: 0; } #found small { display: block; opacity: .8; }
-.k, .kn, .kc, .ow { color: #0a62c4; } .s1, .s2, .sd, .sa { color: #a04a00; } .c1 { color: #6a737d; font-style: italic; }
-.mi, .mf { color: #7a3ea8; } .nf, .nc { font-weight: 600; }
-@media (prefers-color-scheme: dark) { .k, .kn, .kc, .ow { color: #7cb7ff; } .s1, .s2, .sd, .sa { color: #f0a868; }
-  .mi, .mf { color: #d0a3f5; } .c1 { color: #98a2ae; } }
+.k, .kn, .kc, .ow { color: #0a62c4; }
+.s1, .s2, .sd, .sa { color: #a04a00; }
+.c1 { color: #6a737d; font-style: italic; }
+.mi, .mf { color: #7a3ea8; }
+.nf, .nc { font-weight: 600; }
+@media (prefers-color-scheme: dark) {
+  .k, .kn, .kc, .ow { color: #7cb7ff; }
+  .s1, .s2, .sd, .sa { color: #f0a868; }
+  .mi, .mf { color: #d0a3f5; }
+  .c1 { color: #98a2ae; }
+}
 """
 
 SEARCH = """
@@ -63,7 +93,8 @@ box.addEventListener("input", () => {
   for (const part of PARTS) {
     const text = part.text.toLowerCase();
     if (!words.every(w => text.includes(w))) continue;
-    const item = document.createElement("li"), link = document.createElement("a"), around = document.createElement("small");
+    const item = document.createElement("li"), link = document.createElement("a");
+    const around = document.createElement("small");
     link.href = part.page; link.textContent = part.title + " · " + part.heading;
     const at = Math.max(text.indexOf(words[0]) - 60, 0);
     around.textContent = "... " + part.text.slice(at, at + 180) + " ...";
@@ -76,12 +107,12 @@ box.addEventListener("input", () => {
 
 
 def script_safe(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """JSON for a script element. It cannot contain the end tag of that element."""
     return json.dumps(value).replace("</", "<\\/")
 
 
 def typeset(markdown: str) -> str:
-    """Formulas between dollars as MathML; code is left alone."""
+    """Replace formulas between dollar signs by MathML. Code is not changed."""
 
     def formula(found: re.Match) -> str:
         text, display = (found[1], "block") if found[1] is not None else (found[2], "inline")
@@ -94,7 +125,7 @@ def typeset(markdown: str) -> str:
 
 
 def page_ready(notebook: NotebookNode) -> NotebookNode:
-    """Formulas and plotly figures as HTML that a page can show by itself."""
+    """Replace formulas and plotly figures by HTML that needs no other program."""
     count = 0
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -107,8 +138,9 @@ def page_ready(notebook: NotebookNode) -> NotebookNode:
             alt = html.escape((layout.get("meta") or {}).get("alt", "figure"), quote=True)
             drawing = script_safe([figure["data"], layout])
             output["data"] = nbformat.from_dict({"text/html": (
-                f'<div class="plot" id="plot-{count}" role="img" aria-label="{alt}"></div><script>'
-                f'{{const [data, layout] = {drawing}; Plotly.newPlot("plot-{count}", data, layout, {{displaylogo: false}});}}'
+                f'<div class="plot" id="plot-{count}" role="img" aria-label="{alt}"></div>'
+                f'<script>{{const [data, layout] = {drawing}; '
+                f'Plotly.newPlot("plot-{count}", data, layout, {{displaylogo: false}});}}'
                 "</script>"
             )})  # fmt: skip
     return notebook
@@ -123,7 +155,7 @@ def title_of(notebook: NotebookNode) -> str:
 
 
 def parts_of(notebook: NotebookNode, page: str, title: str) -> list[dict]:
-    """What the search looks through: the text below each heading."""
+    """The text below each heading of a page, for the search."""
     parts = [{"page": page, "title": title, "heading": "", "text": ""}]
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
@@ -139,18 +171,20 @@ def parts_of(notebook: NotebookNode, page: str, title: str) -> list[dict]:
 
 
 def frame(title: str, body: str, before: str = "", after: str = "", plots: bool = True) -> str:
-    """A whole page."""
+    """The HTML of a whole page."""
     script = '<script src="plotly.min.js"></script>' if plots else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="book.css">{script}'
-        f'</head><body><nav class="top"><a href="index.html">ctsm-lab</a><span class="space"></span>{before}{after}</nav>'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,">'
+        f'<link rel="stylesheet" href="book.css">{script}</head><body><nav class="top">'
+        f'<a href="index.html">ctsm-lab</a><span class="space"></span>{before}{after}</nav>'
         f"<main>\n{body}\n</main></body></html>\n"
     )
 
 
 def build(out: Path, solved: Path = SOLVED) -> list[Path]:
-    """Write all pages; returns them.
+    """Write all pages and return their paths.
 
     Raises:
         SystemExit: there are no solved notebooks.
@@ -159,7 +193,7 @@ def build(out: Path, solved: Path = SOLVED) -> list[Path]:
 
     paths = sorted(solved.glob("[0-9]*.ipynb"))
     if not paths:
-        raise SystemExit(f"There are no solved notebooks in {solved}: make notebooks")
+        raise SystemExit(f"There are no solved notebooks in {solved}. Run: make notebooks")
     out.mkdir(parents=True, exist_ok=True)
     (out / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     (out / "book.css").write_text(STYLE, encoding="utf-8")
@@ -193,10 +227,14 @@ def build(out: Path, solved: Path = SOLVED) -> list[Path]:
     search = f"const PARTS = {script_safe(parts)};{SEARCH}"
     picture = (HERE.parent / "figures" / "fig2.svg").read_text(encoding="utf-8")
     body = (
-        "<h1>The emotions in conversation, equation by equation</h1><p>Twelve lessons that build CTSM (LREC-COLING 2024), with "
-        f'solutions, run on an invented sample.</p>{picture}<ul style="list-style:none;padding:0">{items}</ul>'
-        '<h2><label for="search">Search</label></h2><input id="search" type="search" placeholder="soft labels" '
-        f'style="width:100%;font-size:1.1em;padding:.4em"><ul id="found"></ul><script>{search}</script>'
+        "<h1>The emotions in conversation, equation by equation</h1>"
+        "<p>Twelve lessons that build CTSM (LREC-COLING 2024), with solutions. They were run "
+        f"on an invented sample.</p>{picture}"
+        f'<ul style="list-style:none;padding:0">{items}</ul>'
+        '<h2><label for="search">Search</label></h2>'
+        '<input id="search" type="search" placeholder="soft labels" '
+        'style="width:100%;font-size:1.1em;padding:.4em">'
+        f'<ul id="found"></ul><script>{search}</script>'
     )
     (out / "index.html").write_text(frame("ctsm-lab", body, plots=False), encoding="utf-8")
     return [out / "index.html", *written]
@@ -208,7 +246,7 @@ def main() -> None:
         "--out", type=Path, default=HERE.parent / "build" / "book", help="default: build/book"
     )
     pages = build(parser.parse_args().out)
-    print(f"{len(pages)} pages. Open {pages[0]}")
+    print(f"{len(pages)} pages written. Open {pages[0]}")
 
 
 if __name__ == "__main__":

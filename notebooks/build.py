@@ -1,14 +1,17 @@
-"""Build the lessons: from each master in `src/` a notebook for students and a solved one for readers.
+"""Build two notebooks from each master in `src/`: one for students, and one with solutions.
 
-A master is a Python file in the percent format with the solutions inside, between the markers of nbgrader:
-`### BEGIN SOLUTION` and `### END SOLUTION`. It is the only notebook file that is edited by hand.
+A master is a Python file in the percent format. It contains the solutions between the markers
+of nbgrader, `### BEGIN SOLUTION` and `### END SOLUTION`. Only masters are edited by hand.
 
-    python notebooks/build.py              # all lessons: student notebooks, and solved ones executed on the sample
-    python notebooks/build.py 02 04        # some of them
-    python notebooks/build.py --check      # are both in step with the masters? executes nothing
-    python notebooks/build.py --nbgrader course/source     # masters for `nbgrader generate_assignment`, a folder each
+    python notebooks/build.py           # all lessons: student notebooks, and solved notebooks
+                                        # that are executed on the sample
+    python notebooks/build.py 02 04     # some lessons
+    python notebooks/build.py --check   # do notebooks and masters agree? executes nothing
+    python notebooks/build.py --nbgrader course/source
+                                        # masters for `nbgrader generate_assignment`
 
-`explorer.py` is no lesson: its notebook is written with all the others, and nobody needs to read it solved.
+`explorer.py` is not a lesson. Its notebook is written together with the others, but it has no
+solved version.
 """
 
 from __future__ import annotations
@@ -51,7 +54,9 @@ METADATA = {
 
 
 def read_master(path: Path) -> NotebookNode:
-    """The cells of a master with fixed ids and nbgrader's metadata, solutions still marked.
+    """Read a master as a notebook with fixed cell ids and nbgrader's metadata.
+
+    The solutions are still there, between their markers.
 
     Raises:
         SystemExit: a marker without its partner, or an exercise without a solution or a check.
@@ -77,7 +82,7 @@ def read_master(path: Path) -> NotebookNode:
         )
         if begins != ends or begins != len(SOLUTION.findall(cell.source + "\n")):
             raise SystemExit(
-                f"{path}: a cell of exercise {exercise} has BEGIN and END SOLUTION that do not match."
+                f"{path}: in a cell of exercise {exercise} BEGIN and END SOLUTION do not match."
             )
         if begins:
             cell.metadata["nbgrader"] = _grading(f"exercise-{exercise}", solution=True)
@@ -102,12 +107,15 @@ def _grading(name: str, *, solution: bool = False, points: int = 0) -> dict:
 
 
 def student(master: NotebookNode) -> NotebookNode:
-    """Stubs that raise NotImplementedError where the solutions were; each solution folded away below its check."""
+    """The student notebook: stubs that raise NotImplementedError replace the solutions.
+
+    Each solution is folded below the check of its exercise.
+    """
     return _transformed(master, lambda found: textwrap.indent(STUB, found[1]), fold=True)
 
 
 def solved(master: NotebookNode) -> NotebookNode:
-    """The solutions in their places, without markers."""
+    """The solved notebook: the solutions are in their places, without markers."""
     return _transformed(master, lambda found: found[2], fold=False)
 
 
@@ -124,7 +132,10 @@ def _transformed(master: NotebookNode, replace, fold: bool) -> NotebookNode:  # 
             cell.source = SOLUTION.sub(replace, text).rstrip()
         elif fold and solution and "nbgrader" in cell.metadata:
             name = cell.metadata["nbgrader"]["grade_id"].removeprefix("check-")
-            shown = f"<details><summary>Solution of exercise {name.replace('-', '.')}</summary>\n\n```python\n{solution}\n```\n\n</details>"
+            shown = (
+                f"<details><summary>Solution of exercise {name.replace('-', '.')}</summary>\n\n"
+                f"```python\n{solution}\n```\n\n</details>"
+            )
             cells.append(nbformat.v4.new_markdown_cell(shown, id=f"solution-{name}"))
             solution = ""
     notebook.cells = cells
@@ -132,10 +143,13 @@ def _transformed(master: NotebookNode, replace, fold: bool) -> NotebookNode:  # 
 
 
 def lesson_list(paths: list[Path]) -> str:
-    """The table of lessons for TEACHING.md: minutes, exercises with difficulty and minutes, points, all from the masters.
+    """The table of lessons for TEACHING.md, computed from the masters.
+
+    It lists the minutes of each lesson, its exercises with difficulty and minutes, and its
+    points.
 
     Raises:
-        SystemExit: a lesson that does not say how long it takes, or an exercise that does not.
+        SystemExit: a lesson without minutes, or an exercise without difficulty or minutes.
     """
     lines = [
         "| lesson | minutes | exercises, with difficulty and minutes | points |",
@@ -169,7 +183,7 @@ def lesson_list(paths: list[Path]) -> str:
 
 
 def update_teaching(paths: list[Path], path: Path) -> None:
-    """Write the list of lessons into TEACHING.md; everything else there is written by hand."""
+    """Write the list of lessons into TEACHING.md and leave the rest of the file unchanged."""
     text = path.read_text(encoding="utf-8")
     path.write_text(LIST.sub(lambda _: lesson_list(paths), text), encoding="utf-8")
 
@@ -178,10 +192,10 @@ NUDGE = 5.0  # seconds
 
 
 def nudging_client(notebook: NotebookNode, folder: Path, timeout: int) -> NotebookClient:
-    """A client that asks a kernel which takes long for its name, again and again.
+    """A client that sends a kernel-info request every few seconds while a cell runs.
 
-    Now and then a kernel leaves a request unread until the next one comes (seen with ipykernel 6.31 and 7.4), and the
-    client would wait for ever.
+    Sometimes a kernel does not read a request until the next one arrives (seen with ipykernel
+    6.31 and 7.4). Without further requests the client would then wait for ever.
     """
     from nbclient import NotebookClient
 
@@ -203,7 +217,7 @@ def nudging_client(notebook: NotebookNode, folder: Path, timeout: int) -> Notebo
         timeout=timeout,
         resources={"metadata": {"path": str(folder)}},
         kernel_name="python3",
-        coalesce_streams=True,  # one print is one output, however the kernel cut it
+        coalesce_streams=True,  # one output per stream, however the kernel splits it
         extra_arguments=["--log-level=40"],
     )
 
@@ -211,10 +225,11 @@ def nudging_client(notebook: NotebookNode, folder: Path, timeout: int) -> Notebo
 def execute(
     notebook: NotebookNode, folder: Path, timeout: int = 150, tries: int = 2
 ) -> NotebookNode:
-    """Run a notebook from a fresh kernel in `folder`; an error in a cell is raised with its traceback.
+    """Run a notebook in a new kernel in `folder`. An error in a cell is raised with traceback.
 
     Args:
-        timeout: seconds for a cell. A notebook with a cell that does not end in time is run once more from its beginning.
+        timeout: seconds for each cell. If a cell takes longer, the whole notebook is run again.
+        tries: number of runs before the timeout is raised.
     """
     from nbclient.exceptions import CellTimeoutError
 
@@ -224,13 +239,17 @@ def execute(
     except CellTimeoutError:
         if tries == 1:
             raise
-        print("a cell did not end in time: once more, from a fresh kernel", file=sys.stderr)
+        print("A cell took too long: running the notebook once more.", file=sys.stderr)
         notebook.cells = execute(fresh, folder, timeout, tries - 1).cells
     return notebook
 
 
 def readable(notebook: NotebookNode) -> NotebookNode:
-    """Outputs as they are kept: a still beside each plotly figure, a sentence for each control, no times or widget state."""
+    """Prepare the outputs for readers of the file.
+
+    Each plotly figure gets a picture beside it, and each control is replaced by a sentence.
+    Execution times and widget states are removed.
+    """
     notebook.metadata = nbformat.from_dict(METADATA)
     figures = []
     for cell in notebook.cells:
@@ -238,9 +257,12 @@ def readable(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if WIDGET in data:
-                text = "Something to play with stands here when the notebook runs."
+                text = "Here is something interactive when the notebook runs."
                 if data.get("text/plain", "").startswith("interactive"):
-                    text = "A control to play with stands here when the notebook runs; above is one of its states."
+                    text = (
+                        "Here is a control when the notebook runs. "
+                        "The output above shows one of its settings."
+                    )
                 output["data"] = {"text/html": f"<em>{text}</em>", "text/plain": text}
             if PLOTLY in data:
                 figures.append(data)
@@ -249,7 +271,10 @@ def readable(notebook: NotebookNode) -> NotebookNode:
 
 
 def _add_stills(figures: list[dict]) -> None:
-    """PNGs for viewers that draw no plotly figures. Without a browser the figures stay as they are, and we say so."""
+    """Add a PNG to each figure, for viewers that cannot draw plotly figures.
+
+    Without a browser the figures stay as they are, and a message says so.
+    """
     if not figures:
         return
     try:
@@ -268,9 +293,9 @@ def _add_stills(figures: list[dict]) -> None:
             }
             image = kaleido.calc_fig_sync(dict(data[PLOTLY]), size)
             data["image/png"] = base64.b64encode(image).decode("ascii")
-    except Exception as error:  # whatever a browser does wrong, the notebook itself is there
+    except Exception as error:  # a browser can fail in many ways, and the notebook is complete
         print(
-            f"no stills beside the figures, which need kaleido and Chromium: {error}",
+            f"The figures get no pictures, which need kaleido and Chromium: {error}",
             file=sys.stderr,
         )
     finally:
@@ -278,7 +303,7 @@ def _add_stills(figures: list[dict]) -> None:
 
 
 def masters(names: list[str]) -> list[Path]:
-    """The masters whose names begin with one of `names`; all without names.
+    """The masters whose names begin with one of `names`, or all masters if `names` is empty.
 
     Raises:
         SystemExit: a name that fits no master.
@@ -287,7 +312,8 @@ def masters(names: list[str]) -> list[Path]:
     for name in names:
         if not any(path.name.startswith(name) for path in found):
             raise SystemExit(
-                f"There is no lesson {name!r}. There are: {', '.join(path.stem for path in found)}."
+                f"There is no lesson {name!r}. "
+                f"The lessons are: {', '.join(path.stem for path in found)}."
             )
     return [
         path for path in found if not names or any(path.name.startswith(name) for name in names)
@@ -295,12 +321,15 @@ def masters(names: list[str]) -> list[Path]:
 
 
 def others() -> list[Path]:
-    """Masters that are no lessons."""
+    """The masters that are not lessons."""
     return [path for path in sorted(SOURCES.glob("*.py")) if path not in masters([])]
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
-    """Validate and write, beside its place first, the same byte for byte each time."""
+    """Validate a notebook and write it. The same notebook always gives the same bytes.
+
+    It is first written to a temporary file, so that an interruption leaves no broken notebook.
+    """
     nbformat.validate(notebook)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
@@ -309,14 +338,14 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 
 def out_of_step(paths: list[Path]) -> Iterator[str]:
-    """What `--check` complains about, a sentence each."""
+    """Sentences on all notebooks that do not agree with their masters, for `--check`."""
     for path in [*paths, *others()]:
         master, name = read_master(path), f"{path.stem}.ipynb"
         if (
             not (built := HERE / name).is_file()
             or built.read_text(encoding="utf-8") != nbformat.writes(student(master)) + "\n"
         ):
-            yield f"notebooks/{name} is not what notebooks/src/{path.name} gives."
+            yield f"notebooks/{name} differs from what notebooks/src/{path.name} gives."
         if path not in paths:
             continue
         if not (SOLVED / name).is_file():
@@ -326,7 +355,10 @@ def out_of_step(paths: list[Path]) -> Iterator[str]:
         if [(c.id, c.cell_type, c.source) for c in kept.cells] != [
             (c.id, c.cell_type, c.source) for c in wanted.cells
         ]:
-            yield f"notebooks/solutions/{name} was executed with other cells than notebooks/src/{path.name} has."
+            yield (
+                f"notebooks/solutions/{name} was executed with other cells "
+                f"than notebooks/src/{path.name} has."
+            )
         elif any(
             cell.cell_type == "code" and cell.source.strip() and not cell.execution_count
             for cell in kept.cells
@@ -335,7 +367,10 @@ def out_of_step(paths: list[Path]) -> Iterator[str]:
     if (teaching := HERE / "TEACHING.md").is_file():
         listed = LIST.search(teaching.read_text(encoding="utf-8"))
         if not listed or listed[0] != lesson_list(masters([])):
-            yield "notebooks/TEACHING.md lists other lessons, exercises or minutes than notebooks/src has."
+            yield (
+                "notebooks/TEACHING.md lists other lessons, exercises or minutes "
+                "than notebooks/src has."
+            )
     names = {path.stem for path in masters([])}
     for folder in (HERE, SOLVED):
         for stray in sorted(folder.glob("[0-9]*.ipynb")):
@@ -345,29 +380,33 @@ def out_of_step(paths: list[Path]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("lessons", nargs="*", help="beginnings of names, e.g. 02; default: all")
+    parser.add_argument(
+        "lessons", nargs="*", help="first characters of names, such as 02; default: all"
+    )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="say whether all notebooks are in step; exit with 1 if not",
+        help="check that all notebooks agree with their masters; exit with 1 if not",
     )
     parser.add_argument(
-        "--student", action="store_true", help="only the student notebooks: nothing is executed"
+        "--student",
+        action="store_true",
+        help="write only the student notebooks; nothing is executed",
     )
     parser.add_argument(
-        "--nbgrader", type=Path, metavar="DIR", help="write masters for nbgrader and stop"
+        "--nbgrader", type=Path, metavar="DIR", help="write the masters for nbgrader, and stop"
     )
     options = parser.parse_args()
     paths = masters(options.lessons)
     if options.check:
         complaints = list(out_of_step(paths))
         print(
-            "\n".join([*complaints, "Mend it with: make notebooks"])
+            "\n".join([*complaints, "To repair this, run: make notebooks"])
             if complaints
-            else "All notebooks are in step."
+            else "All notebooks agree with their masters."
         )
         raise SystemExit(bool(complaints))
-    # Solved notebooks are for everybody to read: they show the sample, never data that may not be passed on.
+    # Everybody may read the solved notebooks, so they show the sample and no licensed data.
     os.environ.pop("CTSM_DATA", None)
     for path in paths:
         master, name = read_master(path), f"{path.stem}.ipynb"

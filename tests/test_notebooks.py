@@ -37,7 +37,7 @@ def test_the_explorers_have_a_notebook_that_is_no_lesson(tmp_path, monkeypatch):
     ).exists()
     monkeypatch.setattr(build, "HERE", tmp_path)
     assert list(build.out_of_step([])) == [
-        "notebooks/explorer.ipynb is not what notebooks/src/explorer.py gives."
+        "notebooks/explorer.ipynb differs from what notebooks/src/explorer.py gives."
     ]
 
 

@@ -1,5 +1,5 @@
-"""CTSM, a module for each section of the paper. Nothing in here reads a file."""
+"""CTSM, one module for each section of the paper. Nothing in here reads a file."""
 
-from ctsm_lib.model.ctsm import CTSM, Memory, Output, Tables
+from ctsm_lib.model.ctsm import CTSM, Reading
 
-__all__ = ["CTSM", "Memory", "Output", "Tables"]
+__all__ = ["CTSM", "Reading"]

@@ -1,6 +1,7 @@
-"""Inference-enriched context: what the speaker said, joined with what commonsense adds to it.
+"""Context enriched with commonsense inferences. Paper: Sec. 3.3.
 
-Paper: Sec. 3.3; the fusion follows CEM (Sabour et al., 2022) as the paper says. Specification, Section 3.
+The paper takes this fusion from CEM (Sabour et al., 2022).
+Shapes: B batch, L context length, R = 5 relations, S length of a relation's phrases, D width.
 """
 
 from __future__ import annotations
@@ -20,41 +21,43 @@ COGNITIVE = 4  # xIntent, xNeed, xWant, xEffect; the fifth relation, xReact, is 
 class KnowledgeEncoder(nn.Module):
     """One vector for each of the five relations.
 
-    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation; `k_e` is the mean of Encoder_emo over
-    those of xReact. A relation without phrases takes a learned vector.
+    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation. `k_e` is the mean
+    of Encoder_emo over the words of xReact. A relation without phrases has a learned vector.
     """
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
         super().__init__()
-        self.cognitive, self.emotional = make_encoder(dim), make_encoder(dim)
+        self.cognitive = make_encoder(dim)
+        self.emotional = make_encoder(dim)
         self.absent = nn.Parameter(torch.zeros(COGNITIVE + 1, dim))
 
     def forward(self, ids_BRS: Tensor, embedded_BRSD: Tensor) -> Tensor:
-        """[B, 5, D].
+        """Knowledge vectors [B, 5, D].
 
         Args:
-            ids_BRS: [B, 5, S] CLS and the phrases of each relation one behind the other.
+            ids_BRS: CLS, then the phrases of each relation one after another, padded.
             embedded_BRSD: their embedding.
         """
         batch, relations, _, dim = embedded_BRSD.shape
-        mask = (ids_BRS != PAD).flatten(0, 1)
+        mask = (ids_BRS != PAD).flatten(0, 1)  # B*R S
         embedded = embedded_BRSD.flatten(0, 1)
         vectors = self.absent.to(embedded.dtype).repeat(batch, 1)  # B*R D
         affective = torch.arange(batch * relations, device=ids_BRS.device) % relations == COGNITIVE
         given = mask[:, 1:].any(dim=1)
-        # Only relations that have phrases are encoded: with no provider at all this costs nothing.
+
+        # Only relations that have phrases are encoded: without commonsense this costs nothing.
         if len(rows := (given & ~affective).nonzero().squeeze(1)):
             encoded = self.cognitive(embedded[rows], mask[rows])[:, 0]
             vectors = vectors.index_copy(0, rows, encoded.to(vectors.dtype))
         if len(rows := (given & affective).nonzero().squeeze(1)):
-            inner = mask[rows, 1:]  # no CLS here: the mean is over the words of the reaction
+            inner = mask[rows, 1:]  # without CLS: the mean is over the words of the reaction
             encoded = masked_mean(self.emotional(embedded[rows, 1:], inner), inner)
             vectors = vectors.index_copy(0, rows, encoded.to(vectors.dtype))
         return vectors.view(batch, relations, dim)
 
 
 class SeparateFusion(nn.Module):
-    """The paper's fusion: each relation refines the context by itself, and a gated MLP joins the five results.
+    """The paper's fusion: each relation refines the context by itself, and a gated MLP joins them.
 
     `U_r = Encoder_cr([H_C ; K_r])`, `U_e = Encoder_er([H_C ; k_e])`, `Z = [U_1..U_4 ; U_e]`,
     `H = W_2 relu(W_1 (sigmoid(Z) * Z))`.
@@ -62,64 +65,35 @@ class SeparateFusion(nn.Module):
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
         super().__init__()
-        # [H ; K] W = H W_h + K W_k: the halves are applied apart, since K is the same at every token.
-        self.context_in, self.knowledge_in = (
-            nn.Linear(dim, dim, bias=False),
-            nn.Linear(dim, dim, bias=False),
-        )
+        # [H ; K] W = H W_h + K W_k. The halves are applied apart, since K is the same at each token.
+        self.context_in = nn.Linear(dim, dim, bias=False)
+        self.knowledge_in = nn.Linear(dim, dim, bias=False)
         self.emotion_context_in = nn.Linear(dim, dim, bias=False)
         self.emotion_knowledge_in = nn.Linear(dim, dim, bias=False)
-        self.cognitive, self.emotional = make_encoder(dim), make_encoder(dim)
+        self.cognitive = make_encoder(dim)
+        self.emotional = make_encoder(dim)
         self.first = nn.Linear((COGNITIVE + 1) * dim, 3 * dim, bias=False)
         self.second = nn.Linear(3 * dim, dim, bias=False)
 
     def forward(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D]."""
+        """Enriched context H, [B, L, D]."""
         return self.fuse(context_BLD, knowledge_BRD, mask_BL)[0]
 
     def fuse(
         self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """H and U_e, each [B, L, D]; CEM reads its emotion from U_e."""
+        """H and U_e, each [B, L, D]."""
         batch, length, dim = context_BLD.shape
+        # The four cognitive relations share one encoder, so they become rows of one batch.
         shared = self.context_in(context_BLD).unsqueeze(1)
         added = self.knowledge_in(knowledge_BRD[:, :COGNITIVE]).unsqueeze(2)
         mask = mask_BL.repeat_interleave(COGNITIVE, dim=0)
         cognitive = self.cognitive((shared + added).flatten(0, 1), mask)
         cognitive = cognitive.view(batch, COGNITIVE, length, dim).transpose(1, 2).flatten(2)
-        emotional = self.emotion_context_in(context_BLD) + self.emotion_knowledge_in(
-            knowledge_BRD[:, COGNITIVE:]
-        )
-        emotional = self.emotional(emotional, mask_BL)
+
+        reaction = self.emotion_knowledge_in(knowledge_BRD[:, COGNITIVE:])
+        emotional = self.emotional(self.emotion_context_in(context_BLD) + reaction, mask_BL)
+
         joined = torch.cat([cognitive, emotional], dim=-1)  # B L 5D
-        return self.second(
-            self.first(F.silu(joined)).relu()
-        ), emotional  # silu(Z) is sigmoid(Z) * Z in one pass
-
-
-class JointFusion(nn.Module):
-    """One refining encoder for all five relations, and a gated MLP that is added to the context (preset `improved`).
-
-    Departure: five refining passes become one, and the context has a way around them; a third of the work.
-    """
-
-    def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
-        super().__init__()
-        self.context_in = nn.Linear(dim, dim, bias=False)
-        self.knowledge_in = nn.Linear((COGNITIVE + 1) * dim, dim, bias=False)
-        self.refine = make_encoder(dim)
-        self.gate = nn.Linear(2 * dim, dim)
-        self.first, self.second = nn.Linear(2 * dim, dim), nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, context_BLD: Tensor, knowledge_BRD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D]."""
-        added = self.knowledge_in(knowledge_BRD.flatten(1)).unsqueeze(1)
-        refined = self.refine(self.context_in(context_BLD) + added, mask_BL)
-        both = torch.cat([context_BLD, refined], dim=-1)
-        return self.norm(
-            context_BLD + self.gate(both).sigmoid() * self.second(self.first(both).relu())
-        )
-
-
-FUSIONS = {"separate": SeparateFusion, "joint": JointFusion}
+        gated = F.silu(joined)  # silu(Z) is sigmoid(Z) * Z in one pass
+        return self.second(self.first(gated).relu()), emotional

@@ -1,4 +1,7 @@
-"""Cross-contrastive learning: five pairs of views of one dialogue are drawn together. Paper: Sec. 3.6.2, Eq. (22) to (24)."""
+"""Cross-contrastive learning: five pairs of views of one dialogue attract each other.
+
+Paper: Sec. 3.6.2, Eq. (22) to (24). Shapes: B batch, V = 4 views, P = 5 pairs, D width.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +9,59 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Views, in the order in which they are stacked, and the five positive pairs of Eq. (22).
-VIEWS = ("target", "emotion", "context", "generated")  # H_Y, H_ts, H^stu, P_w
-PAIRS = (("target", "emotion"), ("context", "generated"), ("context", "target"), ("emotion", "generated"),
-         ("target", "generated"))  # fmt: skip
+VIEWS = ("target", "emotion", "context", "generated")  # H_Y, H_ts, H^stu, P_w, as they are stacked
+POSITIVE_PAIRS = (  # Eq. (22)
+    ("target", "emotion"),
+    ("context", "generated"),
+    ("context", "target"),
+    ("emotion", "generated"),
+    ("target", "generated"),
+)
 
 
 def pair_loss(
     first_PBD: Tensor, second_PBD: Tensor, temperature: float, negatives: str = "both"
 ) -> Tensor:
-    """NT-Xent between two views, mean over the 2B anchors, [P].
+    """NT-Xent between two views, the mean over the 2B anchors, [P]. Paper: Eq. (23).
+
+    A batch of one dialogue has no negative, and its loss is exactly 0.
 
     Args:
-        first_PBD, second_PBD: unit vectors of P pairs of views.
-        temperature: tau of Eq. (23).
-        negatives: "both": a view's negatives are the other dialogues of both views; "cross": of the other view only.
-
-    One dialogue has no negative, and its loss is exactly 0. Paper: Eq. (23).
+        first_PBD, second_PBD: unit vectors.
+        temperature: tau.
+        negatives: with "both", the negatives of a view are the other dialogues of both views; with
+            "cross", those of the other view only.
     """
     size = first_PBD.shape[1]
-    own = torch.arange(size, device=first_PBD.device)
+    goal = torch.arange(size, device=first_PBD.device).repeat(2)  # 2B
     across = first_PBD @ second_PBD.transpose(1, 2) / temperature  # P B B
+    back = across.transpose(1, 2)
     if negatives == "cross":
-        scores = torch.cat([across, across.transpose(1, 2)], dim=1)  # P 2B B
-        goal = torch.cat([own, own])
+        scores = torch.cat([across, back], dim=1)  # P 2B B
     else:
-        itself = torch.eye(size, dtype=torch.bool, device=first_PBD.device)
-        within = [view @ view.transpose(1, 2) / temperature for view in (first_PBD, second_PBD)]
-        within = [scores.masked_fill(itself, float("-inf")) for scores in within]
-        top = torch.cat([across, within[0]], dim=2)
-        bottom = torch.cat([across.transpose(1, 2), within[1]], dim=2)
+        top = torch.cat([across, _within(first_PBD, temperature)], dim=2)
+        bottom = torch.cat([back, _within(second_PBD, temperature)], dim=2)
         scores = torch.cat([top, bottom], dim=1)  # P 2B 2B
-        goal = torch.cat([own, own])
     goal = goal.expand(len(scores), -1)
     return F.cross_entropy(scores.transpose(1, 2), goal, reduction="none").mean(dim=1)
 
 
+def _within(view_PBD: Tensor, temperature: float) -> Tensor:
+    """Similarities inside one view, [P, B, B]; a dialogue is no negative of itself."""
+    itself = torch.eye(view_PBD.shape[1], dtype=torch.bool, device=view_PBD.device)
+    scores = view_PBD @ view_PBD.transpose(1, 2) / temperature
+    return scores.masked_fill(itself, float("-inf"))
+
+
 def cross_contrastive_loss(
-    views_BKD: Tensor, temperature: float, negatives: str = "both"
+    views_BVD: Tensor, temperature: float, negatives: str = "both"
 ) -> Tensor:
-    """Mean of the five pairs' losses, a scalar.
+    """Mean of the five pairs' losses, a scalar. Paper: Eq. (24).
 
     Args:
-        views_BKD: [B, 4, D], time-averaged views in the order of `VIEWS`; they are brought to length 1 here.
-
-    Paper: Eq. (24).
+        views_BVD: time-averaged views in the order of `VIEWS`; they are scaled to length 1 here.
     """
-    views = F.normalize(views_BKD.float(), dim=-1).transpose(0, 1)  # K B D
-    first = torch.stack([views[VIEWS.index(a)] for a, _ in PAIRS])
-    second = torch.stack([views[VIEWS.index(b)] for _, b in PAIRS])
+    views = F.normalize(views_BVD.float(), dim=-1).transpose(0, 1)  # V B D
+    first = torch.stack([views[VIEWS.index(one)] for one, _ in POSITIVE_PAIRS])
+    second = torch.stack([views[VIEWS.index(other)] for _, other in POSITIVE_PAIRS])
     return pair_loss(first, second, temperature, negatives).mean()

@@ -1,20 +1,25 @@
-"""Trait and state emotions of every token. Paper: Sec. 3.4, Eq. (2) to (9)."""
+"""Trait and state emotion of every token. Paper: Sec. 3.4, Eq. (2) to (9).
+
+Shapes: B batch, L context length, D width of the context, K = 32 emotions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.model.layers import Encoder
 
-VAD, IDF, LABELS = 3, 1, 32
+VAD, IDF = 3, 1  # widths
 
 
 def state_inclination(context_BLD: Tensor, emotions_KD: Tensor, mask_BL: Tensor) -> Tensor:
-    """How far each token leans towards each emotion word: cosine in [-1, 1], [B, L, K]; PAD rows are zero.
+    """Inclination of each token to each emotion word: their cosine, [B, L, K]; PAD rows are zero.
 
     Paper: Eq. (7).
     """
@@ -22,98 +27,89 @@ def state_inclination(context_BLD: Tensor, emotions_KD: Tensor, mask_BL: Tensor)
     return cosine * mask_BL.unsqueeze(-1)
 
 
-def bending(states_ND: Tensor, words_N: Tensor, size: int) -> Tensor:
-    """How far context bends each word: mean cosine distance between two of its occurrences, [size] in [0, 2].
-
-    Words that occur less than twice have 0.
-
-    Args:
-        states_ND: a state for each occurrence, e.g. `V_cos` or `H_s`.
-        words_N: its word's id, below `size`.
-    """
-    unit = F.normalize(states_ND.float(), dim=-1)
-    sums = unit.new_zeros(size, unit.shape[1]).index_add(0, words_N, unit)
-    count = torch.bincount(words_N, minlength=size)
-    # |sum of unit vectors|^2 is the sum of all cosines; those of an occurrence with itself are 1 each.
-    between = (sums.square().sum(dim=-1) - count) / (count * (count - 1)).clamp(min=1)
-    return torch.where(count > 1, 1 - between, 0.0)
-
-
 class StateInclination(nn.Module):
-    """`V_cos`: two linear maps bring tokens and emotion words into one space, where their cosine is taken.
+    """`V_cos`: two linear maps take tokens and emotion words into the space of their cosine.
 
-    Paper: Eq. (5) to (7). Eq. (6) takes the embedding E_C, not the encoded context H_C.
+    Paper: Eq. (5) to (7). Eq. (6) reads the embedding E_C, not the encoded context H_C.
     """
 
     def __init__(self, dim: int):
         super().__init__()
-        self.emotion_words, self.tokens = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.emotion_words = nn.Linear(dim, dim)
+        self.tokens = nn.Linear(dim, dim)
 
     def forward(self, embedded_BLD: Tensor, labels_KD: Tensor, mask_BL: Tensor) -> Tensor:
         """[B, L, 32]."""
         return state_inclination(self.tokens(embedded_BLD), self.emotion_words(labels_KD), mask_BL)
 
 
+@dataclass
+class EmotionStates:
+    """Emotion embeddings V and their encodings H, by the paper's names; PAD rows are zero.
+
+    An ablation that leaves a part out has None in its place.
+    """
+
+    V_t: Tensor | None  # B L 14, trait
+    V_cos: Tensor | None  # B L 32, state inclination; a part of V_s
+    V_s: Tensor | None  # B L 43, state
+    V_ts: Tensor  # B L 57, trait and state side by side
+    H_t: Tensor | None  # B L 14
+    H_s: Tensor | None  # B L 43
+    H_ts: Tensor  # B L 57
+
+
 class EmotionEncoding(nn.Module):
-    """Trait embedding and encoder (TEE), state embedding and encoder (SEE); either can be left out.
+    """Trait embedding and encoder (TEE), state embedding and encoder (SEE).
 
     Args:
         dim: width of the context.
-        compressed: width of the compressed context `H~_C`, one matrix for both embeddings (Eq. 3).
+        compressed: width of the compressed context `H~_C`. One matrix serves both embeddings (Eq. 3).
+        trait, state: False leaves out TEE or SEE, as the ablations do.
     """
 
     def __init__(
-        self,
-        dim: int,
-        compressed: int,
-        trait: bool,
-        state: bool,
-        make_encoder: Callable[[int], Encoder],
-    ):
+        self, dim: int, make_encoder: Callable[[int], Encoder], compressed: int = 10, *,
+        trait: bool = True, state: bool = True,
+    ):  # fmt: skip
         super().__init__()
         self.compress = nn.Linear(dim, compressed, bias=False)
         self.trait_width = VAD + IDF + compressed if trait else 0  # 14
-        self.state_width = LABELS + IDF + compressed if state else 0  # 43
+        self.state_width = len(EMOTIONS) + IDF + compressed if state else 0  # 43
         self.width = self.trait_width + self.state_width  # 57
         self.trait_encoder = make_encoder(self.trait_width) if trait else None
         self.inclination = StateInclination(dim) if state else None
         self.state_encoder = make_encoder(self.state_width) if state else None
 
     def forward(
-        self,
-        context: Tensor,
-        embedded: Tensor,
-        labels_KD: Tensor,
-        vad: Tensor,
-        idf: Tensor,
+        self, *, context: Tensor, embedded: Tensor, labels: Tensor, vad: Tensor, idf: Tensor,
         mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Embeddings and their encodings.
+    ) -> EmotionStates:  # fmt: skip
+        """Embed and encode the emotions of each token. Paper: Eq. (2), (4), (8), (9).
 
         Args:
-            context: [B, L, D] H_C.
-            embedded: [B, L, D] E_C.
-            labels_KD: [32, D] embedded label words.
-            vad: [B, L, 3].
-            idf: [B, L, 1].
+            context, embedded: H_C and E_C, [B, L, D].
+            labels: embedded emotion words, [32, D].
+            vad, idf: [B, L, 3] and [B, L, 1].
             mask: [B, L].
-
-        Returns:
-            `[V_t ; V_s]` and `[H_t ; H_s]`, each [B, L, 14 + 43], PAD rows zero. Paper: Eq. (2), (4), (8), (9).
         """
-        meaning = self.compress(context).float()
-        embeddings, encoded = [], []
-        if self.trait_encoder is not None:
-            trait = torch.cat([vad, idf, meaning], dim=-1)  # B L 14
-            embeddings.append(trait)
-            encoded.append(self.trait_encoder(trait, mask))
-        if self.inclination is not None and self.state_encoder is not None:
-            inclination = self.inclination(embedded, labels_KD, mask)
-            state = torch.cat([inclination, idf, meaning], dim=-1)  # B L 43
-            embeddings.append(state)
-            encoded.append(self.state_encoder(state, mask))
-        if not embeddings:
-            nothing = context.new_zeros((*mask.shape, 0))
-            return nothing, nothing
         keep = mask.unsqueeze(-1)
-        return torch.cat(embeddings, dim=-1) * keep, torch.cat(encoded, dim=-1) * keep
+        meaning = self.compress(context).float()  # H~_C, Eq. (3)
+        V_t = H_t = V_cos = V_s = H_s = None
+        if self.trait_encoder is not None:
+            V_t = torch.cat([vad, idf, meaning], dim=-1)  # B L 14
+            H_t = self.trait_encoder(V_t, mask) * keep
+            V_t = V_t * keep
+        if self.inclination is not None and self.state_encoder is not None:
+            V_cos = self.inclination(embedded, labels, mask)
+            V_s = torch.cat([V_cos, idf, meaning], dim=-1)  # B L 43
+            H_s = self.state_encoder(V_s, mask) * keep
+            V_s = V_s * keep
+        nothing = context.new_zeros((*mask.shape, 0))
+        V_ts, H_ts = _side_by_side(V_t, V_s, nothing), _side_by_side(H_t, H_s, nothing)
+        return EmotionStates(V_t=V_t, V_cos=V_cos, V_s=V_s, V_ts=V_ts, H_t=H_t, H_s=H_s, H_ts=H_ts)
+
+
+def _side_by_side(trait: Tensor | None, state: Tensor | None, nothing: Tensor) -> Tensor:
+    parts = [part for part in (trait, state) if part is not None]
+    return torch.cat(parts, dim=-1) if parts else nothing

@@ -1,270 +1,216 @@
-"""Decoder and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
+"""Response decoder and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
 
-Shapes: B batch, T target length, N real target tokens of a batch, L context length, D width, V vocabulary.
+Shapes: B batch, T answer length, N real target tokens of a batch, L context length, D width,
+H heads, V vocabulary.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.model.layers import Attention, Dropout, FeedForward, TokenEmbedding
-from ctsm_lib.model.pointer import Leaning, PointerGenerator
+from ctsm_lib.kernels import Dropout
+from ctsm_lib.model.layers import Attention, FeedForward, TokenEmbedding
+from ctsm_lib.model.pointer import Decoded, PointerGenerator, Scores, mixture
 from ctsm_lib.parallel import all_sum
+from ctsm_lib.settings import LayerSizes
 
-KeysValues = tuple[Tensor, Tensor]
 Past = tuple[Tensor, Tensor, Tensor]  # a layer's keys, values and last feed-forward inputs
+Cache = TypeVar("Cache", bound="DecoderCache")
+
+
+@dataclass
+class Masks:
+    """Positions that may be read."""
+
+    causal: Tensor  # 1 T past+T
+    context: Tensor  # B 1 L
+    real: Tensor  # B T, True at real tokens of the answer
 
 
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention to the context, feed-forward; pre-norm."""
 
-    def __init__(
-        self,
-        dim: int,
-        memory_dim: int,
-        heads: int,
-        key_depth: int,
-        ffn_dim: int,
-        ffn: str,
-        dropout: float,
-    ):
+    def __init__(self, dim: int, memory_dim: int, sizes: LayerSizes):
         super().__init__()
-        self.self_norm, self.cross_norm, self.ffn_norm = (
-            nn.LayerNorm(dim),
-            nn.LayerNorm(dim),
-            nn.LayerNorm(dim),
-        )
-        self.self_attention = Attention(dim, dim, heads, key_depth, dropout)
-        self.cross_attention = Attention(dim, memory_dim, heads, key_depth, dropout)
-        self.ffn = FeedForward(dim, ffn_dim, ffn, dropout, causal=True)
-        self.dropout = Dropout(dropout)
+        self.self_norm = nn.LayerNorm(dim)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.ffn_norm = nn.LayerNorm(dim)
+        self.self_attention = Attention(dim, dim, sizes)
+        self.cross_attention = Attention(dim, memory_dim, sizes)
+        self.ffn = FeedForward(dim, sizes, causal=True)
+        self.dropout = Dropout(sizes.dropout)
 
     def forward(
-        self, states: Tensor, past: Past | None, memory: KeysValues, self_mask: Tensor, mask: Tensor, real: Tensor,
-        extra: dict[str, Tensor],
-    ) -> tuple[Tensor, Past, Tensor]:  # fmt: skip
-        """One layer.
+        self, states: Tensor, past: Past | None, memory: Any, masks: Masks
+    ) -> tuple[Tensor, Past, Tensor]:
+        """Apply the layer to states [B, T, D].
 
         Args:
-            states: [B, T, D].
-            past: what earlier positions left, or None.
+            past: results of earlier positions, or None.
             memory: keys and values of the context.
-            self_mask: [B or 1, T, T + past].
-            mask: [B, 1, L].
-            real: [B, T].
-            extra: what else a model gives its decoder; baselines use it.
 
         Returns:
-            [B, T, D]; `past` with this call's added; cross-attention weights [B, H, T, L].
+            The states, `past` with these positions added, the attention to the context [B, H, T, L].
         """
         normed = self.self_norm(states)
-        own = self.self_attention.keys_values(normed)
+        keys, values = self.self_attention.keys_values(normed)
         if past is not None:
-            own = (torch.cat([past[0], own[0]], dim=2), torch.cat([past[1], own[1]], dim=2))
-        states = states + self.dropout(self.self_attention(normed, own, self_mask)[0])
-        states = self.consult(states, extra)
-        attended, weights = self.attend(self.cross_norm(states), memory, mask, extra)
-        states = states + self.dropout(attended)
-        inputs = self.ffn_norm(states)
-        if past is not None and self.ffn.reach:  # a convolution reads earlier positions, too
+            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+        attended, _ = self.self_attention(normed, (keys, values), masks.causal)
+        states, weights = self.read_context(states + self.dropout(attended), memory, masks.context)
+
+        inputs, real, reach = self.ffn_norm(states), masks.real, self.ffn.reach
+        if past is not None and reach:  # a convolution reads earlier positions, too
             inputs = torch.cat([past[2], inputs], dim=1)
             real = torch.cat([real.new_ones(past[2].shape[:2]), real], dim=1)
         states = states + self.ffn(inputs, real)[:, -states.shape[1] :]
-        tail = inputs[:, inputs.shape[1] - min(self.ffn.reach, inputs.shape[1]) :]
-        return states, (*own, tail), weights
+        tail = inputs[:, inputs.shape[1] - min(reach, inputs.shape[1]) :]
+        return states, (keys, values, tail), weights
 
-    def consult(self, states: Tensor, extra: dict[str, Tensor]) -> Tensor:
-        """What a baseline's decoder reads before the context, added to the states [B, T, D]; here nothing."""
-        return states
-
-    def attend(
-        self, normed: Tensor, memory: KeysValues, mask: Tensor, extra: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """What a position reads of the context [B, T, D], and the weights [B, H, T, L]; baselines read it otherwise."""
-        return self.cross_attention(normed, memory, mask)
-
-
-@dataclass
-class Taught:
-    """What teacher forcing gives. N real target tokens, row by row.
-
-    Attributes:
-        log_prob: [N] log P(y).
-        spread: [N] mean over the vocabulary of the generated part's log-probability, for label smoothing.
-        prediction: [N] arg-max of P.
-        alpha: [N] probability of generating rather than copying.
-        target: [N] y.
-        row: [N] which pair of the batch.
-        states: [B, T, D] decoder states before the output layer.
-        mask: [B, T].
-        copy: [N, L] copy weights.
-    """
-
-    log_prob: Tensor
-    spread: Tensor
-    prediction: Tensor
-    alpha: Tensor
-    target: Tensor
-    row: Tensor
-    states: Tensor
-    mask: Tensor
-    copy: Tensor | None = None
+    def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend to the context: the states, and the weights [B, H, T, L]."""
+        attended, weights = self.cross_attention(self.cross_norm(states), memory, mask)
+        return states + self.dropout(attended), weights
 
 
 @dataclass
 class DecoderCache:
-    """What a step needs of the steps before it; rows can be selected, repeated and dropped."""
+    """Everything that a step needs of the steps before it. Rows can be selected and repeated."""
 
-    memory: list[KeysValues]
-    mask: Tensor  # B L
-    context: Tensor  # B L
-    past: list[Past | None]
-    length: int = 0
-    extra: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # B ...; "first" [B, D] is read in the place of SOS
-    said: Tensor | None = (
-        None  # B L: words of the context that the answer has, where they may not be copied again
-    )
-    log_unigram: Tensor | None = None  # V: the model's, where answers lean away from common words
+    memory: list[Any]  # for each layer, keys and values of the context; a subclass may keep more
+    mask: Tensor  # B L, of the context
+    context: Tensor  # B L, its ids
+    past: list[Past | None]  # for each layer, the results of earlier positions
+    length: int = 0  # number of positions so far
 
-    def select(self, rows: Tensor) -> DecoderCache:
+    def select(self: Cache, rows: Tensor) -> Cache:
         """The cache of some rows, in the given order."""
-        memory = [(key[rows], value[rows]) for key, value in self.memory]
-        past = [
-            None if kept is None else (kept[0][rows], kept[1][rows], kept[2][rows])
-            for kept in self.past
-        ]
-        extra = {name: value[rows] for name, value in self.extra.items()}
-        said = None if self.said is None else self.said[rows]
-        kept = (memory, self.mask[rows], self.context[rows], past, self.length, extra, said)
-        return DecoderCache(*kept, self.log_unigram)
+        kept = {field.name: _rows_of(getattr(self, field.name), rows) for field in fields(self)}
+        return replace(self, **kept)
 
 
-def causal_mask(states_BTD: Tensor, before: int) -> Tensor:
-    """[1, T, before + T] True where a position may read: itself and all earlier ones."""
-    length = states_BTD.shape[1]
-    mask = torch.ones(length, before + length, dtype=torch.bool, device=states_BTD.device)
+def _rows_of(value: Any, rows: Tensor) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_rows_of(part, rows) for part in value)
+    return value[rows] if isinstance(value, Tensor) else value
+
+
+@dataclass
+class Taught:
+    """Results of teacher forcing for N real target tokens, row by row."""
+
+    scores: Scores
+    target: Tensor  # N
+    row: Tensor  # N, the pair of the batch that each belongs to
+    states: Tensor  # B T D, before the output layer
+    mask: Tensor  # B T
+    copy: Tensor  # N L
+
+
+def causal_mask(length: int, before: int, device: torch.device) -> Tensor:
+    """[1, length, before + length], True where a position may read: itself and earlier ones."""
+    mask = torch.ones(length, before + length, dtype=torch.bool, device=device)
     return mask.tril(diagonal=before).unsqueeze(0)
 
 
 def previous_words(target_BT: Tensor) -> Tensor:
-    """What the decoder reads at each target position: SOS, then the target without its last token, [B, T]."""
+    """The decoder's input at each target position: SOS, then the target shifted by one, [B, T]."""
     return torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
 
 
 class ResponseDecoder(nn.Module):
-    """Decoder layers and pointer generator; teacher forcing and step-by-step answering share every weight."""
+    """Decoder layers and pointer generator. Paper: Eq. (20).
 
-    Layer = DecoderLayer
-    smooth = False  # whether `teach` also gives what label smoothing needs
+    Teacher forcing (`teach`) and answering word by word (`step`) share every weight.
+
+    Args:
+        memory_dim: width of the states that the decoder attends to.
+        make_pointer: makes the pointer generator; called after the layers are made.
+    """
+
+    Layer: type[DecoderLayer] = DecoderLayer
 
     def __init__(
-        self,
-        dim: int, memory_dim: int, layers: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float,
-        size: int, tied: bool, bias: Tensor | None, leaning: Leaning | None = None,
+        self, dim: int, layers: int, sizes: LayerSizes, *, memory_dim: int,
+        make_pointer: Callable[[], PointerGenerator],
     ):  # fmt: skip
         super().__init__()
-        make = (
-            self.Layer(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout)
-            for _ in range(layers)
-        )
-        self.layers = nn.ModuleList(make)
+        self.layers = nn.ModuleList(self.Layer(dim, memory_dim, sizes) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
-        self.pointer = PointerGenerator(dim, size, tied, bias, leaning)
+        self.pointer = make_pointer()
 
-    def start(
-        self,
-        memory_BLD: Tensor,
-        mask_BL: Tensor,
-        context_BL: Tensor,
-        extra: dict[str, Tensor] | None = None,
-    ) -> DecoderCache:
+    def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""
-        attentions = cast(list[Attention], [layer.cross_attention for layer in self.layers])
-        memory = [attention.keys_values(memory_BLD) for attention in attentions]
-        return DecoderCache(
-            memory, mask_BL, context_BL, [None] * len(self.layers), extra=extra or {}
-        )
+        layers = cast(list[DecoderLayer], list(self.layers))
+        memory = [layer.cross_attention.keys_values(memory_BLD) for layer in layers]
+        return DecoderCache(memory, mask_BL, context_BL, past=[None] * len(layers))
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
-        """States [B, T, D] and the last layer's head-averaged attention to the context [B, T, L]."""
-        length, causal = embedded.shape[1], causal_mask(embedded, cache.length)
-        states, weights = embedded, embedded
+        """States [B, T, D] and the last layer's attention to the context [B, H, T, L]."""
+        length = embedded.shape[1]
+        causal = causal_mask(length, cache.length, embedded.device)
+        masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
+        states = attention = embedded
         for number, layer in enumerate(self.layers):
-            arguments = (
-                cache.past[number],
-                cache.memory[number],
-                causal,
-                cache.mask.unsqueeze(1),
-                real,
-                cache.extra,
-            )
-            states, cache.past[number], weights = layer(states, *arguments)
+            memory, past = cache.memory[number], cache.past[number]
+            states, cache.past[number], attention = layer(states, past, memory, masks)
         cache.length += length
-        return self.norm(states), weights.mean(dim=1)
+        return self.norm(states), attention
+
+    def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: DecoderCache) -> Tensor:
+        """Copy distribution [B, T, L]: the mean over heads, whatever words were read."""
+        return attention.mean(dim=1)
 
     def teach(
         self, embed: TokenEmbedding, previous: Tensor, cache: DecoderCache, target_BT: Tensor
     ) -> Taught:
-        """Score targets under teacher forcing; the vocabulary is projected at real targets only.
+        """Score targets under teacher forcing.
 
         Args:
-            previous: [B, T, D] word vectors of the shifted target (`previous_words`).
-            cache: what `start` returned; it is used up.
-            target_BT: [B, T] with EOS, padded.
+            previous: [B, T, D] looked-up vectors of the shifted target (`previous_words`).
+            cache: result of `start`; it is used up.
+            target_BT: words with EOS, padded.
         """
         mask = target_BT != PAD
-        states, copy = self.run(embed(self._begin(previous, cache)), cache, mask)
-        if self.pointer.copy_once:
-            said = (target_BT.unsqueeze(2) == cache.context.unsqueeze(1)).long()
-            copy = copy.masked_fill(said.cumsum(dim=1) > said, 0.0)
-        row, _ = place = mask.nonzero(as_tuple=True)
-        target, copied = target_BT[place], copy[place]
-        before = previous_words(target_BT)[place] if self.pointer.repeat_bias else None
-        given = (states[place], copied, cache.context[row], target, embed.words.weight)
-        scored = self.pointer.score(*given, self.smooth, before, cache.log_unigram)
-        return Taught(*scored, target, row, states, mask, copied)
+        words = previous_words(target_BT)
+        states, attention = self.run(embed(previous), cache, mask)
+        copy = self.copy_weights(attention, words, cache)
+        # The vocabulary is projected at real targets only.
+        place = mask.nonzero(as_tuple=True)
+        row, target, copied = place[0], target_BT[place], copy[place]
+        decoded = Decoded(states[place], words[place], copied, cache.context[row])
+        scores = self.pointer.score(self.pointer(decoded, embed.words.weight), target)
+        return Taught(scores=scores, target=target, row=row, states=states, mask=mask, copy=copied)
 
     def step(
-        self, embed: TokenEmbedding, cache: DecoderCache, token_B: Tensor
+        self, embed: TokenEmbedding, vectors: Tensor, cache: DecoderCache, token_B: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities of the next word [B, V], alpha [B] and copy weights [B, L], after one more token."""
-        words = embed.look_up({"token": token_B.unsqueeze(1)})["token"]
-        embedded = embed(self._begin(words, cache), start=cache.length)
-        states, copy = self.run(
-            embedded, cache, torch.ones_like(token_B, dtype=torch.bool).unsqueeze(1)
-        )
-        if self.pointer.copy_once:
-            cache.said = (cache.context == token_B.unsqueeze(1)) | (
-                False if cache.said is None else cache.said
-            )
-            copy = copy.masked_fill(cache.said.unsqueeze(1), 0.0)
-        log_prob, alpha = self.pointer.distribution(
-            states[:, 0], copy[:, 0], cache.context, embed.words.weight, token_B, cache.log_unigram
-        )
-        return log_prob, alpha, copy[:, 0]
+        """Read one more word: log P of the next [B, V], alpha [B], and copy weights [B, L].
 
-    @staticmethod
-    def _begin(words_BTD: Tensor, cache: DecoderCache) -> Tensor:
-        """Some baselines begin an answer with the emotion in the place of SOS."""
-        if cache.length or "first" not in cache.extra:
-            return words_BTD
-        return torch.cat(
-            [cache.extra["first"].unsqueeze(1).to(words_BTD.dtype), words_BTD[:, 1:]], dim=1
-        )
+        Args:
+            vectors: [B, 1, D] looked-up vectors of `token_B`.
+        """
+        words = token_B.unsqueeze(1)
+        real = torch.ones_like(words, dtype=torch.bool)
+        states, attention = self.run(embed(vectors, start=cache.length), cache, real)
+        copy = self.copy_weights(attention, words, cache)[:, 0]
+        decoded = Decoded(states[:, 0], token_B, copy, cache.context)
+        parts = self.pointer(decoded, embed.words.weight)
+        log_prob, alpha = mixture(parts.logits, parts.gate, parts.copy, parts.context)
+        return log_prob, alpha, copy
 
 
 class DiversityLoss(nn.Module):
-    """Weights against words that the model says too often. Source: CEM (Sabour et al., 2022); Paper: Eq. (25).
+    """Weights against words that the model generates too often. Paper: Eq. (25).
 
-    Running counts f of arg-max predictions in training give `w_v = 1 - f_v / max f`, rescaled to mean 1. The counts are
-    state: a checkpoint holds them.
+    Source: CEM (Sabour et al., 2022). Running counts f of arg-max predictions in training give
+    `w_v = 1 - f_v / max f`, scaled to a mean of 1. The counts are a part of the checkpoint.
     """
 
     counts: Tensor
@@ -274,19 +220,19 @@ class DiversityLoss(nn.Module):
         self.register_buffer("counts", torch.zeros(size, dtype=torch.int64))
 
     def update(self, taught: Taught) -> None:
-        """Count this batch's predictions of all processes, without a predicted EOS and what follows it."""
-        end = (taught.prediction == EOS).to(torch.int64)
-        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device).index_add_(
-            0, taught.row, end
-        )
-        # Tokens stand row by row: what was ended before a row began does not count. No mask, which a device waits for.
-        before_end = end.cumsum(dim=0) == (in_row.cumsum(dim=0) - in_row)[taught.row]
-        new = torch.zeros_like(self.counts)
-        new.scatter_add_(0, taught.prediction, before_end.to(torch.int64))
+        """Count the predictions of this batch in all processes, up to the first predicted EOS."""
+        end = (taught.scores.prediction == EOS).to(torch.int64)
+        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device)
+        in_row = in_row.index_add_(0, taught.row, end)
+        # Tokens stand row by row. A token counts while its own row has no EOS yet: the running
+        # total then equals that of all rows before. (A boolean index would make a GPU wait.)
+        before_row = (in_row.cumsum(dim=0) - in_row)[taught.row]
+        counted = (end.cumsum(dim=0) == before_row).to(torch.int64)
+        new = torch.zeros_like(self.counts).scatter_add_(0, taught.scores.prediction, counted)
         self.counts += all_sum(new)
 
     def weights(self, target_N: Tensor) -> Tensor:
-        """`w` of each target, [N]."""
+        """The weight of each target, [N]."""
         counts = self.counts.double()
         most = counts.max().clamp(min=1)
         mean = 1 - counts.sum() / (most * len(counts))

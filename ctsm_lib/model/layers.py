@@ -1,7 +1,7 @@
-"""Attention, feed-forward, encoder: the backbone that every component stands on.
+"""Transformer layers and the word embedding. Paper: Sec. 3.2 and Eq. (1).
 
-Shapes: B batch, L or M length (of queries, of memory), D width, H heads. Masks are True at real tokens.
-Pre-norm Transformer layers. Specification, Section 2; Paper: Eq. (1).
+A name's suffix gives the shape: B batch, L tokens or queries, M attended positions, D width,
+H heads, K depth of a head, V vocabulary. Masks are bool and True at real tokens.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ctsm_lib.corpus import PAD
+from ctsm_lib.kernels import Dropout
+from ctsm_lib.settings import LayerSizes, ModelSettings
+
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis among the places where `mask` is True; a row without any gives zeros, never NaN.
+    """Softmax over the last axis, where `mask` is True. A row without any gives zeros, never NaN.
 
     Args:
         scores: [..., M].
         mask: bool, broadcastable to `scores`.
     """
     empty = ~mask.any(dim=-1, keepdim=True)
-    # An empty row is opened for the softmax and zeroed after it: softmax of -inf only would poison the gradient.
-    weights = scores.float().masked_fill(~(mask | empty), float("-inf")).softmax(dim=-1)
-    return weights.masked_fill(~mask, 0.0)
+    # The softmax of a row of -inf is NaN, and so is its gradient. An empty row is therefore
+    # left unmasked here, and set to zero below.
+    open_scores = scores.float().masked_fill(~(mask | empty), float("-inf"))
+    return open_scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
 def masked_mean(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
@@ -43,131 +48,95 @@ def positions(length: int, dim: int, device: torch.device, start: int = 0) -> Te
     return signal
 
 
-class Dropout(nn.Dropout):
-    """Dropout that draws one random byte for a value on the CPU, where PyTorch's draws a random number of 64 bits.
-
-    The probability is the nearest 256th that is neither 0 nor 1: 0.15 becomes 38/256. Accelerators use PyTorch's own.
-    """
-
-    def forward(self, values: Tensor) -> Tensor:
-        """The same shape and dtype; in evaluation the values themselves."""
-        if not self.training or self.p == 0:
-            return values
-        if values.device.type != "cpu":
-            return super().forward(values)
-        dropped = min(max(round(self.p * 256), 1), 255)
-        count = values.numel()
-        drawn = torch.empty((count + 7) // 8, dtype=torch.int64).random_(
-            torch.iinfo(torch.int64).min, None
-        )
-        keep = drawn.view(torch.uint8)[:count].view(values.shape) >= dropped
-        return (values * keep).mul_(256 / (256 - dropped))
-
-
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention.
 
     Args:
-        dim: width of queries and of the result.
-        memory_dim: width of what is attended to.
-        key_depth: width of keys and values, of all heads together; it need not be `dim`.
+        dim: width of the queries and of the result.
+        memory_dim: width of the states that are attended to.
+        sizes: heads, and the depth of keys and values of all heads together (40 in the paper).
     """
 
-    def __init__(self, dim: int, memory_dim: int, heads: int, key_depth: int, dropout: float = 0.0):
+    def __init__(self, dim: int, memory_dim: int, sizes: LayerSizes):
         super().__init__()
-        self.heads, self.depth = heads, key_depth // heads
-        self.query = nn.Linear(dim, key_depth, bias=False)
-        self.key_value = nn.Linear(memory_dim, 2 * key_depth, bias=False)
-        self.result = nn.Linear(key_depth, dim, bias=False)
-        self.dropout = Dropout(dropout)
+        self.heads = sizes.heads
+        self.depth = sizes.key_depth // sizes.heads
+        self.query = nn.Linear(dim, sizes.key_depth, bias=False)
+        self.key_value = nn.Linear(memory_dim, 2 * sizes.key_depth, bias=False)
+        self.result = nn.Linear(sizes.key_depth, dim, bias=False)
+        self.dropout = Dropout(sizes.dropout)
 
     def keys_values(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values, each [B, H, M, depth], for use by many queries."""
+        """Keys and values, each [B, H, M, K]. They are computed once and serve many queries."""
         batch, length, _ = memory_BMD.shape
-        both = (
-            self.key_value(memory_BMD)
-            .view(batch, length, 2, self.heads, self.depth)
-            .permute(2, 0, 3, 1, 4)
-        )
+        both = self.key_value(memory_BMD).view(batch, length, 2, self.heads, self.depth)
+        both = both.permute(2, 0, 3, 1, 4)  # 2 B H M K
         return both[0], both[1]
 
     def forward(
         self, query_BLD: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Attend.
-
-        Args:
-            query_BLD: [B, L, D].
-            keys_values: what `keys_values` made of the memory.
-            mask: bool, broadcastable to [B, L, M].
-
-        Returns:
-            [B, L, D], and the weights [B, H, L, M].
-        """
+        """The result [B, L, D] and the weights [B, H, L, M]; `mask` broadcasts to [B, L, M]."""
         batch, length, _ = query_BLD.shape
         key, value = keys_values
         query = self.query(query_BLD).view(batch, length, self.heads, self.depth).transpose(1, 2)
-        scores = query @ key.transpose(2, 3) * self.depth**-0.5
+        scores = query @ key.transpose(2, 3) * self.depth**-0.5  # B H L M
         weights = masked_softmax(scores, mask.unsqueeze(1))
-        mixed = self.dropout(weights).to(value.dtype) @ value  # B H L depth
-        return self.result(
-            mixed.transpose(1, 2).reshape(batch, length, self.heads * self.depth)
-        ), weights
+        mixed = self.dropout(weights).to(value.dtype) @ value  # B H L K
+        mixed = mixed.transpose(1, 2).reshape(batch, length, self.heads * self.depth)
+        return self.result(mixed), weights
 
 
 class FeedForward(nn.Module):
-    """Two layers with a ReLU, at every position alone; or as the peers have it, a convolution of width 3.
+    """Two layers with a ReLU between them, applied at every position alone.
 
-    Departure: the peers' convolution reads PAD positions, which lets a batch's longest row change the answer to the
-    others. Here PAD is zeroed before each convolution.
+    With `sizes.ffn="conv"` both layers are convolutions of width 3, as in the baselines' released
+    code. Departure: that code's convolution reads PAD positions, so that the longest row of a batch
+    changes the result of the others. Here PAD is set to zero before each convolution.
+
+    Args:
+        causal: a convolution reads earlier positions only, as the decoder needs.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        hidden: int,
-        kind: str = "linear",
-        dropout: float = 0.0,
-        causal: bool = False,
-    ):
+    def __init__(self, dim: int, sizes: LayerSizes, causal: bool = False):
         super().__init__()
-        self.kind, self.causal = kind, causal
-        self.reach = (
-            4 if kind == "conv" else 0
-        )  # how many earlier positions a causal result depends on
-        make = nn.Linear if kind == "linear" else lambda a, b: nn.Conv1d(a, b, kernel_size=3)
-        self.first, self.second = make(dim, hidden), make(hidden, dim)
-        self.dropout = Dropout(dropout)
+        self.is_conv = sizes.ffn == "conv"
+        # The number of earlier positions that a result of two causal convolutions depends on.
+        self.reach = 4 if self.is_conv else 0
+        self.padding = (2, 0) if causal else (1, 1)
+        make = partial(nn.Conv1d, kernel_size=3) if self.is_conv else nn.Linear
+        self.first = make(dim, sizes.ffn_dim)
+        self.second = make(sizes.ffn_dim, dim)
+        self.dropout = Dropout(sizes.dropout)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D] from [B, L, D]; `mask_BL` matters to the convolution only."""
-        hidden = self.dropout(self._project(self.first, states_BLD, mask_BL).relu())
-        return self.dropout(self._project(self.second, hidden, mask_BL))
+        """[B, L, D] from [B, L, D]. Only a convolution reads the mask."""
+        hidden = self.dropout(self._apply_layer(self.first, states_BLD, mask_BL).relu())
+        return self.dropout(self._apply_layer(self.second, hidden, mask_BL))
 
-    def _project(self, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
-        if self.kind == "linear":
+    def _apply_layer(self, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
+        if not self.is_conv:
             return layer(states)
-        padding = (2, 0) if self.causal else (1, 1)
-        return layer(F.pad((states * mask.unsqueeze(-1)).transpose(1, 2), padding)).transpose(1, 2)
+        channels = (states * mask.unsqueeze(-1)).transpose(1, 2)  # B D L
+        return layer(F.pad(channels, self.padding)).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each after a LayerNorm and added to its input."""
+    """Self-attention and feed-forward, each applied to a LayerNorm of its input and added to it."""
 
-    def __init__(
-        self, dim: int, heads: int, key_depth: int, ffn_dim: int, ffn: str, dropout: float
-    ):
+    def __init__(self, dim: int, sizes: LayerSizes):
         super().__init__()
-        self.attention_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.attention = Attention(dim, dim, heads, key_depth, dropout)
-        self.ffn = FeedForward(dim, ffn_dim, ffn, dropout)
-        self.dropout = Dropout(dropout)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.ffn_norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, dim, sizes)
+        self.ffn = FeedForward(dim, sizes)
+        self.dropout = Dropout(sizes.dropout)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        """[B, L, D] from [B, L, D]."""
         normed = self.attention_norm(states_BLD)
-        attended, _ = self.attention(
-            normed, self.attention.keys_values(normed), mask_BL.unsqueeze(1)
-        )
+        keys_values = self.attention.keys_values(normed)
+        attended, _ = self.attention(normed, keys_values, mask_BL.unsqueeze(1))
         states_BLD = states_BLD + self.dropout(attended)
         return states_BLD + self.ffn(self.ffn_norm(states_BLD), mask_BL)
 
@@ -175,69 +144,58 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Transformer encoder with a final LayerNorm. Paper: Eq. (1), (4), (9)."""
 
-    def __init__(
-        self,
-        dim: int,
-        layers: int,
-        heads: int,
-        key_depth: int,
-        ffn_dim: int,
-        ffn: str,
-        dropout: float,
-    ):
+    def __init__(self, dim: int, layers: int, sizes: LayerSizes):
         super().__init__()
-        make = (EncoderLayer(dim, heads, key_depth, ffn_dim, ffn, dropout) for _ in range(layers))
-        self.layers = nn.ModuleList(make)
+        self.layers = nn.ModuleList(EncoderLayer(dim, sizes) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D] from [B, L, D]. What stands at PAD positions is undefined; mask it before any sum."""
+        """[B, L, D] from [B, L, D]. PAD positions hold arbitrary values: mask them before any sum."""
         for layer in self.layers:
             states_BLD = layer(states_BLD, mask_BL)
         return self.norm(states_BLD)
 
 
-def _without_row(grad: Tensor, row: int) -> Tensor:
-    grad[row] = 0  # an index of tensors would have to be sent to the device
-    return grad
-
-
 class TokenEmbedding(nn.Module):
-    """Word, plus speaker state, times a scale, plus position. Paper: Sec. 3.3.
+    """The shared word table: word vector plus speaker state, scaled, plus position.
 
-    One word table serves context, response, knowledge, speaker states and label words. Everything that a batch needs is
-    looked up at once: each look-up would cost a gradient as large as the whole table.
+    One table serves context, response, commonsense, speaker states and emotion words. All ids of a
+    batch are looked up in one call, because the gradient of each call is as large as the table.
+
+    Args:
+        vectors_VD: the first word vectors. The row of PAD stays zero.
+        settings: `embedding_scale` is the factor on word vectors, `train_vectors` says whether they
+            are trained.
     """
 
-    def __init__(self, vectors_VD: Tensor, scale: float, dropout: float, train: bool, pad: int):
+    def __init__(self, vectors_VD: Tensor, settings: ModelSettings):
         super().__init__()
-        self.words = nn.Embedding.from_pretrained(
-            vectors_VD.clone(), freeze=not train, padding_idx=pad
-        )
-        self.scale = scale
-        self.dropout = Dropout(dropout)
-        if train:  # a tied output layer would move the PAD row, which padding_idx does not prevent
-            self.words.weight.register_hook(partial(_without_row, row=pad))
+        freeze = not settings.train_vectors
+        self.words = nn.Embedding.from_pretrained(vectors_VD.clone(), freeze, padding_idx=PAD)
+        self.scale = settings.embedding_scale
+        self.dropout = Dropout(settings.dropout)
+        if settings.train_vectors:
+            # A tied output layer would move the PAD row, which `padding_idx` does not prevent.
+            self.words.weight.register_hook(_zero_pad_row)
 
     def look_up(self, ids: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Word vectors [..., D] for every named tensor of ids [...], scaled, in one look-up."""
+        """Scaled word vectors [..., D] of every named tensor of ids [...], in one look-up."""
         flat = self.words(torch.cat([value.flatten() for value in ids.values()])) * self.scale
         parts = flat.split([value.numel() for value in ids.values()])
-        width = self.words.weight.shape[
-            1
-        ]  # named, as -1 is ambiguous where a process has no pair of a batch
+        # The width is given, since -1 is ambiguous for a process that has no pair of a batch.
+        width = self.words.weight.shape[1]
         return {
             name: part.view(*value.shape, width)
             for (name, value), part in zip(ids.items(), parts, strict=True)
         }
 
     def forward(self, words: Tensor, speaker: Tensor | None = None, start: int = 0) -> Tensor:
-        """Embedding [..., L, D] of looked-up words and, for the context, of speaker states.
-
-        Args:
-            start: position of the first token.
-        """
+        """Embedding [..., L, D] of looked-up words whose first is at position `start`."""
         embedded = words if speaker is None else words + speaker
-        return self.dropout(
-            embedded + positions(words.shape[-2], words.shape[-1], words.device, start)
-        )
+        length, width = words.shape[-2:]
+        return self.dropout(embedded + positions(length, width, words.device, start))
+
+
+def _zero_pad_row(grad: Tensor) -> Tensor:
+    grad[PAD] = 0  # a plain number: a tensor of indices would be copied to the device each time
+    return grad

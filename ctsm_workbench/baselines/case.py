@@ -1,30 +1,34 @@
-"""CASE: what the speaker thinks and what the speaker feels are two graphs, which are aligned with one another.
+"""CASE: cognition and affect of the speaker are two graphs, which are aligned with one another.
 
-A cognition graph joins the last utterance with commonsense about it, an affect graph joins the context with emotion
-concepts. A query selects nodes of both; a posterior that has read the answer teaches it in training. The two selections
-are aligned dialogue by dialogue (coarse), each inference with the emotional reaction (fine).
+A cognition graph joins the last utterance with commonsense about it. An affect graph joins the context
+with emotion concepts. A query selects nodes of both; a posterior that has read the answer teaches it in
+training. The two selections are aligned dialogue by dialogue (coarse), and each inference with the
+emotional reaction (fine).
 Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 
-    H = Encoder(E)                                                 [B, L, D]
-    G_cog = Graph(u, K_1 .. K_4)   u: mean of H over the last utterance; edges carry relations    [B, 5, D]
-    G_aff = N softmax(I) * Graph(H ; concepts)                     [B, N, D]
+    H = Encoder(E)                                                                        [B, L, D]
+    G_cog = Graph(u, K_1 .. K_4)                                                          [B, 5, D]
+            u: mean of H over the last utterance; edges carry relations
+    G_aff = N softmax(I) * Graph(H ; concepts)                                            [B, N, D]
     prior: q = tanh(W h_CLS), a = softmax(q G), c = a G, for each graph
     posterior, in training: the same with q' = tanh(W' y), y: mean of Encoder_Y(target)
-    g = sigmoid(W_g [c_aff ; k_e] + b),  l = W_l (g * c_aff + (1 - g) * k_e)                      [B, 32]
+    g = sigmoid(W_g [c_aff ; k_e] + b),  l = W_l (g * c_aff + (1 - g) * k_e)              [B, 32]
     decoder layer: self-attention, attention to G_cog, to G_aff, to H, feed-forward
-    L = NLL + CE(l) + 1.5 L_div + KL(a' || a) of both graphs + BOW(c'_cog, c'_aff) + coarse + 0.2 fine
+    L = NLL + CE(l) + 1.5 L_div + KL(a' || a) of both graphs + BOW(c'_cog, c'_aff)
+        + coarse + 0.2 fine
 
-Departure: commonsense is about the last utterance as a whole, a node for each relation with all its phrases, since
-batches hold it so; the paper also has a node for each sentence, with inferences of its own, and one for each phrase.
-Departure: the factor N, as in CTSM's Eq. (11): without it nodes would vanish where a context is long.
-Departure: the bag of words goes through the decoder's output layer; another one would be the model's largest part.
-Departure: graph layers have the settings `small_...` where the paper has depth 100 and 300 filters.
+Departure: commonsense is about the last utterance as a whole, with one node for each relation and all
+its phrases, since batches hold it so. The paper also has nodes for sentences and for phrases.
+Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in long contexts.
+Departure: the bag of words uses the decoder's output layer; another would be the largest part.
+Departure: graph layers have the settings `small_...`; the paper has depth 100 and 300 filters.
 Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +36,21 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
+from ctsm_lib.interface import Tables
 from ctsm_lib.model.context import COGNITIVE, KnowledgeEncoder
-from ctsm_lib.model.ctsm import Memory, Tables
-from ctsm_lib.model.generation import DecoderCache, DecoderLayer, ResponseDecoder
+from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.guidance import intensity_weights
 from ctsm_lib.model.layers import Attention, masked_mean
-from ctsm_workbench.baselines.base import LABELS, Baseline, initialise, without_gaps
+from ctsm_lib.settings import LayerSizes
+from ctsm_workbench.baselines.base import (
+    LABELS,
+    Baseline,
+    BaselineCache,
+    BaselineDecoder,
+    BaselineMemory,
+    initialise,
+    without_gaps,
+)
 from ctsm_workbench.baselines.case_graphs import (
     Alignment,
     CognitionGraph,
@@ -47,73 +60,53 @@ from ctsm_workbench.baselines.case_graphs import (
     last_utterance,
     select,
 )
+from ctsm_workbench.baselines.concepts import ReadsConcepts
 
 GRAPHS = ("cognition", "affect")
 COARSE, FINE = 1.0, 0.2  # weights of the alignments
 
 
 class CaseLayer(DecoderLayer):
-    """A decoder layer that reads both graphs before the context, each after a LayerNorm and added to its input."""
+    """A decoder layer that attends to both graphs before the context, each after a LayerNorm."""
 
-    number = 0  # which layer of its decoder: keys and values of the graphs are kept by it
+    def __init__(self, dim: int, memory_dim: int, sizes: LayerSizes):
+        super().__init__(dim, memory_dim, sizes)
+        self.cognition_norm = nn.LayerNorm(dim)
+        self.affect_norm = nn.LayerNorm(dim)
+        self.cognition_attention = Attention(dim, dim, sizes)
+        self.affect_attention = Attention(dim, dim, sizes)
 
-    def __init__(
-        self,
-        dim: int,
-        memory_dim: int,
-        heads: int,
-        key_depth: int,
-        ffn_dim: int,
-        ffn: str,
-        dropout: float,
-    ):
-        super().__init__(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout)
-        self.cognition_norm, self.affect_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.cognition_attention = Attention(dim, dim, heads, key_depth, dropout)
-        self.affect_attention = Attention(dim, dim, heads, key_depth, dropout)
-
-    def attention_to(self, name: str) -> Attention:
-        """The layer's attention to a graph."""
-        return self.cognition_attention if name == "cognition" else self.affect_attention
-
-    def consult(self, states: Tensor, extra: dict[str, Tensor]) -> Tensor:
-        for name, norm in zip(GRAPHS, (self.cognition_norm, self.affect_norm), strict=True):
-            key, value = extra[f"{name}_{self.number}"].unbind(dim=1)
-            mask = extra[f"{name}_mask"].unsqueeze(1)
-            attended, _ = self.attention_to(name)(norm(states), (key, value), mask)
-            states = states + self.dropout(attended)
-        return states
+    def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend to cognition, affect and context; `memory` has the keys and values of each."""
+        context, (cognition, cognition_mask), (affect, affect_mask) = memory
+        normed = self.cognition_norm(states)
+        attended, _ = self.cognition_attention(normed, cognition, cognition_mask.unsqueeze(1))
+        states = states + self.dropout(attended)
+        normed = self.affect_norm(states)
+        attended, _ = self.affect_attention(normed, affect, affect_mask.unsqueeze(1))
+        return super().read_context(states + self.dropout(attended), context, mask)
 
 
-class CaseDecoder(ResponseDecoder):
-    """Keys and values of both graphs are computed once a context, as those of the context are."""
+class CaseDecoder(BaselineDecoder):
+    """A decoder of such layers."""
 
     Layer = CaseLayer
 
-    def start(
-        self,
-        memory_BLD: Tensor,
-        mask_BL: Tensor,
-        context_BL: Tensor,
-        extra: dict[str, Tensor] | None = None,
-    ) -> DecoderCache:
-        assert extra is not None
-        kept = {f"{name}_mask": extra[f"{name}_mask"] for name in GRAPHS}
-        for number, layer in enumerate(cast(list[CaseLayer], list(self.layers))):
-            layer.number = number
-            for name in GRAPHS:
-                kept[f"{name}_{number}"] = torch.stack(
-                    layer.attention_to(name).keys_values(extra[name]), dim=1
-                )
-        return super().start(memory_BLD, mask_BL, context_BL, kept)
+
+@dataclass
+class CaseMemory(BaselineMemory):
+    """An encoded context with its graphs: nodes [B, N, D] and masks [B, N], by name."""
+
+    graphs: dict[str, Tensor] = field(default_factory=dict)
+    graph_masks: dict[str, Tensor] = field(default_factory=dict)
 
 
-class CASE(Baseline):
+class CASE(ReadsConcepts, Baseline):
     """Cognition and Affection for reSponding Empathetically."""
 
     smoothing = False
     diverse = True
-    reads = frozenset({"knowledge", "concepts"})
+    uses = frozenset({"knowledge", "concepts"})
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__(config, tables)
@@ -121,15 +114,11 @@ class CASE(Baseline):
         self.knowledge = KnowledgeEncoder(dim, self.small_encoder)
         self.cognition, self.affect = CognitionGraph(config), GraphLayer(config)
         self.target_encoder = self.small_encoder(dim)
-        self.prior, self.posterior = (
-            nn.Linear(dim, dim, bias=False),
-            nn.Linear(dim, dim, bias=False),
-        )
+        self.prior = nn.Linear(dim, dim, bias=False)
+        self.posterior = nn.Linear(dim, dim, bias=False)
         self.bag = nn.Linear(2 * dim, dim)
-        self.coarse, self.fine = (
-            Alignment(dim, config.temperature),
-            Alignment(dim, config.temperature),
-        )
+        self.coarse = Alignment(dim, config.temperature)
+        self.fine = Alignment(dim, config.temperature)
         self.gate = nn.Linear(2 * dim, dim)
         self.classify = nn.Linear(dim, LABELS, bias=False)
         self.decoder = self.make_decoder(CaseDecoder)
@@ -139,7 +128,7 @@ class CASE(Baseline):
         concepts, _ = without_gaps(self.concepts[batch.context])
         return super().ids(batch) | {"knowledge": batch.knowledge, "concepts": concepts}
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> CaseMemory:
         states, mask = self.encode_context(batch, words)
         inferences = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
         reaction = inferences[:, COGNITIVE]
@@ -153,12 +142,28 @@ class CASE(Baseline):
         felt = prior["affect"][1]
         share = self.gate(torch.cat([felt, reaction], dim=-1)).sigmoid()
         logits = self.classify(share * felt + (1 - share) * reaction).float()
-        memory = Memory(states, mask, batch.context, logits)
-        memory.extra = graphs | {f"{name}_mask": masks[name] for name in GRAPHS}
+        memory = CaseMemory(
+            states, mask, batch.context, emotion_logits=logits, graphs=graphs, graph_masks=masks
+        )
         if self.training and batch.label is not None:
             memory.losses = self._taught(batch, words, graphs, masks, prior)
             memory.losses |= self._aligned(batch, cognition, prior, reaction)
         return memory
+
+    def start(self, memory: Any) -> BaselineCache:
+        # Keys and values of both graphs are computed once, as those of the context are.
+        cache = super().start(memory)
+        graphs, masks = memory.graphs, memory.graph_masks
+        layers = cast(list[CaseLayer], list(self.decoder.layers))
+        cache.memory = [
+            (
+                context,
+                (layer.cognition_attention.keys_values(graphs["cognition"]), masks["cognition"]),
+                (layer.affect_attention.keys_values(graphs["affect"]), masks["affect"]),
+            )
+            for layer, context in zip(layers, cache.memory, strict=True)
+        ]
+        return cache
 
     def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and concepts, weighted by emotion intensity [B, N, D], and their mask [B, N]."""
@@ -173,7 +178,7 @@ class CASE(Baseline):
         self, batch: Batch, words: dict[str, Tensor], graphs: dict[str, Tensor], masks: dict[str, Tensor],
         prior: dict[str, tuple[Tensor, Tensor]],
     ) -> dict[str, Tensor]:  # fmt: skip
-        """What the posterior teaches the prior, and what keeps the posterior informative: its words; [B] each."""
+        """Losses [B] of the selection, which the posterior teaches, and of the posterior's words."""
         assert batch.target is not None
         mask = batch.target != PAD
         answer = masked_mean(self.target_encoder(self.embed(words["target"]), mask), mask)
@@ -183,9 +188,9 @@ class CASE(Baseline):
         bag = self.decoder.pointer.logits(
             self.bag(chosen).tanh(), self.embed.words.weight
         ).log_softmax(dim=-1)
-        said = (bag.gather(1, batch.target) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        log_prob = (bag.gather(1, batch.target) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         apart = torch.stack([divergence(posterior[name][0], prior[name][0]) for name in GRAPHS])
-        return {"selection": apart.sum(dim=0), "bag_of_words": -said}
+        return {"selection": apart.sum(dim=0), "bag_of_words": -log_prob}
 
     def _aligned(
         self,

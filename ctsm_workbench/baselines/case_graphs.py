@@ -5,6 +5,8 @@ Shapes: B batch, L context length, M concepts of a context, N = L + M or 5 nodes
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,16 +28,13 @@ class GraphLayer(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         dim = config.dim
-        self.node_norm, self.edge_norm, self.ffn_norm = (
-            nn.LayerNorm(dim),
-            nn.LayerNorm(dim),
-            nn.LayerNorm(dim),
-        )
-        self.attention = Attention(
-            dim, dim, config.small_heads, config.small_key_depth, config.dropout
-        )
+        self.node_norm = nn.LayerNorm(dim)
+        self.edge_norm = nn.LayerNorm(dim)
+        self.ffn_norm = nn.LayerNorm(dim)
         # Nodes have no neighbours to the left and right: never a convolution.
-        self.ffn = FeedForward(dim, config.small_ffn_dim, "linear", config.dropout)
+        sizes = replace(config.small_layer, ffn="linear")
+        self.attention = Attention(dim, dim, sizes)
+        self.ffn = FeedForward(dim, sizes)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
+from ctsm_lib.interface import Tables
 from ctsm_lib.model.context import KnowledgeEncoder, SeparateFusion
-from ctsm_lib.model.ctsm import Memory, Tables
-from ctsm_workbench.baselines.base import LABELS, Baseline, initialise
+from ctsm_workbench.baselines.base import LABELS, Baseline, BaselineMemory, initialise
 
 
 class CEM(Baseline):
@@ -29,7 +29,7 @@ class CEM(Baseline):
 
     smoothing = False
     diverse = True
-    reads = frozenset({"knowledge"})
+    uses = frozenset({"knowledge"})
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__(config, tables)
@@ -42,8 +42,8 @@ class CEM(Baseline):
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"knowledge": batch.knowledge}
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         context, mask = self.encode_context(batch, words)
         knowledge = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
         states, emotional = self.fusion.fuse(context, knowledge, mask)
-        return Memory(states, mask, batch.context, self.classify(emotional[:, 0]).float())
+        return BaselineMemory(states, mask, batch.context, self.classify(emotional[:, 0]).float())

@@ -1,4 +1,4 @@
-"""Emotion concepts of words, as KEMP and CASE attach them to a context. Source: Li et al. (2022); baselines only."""
+"""Emotion concepts of words, as KEMP and CASE attach them to a context. Source: Li et al. (2022)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ctsm_lib.corpus import PAD, Vocabulary
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import PAD, Corpus, Vocabulary
 from ctsm_lib.errors import DataError
+from ctsm_lib.sources import Sources
 
 STRONG = 0.6  # the least emotion intensity that makes a concept count
 
@@ -26,13 +30,10 @@ def read_concepts(path: Path) -> dict[str, list[str]]:
             f"{path} cannot be read as JSON ({error}). Remove it to do without concepts."
         ) from error
     if not isinstance(found, dict):
-        raise DataError(
-            f"{path} holds a {type(found).__name__} where an object word -> [concepts] belongs."
-        )
+        kind = type(found).__name__
+        raise DataError(f"{path} holds a {kind} where an object word -> [concepts] belongs.")
     for word, concepts in found.items():
-        if not isinstance(concepts, list) or not all(
-            isinstance(concept, str) for concept in concepts
-        ):
+        if not isinstance(concepts, list) or not all(isinstance(each, str) for each in concepts):
             raise DataError(f"{path}: the entry of {word!r} is not a list of words: {concepts!r}.")
     return found
 
@@ -40,7 +41,7 @@ def read_concepts(path: Path) -> dict[str, list[str]]:
 def concept_table(
     concepts: dict[str, list[str]], vocabulary: Vocabulary, intensity: np.ndarray
 ) -> np.ndarray:
-    """Id of each word's first concept that is in the vocabulary and of strong emotion, PAD where there is none; [V].
+    """The concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
 
     Args:
         intensity: [V] emotion intensity of every word.
@@ -51,3 +52,32 @@ def concept_table(
             ids = [vocabulary.index[concept] for concept in found if concept in vocabulary.index]
             table[place] = next((i for i in ids if i != place and intensity[i] >= STRONG), PAD)
     return table
+
+
+class ReadsConcepts:
+    """A mixin for models that read concepts, where the data folder has them."""
+
+    uses: frozenset[str] = frozenset({"concepts"})
+
+    @classmethod
+    def more_description(cls, config: Config, sources: Sources) -> dict[str, str]:
+        """The concepts by name, for runs and results.
+
+        Raises:
+            DataError: as `read_concepts`.
+        """
+        if not (config.concepts and sources.concepts):
+            return {}
+        count = len(read_concepts(sources.concepts))
+        return {"concepts": f"{sources.concepts.name} ({count:,} words)"} if count else {}
+
+    @classmethod
+    def more_tables(
+        cls, config: Config, corpus: Corpus, *, sources: Sources, intensity: np.ndarray
+    ) -> dict[str, Tensor]:
+        """The table of concepts."""
+        if not (config.concepts and sources.concepts):
+            return {}
+        concepts = read_concepts(sources.concepts)
+        table = concept_table(concepts, corpus.vocabulary, intensity)
+        return {"concepts": torch.from_numpy(table)}

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, PAD
-from ctsm_lib.model.ctsm import Memory, Tables
-from ctsm_workbench.baselines.base import LABELS, Baseline, initialise, without_gaps
+from ctsm_lib.interface import Tables
+from ctsm_workbench.baselines.base import LABELS, Baseline, BaselineMemory, initialise, without_gaps
 from ctsm_workbench.baselines.concepts import STRONG
 
 
@@ -44,16 +44,16 @@ class EmpDG(Baseline):
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"emotion": self.emotion_words(batch.context)}
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         states, mask = self.encode_context(batch, words)
         emotion_words = self.emotion_words(batch.context)
         emotion_mask = emotion_words != PAD
         emotion = self.emotion_encoder(self.embed(words["emotion"]), emotion_mask)
         logits = self.classify(torch.cat([emotion[:, 0], states[:, 0].to(emotion.dtype)], dim=-1))
-        return Memory(
+        return BaselineMemory(
             torch.cat([states, emotion.to(states.dtype)], dim=1),
             torch.cat([mask, emotion_mask], dim=1),
             torch.cat([batch.context, emotion_words], dim=1),
             logits.float(),
-            extra={"first": self.begin(logits)},
+            first=self.begin(logits),
         )

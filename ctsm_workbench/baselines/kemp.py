@@ -1,23 +1,27 @@
-"""KEMP: words of the context bring emotion concepts along, as nodes of a graph that is encoded with the context.
+"""KEMP: words of the context add emotion concepts, as nodes of a graph that is encoded with the context.
 
 Source: Li, Li, Ren, Ren and Chen (2022).
 
-    e_i' = norm(e_i + W_o sum_j alpha_ij W_v e_j)   j: CLS, the token before, own concept, itself      [B, L, D]
-    H = Encoder([e' ; concepts])                                                                       [B, L + M, D]
-    w = softmax(I) over the nodes,  c_e = sum_i w_i h_i,  l = W c_e + b                                [B, 32]
-    decoder: begins with W_b l; each attention to H becomes W [MHA ; c_e]; copies from context and concepts
+    e_i' = norm(e_i + W_o sum_j alpha_ij W_v e_j)                                   [B, L, D]
+           j: CLS, the token before, the own concept, itself
+    H = Encoder([e' ; concepts])                                                    [B, L + M, D]
+    w = softmax(I) over the nodes,  c_e = sum_i w_i h_i,  l = W c_e + b             [B, 32]
+    decoder: begins with W_b l; each attention to H becomes W [MHA ; c_e]; copies from context and
+        concepts
     L = NLL + CE(l) + 0.1 MSE(mean attention to H, w), the square's mean over a context's nodes
-At most ten concepts of a context, those of the strongest emotion. Without concepts the graph keeps the context's own
-edges. The attention in the loss is the last layer's, on average over heads and the answer's words.
 
-Departure: in the paper concepts have positions and a state of their own. Here they have neither: they stand nowhere in
-the sentence, and tokens are told from them by what is added to tokens alone, position and speaker.
-Departure: a word brings one concept along, the strongest that it has (`concepts`); in the paper it may bring several.
+A context has at most ten concepts, those of the strongest emotion. Without concepts the graph has the
+context's own edges. The attention in the loss is the last layer's, averaged over heads and over the
+words of the answer.
+
+Departure: in the paper concepts have positions and a speaker state. Here they have neither.
+Departure: a word adds one concept, the strongest (`concepts`); in the paper it may add several.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,62 +30,74 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
-from ctsm_lib.model.ctsm import Memory, Tables
-from ctsm_lib.model.generation import DecoderLayer, KeysValues, ResponseDecoder, Taught
+from ctsm_lib.interface import Tables
+from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention, masked_softmax
-from ctsm_workbench.baselines.base import LABELS, Baseline, initialise, without_gaps
+from ctsm_lib.settings import LayerSizes
+from ctsm_workbench.baselines.base import (
+    LABELS,
+    Baseline,
+    BaselineCache,
+    BaselineDecoder,
+    BaselineMemory,
+    initialise,
+    without_gaps,
+)
 from ctsm_workbench.baselines.case_graphs import affect_edges
+from ctsm_workbench.baselines.concepts import ReadsConcepts
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1
 
 
 class KempLayer(DecoderLayer):
-    """A decoder layer whose reading of the context is joined with the context's emotion: `W [MHA ; c_e]`."""
+    """A decoder layer that joins the attention to the context with the context's emotion."""
 
-    def __init__(
-        self,
-        dim: int,
-        memory_dim: int,
-        heads: int,
-        key_depth: int,
-        ffn_dim: int,
-        ffn: str,
-        dropout: float,
-    ):
-        super().__init__(dim, memory_dim, heads, key_depth, ffn_dim, ffn, dropout)
+    def __init__(self, dim: int, memory_dim: int, sizes: LayerSizes):
+        super().__init__(dim, memory_dim, sizes)
         self.join = nn.Linear(2 * dim, dim)
 
-    def attend(
-        self, normed: Tensor, memory: KeysValues, mask: Tensor, extra: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        attended, weights = self.cross_attention(normed, memory, mask)
-        emotion = extra["emotion"].unsqueeze(1).expand_as(attended).to(attended.dtype)
-        return self.join(torch.cat([attended, emotion], dim=-1)), weights
+    def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """`W [MHA ; c_e]`, added to the states, and the weights."""
+        keys_values, emotion_BD = memory
+        attended, weights = self.cross_attention(self.cross_norm(states), keys_values, mask)
+        emotion = emotion_BD.unsqueeze(1).expand_as(attended).to(attended.dtype)
+        joined = self.join(torch.cat([attended, emotion], dim=-1))
+        return states + self.dropout(joined), weights
 
 
-class KempDecoder(ResponseDecoder):
+class KempDecoder(BaselineDecoder):
     """A decoder of such layers."""
 
     Layer = KempLayer
 
 
-class KEMP(Baseline):
-    """Knowledge-aware EMPathetic dialogue generation."""
+@dataclass
+class KempMemory(BaselineMemory):
+    """An encoded context with its emotion."""
 
-    reads = frozenset({"concepts"})
+    emotion: Tensor | None = None  # B D, c_e
+    weights: Tensor | None = None  # B L+M, w
+
+
+class KEMP(ReadsConcepts, Baseline):
+    """Knowledge-aware EMPathetic dialogue generation."""
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__(config, tables)
         dim = config.dim
-        self.graph = Attention(dim, dim, config.small_heads, config.small_key_depth, config.dropout)
+        self.graph = Attention(dim, dim, config.small_layer)
         self.graph_norm = nn.LayerNorm(dim)
-        self.classify, self.begin = nn.Linear(dim, LABELS), nn.Linear(LABELS, dim)
+        self.classify = nn.Linear(dim, LABELS)
+        self.begin = nn.Linear(LABELS, dim)
         self.decoder = self.make_decoder(KempDecoder)
         initialise(self)
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """A context's strongest concepts, earlier ones first among equals, and the places of their words; [B, M]."""
+        """A context's strongest concepts and the places of their words, [B, M].
+
+        Among equals the earlier comes first.
+        """
         concepts, place = without_gaps(self.concepts[context_BL])
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
@@ -90,32 +106,38 @@ class KEMP(Baseline):
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> KempMemory:
         concepts, place = self.context_concepts(batch.context)
-        # A PAD behind every context, also the longest: a convolution must not take a concept for the next token.
+        # A PAD follows every context, the longest too: a convolution must not read a concept as
+        # the next token.
         context = F.pad(batch.context, (0, 1), value=PAD)
         ids = torch.cat([context, concepts], dim=1)
         mask, length = ids != PAD, context.shape[1]
         tokens = F.pad(self.embed(words["context"], words["speaker"]), (0, 0, 0, 1))
         added = self.embed.dropout(words["concepts"])
         edges = affect_edges(mask, place)[:, :length]
-        linked, _ = self.graph(
-            tokens, self.graph.keys_values(torch.cat([tokens, added], dim=1)), edges
-        )
+        nodes = self.graph.keys_values(torch.cat([tokens, added], dim=1))
+        linked, _ = self.graph(tokens, nodes, edges)
         tokens = self.graph_norm(tokens + linked)
         states = self.encoder(torch.cat([tokens, added.to(tokens.dtype)], dim=1), mask)
         weights = masked_softmax(self.intensity[ids], mask)
         emotion = (weights.to(states.dtype).unsqueeze(1) @ states).squeeze(1)
         logits = self.classify(emotion)
-        extra = {"first": self.begin(logits), "emotion": emotion, "weights": weights}
-        return Memory(states, mask, ids, logits.float(), extra=extra)
+        return KempMemory(
+            states=states, mask=mask, context=ids, emotion_logits=logits.float(),
+            first=self.begin(logits), emotion=emotion, weights=weights,
+        )  # fmt: skip
 
-    def taught_losses(self, memory: Memory, taught: Taught) -> dict[str, Tensor]:
-        """Attention, on average over an answer's words, is drawn to strong emotion; mean over the nodes."""
-        copy, weights = cast(Tensor, taught.copy).float(), memory.extra["weights"]
-        sums = torch.zeros_like(weights).index_add(0, taught.row, copy)
+    def start(self, memory: Any) -> BaselineCache:
+        cache = super().start(memory)
+        cache.memory = [(keys_values, memory.emotion) for keys_values in cache.memory]
+        return cache
+
+    def taught_losses(self, memory: KempMemory, taught: Taught) -> dict[str, Tensor]:
+        """Draw the attention, averaged over the words of an answer, to strong emotion."""
+        assert memory.weights is not None
+        sums = torch.zeros_like(memory.weights).index_add(0, taught.row, taught.copy.float())
         mean = sums / taught.mask.sum(dim=1, keepdim=True).clamp(min=1)
-        squared = (mean - weights).square().masked_fill(~memory.mask, 0.0)
-        return {
-            "attention": ATTENTION_WEIGHT * squared.sum(dim=1) / memory.mask.sum(dim=1).clamp(min=1)
-        }
+        squared = (mean - memory.weights).square().masked_fill(~memory.mask, 0.0)
+        weighted = ATTENTION_WEIGHT * squared.sum(dim=1)
+        return {"attention": weighted / memory.mask.sum(dim=1).clamp(min=1)}

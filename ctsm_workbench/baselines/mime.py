@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.model.ctsm import Memory, Tables
+from ctsm_lib.interface import Tables
 from ctsm_lib.model.layers import masked_mean
-from ctsm_workbench.baselines.base import Baseline, initialise
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory, initialise
 
 # The paper's two groups: "surprised" counts as positive, "anticipating" as negative.
 POSITIVE = (
@@ -87,7 +87,7 @@ class MIME(Baseline):
         self.decoder = self.make_decoder()
         initialise(self)
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         states, mask = self.encode_context(batch, words)
         query = states[:, 0]
         logits = (self.query(query) @ self.emotions.to(query.dtype).T).float()
@@ -114,7 +114,9 @@ class MIME(Baseline):
             for join, encoder, e in zip(self.joins, self.encoders, chosen, strict=True)
         ]
         both = torch.cat(heard, dim=-1)
-        memory = Memory(self.fuse(self.gate(both).sigmoid() * both), mask, batch.context, logits)
+        memory = BaselineMemory(
+            self.fuse(self.gate(both).sigmoid() * both), mask, batch.context, logits
+        )
         if gold:
             means = [masked_mean(part, mask) for part in heard]
             # The positive latent has heard A where the emotion is positive, else B.

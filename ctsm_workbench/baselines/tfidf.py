@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch, Pairs
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD, SPECIALS
-from ctsm_lib.model.ctsm import Memory, Output, Tables
+from ctsm_lib.interface import Memory, Output, Tables
 from ctsm_lib.model.guidance import label_loss
 from ctsm_workbench.baselines.base import LABELS
 
@@ -25,7 +25,7 @@ class TfIdf(nn.Module):
 
     predicts_emotion = True
     predicts_words = False
-    reads: frozenset[str] = frozenset()
+    uses: frozenset[str] = frozenset()
     idf: Tensor
     log_unigram: Tensor
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.model.ctsm import Memory, Tables
-from ctsm_workbench.baselines.base import LABELS, Baseline, initialise
+from ctsm_lib.interface import Tables
+from ctsm_workbench.baselines.base import LABELS, Baseline, BaselineMemory, initialise
 
 
 class Transformer(Baseline):
@@ -23,9 +23,11 @@ class Transformer(Baseline):
         self.decoder = self.make_decoder()
         initialise(self)
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         states, mask = self.encode_context(batch, words)
-        return Memory(states, mask, batch.context, states.new_zeros(len(states), LABELS).float())
+        return BaselineMemory(
+            states, mask, batch.context, states.new_zeros(len(states), LABELS).float()
+        )
 
 
 class MultiTransformer(Baseline):
@@ -37,6 +39,6 @@ class MultiTransformer(Baseline):
         self.decoder = self.make_decoder()
         initialise(self)
 
-    def read(self, batch: Batch, words: dict[str, Tensor]) -> Memory:
+    def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         states, mask = self.encode_context(batch, words)
-        return Memory(states, mask, batch.context, self.classify(states[:, 0]).float())
+        return BaselineMemory(states, mask, batch.context, self.classify(states[:, 0]).float())

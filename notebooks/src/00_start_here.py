@@ -1,11 +1,13 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# **What you will do.** See whether this computer is ready, find out which data you have, and talk to a small trained model.
+# **What you will do.** Check whether this computer is ready, see which data you have, and talk
+# to a small trained model.
 #
-# **What you will learn.** What is in this laboratory, how the lessons work, and what CTSM claims about the emotions in a word.
+# **What you will learn.** What this laboratory contains, how the lessons work, and what CTSM
+# claims about the emotions of words.
 #
-# **What you need.** Nothing but this notebook, run from top to bottom. About 15 minutes.
+# **What you need.** Only this notebook. Run it from top to bottom. About 15 minutes.
 #
 # *Paper: Sec. 1. Library: `config`, `downloads`, `doctor`, `runs`.*
 
@@ -18,19 +20,23 @@ from ctsm_workbench.course import lessons
 lessons.begin()
 
 # %% [markdown]
-# This picture opens every lesson, with the lesson's own part lit. It is Figure 2 of the paper, redrawn with the names of the modules in
-# which you find each part. You need not understand it yet.
+# This picture opens every lesson. It highlights the parts of the model that the lesson
+# explains. It is Figure 2 of the paper, redrawn with the names of the modules that contain each
+# part. You do not need to understand it yet.
 #
 # ## 1 · The idea in four sentences
 #
-# A word has an emotion of its own: "excited" is pleasant and stirred up, wherever it stands. The paper calls that its **trait**. But
-# in *"I am so excited, we leave for the sea tomorrow"* and in *"he got too excited and drove into a wall"* the same word leans to different
-# sides: its **state**. CTSM is a model that reads both from a conversation, guesses what the speaker feels, and answers.
+# A word has an emotion of its own: "excited", for example, stands for a pleasant and intense
+# feeling, and the paper calls this the **trait emotion** of the word. But its emotion also
+# depends on the context: *"I am so excited, we leave for the sea tomorrow"* is about joy, and
+# *"he got too excited and drove into a wall"* is not. The paper calls this emotion in context
+# the **state emotion** of the word. CTSM is a model that reads both emotions from a
+# conversation, predicts what the speaker feels, and writes an answer.
 #
-# Its authors published no code. This laboratory is the first implementation that anyone can run, and the lessons build it equation by
-# equation.
+# The authors of the paper published no code. This laboratory is the first implementation that
+# anyone can run, and the lessons build it equation by equation.
 #
-# ## 2 · Does this computer work?
+# ## 2 · Is this computer ready?
 
 # %%
 from ctsm_lib.sources import PROJECT
@@ -40,9 +46,10 @@ for check in examine():
     print(f"{check.sign}  {check.name:<13} {check.finding.replace(str(PROJECT), '.')}")
 
 # %% [markdown]
-# `!!` marks what must be mended before you go on, ` -` what only an extra needs. In a terminal the same list is `ctsm doctor`.
+# `!!` marks a problem that you must fix before you go on. ` -` marks something that only an
+# optional feature needs. In a terminal, `ctsm doctor` prints the same list.
 #
-# ## 3 · Which data have you?
+# ## 3 · Which data do you have?
 
 # %%
 prepared = lessons.data()
@@ -51,16 +58,19 @@ for name, value in prepared.description.items():
     print(f"{name:<15} {value}")
 
 # %% [markdown]
-# Without a download you work on the **sample**: 480 dialogues, ratings and commonsense that we invented for this laboratory. It shows that
-# everything works and what everything means; it is far too small to show how good the model is.
+# If you have downloaded nothing, you work on the **sample**: 480 dialogues, word ratings and
+# commonsense phrases that we invented for this laboratory. The sample is large enough to show
+# how every part works. It is far too small to show how good the model is.
 #
-# | where the data comes from | how |
+# | where the data comes from | how to use it |
 # |---|---|
-# | the sample | nothing to do |
-# | `data/raw` | `ctsm data fetch` downloads EmpatheticDialogues, NRC VAD and GloVe (1.7 GB on disk) and asks you to read their terms |
-# | any folder | set `CTSM_DATA` before you start JupyterLab |
+# | the sample | you need to do nothing |
+# | `data/raw` | run `ctsm data fetch` |
+# | any other folder | set `CTSM_DATA` before you start JupyterLab |
 #
-# A folder is used whole: the sample is never mixed into real data, and every result says what it was made with.
+# `ctsm data fetch` downloads EmpatheticDialogues, NRC VAD and GloVe (1.7 GB on disk) and asks
+# you to read their terms first. The laboratory takes all data from one folder and never mixes
+# the sample with real data. Every result states which data it was made with.
 
 # %%
 from ctsm_lib.corpus import EMOTIONS
@@ -73,19 +83,22 @@ for number, turn in enumerate(range(first, last)):
     print("speaker: " if number % 2 == 0 else "listener:", split.turn_text(turn))
 
 # %% [markdown]
-# One of 32 emotions, a **speaker** who feels it and a **listener** who answers. The model plays the listener, and it must find out the
-# emotion from the words: it is never told.
+# Each dialogue has one of 32 emotions as its label. The **speaker** feels this emotion, and the
+# **listener** answers. The model takes the role of the listener. It does not get the label as
+# an input, so it must predict the emotion from the words.
 #
 # ## 4 · A model answers
 #
-# Where there is no trained model yet, the next cell trains one, which takes a minute or two. Later lessons use the same one; to look into a
-# better model that you trained for a night, set `CTSM_RUN` to its folder.
+# If there is no trained model yet, the next cell trains one. This takes a minute or two. Later
+# lessons use the same model. To use a better model that you have trained yourself, for example
+# overnight, set `CTSM_RUN` to its folder.
 
 # %%
 run = lessons.trained_run()
 provider, note = run.provider(lessons.sources())
 print(
-    f"{run.config.preset} preset, {run.iteration} iterations; {note or 'commonsense: ' + provider.name}"
+    f"{run.config.preset} preset, {run.iteration} iterations;",
+    note or f"commonsense: {provider.name}",
 )
 print(
     "on the dev dialogues:",
@@ -97,32 +110,37 @@ print(
 )
 
 # %% [markdown]
-# `acc` is the share of dialogues, in per cent, whose emotion it names; by guessing it would be 3. `ppl_token` says between how many words
-# the model hesitates on average: lower is better. Lesson 08 takes both apart.
+# The dev dialogues (the validation split) are not used to update the weights. `acc` is the
+# accuracy: the percentage of these dialogues for which the model predicts the right emotion.
+# Random guessing would give about 3. `ppl_token` is the perplexity, roughly the number of words
+# between which the model hesitates at each step. Lower is better. Lesson 08 explains both
+# scores.
 
 # %%
 turns = ["My sister moved to another country last week and the house is so quiet now."]
 begun = time.monotonic()
-how = Decoding(block_ngrams=2)  # no two words twice: a small model likes to repeat itself
+how = Decoding(block_ngrams=2)  # no pair of words twice: a small model tends to repeat itself
 response = run.respond([turns], provider, how)[0]
 print("you:  ", turns[0])
 print("model:", response.text, f"({1000 * (time.monotonic() - begun):.0f} ms)")
 names = list(response.emotions)[:8]
 lessons.show(
     lessons.bars(
-        {"probability": [response.emotions[n] for n in names]}, names, "What the model heard"
+        {"probability": [response.emotions[n] for n in names]}, names, "Predicted emotions"
     ),
-    "The eight likeliest of the 32 emotions. A model trained on the sample for a minute is seldom sure.",
+    "The eight most probable of the 32 emotions. A model that was trained on the sample for "
+    "about a minute is seldom certain.",
 )
 
 # %% [markdown]
-# Say something yourself. In a terminal, `ctsm chat` goes on for more than one turn.
+# Now write a sentence yourself. To hold a conversation of several turns, run `ctsm chat` in a
+# terminal.
 
 
 # %%
-def talk(said: str = "I failed my driving test for the third time"):
-    """What the model answers, and what it hears in a sentence."""
-    response = run.respond([[said]], provider, how)[0]
+def talk(sentence: str = "I failed my driving test for the third time"):
+    """Bars of the emotions predicted for a sentence, with the model's answer as their title."""
+    response = run.respond([[sentence]], provider, how)[0]
     top = list(response.emotions)[:5]
     figure = lessons.bars(
         {"probability": [response.emotions[n] for n in top]}, top, response.text
@@ -130,29 +148,32 @@ def talk(said: str = "I failed my driving test for the third time"):
     return figure.update_layout(yaxis_range=[0, 1])
 
 
-lessons.play(talk, said=lessons.text("I failed my driving test for the third time"))
+lessons.play(talk, sentence=lessons.text("I failed my driving test for the third time"))
 
 # %% [markdown]
 # ## 5 · How the lessons work
 #
-# | lesson | question it answers | module | paper | minutes |
+# | lesson | question it answers | modules | paper | minutes |
 # |---|---|---|---|---|
-# | 01 | What do people say when they feel something? | `corpus`, `batches` | 3.2, 4.2 | 45 |
-# | 02 | What does a word carry by itself? | `lexicon`, `model/emotion` | 3.4.1 | 45 |
-# | 03 | What does the model read? | `knowledge`, `model/layers`, `model/context` | 3.3 | 75 |
-# | 04 | How does context bend a word? | `model/emotion` | 3.4.2 | 70 |
-# | 05 | What does a teacher know that a label does not say? | `model/guidance` | 3.5 | 60 |
-# | 06 | How does an answer come to match a feeling? | `model/generation`, `model/pointer`, `model/contrast` | 3.6 | 75 |
-# | 07 | How is everything trained together? | `model/ctsm`, `training`, `checkpoint`, `parallel` | 3.6.2, 4.2 | 60 |
-# | 08 | Is it any good? | `decoding`, `scores`, `runs` | 4.3, 5.1, 5.5 | 60 |
-# | 09 | What does each part buy? | `baselines`, `comparison` | 4.1, 5.1, 5.3 | 60 |
-# | 10 | Do words say one thing and do another? | `polarity`, `contextual`, `figures` | 5.4 | 60 |
-# | 11 | Who decides what is empathetic? | `judging` | 4.3.2, 5.2 | 45 |
+# | 01 | What do people say when they feel something? | `corpus, batches` | 3.2, 4.2 | 45 |
+# | 02 | What emotion does a word have by itself? | `lexicon, model/emotion` | 3.4.1 | 45 |
+# | 03 | What does the model read? | `knowledge, model/layers, model/context` | 3.3 | 75 |
+# | 04 | How does context change the emotion of a word? | `model/emotion` | 3.4.2 | 70 |
+# | 05 | What do soft labels add to a label? | `model/guidance` | 3.5 | 60 |
+# | 06 | How do answers match a feeling? | `model/generation, pointer, contrast` | 3.6 | 75 |
+# | 07 | How are all parts trained? | `model/ctsm, training, checkpoint` | 3.6.2, 4.2 | 60 |
+# | 08 | How good are the answers? | `decoding, scores, runs` | 4.3, 5.1, 5.5 | 60 |
+# | 09 | How much does each part contribute? | `baselines, comparison` | 4.1, 5.1, 5.3 | 60 |
+# | 10 | How often do trait and state emotion differ? | `polarity, contextual` | 5.4 | 60 |
+# | 11 | How do people judge empathy? | `judging` | 4.3.2, 5.2 | 45 |
 #
-# - Every part of the model is **first written in the open**, in a few lines, and then shown to equal the library's version.
-# - **Exercises** have a goal, a difficulty (★ to ★★★), a hint and a solution folded away. You replace `raise NotImplementedError`; the cell
-#   below it checks your answer and says what to think about. A lesson also runs to its end with all exercises left open.
-# - Where we **depart** from the printed paper, the lesson says what is printed, why it cannot be, and what we do.
-# - Solved notebooks with all outputs are in `solutions/`.
+# - Each lesson first **writes a part of the model in a few lines of plain PyTorch** and then
+#   shows that the result equals the library's version.
+# - Each **exercise** has a goal, a difficulty (★ to ★★★), a hint, and a folded solution.
+#   Replace `raise NotImplementedError` with your code. The cell below it checks your answer and
+#   tells you what to think about. A lesson runs to its end even if you solve no exercise.
+# - Where we **depart** from the printed paper, the lesson says what the paper prints, why we
+#   cannot use it, and what we do instead.
+# - The folder `solutions/` contains the solved notebooks with all outputs.
 #
 # Go on with **01 · dialogues**.

@@ -1,12 +1,14 @@
 # %% [markdown]
-# # 02 · Read what a word carries by itself
+# # 02 · Read the emotion that a word has by itself
 #
-# **What you will do.** Look words up in a lexicon of feelings, find a misprint in the paper by looking at data, and build the
-# *trait embedding* that CTSM gives every token.
+# **What you will do.** Look up words in an emotion lexicon, find a misprint in the paper by
+# looking at data, and build the *trait embedding* that CTSM gives every token.
 #
-# **What you will learn.** What valence, arousal and dominance are; how emotion intensity and rarity weigh a word; Eqs. (2) to (4).
+# **What you will learn.** What valence, arousal and dominance are; how to measure the emotion
+# intensity and the rarity of a word; Eqs. (2) to (4).
 #
-# **What you need.** PyTorch basics (tensors, `nn.Linear`); lesson 01 for what a batch is. About 45 minutes.
+# **What you need.** PyTorch basics (tensors, `nn.Linear`); lesson 01 for what a batch is.
+# About 45 minutes.
 #
 # *Paper: Sec. 3.4.1. Library: `lexicon`, `model/emotion`.*
 
@@ -20,8 +22,9 @@ from torch import nn
 lessons.begin("trait")
 
 # %% [markdown]
-# The lit boxes are what this lesson builds. Everything here is *fixed before training*: a word's trait is the same in every
-# sentence. How context bends a word is the subject of lesson 04.
+# The highlighted boxes are the parts that this lesson builds. A word's ratings, its intensity
+# and its rarity are *fixed before training*: they are the same in every sentence. Lesson 04
+# shows how the context changes the emotion of a word.
 
 # %%
 prepared = lessons.data()
@@ -30,44 +33,48 @@ print(lessons.describe())
 print(f"lexicon: {len(lexicon):,} words, scale {lexicon.scale}")
 
 # %% [markdown]
-# ## 1 · Three numbers for a feeling
+# ## 1 · Three numbers for an emotion
 #
-# Psychologists describe feelings in three dimensions, each from 0 to 1:
+# Psychologists describe emotions in three dimensions, each from 0 to 1:
 #
-# | | asks | low | high |
+# | dimension | question | low | high |
 # |---|---|---|---|
-# | **valence** | how pleasant? | grief | joy |
-# | **arousal** | how stirred up? | sleep | panic |
-# | **dominance** | how much in control? | helpless | mighty |
+# | **valence** | How pleasant is it? | grief | joy |
+# | **arousal** | How active or excited is it? | sleep | panic |
+# | **dominance** | How much control does it give? | helpless | powerful |
 #
-# People rated thousands of words this way (the NRC VAD lexicon). The sample that comes with this laboratory has ratings that
-# we made up for illustration; with `CTSM_DATA` set you see the real ones.
+# In the NRC VAD lexicon, people have rated thousands of words in this way. We made up the
+# ratings in the sample that comes with this laboratory. If you work on the real data, you see
+# the real ratings.
 
 
 # %%
 def word_bars(words: str = "excited terrified lonely calm furious proud"):
-    """Bars of valence, arousal and dominance for the rated ones of some words."""
+    """Bars of valence, arousal and dominance; words without a rating are left out."""
     rated = [word for word in words.lower().split() if word in lexicon.ratings]
     ratings = np.array([lexicon.ratings[word] for word in rated]).reshape(-1, 3)
     values = dict(zip(("valence", "arousal", "dominance"), ratings.T.tolist(), strict=True))
-    return lessons.bars(values, rated, "What a word carries by itself", "rating")
+    return lessons.bars(values, rated, "Ratings of single words", "rating")
 
 
 lessons.show(
     word_bars(),
-    "Excited and terrified are stirred up alike (arousal); what sets them apart is valence and dominance.",
+    "“Excited” and “terrified” have about the same arousal. They differ in valence and "
+    "dominance.",
 )
 
 # %% [markdown]
-# Try words of your own. Which two are the hardest to tell apart by these three numbers alone?
+# Try words of your own. Can you find two words with different meanings that these three numbers
+# cannot tell apart?
 
 # %%
 lessons.play(word_bars, words=Text("happy sad angry", continuous_update=False))
 # %% [markdown]
-# ## 2 · What about words nobody rated?
+# ## 2 · Words without a rating
 #
-# Most words of a conversation are not in the lexicon. The paper says that such a word gets the *neutral* triple
-# $[0.00, 0.50, 0.00]$. Before we believe it, we look at what these numbers mean on the lexicon's own scale.
+# Most words of a conversation are not in the lexicon. The paper gives such a word the *neutral*
+# triple $[0.00, 0.50, 0.00]$. Before we use these numbers, we look up what they mean on the
+# scale of the lexicon.
 
 # %%
 vad, rated = lexicon.table(vocabulary)
@@ -83,14 +90,17 @@ print(
 )
 
 # %% [markdown]
-# Valence 0 is the most negative value there is. With the printed triple, "the" and "of" would be about as unpleasant as the
-# worst words above. Every code base that this one descends from uses $[0.5, 0.0, 0.5]$ instead: neither pleasant nor unpleasant,
-# not stirred up, neither weak nor strong.
+# Valence 0 is the most negative value on the scale. With the printed triple, "the" and "of"
+# would be about as unpleasant as the worst words above. The released code of all related
+# systems uses $[0.5, 0.0, 0.5]$ instead. With this triple, an unrated word is neither pleasant
+# nor unpleasant, has no arousal, and has a medium dominance.
 #
-# > **Departure.** We take the printed triple for a misprint and use $[0.5, 0, 0.5]$. The setting `neutral_vad="printed"` restores
-# > what is printed, so that you can measure the difference.
+# > **Departure.** We consider the printed triple a misprint and use $[0.5, 0, 0.5]$. The
+# > setting `neutral_vad="printed"` restores the printed triple, so that you can measure the
+# > difference.
 #
-# It is no small thing, since it concerns most tokens. Here is the mean valence of dialogues of happy and of sad people under both:
+# The choice matters, because it affects most tokens. The next cell computes the mean valence of
+# joyful, sad and furious dialogues with both triples:
 
 # %%
 split, labels = prepared.corpus.splits["train"], prepared.corpus.splits["train"].labels
@@ -112,35 +122,40 @@ lessons.show(
         "Mean valence of all tokens in dialogues of a label",
         "valence",
     ),
-    "With the printed triple every dialogue looks unpleasant: the unrated words drag it down, whatever is said.",
+    "With the printed triple, every dialogue has a low mean valence, even a joyful one. The "
+    "reason is the unrated words, which are the majority.",
 )
 
 # %% [markdown]
-# ## 3 · How strong is a word?
+# ## 3 · How strong is the emotion of a word?
 #
-# A word can matter to a feeling because it is pleasant *or* unpleasant. **Emotion intensity** is the distance from a calm centre
-# in the plane of valence and halved arousal, brought to about $[0, 1]$:
+# A word can be important for an emotion because it is pleasant *or* because it is unpleasant.
+# So **emotion intensity** measures a distance. In the plane of valence and halved arousal, it
+# is the distance from a calm, neutral centre, scaled to about $[0, 1]$:
 #
 # $$ I(w) = \frac{\lVert [V(w),\, A(w)/2] - [0.5,\, 0] \rVert_2 - 0.06467}{0.607468} $$
 #
-# The two constants are the smallest and the range of the distance in the lexicon. Unrated words get exactly 0. The teacher and the
-# student of lesson 05 use it to look at strong words first.
+# The two constants come from an earlier system, KEMP. They bring the distance to about
+# $[0, 1]$; the exact range depends on the lexicon. Unrated words get exactly 0. The teacher and
+# student networks of lesson 05 use the intensity to weight the tokens.
 
 # %% [markdown]
 # ### Exercise 2.1 · Emotion intensity
 #
-# **Goal:** write $I(w)$ for many words at once, without a loop. **Difficulty:** ★ **Minutes:** 5
+# **Goal:** compute $I(w)$ for many words at once, without a loop.
+# **Difficulty:** ★ **Minutes:** 5
 #
 # <details><summary>Hint</summary>
 #
-# `np.hypot(a, b)` is the length of the vector (a, b). `np.where(rated, x, 0.0)` keeps x where `rated` is true.
+# `np.hypot(a, b)` is the length of the vector (a, b). `np.where(rated, x, 0.0)` keeps x where
+# `rated` is true.
 #
 # </details>
 
 
 # %%
 def intensity(vad, rated):
-    """Emotion intensity [n] of words with ratings vad [n, 3]; 0 where not rated [n]."""
+    """Emotion intensity [n] of words with ratings vad [n, 3]; 0 where rated [n] is False."""
     ### BEGIN SOLUTION
     distance = np.hypot(vad[:, 0] - 0.5, vad[:, 1] / 2)
     return np.where(rated, (distance - 0.06467) / 0.607468, 0.0)
@@ -151,7 +166,7 @@ def intensity(vad, rated):
 checks.intensity(intensity)
 
 # %% [markdown]
-# The library's version is the same formula; from here on we use it.
+# The library uses the same formula. From here on we use the library's version.
 
 # %%
 from ctsm_lib.lexicon import intensity as library_intensity
@@ -167,29 +182,34 @@ figure = lessons.bars(
     "Emotion intensity, word by word",
 )
 lessons.show(
-    figure, "Both ends of the valence scale are strong: a wonderful dog as well as its death."
+    figure,
+    "Words at both ends of the valence scale have a high intensity: the pleasant word "
+    "“wonderful” as well as the unpleasant word “died”.",
 )
 
 # %% [markdown]
 # ## 4 · How rare is a word?
 #
-# "The" says little, "Christmas" says a lot. **Inverse document frequency** (IDF) measures it; here a *document* is one utterance
-# of the training dialogues. With $N$ utterances, of which $df(w)$ contain $w$:
+# "The" carries little information, "Christmas" carries a lot. **Inverse document frequency**
+# (IDF) measures this. Here, a *document* is one utterance of the training dialogues. There are
+# $N$ utterances, and $df(w)$ of them contain the word $w$:
 #
 # $$ \mathrm{idf}(w) = \ln \frac{1 + N}{1 + df(w)} + 1, \qquad \text{then scaled to } [0, 1]. $$
 #
-# Words that no training utterance has get 1.
+# Words that occur in no training utterance get 1.
 
 # %% [markdown]
 # ### Exercise 2.2 · Inverse document frequency
 #
-# **Goal:** IDF for every id of a small vocabulary, scaled so that the commonest seen word has 0 and the rarest seen one 1.
+# **Goal:** compute the IDF for every id of a small vocabulary. Scale it so that the most
+# frequent word gets 0 and the rarest word that occurs gets 1.
 # **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# A document counts once for a word, however often it has it: think of `set(document)`. Take minimum and maximum over the words that
-# were seen; the others get 1 afterwards.
+# A document counts once for a word, even if it contains the word several times: use
+# `set(document)`. Take the minimum and the maximum over the words that occur. Give all other
+# words 1 afterwards.
 #
 # </details>
 
@@ -213,43 +233,55 @@ checks.inverse_document_frequency(inverse_document_frequency)
 # %%
 idf = prepared.corpus.idf  # the library's, for the whole vocabulary, without a loop
 order = np.argsort(idf[7:]) + 7  # the first seven ids are special tokens
-print("commonest:", ", ".join(f"{vocabulary.words[i]} {idf[i]:.2f}" for i in order[:8]))
-print("rarest:   ", ", ".join(f"{vocabulary.words[i]} {idf[i]:.2f}" for i in order[-5:]))
+print("most frequent:", ", ".join(f"{vocabulary.words[i]} {idf[i]:.2f}" for i in order[:8]))
+print("rarest:       ", ", ".join(f"{vocabulary.words[i]} {idf[i]:.2f}" for i in order[-5:]))
 
 # %% [markdown]
 # ## 5 · The trait embedding
 #
-# VAD and IDF are four numbers. The model adds ten more that say what the word *means here*, a compressed copy of the encoded context
-# $H_C$ (lesson 03):
+# VAD and IDF are four numbers. The model adds ten more, which describe what the word *means in
+# its context*. They are a compressed copy of $H_C$, the output of the context encoder (lesson
+# 03):
 #
-# $$ \tilde H_C = W_C H_C \quad (3) \qquad\qquad V_t = [\,\mathrm{VAD} ; \mathrm{IDF} ; \tilde H_C\,] \quad (2) $$
+# $$
+# \tilde H_C = W_C H_C \quad (3) \qquad\qquad
+# V_t = [\,\mathrm{VAD} ; \mathrm{IDF} ; \tilde H_C\,] \quad (2)
+# $$
 #
-# | | shape | from |
+# | part | shape | source |
 # |---|---|---|
 # | VAD | B x L x 3 | lexicon |
 # | IDF | B x L x 1 | training dialogues |
 # | $H_C$ | B x L x 300 | context encoder |
 # | $\tilde H_C$ | B x L x 10 | a linear map without bias |
-# | $V_t$ | B x L x **14** | |
+# | $V_t$ | B x L x **14** | all of the above |
 #
-# B dialogues, L tokens in the longest one. Shorter ones are padded, and what stands at the padding must never matter.
+# B is the number of dialogues and L the number of tokens in the longest one. Shorter dialogues
+# are padded. The values at padded positions must never change a result.
+#
+# Note that only four of the fourteen numbers are the same in every sentence. The other ten
+# depend on the context, although the paper calls $V_t$ the embedding of the *trait*.
 
 # %% [markdown]
 # ### Exercise 2.3 · The trait embedding
 #
-# **Goal:** Eqs. (2) and (3), with PAD rows zero. **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** write Eqs. (2) and (3). The rows of PAD are zero.
+# **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# `weight` is stored as PyTorch stores it, [out, in]: the map is `context @ weight.T`. `unsqueeze(-1)` turns [B, L] into [B, L, 1], both for
-# the IDF and for the mask.
+# `weight` has PyTorch's shape, [out, in], so the linear map is `context @ weight.T`.
+# `unsqueeze(-1)` turns [B, L] into [B, L, 1]. You need this for the IDF and for the mask.
 #
 # </details>
 
 
 # %%
 def trait_embedding(vad, idf, context, weight, mask):
-    """V_t [B, L, 14] from vad [B, L, 3], idf [B, L], context [B, L, D], weight [10, D], mask [B, L]."""
+    """V_t [B, L, 14] from vad [B, L, 3], idf [B, L] and context H_C [B, L, D].
+
+    weight is W_C [10, D]; mask [B, L] is True at real tokens.
+    """
     ### BEGIN SOLUTION
     compressed = context @ weight.T
     return torch.cat([vad, idf.unsqueeze(-1), compressed], dim=-1) * mask.unsqueeze(-1)
@@ -262,9 +294,11 @@ checks.trait_embedding(trait_embedding)
 # %% [markdown]
 # ## 6 · The trait encoder
 #
-# So far each token knows only itself. A small Transformer encoder lets the traits of a sentence see each other (Eq. 4):
-# $H_t = \mathrm{Encoder}_t(V_t)$. It has width 14, two heads, and keys and values that are 40 wide in all: 14 is not divisible into
-# heads of a useful size, so the heads divide the depth of the keys, not the width.
+# So far, the four fixed numbers of a token say nothing about its neighbours. A small
+# Transformer encoder lets each token attend to the trait embeddings of all tokens (Eq. 4):
+# $H_t = \mathrm{Encoder}_t(V_t)$. The encoder is 14 wide and has two heads. If the two heads
+# divided these 14 numbers, each would get only 7. So the heads divide a separate, larger depth:
+# queries, keys and values are 40 wide in total, 20 for each head.
 
 # %%
 from ctsm_lib.model.emotion import EmotionEncoding
@@ -284,8 +318,9 @@ compress, encoder_t = nn.Linear(D, 10, bias=False), small(14)
 print(f"parameters of the trait encoder: {sum(p.numel() for p in encoder_t.parameters()):,}")
 
 # %% [markdown]
-# Now with real dialogues: we take a batch, gather its features by token id, and run both steps in the open. The context encoder comes
-# in lesson 03; a random $H_C$ will do to see the shapes.
+# Now we use real dialogues. We take a batch, look up its features by token id, and carry out
+# both steps ourselves. The context encoder follows in lesson 03. Here we only want to see the
+# shapes, so a random $H_C$ is enough.
 
 # %%
 batch = prepared.pairs["train"].collate(np.arange(4))
@@ -301,7 +336,8 @@ H_t = encoder_t(V_t, mask) * mask.unsqueeze(-1)
 print("V_t", list(V_t.shape), " H_t", list(H_t.shape))
 
 # %% [markdown]
-# The library's `EmotionEncoding` does the same for trait and state at once. With our weights put into it, both must agree:
+# The library's `EmotionEncoding` computes the trait and the state emotion together. Here we use
+# only its trait part and give it our weights. Both results must agree:
 
 # %%
 library = EmotionEncoding(D, compressed=10, trait=True, state=False, make_encoder=small)
@@ -315,7 +351,8 @@ torch.testing.assert_close(encoded, H_t)
 print("The library's trait embedding and encoder equal ours.")
 
 # %% [markdown]
-# Does padding matter? We take the shortest dialogue out of the batch and cut its padding off: nothing may change.
+# Does padding change the result? We take the shortest dialogue out of the batch and cut off its
+# padding. The result must stay the same.
 
 # %%
 short = mask.sum(dim=1).argmin()
@@ -323,14 +360,16 @@ n = int(mask[short].sum())
 alone = encoder_t(V_t[short : short + 1, :n], mask[short : short + 1, :n])
 torch.testing.assert_close(alone[0], H_t[short, :n])
 print(
-    f"dialogue {int(short)}: the same {n} rows with {V_t.shape[1] - n} PAD positions beside it and without"
+    f"dialogue {int(short)}: the same {n} rows with and without",
+    f"{V_t.shape[1] - n} PAD positions",
 )
 
 # %% [markdown]
-# ## 7 · All of it at once
+# ## 7 · All results in one place
 #
-# The **word explorer** shows what this lesson computed for any word you type. It also shows how people use the word, which words are used
-# alike, and a polarity read off those: lesson 10 is about that one.
+# The **word explorer** shows the values of this lesson for any word that you type. It also
+# shows sentences in which people use the word, the words with the most similar vectors, and a
+# polarity that is computed from the vectors. Lesson 10 explains this polarity.
 
 # %%
 from ctsm_workbench import explorers as widgets
@@ -340,9 +379,13 @@ widgets.word_explorer("bittersweet")
 # %% [markdown]
 # ## What you have now
 #
-# - Three fixed numbers for every word, neutral where nobody rated it, and a misprint settled by looking at data.
-# - Intensity (how strong) and IDF (how rare), which later parts use to decide where to look.
-# - The trait embedding $V_t$, 14 wide, and its encoder: `model/emotion` in the library.
+# - You have three fixed numbers for every word, neutral values for unrated words, and a
+#   misprint that you found by looking at data.
+# - You can compute the intensity of a word (how strong its emotion is) and its IDF (how rare it
+#   is). Later parts of the model use both.
+# - You have the trait embedding $V_t$, 14 wide, and its encoder. In the library, they are in
+#   `model/emotion`.
 #
-# **But:** "excited" got the same numbers in every sentence. Whether it comes before a birthday or before an operation, nothing here
-# can tell. That is what lesson 04 is for; first, lesson 03 reads the context.
+# **But:** "excited" has the same VAD, the same intensity and the same IDF in every sentence,
+# before a birthday as well as before an operation. Lesson 04 adds the emotion that depends on
+# the context. First, lesson 03 reads the context.

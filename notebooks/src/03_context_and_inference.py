@@ -1,11 +1,13 @@
 # %% [markdown]
-# # 03 · Read a context, and what lies behind it
+# # 03 · Read the dialogue context and add commonsense
 #
-# **What you will do.** Turn a dialogue into the numbers that CTSM reads, build attention and an encoder, fetch commonsense about
-# what was said, and join both in the *inference-enriched context*.
+# **What you will do.** Turn a dialogue into the numbers that CTSM reads, build attention and an
+# encoder, retrieve commonsense phrases about the last utterance, and combine both in the
+# *inference-enriched context*.
 #
-# **What you will learn.** How a model knows order and speaker, how masks keep padding out, what five questions about a speaker
-# commonsense answers, and how a gate lets through what helps; Eq. (1) and the fusion of Sec. 3.3.
+# **What you will learn.** How a model represents word order and speaker; how masks keep padding
+# out; which five questions about a speaker the commonsense phrases answer; how a gate controls
+# what passes; Eq. (1) and the fusion of Sec. 3.3.
 #
 # **What you need.** Lessons 01 (batches, masks) and 02 (word features). About 75 minutes.
 #
@@ -24,21 +26,25 @@ from ipywidgets import Text
 lessons.begin("context")
 
 # %% [markdown]
-# The lit boxes are what this lesson builds. Two streams meet: the words of the dialogue, and phrases that nobody said but everybody
-# would understand. We look into a model that was trained already, so that every number below is one that the model uses.
+# The highlighted boxes are the parts that this lesson builds. The model has two inputs: the
+# words of the dialogue, and commonsense phrases that are not in the dialogue but that a
+# listener would infer. We use a trained model, so every number below is one that the model
+# really uses.
 
 # %%
 prepared, run = lessons.data(), lessons.trained_run()
 model, vocabulary = run.model, run.vocabulary
-torch.set_grad_enabled(False)  # we look, we do not train
+torch.set_grad_enabled(False)  # we only look at the model; we do not train it
 print(lessons.describe())
 print(f"model: width {run.config.dim}, {run.config.heads} heads, {run.iteration} iterations")
 
 # %% [markdown]
 # ## 1 · A dialogue becomes one sequence
 #
-# All turns so far are laid one behind the other, with `[CLS]` in front: $C = [\mathrm{CLS}] \oplus u_1 \oplus \dots \oplus u_n$. Two of
-# the three things that are told of each token are not in the words: **who** speaks, and **where** it stands.
+# We join all turns so far into one sequence and put `[CLS]` in front:
+# $C = [\mathrm{CLS}] \oplus u_1 \oplus \dots \oplus u_n$. The model needs three kinds of
+# information about each token. The word itself is one. The other two are not in the word:
+# **who** says it, and at **which position** it stands.
 
 # %%
 turns = [
@@ -57,36 +63,45 @@ for place, (word, state) in enumerate(zip(batch.context[0], batch.speaker[0], st
         print(f"{place:3} {speakers[int(state)]:9} {vocabulary.words[word]}")
 
 # %% [markdown]
-# The embedding $E_C$ is the sum of three vectors per token, each as wide as the model:
+# The embedding $E_C$ is the sum of three vectors per token. Each vector is as wide as the
+# model:
 #
-# | part | shape | from |
+# | part | shape | source |
 # |---|---|---|
-# | word | B x L x d | the word table, a row for each word |
-# | dialogue state | B x L x d | the same table, one row each for speaker, listener, CLS |
+# | word | B x L x d | the word table, one row for each word |
+# | speaker | B x L x d | the same table, one row each for speaker, listener, CLS |
 # | position | L x d | computed, not learned |
 # | $E_C$ | B x L x d | their sum; d = 300 in the paper |
 #
-# Attention, which comes next, does not see order: shuffle its input and the output is shuffled the same way. So each place gets
-# a signal of its own. Columns come in pairs, and each pair is a clock hand of another speed:
+# The paper calls the second part the *dialogue state*. We call it the speaker embedding.
 #
-# $$ P(p, 2i) = \sin\left(p \cdot 10000^{-2i/d}\right), \qquad P(p, 2i+1) = \cos\left(p \cdot 10000^{-2i/d}\right) $$
+# Attention, which comes next, ignores order: if you shuffle its input, the output is shuffled
+# in the same way. So we add a signal that is different at each position. The columns of this
+# signal come in pairs. Each pair is a sine and a cosine, like the hand of a clock, and each
+# pair turns at its own speed:
+#
+# $$
+# P(p, 2i) = \sin\left(p \cdot 10000^{-2i/d}\right), \qquad
+# P(p, 2i+1) = \cos\left(p \cdot 10000^{-2i/d}\right)
+# $$
 
 # %% [markdown]
 # ### Exercise 3.1 · Position signal
 #
-# **Goal:** the signal of the places 0 to `length` - 1. **Difficulty:** ★ **Minutes:** 10
+# **Goal:** compute the signal of the positions 0 to `length` - 1.
+# **Difficulty:** ★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# `torch.arange(0, dim, 2)` are the numbers 2i of the formula. A column [length, 1] times a row [dim / 2] gives every angle. With
-# `signal[:, 0::2] = ...` you write into every second column.
+# `torch.arange(0, dim, 2)` gives the numbers 2i of the formula. A column [length, 1] times a
+# row [dim / 2] gives every angle. `signal[:, 0::2] = ...` writes into every second column.
 #
 # </details>
 
 
 # %%
 def position_signal(length, dim):
-    """[length, dim] sinusoidal signal; dim is even."""
+    """[length, dim] sinusoidal position signal; dim is even."""
     ### BEGIN SOLUTION
     rate = 10_000.0 ** (-torch.arange(0, dim, 2) / dim)
     angle = torch.arange(length).unsqueeze(1) * rate
@@ -107,78 +122,89 @@ figure = lessons.heatmap(
     signal[:, 0::2].T,
     [str(i) if i % 8 == 0 else "" for i in range(0, 64, 2)],
     [str(p) if p % 10 == 0 else "" for p in range(60)],
-    "Position signal, sines only: a column for each place, a row for each pair",
+    "Position signal (sines only): one column per position, one row per pair",
     middle=0,
 )
 lessons.show(
     figure.update_layout(height=460),
-    "The upper rows turn quickly and tell neighbours apart; the lower ones are slow and tell the beginning from the end of long texts.",
+    "The upper rows change quickly and distinguish neighbouring positions. The lower rows "
+    "change slowly and distinguish the beginning of a long text from its end.",
 )
 
 # %% [markdown]
-# Now the sum. The paper does not say how loud the three parts are, and it matters: word vectors come from elsewhere and have a
-# length of their own. The Transformer's authors multiply words by $\sqrt{d}$; the setting `embedding_scale` says it here, and the
-# speaker rows, which are rows of the same table, are multiplied with the words.
+# Now we compute the sum. The paper does not say how the three parts are scaled, and the scale
+# matters. Word vectors are trained separately, and their length can differ from that of the
+# position signal. The authors of the Transformer multiply word vectors by $\sqrt{d}$. Here, the
+# setting `embedding_scale` is this factor. It also applies to the speaker rows, because they
+# are rows of the same table.
 
 # %%
 table = model.embed.words.weight
 seen = batch.context[mask]
 where = positions(batch.context.shape[1], run.config.dim, torch.device("cpu"))
 print(f"length of the position signal: {where.norm(dim=-1).mean():6.1f}")
-scales = {"alone": 1, "of this run": run.config.embedding_scale, "sqrt(d)": run.config.dim**0.5}
+scales = {"none": 1, "of this run": run.config.embedding_scale, "sqrt(d)": run.config.dim**0.5}
 for name, scale in scales.items():
-    loud = scale * table[seen].norm(dim=-1).mean()
-    print(f"length of a word, scale {scale:5.1f} ({name}): {loud:6.1f}")
+    norm = scale * table[seen].norm(dim=-1).mean()
+    print(f"length of a word vector, scale {scale:5.1f} ({name}): {norm:6.1f}")
 
 # %% [markdown]
-# > **A gap in the paper.** Too small a scale and the position drowns the words; too large a one and order is not heard. Preset
-# > `paper` has $\sqrt{d}$; `improved` and `sample` have 3. Lesson 04 comes back to this: how far context can bend a word depends on it.
+# > **A gap in the paper.** If the scale is too small, the position dominates the word. If it is
+# > too large, the position has almost no effect. Preset `paper` uses $\sqrt{d}$, `improved`
+# > uses 3, and `sample` uses 1. Lesson 04 comes back to this setting, because it determines how
+# > much the position changes the state of a word.
 
 # %%
 scale = run.config.embedding_scale
 E_C = scale * table[batch.context] + scale * table[batch.speaker] + where
-read = model.read(batch)  # the library: everything it makes of a context, by the paper's names
+read = model.read(batch)  # all that the library computes from a context, by the paper's names
 torch.testing.assert_close(E_C, read["E_C"])
 print("E_C", list(E_C.shape), "equals the library's.")
 
 # %% [markdown]
 # ## 2 · Attention
 #
-# Each token asks every other one a question and mixes their answers. From the states $X$ come queries, keys and values, each a
-# linear map; for one head of depth $k$:
+# Attention lets each token collect information from all tokens. Three linear maps turn the
+# hidden states $X$ into queries $Q$, keys $K$ and values $V$. For one head of depth $k$:
 #
-# $$ A = \mathrm{softmax}\left(\frac{Q K^{\top}}{\sqrt{k}}\right), \qquad \mathrm{mixed} = A V $$
+# $$
+# A = \mathrm{softmax}\left(\frac{Q K^{\top}}{\sqrt{k}}\right), \qquad \mathrm{mixed} = A V
+# $$
 #
-# Row $l$ of $A$ says how much token $l$ takes from each token, and sums to 1. PAD must get exactly nothing, and a token that may look at
-# nothing must take nothing. The second case is easy to forget and breaks a training silently:
+# Row $l$ of $A$ contains the shares that token $l$ takes from all tokens. These shares sum
+# to 1. PAD must get a share of exactly 0. If a row may attend to no token at all, its output
+# must be 0. This second case is easy to forget, and the usual code then fails without an error
+# message:
 
 # %%
 scores = torch.zeros(2, 3, requires_grad=True)
 allowed = torch.tensor([[True, True, False], [False, False, False]])
 with torch.enable_grad():
-    blocked = torch.zeros(2, 3).masked_fill(~allowed, float("-inf"))  # the usual recipe
+    blocked = torch.zeros(2, 3).masked_fill(~allowed, float("-inf"))  # the usual way
     weights = (scores + blocked).softmax(dim=-1)
-    weights.nan_to_num().sum().backward()  # even where the NaN itself is wiped away ...
+    weights.nan_to_num().sum().backward()  # replacing NaN in the result is not enough ...
 print("weights: ", weights.tolist())
-print("gradient:", scores.grad.tolist())  # ... it is in the gradient
+print("gradient:", scores.grad.tolist())  # ... because NaN remains in the gradient
 
 # %% [markdown]
 # ### Exercise 3.2 · Softmax under a mask
 #
-# **Goal:** softmax over the last axis among the places where the mask is true; zeros for a row without any, also when gradients flow.
+# **Goal:** compute the softmax over the last axis, using only the positions where the mask is
+# true. A row without any such position gets zeros, and its gradients must not be NaN.
 # **Difficulty:** ★★ **Minutes:** 15
 #
 # <details><summary>Hint</summary>
 #
-# Find the empty rows first: `mask.any(dim=-1, keepdim=True)`. Open them for the softmax, so that it has something finite to do, and set
-# their weights to zero afterwards.
+# First find the rows without any true position: `mask.any(dim=-1, keepdim=True)`. Let the
+# softmax of these rows use all positions, so that it is finite. Set their weights to zero
+# afterwards.
 #
 # </details>
 
 
 # %%
 def masked_softmax(scores, mask):
-    """[..., M] weights from scores [..., M] and a mask [..., M], True where a place may be looked at."""
+    """Weights [..., M] from scores [..., M] and a mask [..., M], True at allowed positions."""
     ### BEGIN SOLUTION
     empty = ~mask.any(dim=-1, keepdim=True)
     weights = scores.masked_fill(~(mask | empty), float("-inf")).softmax(dim=-1)
@@ -190,16 +216,17 @@ def masked_softmax(scores, mask):
 checks.masked_softmax(masked_softmax)
 
 # %% [markdown]
-# Several **heads** attend side by side, each in its own slice of queries, keys and values. In CTSM the slices together need not be as
-# wide as the model: the paper's encoder is 300 wide with keys and values of 40 in all, two heads of 20.
+# Several **heads** compute attention in parallel. Each head has its own slice of the queries,
+# keys and values. In CTSM, the slices together need not be as wide as the model. The paper's
+# encoder is 300 wide, but its keys and values are only 40 wide in total: two heads of 20.
 
 # %%
 from ctsm_lib.model.layers import masked_softmax
 
 
 def attend(layer, states, mask):
-    """Self-attention in the open: [B, L, D] and the weights of each head [B, H, L, L]."""
-    query = layer.query(states).split(layer.depth, dim=-1)  # a slice for each head
+    """Self-attention step by step: [B, L, D] and the weights of each head [B, H, L, L]."""
+    query = layer.query(states).split(layer.depth, dim=-1)  # one slice for each head
     key, value = (
         x.split(layer.depth, dim=-1) for x in layer.key_value(states).chunk(2, dim=-1)
     )
@@ -227,22 +254,29 @@ print("the first rows sum to", [f"{total:.3f}" for total in weights[0, 0].sum(di
 words = [f"{i} {vocabulary.words[w]}" for i, w in enumerate(batch.context[0].tolist())]
 average = weights[0].mean(dim=0)
 lessons.show(
-    lessons.heatmap(average, words, words, "Who looks at whom (mean over heads)"),
-    "Each row is a token that looks, each column one that is looked at. A column that is blue from top to bottom is heard by all.",
+    lessons.heatmap(average, words, words, "Attention weights (mean over heads)"),
+    "Each row is a token that attends, and each column is a token that is attended to. If a "
+    "column is blue from top to bottom, all tokens attend to this token.",
 )
 
 # %% [markdown]
 # ## 3 · The context encoder
 #
-# An encoder layer adds what attention found to what was there, and then what a small network makes of each token alone. LayerNorm
-# stands *before* each part ("pre-norm"), and once more at the end:
+# An encoder layer has two parts. The first part is attention, and its result is added to the
+# input. The second part is a small feed-forward network, which processes each token separately,
+# and its result is added as well. LayerNorm comes *before* each part ("pre-norm") and once more
+# at the end:
 #
-# $$ X' = X + \mathrm{Attention}(\mathrm{LN}(X)), \qquad X'' = X' + \mathrm{FFN}(\mathrm{LN}(X')), \qquad H_C = \mathrm{LN}(X'') \quad (1) $$
+# $$
+# X' = X + \mathrm{Attention}(\mathrm{LN}(X)), \qquad
+# X'' = X' + \mathrm{FFN}(\mathrm{LN}(X')), \qquad
+# H_C = \mathrm{LN}(X'') \quad (1)
+# $$
 
 
 # %%
 def encode(encoder, states, mask):
-    """Eq. (1) in the open: [B, L, D] from [B, L, D]."""
+    """Eq. (1) step by step: [B, L, D] from [B, L, D]."""
     for layer in encoder.layers:
         attended, _ = attend(layer.attention, layer.attention_norm(states), mask)
         states = states + attended
@@ -255,8 +289,10 @@ torch.testing.assert_close(H_C[mask], read["H_C"][mask])
 print("H_C", list(H_C.shape), "equals the library's at every real token.")
 
 # %% [markdown]
-# The systems that the paper compares itself with have another small network here: two convolutions that read three neighbours each. At
-# a sentence's end the neighbours are PAD. Do they matter? The same sentence, alone and beside a longer one:
+# The systems that the paper compares CTSM with use another feed-forward network. It consists of
+# two convolutions, and each of them reads a token and its two neighbours. At the end of a
+# sentence, the next neighbour is PAD. Does PAD change the result? We process the same sentence
+# with and without PAD behind it:
 
 # %%
 from ctsm_lib.model.layers import FeedForward
@@ -268,13 +304,13 @@ beside, alone = H_C[1:2], H_C[1:2, :length]
 full, cut = mask[1:2], mask[1:2, :length]
 
 
-def blind(states):
+def unmasked(states):
     """The convolutions without a mask."""
     return conv(states, torch.ones(states.shape[:2]))
 
 
 pairs = {
-    "without mask": (blind(beside), blind(alone)),
+    "without mask": (unmasked(beside), unmasked(alone)),
     "masked": (conv(beside, full), conv(alone, cut)),
 }
 print("largest change at the last four tokens")
@@ -283,57 +319,71 @@ for name, (one, other) in pairs.items():
     print(f"{name:13}", "  ".join(f"{c:.3f}" for c in change[-4:]))
 
 # %% [markdown]
-# > **Departure.** An answer must not depend on who else is in the batch. By default we use a network that sees each token alone; with
-# > `ffn="conv"` you get the convolutions, with PAD zeroed before each of them. Every module of the library is tested for this.
+# > **Departure.** An answer must not depend on the other dialogues in the batch. So our default
+# > feed-forward network processes each token separately. If you set `ffn="conv"`, you get the
+# > convolutions, and PAD is set to zero before each of them. Every module of the library has a
+# > test which checks that padding changes nothing.
 
 # %% [markdown]
-# ## 4 · What nobody said
+# ## 4 · Commonsense: what the text does not say
 #
-# "I failed my driving test again." Nobody needs to be told that this person wanted to pass, took lessons, and is discouraged. The ATOMIC
-# knowledge base has such inferences, written by people about everyday events; the paper asks five questions about the speaker, X:
+# "I failed my driving test again." A listener understands without further explanation that this
+# person wanted to pass, has taken lessons, and is discouraged. The ATOMIC knowledge base
+# contains such inferences. People wrote them about everyday events. The paper asks five
+# questions about the speaker, X:
 #
 # | relation | question | kind |
 # |---|---|---|
-# | xIntent | why did X do it? | cognitive |
-# | xNeed | what did X need before? | cognitive |
-# | xWant | what would X want next? | cognitive |
-# | xEffect | what happens to X? | cognitive |
-# | xReact | how does X feel? | affective |
+# | xIntent | Why did X do it? | cognitive |
+# | xNeed | What did X need to do before? | cognitive |
+# | xWant | What would X want to do next? | cognitive |
+# | xEffect | What happens to X? | cognitive |
+# | xReact | How does X feel? | affective |
 #
-# Only the last utterance is asked about; up to five phrases answer each question.
+# The questions are asked only about the last utterance. Each question gets up to five phrases
+# as its answer.
 
 # %%
 for relation, phrases in inferences[1].items():
     print(f"{relation:8}", "; ".join(phrases) or "(nothing found)")
 if prepared.provider.name == "atomic":
     nearest = prepared.provider.nearest(utterances[1])[:3]
-    print("\nasked were:", "; ".join(f"{event} ({value:.2f})" for event, value in nearest))
+    found = "; ".join(f"{event} ({value:.2f})" for event, value in nearest)
+    print("\nnearest events:", found)
 
 # %% [markdown]
-# > **Departure.** The paper follows CEM, which *generates* phrases with COMET, a language model trained on ATOMIC. It is large, slow on a laptop, and
-# > must be fetched, so the default here *retrieves*: it finds the events nearest to the utterance and returns what people wrote about
-# > them. The price is silence where no event is near, and
-# > phrases that miss the point where the nearest event is another one: a test passed is near to a test failed. `knowledge=comet` generates, `knowledge=none` says nothing. Results name the provider.
+# > **Departure.** The paper follows CEM, which *generates* the phrases with COMET, a language
+# > model trained on ATOMIC. COMET is large, slow on a laptop, and must be downloaded. So our
+# > default *retrieves* phrases: it finds the events that are most similar to the utterance and
+# > returns what people wrote about them. Retrieval has two weaknesses. If no similar event
+# > exists, it finds nothing. If the most similar event has another meaning, its phrases do not
+# > fit: "pass a test", for example, is similar to "fail a test".
+# >
+# > `knowledge=comet` generates phrases, and `knowledge=none` uses none. Every result states its
+# > provider.
 #
-# How often does it say anything about the utterances of the training split?
+# For how many utterances of the training split does the provider find a phrase?
 
 # %%
 offsets = prepared.pairs["train"].phrases.offsets
 found = (np.diff(offsets).reshape(-1, 5) > 0).mean(axis=0)
 lessons.show(
     lessons.bars({"share": found.tolist()}, RELATIONS, "Utterances with at least one phrase"),
-    f"Provider: {prepared.provider.name}. Where a relation is silent, the model uses a vector that it learned for silence.",
+    f"Provider: {prepared.provider.name}. Where a relation has no phrase, the model uses a "
+    "learned vector instead.",
 )
 
 # %% [markdown]
-# Each relation becomes **one vector**. Its phrases are laid behind a CLS and encoded. For the four cognitive relations the state of CLS
-# is taken; for xReact, whose phrases are mostly single adjectives, the mean over the words, without CLS.
+# The model represents each relation by **one vector**. The phrases of a relation are joined
+# behind a CLS token and encoded. For the four cognitive relations, the vector is the hidden
+# state of CLS. The phrases of xReact are mostly single adjectives. For this relation, the
+# vector is the mean over the words, without CLS.
 
 # %%
 ids = batch.knowledge[1]  # 5 S: the second dialogue
 embedded = scale * table[ids] + positions(ids.shape[1], run.config.dim, ids.device)
 there = ids != PAD
-K = model.knowledge.absent.clone()  # 5 d: what is used where nothing was found
+K = model.knowledge.absent.clone()  # 5 d: the learned vectors for relations without a phrase
 for r in range(5):
     if there[r, 1:].any():
         rows, keep = embedded[r : r + 1], there[r : r + 1]
@@ -346,41 +396,53 @@ torch.testing.assert_close(K, read["K"][1])
 print("K", list(K.shape), "equals the library's.")
 
 # %% [markdown]
-# ## 5 · Joining both
+# ## 5 · Combining context and commonsense
 #
-# The paper follows an earlier system, CEM, in joining them. Each relation's vector $K_r$ is set beside every token of the context, a
-# *refining encoder* looks at the pair, and a gated network makes one state of the five results:
+# To combine context and commonsense, the paper follows an earlier system, CEM. Each relation's
+# vector $K_r$ is concatenated with every token of the context. A *refining encoder* processes
+# the result. A gated network turns the five results into one hidden state:
 #
-# $$ U_r = \mathrm{Encoder}_r([H_C ; K_r]), \qquad Z = [U_1 ; \dots ; U_5], \qquad H = W_2\, \mathrm{relu}(W_1\, (\sigma(Z) \cdot Z)) $$
+# $$
+# U_r = \mathrm{Encoder}_r([H_C ; K_r]), \qquad
+# Z = [U_1 ; \dots ; U_5], \qquad
+# H = W_2\, \mathrm{relu}(W_1\, (\sigma(Z) \cdot Z))
+# $$
 #
-# | | shape | |
+# | part | shape | remark |
 # |---|---|---|
 # | $[H_C ; K_r]$ | B x L x 2d | the same $K_r$ at each token |
 # | $U_r$ | B x L x d | one encoder for the four cognitive relations, another for xReact |
-# | $Z$ | B x L x 5d | |
-# | $H$ | B x L x d | by way of 3d; no biases |
+# | $Z$ | B x L x 5d | the five results, concatenated |
+# | $H$ | B x L x d | the hidden layer is 3d wide; no biases |
 #
-# The sigmoid is the **gate**: $\sigma(z) \cdot z$ leaves a large positive entry as it is and closes on a negative one. It is done twice with separate
-# weights: $H^{tchr}$ for the teacher and $H^{stu}$ for the student of lesson 05.
+# The sigmoid is the **gate**: $\sigma(z) \cdot z$ leaves a large positive entry almost
+# unchanged and brings a large negative entry close to 0. The model computes all this twice with
+# separate weights: $H^{tchr}$ for the teacher network and $H^{stu}$ for the student network of
+# lesson 05.
 
 # %% [markdown]
 # ### Exercise 3.3 · Gated fusion
 #
-# **Goal:** the formula above with the refining encoders left out, so that $U_r$ is a linear map of $[H_C ; K_r]$: the same `join` for all five
-# relations. `first` is $W_1$, `second` is $W_2$.
+# **Goal:** write the formula above without the refining encoders. Here $U_r$ is only a linear
+# map of $[H_C ; K_r]$, with the same matrix `join` for all five relations. `first` is $W_1$,
+# `second` is $W_2$.
 # **Difficulty:** ★★★ **Minutes:** 20
 #
 # <details><summary>Hint</summary>
 #
-# `knowledge[:, r : r + 1].expand_as(context)` sets one relation's vector beside each token. Join five such pairs with `torch.cat`, map each
-# by `@ join.T`, and join the five results in the order of the relations.
+# `knowledge[:, r : r + 1].expand_as(context)` repeats the vector of one relation at each token.
+# Concatenate it with the context by `torch.cat`, and map the result by `@ join.T`. Then
+# concatenate the five results in the order of the relations.
 #
 # </details>
 
 
 # %%
 def gated_fusion(context, knowledge, join, first, second):
-    """H [B, L, D] from context [B, L, D], knowledge [B, 5, D], join [D, 2D], first [3D, 5D], second [D, 3D]."""
+    """H [B, L, D] from context [B, L, D] and knowledge [B, 5, D].
+
+    The weights are join [D, 2D], first [3D, 5D] and second [D, 3D].
+    """
     ### BEGIN SOLUTION
     refined = []
     for r in range(5):
@@ -395,8 +457,9 @@ def gated_fusion(context, knowledge, join, first, second):
 checks.gated_fusion(gated_fusion)
 
 # %% [markdown]
-# The library's `SeparateFusion` is this with the encoders. It applies the two halves of `join` apart, $W [H ; K] = W_H H + W_K K$: since $K$ is the same at
-# every token, its half is computed once a dialogue instead of once a token.
+# The library's `SeparateFusion` does the same and includes the encoders. It applies the two
+# halves of `join` separately: $W [H ; K] = W_H H + W_K K$. Since $K$ is the same at every
+# token, the library computes $W_K K$ once per dialogue, not once per token.
 
 # %%
 from ctsm_lib.model.context import SeparateFusion
@@ -428,9 +491,12 @@ torch.testing.assert_close(H[mask], fusion(H_C, read["K"], mask)[mask])
 print("Z", list(Z.shape), " H", list(H.shape), "equals the library's.")
 
 # %% [markdown]
-# > **Departure.** Five refining passes for the student and five for the teacher are a good part of a training's time, and the context
-# > can reach $H$ through the gates only. The presets `improved` and `sample` have `fusion="joint"`: one pass for all relations, and a gate on what is
-# > *added* to the context. Preset `paper` does it the paper's way. What the two weigh at the paper's width of 300:
+# > **Departure.** The refining encoders run five times for the student network and five times
+# > for the teacher network. They take a large part of the training time, and the context can
+# > reach $H$ only through the gates. The presets `improved` and `sample` therefore use
+# > `fusion="joint"`: one pass for all relations, and a gate on what is *added* to the context.
+# > Preset `paper` uses the paper's fusion. The next cell counts the parameters of both at the
+# > paper's width of 300:
 
 # %%
 from ctsm_lib.model.context import JointFusion
@@ -452,22 +518,23 @@ torch.testing.assert_close(H[mask], joint(H_C, read["K"], mask)[mask])
 print("The joint fusion equals the library's.")
 
 # %% [markdown]
-# ## 6 · Does it help?
+# ## 6 · Does commonsense change the prediction?
 #
-# A component that can be left out without a trace is no component. We let the trained model read the same utterance with its phrases and without, and
-# look at which emotion the student hears.
+# To see whether a component matters, we can remove it. We let the trained model read the same
+# utterance with its phrases and without them, and we compare the emotions that the student
+# network predicts.
 
 
 # %%
-def heard(utterance: str = turns[0]):
-    """Bars of the student's likeliest emotions with commonsense and without."""
+def predicted(utterance: str = turns[0]):
+    """Bars of the student network's most probable emotions, with and without commonsense."""
     found = prepared.provider.infer([utterance], progress=False)
     chances = {}
     for name, phrases in (("with commonsense", found), ("without", [empty_inference()])):
         asked = context_batch([[utterance]], phrases, vocabulary, run.config.max_context)
         chances[name] = model.encode(asked).emotion_logits[0].softmax(dim=-1)
     order = sum(chances.values()).argsort(descending=True)[:8]
-    title = "What the student hears"
+    title = "Emotions predicted by the student network"
     if not any(found[0].values()):
         title += " (no phrase found: no difference)"
     bars = {name: chance[order].tolist() for name, chance in chances.items()}
@@ -475,19 +542,22 @@ def heard(utterance: str = turns[0]):
 
 
 lessons.show(
-    heard(),
-    f"The eight likeliest emotions of “{turns[0]}”. How much the phrases move them depends on how long the model was trained.",
+    predicted(),
+    f"The eight most probable emotions of “{turns[0]}” How much the phrases change them "
+    "depends on the training of the model.",
 )
 
 # %% [markdown]
-# Say something else. On the sample it knows the events of `data/sample/atomic/events.tsv` and no others; look there for ideas.
+# Try another utterance. On the sample, the provider knows only the events in
+# `data/sample/atomic/events.tsv`. Look there for ideas.
 
 # %%
-lessons.play(heard, utterance=Text("I lost my house keys.", continuous_update=False))
+lessons.play(predicted, utterance=Text("I lost my house keys.", continuous_update=False))
 
 # %% [markdown]
-# One picture is not evidence. Over the test dialogues, among those about which something was found, how often does the likeliest emotion change,
-# and how often is it the right one?
+# One example is not evidence. So we take the test dialogues for which the provider found a
+# phrase. How often does the most probable emotion change when the phrases are removed, and how
+# often is it right?
 
 # %%
 pairs = prepared.pairs["test"]
@@ -500,19 +570,28 @@ if len(known):
     without = model.encode(sample).emotion_logits.argmax(dim=-1)
     changed = (with_it != without).float().mean()
     print(
-        f"{len(known)} utterances with phrases; the likeliest emotion changes in {changed:.0%}"
+        f"{len(known)} utterances with phrases;",
+        f"the most probable emotion changes in {changed:.0%}",
     )
     for name, guess in (("with", with_it), ("without", without)):
         print(f"right {name} them: {(guess == sample.label).float().mean():.0%}")
 
 # %% [markdown]
-# Mind the number of utterances before you believe a difference. A fair answer needs a model that was *trained* without commonsense: `--set
-# knowledge=none`, and as many seeds as you have patience for.
+# Be careful with this comparison, for three reasons. First, look at the number of utterances: a
+# difference on a few of them may be chance. Second, the model was trained with phrases, so it
+# is at a disadvantage without them. A fair comparison needs a second model that was *trained*
+# without commonsense (`--set knowledge=none`), and several seeds of both. Third, on the sample
+# the comparison says nothing about commonsense. Most events of the sample were written with the
+# dialogues of all three splits in view, so the phrases can give the label away.
 #
 # ## What you have now
 #
-# - $E_C$: word, speaker and place in one sum; and a scale that decides who is heard.
-# - Attention and an encoder whose answers do not depend on padding, with $H_C$ of Eq. (1).
-# - Five relations of commonsense, one vector each, and the fused context $H^{stu}$, which the decoder of lesson 06 reads.
+# - You have $E_C$, the sum of word, speaker and position, and you know that their scale
+#   matters.
+# - You have attention and an encoder whose results do not depend on padding. Its output is
+#   $H_C$ of Eq. (1).
+# - You have five commonsense relations with one vector each, and the fused context $H^{stu}$,
+#   which the decoder of lesson 06 reads.
 #
-# **Next:** $E_C$ and $H_C$ go into lesson 04, where a word that has the same trait everywhere gets a *state*.
+# **Next:** lesson 04 uses $E_C$ and $H_C$. There, a word gets a *state emotion*, which depends
+# on the context.

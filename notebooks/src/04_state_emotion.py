@@ -1,13 +1,14 @@
 # %% [markdown]
-# # 04 · Measure how context bends a word
+# # 04 · Measure how context changes a word
 #
-# **What you will do.** Build the *state embedding*, which says towards which of 32 emotions a word leans where it stands; rebuild
-# Figure 1 of the paper; and find out by experiment which part of a word's state comes from where.
+# **What you will do.** Build the *state embedding*, which measures how close each token is to
+# each of 32 emotions; rebuild Figure 1 of the paper; and find out by experiment which parts of
+# the state come from the context.
 #
-# **What you will learn.** State inclination and its cosine, Eqs. (5) to (9); what the equations can show and what they cannot; how
-# to take a claim apart by changing one thing at a time.
+# **What you will learn.** State inclination and its cosine, Eqs. (5) to (9); what the equations
+# can show and what they cannot; how to test a claim by changing one thing at a time.
 #
-# **What you need.** Lesson 02 (traits) and 03 ($E_C$, $H_C$, encoders). About 70 minutes.
+# **What you need.** Lessons 02 (traits) and 03 ($E_C$, $H_C$, encoders). About 70 minutes.
 #
 # *Paper: Sec. 1 (Figure 1) and 3.4.2. Library: `model/emotion`.*
 
@@ -25,7 +26,11 @@ from ipywidgets import Dropdown, Text
 lessons.begin("state")
 
 # %% [markdown]
-# Training makes the difference in this lesson, so we need a model before it and the same model after it: same seed, same words.
+# In this lesson, the *state* of a word always means its **state emotion**: the emotion that the
+# word has in its context.
+#
+# We compare the model before and after training. The untrained model has the same seed and the
+# same words as the trained one.
 
 # %%
 prepared, run = lessons.data(), lessons.trained_run()
@@ -36,22 +41,25 @@ models = {"before": untrained, "after": run.model}
 torch.set_grad_enabled(False)
 print(lessons.describe())
 print(
-    f"after {run.iteration} iterations: {run.facts.get('acc', float('nan')):.1f} % of the dev emotions right, of 32"
+    f"after {run.iteration} iterations:",
+    f"{run.facts.get('acc', float('nan')):.1f} % of the dev emotions right, of 32",
 )
 
 # %% [markdown]
-# Keep the last number in mind. Whatever this model says about emotions, it is worth that much; a model that was trained for a night says
-# more (`CTSM_RUN` chooses another).
+# Remember the last number. It is the accuracy of this model, and it limits how far you can
+# trust what the model predicts about emotions. To use a model with a longer training or with
+# more data, set `CTSM_RUN` to its folder.
 #
 # ## 1 · One word, two contexts
 #
-# The paper opens with a word that everybody takes for a happy one:
+# The paper begins with a word that most people consider a happy one:
 #
 # > A. Christmas is coming and I'm so **excited** to get my dream gift.
 # >
 # > B. I was too **excited** to shake my legs before bungee jumping.
 #
-# Its **trait**, lesson 02, is the same in both. That is the left half of Figure 1:
+# Its ratings in the lexicon (its **trait**, lesson 02) are the same in both sentences. The left
+# half of Figure 1 shows this:
 
 # %%
 A = "Christmas is coming and I'm so excited to get my dream gift."
@@ -60,7 +68,8 @@ for name, text in (("A", A), ("B", B)):
     tokens = tokenize(text)
     unknown = [word for word in tokens if word not in vocabulary]
     print(
-        f"{name}: excited is token {tokens.index('excited') + 1}; words the model does not know: {unknown}"
+        f"{name}: excited is token {tokens.index('excited') + 1};",
+        f"words that the model does not know: {unknown}",
     )
 vad = prepared.lexicon.ratings["excited"]
 lessons.show(
@@ -70,37 +79,47 @@ lessons.show(
         "Figure 1 (a): the trait of “excited”",
         "rating",
     ),
-    "Pairs of equal bars: a lexicon has one entry for a word and does not read the sentence.",
+    "The two bars of a pair are equal, because a lexicon has one entry for a word. This entry "
+    "does not depend on the sentence.",
 )
 
 # %% [markdown]
-# The right half of the figure is the claim of this lesson: in A "excited" leans to happiness and anticipation, in B to terror and anxiety. We
-# build what the paper builds, and then look whether it does that.
+# The right half of the figure is the claim of the paper that this lesson tests: in A, "excited"
+# is close to happiness and anticipation, and in B, it is close to terror and anxiety. We build
+# what the paper builds, and then we check whether it behaves like this.
 #
 # ## 2 · State inclination
 #
-# The 32 emotion labels are words, so they have vectors in the same table as every token. Two linear maps bring both into one space, and the
-# **cosine** there says how far a token leans towards a label:
+# The 32 emotion labels are words, so they have vectors in the same table as every token. Two
+# linear maps bring tokens and labels into one space. There, the **cosine** measures how
+# strongly a token inclines towards a label:
 #
-# $$ \tilde E_e = W_1 E_e + b_1 \quad (5) \qquad \tilde E_C = W_2 E_C + b_2 \quad (6) \qquad V_{cos} = \cos(\tilde E_C, \tilde E_e^{\top}) \quad (7) $$
+# $$
+# \tilde E_e = W_1 E_e + b_1 \quad (5) \qquad
+# \tilde E_C = W_2 E_C + b_2 \quad (6) \qquad
+# V_{cos} = \cos(\tilde E_C, \tilde E_e^{\top}) \quad (7)
+# $$
 #
-# | | shape | |
+# | part | shape | content |
 # |---|---|---|
 # | $E_e$ | 32 x d | vectors of the label words |
 # | $E_C$ | B x L x d | embedding of the context: word + speaker + position |
-# | $V_{cos}$ | B x L x 32 | from -1 (turned away) over 0 (indifferent) to 1 |
+# | $V_{cos}$ | B x L x 32 | -1: opposite direction, 0: unrelated, 1: same direction |
 #
-# The labels here are the *words*, all 32 of them, the same for each dialogue. The label of the dialogue is not among the inputs.
+# The labels in these equations are the *words*, all 32 of them, and they are the same for each
+# dialogue. The label of the dialogue is not an input.
 
 # %% [markdown]
 # ### Exercise 4.1 · State inclination
 #
-# **Goal:** Eq. (7): the cosine of each token with each emotion, zero at PAD. **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** write Eq. (7): the cosine of each token with each emotion, zero at PAD.
+# **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# A cosine is the product of two vectors of length 1. `F.normalize(x, dim=-1)` brings vectors to length 1 and leaves a zero vector zero. All
-# products at once are a matrix product with a transpose.
+# The cosine of two vectors is their dot product after both have been scaled to length 1.
+# `F.normalize(x, dim=-1)` scales vectors to length 1 and leaves a zero vector zero. One matrix
+# product with a transposed matrix gives all dot products at once.
 #
 # </details>
 
@@ -118,14 +137,15 @@ def state_inclination(tokens, emotions, mask):
 checks.state_inclination(state_inclination)
 
 # %% [markdown]
-# With the trained weights, in the open, and then compared with the library:
+# We compute this step by step with the trained weights, and we compare the result with the
+# library's:
 
 # %%
 from ctsm_lib.model.emotion import state_inclination
 
 
 def batch_of(*texts):
-    """A batch of one-turn dialogues; what follows does not read commonsense."""
+    """A batch of dialogues of one turn each, without commonsense (this lesson needs none)."""
     nothing = [empty_inference()] * len(texts)
     return context_batch(
         [[text] for text in texts], nothing, vocabulary, run.config.max_context
@@ -151,13 +171,14 @@ lessons.show(
     lessons.heatmap(
         V_cos[0, : len(words)], words, EMOTIONS, "State inclination in context A", middle=0
     ),
-    "Each row is a token, each column an emotion. Orange leans towards it, blue away from it; rows that look alike are words that lean alike.",
+    "Each row is a token, each column an emotion. Orange is a positive cosine, blue a negative "
+    "one. Two similar rows are two words with similar inclinations.",
 )
 
 # %% [markdown]
 # ## 3 · Figure 1, rebuilt
 #
-# Now the row of "excited" from both contexts, before training and after it.
+# Now we take the row of "excited" from both contexts, before and after training.
 
 
 # %%
@@ -171,7 +192,7 @@ def excited(text, model, part="V_cos", start=0, speaker=None, word="excited"):
 
 
 def state(batch, model, start=0):
-    """The parts of the state of all tokens; `start` is the place of the first one."""
+    """The parts of the state of all tokens; `start` is the position of the first one."""
     mask = batch.context != PAD
     ids = {"context": batch.context, "speaker": batch.speaker, "labels": model.labels}
     found = model.embed.look_up(ids)
@@ -197,7 +218,8 @@ figure = lessons.heatmap(
 )
 lessons.show(
     figure.update_layout(height=330),
-    "Compare the rows in pairs: A with B before training, A with B after it. The rows of a pair are nearly the same.",
+    "Compare the rows in pairs: A with B before training, and A with B after training. How "
+    "much do the two rows of a pair differ?",
 )
 
 # %%
@@ -212,61 +234,78 @@ for when, chosen in models.items():
     print("  more in B:", ", ".join(f"{EMOTIONS[i]} {-change[i]:+.2f}" for i in order[:4]))
 
 # %% [markdown]
-# There is a difference, and one could be tempted to read it: some labels rise in A, others in B. Before you read it, ask **where it can come from**.
+# There is a difference: some labels have a higher value in A, others in B. It is tempting to
+# interpret it. But first ask **where the difference can come from**.
 #
-# Look at Eq. (6) again. It takes $E_C$, the embedding, not $H_C$, the encoded context. In $E_C$ a token's row is the sum of its word, its speaker and
-# its place. Christmas is in another row, and so is bungee jumping. Both sentences are said by the speaker. What remains is that "excited" stands at
-# another place. If that is so, the difference must vanish when it stands at the same place:
+# Look at Eq. (6) again. It takes the embedding $E_C$, not the encoded context $H_C$. In $E_C$,
+# the row of a token is the sum of its word, its speaker and its position. The words "Christmas"
+# and "bungee jumping" are in other rows, so they cannot change the row of "excited". Both
+# sentences come from the speaker. One thing remains: "excited" is at a different position. If
+# the position is the only cause, then the difference must vanish when the position is the same:
 
 # %%
 A_same = "I'm so excited to get my dream gift. Christmas is coming."  # A, reordered
 for name, text in (("A", A), ("A reordered", A_same), ("B", B)):
-    print(f"{name:12} excited at place {tokenize(text).index('excited') + 1}")
+    print(f"{name:12} excited at position {tokenize(text).index('excited') + 1}")
 for when, chosen in models.items():
     change = (excited(A_same, chosen) - excited(B, chosen)).abs().max()
     print(f"{when}: largest difference of V_cos between A reordered and B: {change:.7f}")
 
 # %% [markdown]
-# It vanishes, to the last digits of floating point. Training cannot change that: there is no way from the neighbours into $V_{cos}$.
+# The difference vanishes, up to the precision of the numbers. Training cannot change this,
+# because $V_{cos}$ of a token does not depend on the neighbouring tokens at all.
 #
-# > **What is printed, and what it can do.** The paper calls $V_{cos}$ a *dynamic* inclination and draws it as a heat map that differs between contexts.
-# > With Eq. (6) as printed, two things other than the word can move it: who speaks and at which place. What the difference says about Christmas
-# > and bungee jumping is nothing. We keep the printed equation: it is the specification of the model whose scores the paper reports, and the
-# > context has another way into the state, as the next section shows. If you want to try $H_C$ in Eq. (6), it is one argument in
-# > `EmotionEncoding.forward`.
+# > **What the paper prints, and what it can show.** The paper calls $V_{cos}$ a *dynamic*
+# > inclination and draws it as a heat map that differs between contexts. With Eq. (6) as
+# > printed, only two things besides the word can change $V_{cos}$: the speaker and the
+# > position. So the difference between A and B tells us nothing about Christmas or bungee
+# > jumping.
+# >
+# > We keep the printed equation, because it is the specification of the model whose scores the
+# > paper reports. The context can change the state in another way, as the next section shows.
+# > To try $H_C$ in Eq. (6), you need to change only one argument in `EmotionEncoding.forward`.
 
 # %% [markdown]
 # ## 4 · State embedding and state encoder
 #
-# $V_{cos}$ is joined by the IDF and by the ten numbers of compressed context that the trait embedding has, too; then an encoder of its own lets the tokens see
-# each other:
+# The state embedding joins $V_{cos}$, the IDF and the ten numbers of compressed context that
+# are also part of the trait embedding. A separate encoder then lets each token attend to the
+# state embeddings of all tokens:
 #
-# $$ V_s = [\,V_{cos} ; \mathrm{IDF} ; \tilde H_C\,] \quad (8) \qquad\qquad H_s = \mathrm{Encoder}_s(V_s) \quad (9) $$
+# $$
+# V_s = [\,V_{cos} ; \mathrm{IDF} ; \tilde H_C\,] \quad (8) \qquad\qquad
+# H_s = \mathrm{Encoder}_s(V_s) \quad (9)
+# $$
 #
-# | | shape | context comes in through |
+# | part | shape | how the context can change it |
 # |---|---|---|
-# | $V_{cos}$ | B x L x 32 | speaker and place only |
-# | IDF | B x L x 1 | nothing |
-# | $\tilde H_C = W_C H_C$ | B x L x 10 | attention of the context encoder |
-# | $V_s$ | B x L x **43** | |
-# | $H_s$ | B x L x **43** | attention over all $V_s$ |
+# | $V_{cos}$ | B x L x 32 | only by speaker and position |
+# | IDF | B x L x 1 | not at all |
+# | $\tilde H_C = W_C H_C$ | B x L x 10 | by the attention of the context encoder |
+# | $V_s$ | B x L x **43** | by the parts above |
+# | $H_s$ | B x L x **43** | also by the attention of the state encoder |
 
 # %% [markdown]
 # ### Exercise 4.2 · State embedding
 #
-# **Goal:** Eqs. (5) to (8) in one function. **Difficulty:** ★★ **Minutes:** 15
+# **Goal:** write Eqs. (5) to (8) in one function.
+# **Difficulty:** ★★ **Minutes:** 15
 #
 # <details><summary>Hint</summary>
 #
-# Weights are stored as PyTorch stores them, [out, in]: `x @ w.T + b`. The first map belongs to the labels, the second to the tokens. You may
-# call the `state_inclination` of the cell above.
+# Weights have PyTorch's shape, [out, in], so a linear map is `x @ w.T + b`. The first map is
+# for the labels, the second one for the tokens. You may call the `state_inclination` of the
+# cell above.
 #
 # </details>
 
 
 # %%
 def state_embedding(embedded, labels, w1, b1, w2, b2, idf, meaning, mask):
-    """V_s [B, L, 43]: embedded [B, L, D], labels [32, D], idf [B, L], meaning [B, L, 10], mask [B, L]."""
+    """V_s [B, L, 43] from embedded E_C [B, L, D], labels E_e [32, D] and idf [B, L].
+
+    `meaning` is the compressed context [B, L, 10]; mask [B, L] is True at real tokens.
+    """
     ### BEGIN SOLUTION
     cosine = state_inclination(embedded @ w2.T + b2, labels @ w1.T + b1, mask)
     return torch.cat([cosine, idf.unsqueeze(-1), meaning], dim=-1) * mask.unsqueeze(-1)
@@ -277,7 +316,7 @@ def state_embedding(embedded, labels, w1, b1, w2, b2, idf, meaning, mask):
 checks.state_embedding(state_embedding)
 
 # %% [markdown]
-# In the open with the trained weights: ours equals the library's, both the embedding and its encoding.
+# With the trained weights, our state embedding and its encoding equal the library's:
 
 # %%
 idf = model.idf[batch.context].unsqueeze(-1)
@@ -291,16 +330,18 @@ print("V_s", list(V_s.shape), " H_s", list(H_s.shape), "equal the library's.")
 # %% [markdown]
 # ## 5 · One change at a time
 #
-# What moves the state of "excited", and which part of it? We start from the reordered A and change one thing: the place, the speaker, the
-# neighbours (context B), and for comparison the word itself. A bar is the distance (1 - cosine) from where we started.
+# What changes the state of "excited", and which part of it? We start from the reordered A and
+# change one thing at a time: the position, the speaker, the neighbours (context B), and, for
+# comparison, the word itself. Each bar is the distance (1 - cosine) from the state that we
+# started with.
 
 
 # %%
 def distances(model):
-    """For each change: how far V_cos, the compressed context and H_s move."""
+    """For each change: the distances that V_cos, the compressed context and H_s move."""
     changes = {
-        "place: 8, not 4": dict(text=A_same, start=4),
-        "said by the listener": dict(text=A_same, speaker=SYS),
+        "position 8, not 4": dict(text=A_same, start=4),
+        "spoken by the listener": dict(text=A_same, speaker=SYS),
         "neighbours of B": dict(text=B),
         "“terrified” instead": dict(
             text=A_same.replace("excited", "terrified"), word="terrified"
@@ -315,33 +356,42 @@ def distances(model):
 
 
 captions = {
-    "before": "Random weights: the neighbours give V_cos no bar at all, because it cannot see them.",
-    "after": "Training gives V_cos no eyes either. Compare the other two bars of the neighbours with those above.",
+    "before": "Random weights. V_cos has no bar at the neighbours, because it does not depend "
+    "on them. The speaker vectors are close to 0 before training, so the speaker changes "
+    "little.",
+    "after": "After training, V_cos still does not depend on the neighbours. Compare the other "
+    "two bars of the neighbours with those above.",
 }
 for when, chosen in models.items():
     moved, changes = distances(chosen)
-    title = f"What moves the state of “excited”, {when} training"
+    title = f"Changes of the state of “excited”, {when} training"
     lessons.show(lessons.bars(moved, changes, title, "distance"), captions[when])
 
 # %% [markdown]
-# So context does bend a word in CTSM, by another door: $\tilde H_C$ brings in what the context encoder read, and the state encoder mixes
-# all tokens' states. Compare the heights before and after training; how much of the bend was there with random weights?
+# So the context does change the state of a word in CTSM, but not through $V_{cos}$. It changes
+# the state through $\tilde H_C$, the compressed output of the context encoder, and through the
+# attention of the state encoder. Compare the heights before and after training. How much of the
+# change was already there with random weights?
 #
-# How much the *place* moves $V_{cos}$ depends on how loud the position is beside the word (`embedding_scale`, lesson 03).
+# How much the *position* changes $V_{cos}$ depends on the length of the position signal
+# relative to the word vector (`embedding_scale`, lesson 03):
 
 # %%
-signal = model.embed(torch.zeros(1, 16, run.config.dim))[0]  # nothing but position
+signal = model.embed(torch.zeros(1, 16, run.config.dim))[0]  # the position signal alone
 step = ((signal[8] - signal[4]) @ W_2.weight.T).norm()
 whole = (read["E_C"][mask] @ W_2.weight.T).norm(dim=-1).mean()
 print(
-    f"after W_2, tokens are {whole:.1f} long; going from place 4 to 8 moves them by {step:.1f}"
+    f"mean length of a token after W_2: {whole:.1f};",
+    f"change from position 4 to position 8: {step:.1f}",
 )
 
 # %% [markdown]
-# ## 6 · Can we read H_s as emotions?
+# ## 6 · Can we interpret H_s as emotions?
 #
-# $V_{cos}$ has a column for each label. $H_s$ has 43 columns without names. But the encoder *adds* to its input (lesson 03), so the first 32
-# columns might still mean what they meant in $V_{cos}$. Over the tokens of some dialogues, column by column:
+# Each column of $V_{cos}$ belongs to a label. The 43 columns of $H_s$ have no names. But the
+# encoder *adds* to its input (lesson 03), so the first 32 columns of $H_s$ might still have the
+# meaning that they have in $V_{cos}$. To check this, we compute the correlation of each of
+# these columns in $V_{cos}$ with the same column in $H_s$, over the tokens of some dialogues:
 
 # %%
 pairs = prepared.pairs["train"]
@@ -358,28 +408,32 @@ for when, parts in states.items():
     z = (both - both.mean(dim=1, keepdim=True)) / both.std(dim=1, keepdim=True)
     correlation = (z[0] * z[1]).mean(dim=0).mean()
     print(
-        f"{when}: correlation of a column of V_cos with the same one of H_s: {correlation:.2f}"
+        f"{when}: mean correlation of a column of V_cos with the same one of H_s:",
+        f"{correlation:.2f}",
     )
 
 # %% [markdown]
-# 1 would mean that nothing was lost, 0 that the column has become something else. The further from 1, the less a column of $H_s$ may be called
-# by the name of a label; nothing in the training asks it to keep that meaning. A heat map of $H_s$ with labels below it would be a picture of
-# names, not of emotions.
+# A correlation of 1 would mean that the columns have kept their meaning. A correlation of 0
+# would mean that they have lost it. Nothing in the training requires a column of $H_s$ to keep
+# its meaning. So if the correlation is far from 1, a heat map of $H_s$ with the labels below it
+# would be misleading.
 #
-# There is an honest way to names. The student of lesson 05 reads $H_s$ and gives a probability to each of the 32 labels. So we can ask what a token's
-# state *does*: by how much would $\log P(\mathrm{emotion})$ fall if this token had an average state instead of its own?
+# There is a valid way to connect $H_s$ with the labels. The student network of lesson 05 reads
+# $H_s$ and gives a probability to each of the 32 labels. So we can measure the *effect* of a
+# token's state: by how much would $\log P(\mathrm{emotion})$ fall if this token had an average
+# state instead of its own?
 
 
 # %%
 def influence(text, when):
-    """[L, 32] what the H_s of each token adds to the log-probability of each emotion."""
+    """[L, 32]: how much H_s of each token adds to the log-probability of each emotion."""
     model, average = models[when], states[when]["H_s"].mean(dim=0)
     read = model.read(batch_of(text))
     n = read["mask"].shape[1]
     own = torch.cat([read["H_stu"], read["H_ts"]], dim=-1)
     own = own.expand(n, -1, -1)  # a copy for each token
     hidden = own.clone()
-    hidden[range(n), range(n), -43:] = average  # and in each copy one token without its state
+    hidden[range(n), range(n), -43:] = average  # each copy hides the state of one token
     guide = read["intensity"].expand(n, -1), read["mask"].expand(n, -1)
     with_it, without = (model.student(x, *guide)[0].log_softmax(dim=-1) for x in (own, hidden))
     return with_it - without
@@ -391,22 +445,25 @@ for when in models:
     for name, text in (("A", A), ("B", B)):
         rows.append(influence(text, when)[tokenize(text).index("excited") + 1])
         names.append(f"{name}, {when} training")
-title = "Figure 1 (c) again: what the state of “excited” does to each emotion"
+title = "Figure 1 (c) again: the effect of the state of “excited” on each emotion"
 lessons.show(
     lessons.heatmap(torch.stack(rows), names, EMOTIONS, title, middle=0).update_layout(
         height=330
     ),
-    "Orange: this state makes the emotion likelier, blue: less likely. Compare A with B before training, then after it.",
+    "Orange: the state of “excited” makes the emotion more probable. Blue: it makes the "
+    "emotion less probable. Compare A with B before training, and then after training.",
 )
 
 # %% [markdown]
-# The rows differ, but two things could be the reason: the *state* of "excited" in A and B, or everything else around it, since the student judges
-# whole contexts. So we transplant: context B stays as it is, and only its "excited" gets the state that the word had in A.
+# The rows of A and B can differ for two reasons: because the *state* of "excited" differs, or
+# because everything around it differs. The student network predicts from the whole context, so
+# we must separate the two. We transplant the state: context B stays as it is, and only its
+# "excited" gets the state that the word had in A.
 
 
 # %%
 def transplant(when):
-    """[32] relative change of the probabilities of context B if its "excited" had its state from A."""
+    """[32] relative changes of B's probabilities if its "excited" had the state from A."""
     model, read = models[when], models[when].read(batch_of(A, B))
     places = [tokenize(text).index("excited") + 1 for text in (A, B)]
     own = torch.cat([read["H_stu"], read["H_ts"]], dim=-1)
@@ -425,47 +482,62 @@ for when in models:
     print("  less:", ", ".join(f"{EMOTIONS[i]} {change[i]:+.1%}" for i in order.flip(0)[:5]))
 
 # %% [markdown]
-# This is what context adds to one word by way of $H_s$, with nothing else changed. Whether it says the right thing, joy for A's state and fear for B's,
-# depends on the model's training; look at the accuracy at the top before you take the names at their word.
+# This experiment measures what the context adds to one word through $H_s$, with nothing else
+# changed. Compare the two percentages. If the one after training is close to zero, the student
+# network of this run makes almost no use of the state of "excited" in this sentence. If it is
+# clearly larger, look at the names: a good model would connect A's state with joy and B's state
+# with fear. How far you can trust the names depends on the accuracy at the top of this lesson.
 
 # %% [markdown]
-# And the student's prediction for the two whole contexts:
+# Finally, these are the predictions of the student network for the two whole contexts:
 
 # %%
 chances = model.encode(batch).emotion_logits.softmax(dim=-1)
 order = chances.sum(dim=0).argsort(descending=True)[:10]
 values = {name: chances[i, order].tolist() for i, name in enumerate(("context A", "context B"))}
+title = "Emotions predicted by the student network"
 lessons.show(
-    lessons.bars(values, [EMOTIONS[i] for i in order], "What the student hears", "probability"),
-    "Where the two colours differ, the model hears different feelings. How far to trust it says the accuracy at the top.",
+    lessons.bars(values, [EMOTIONS[i] for i in order], title, "probability"),
+    "Where the two colours differ, the model predicts different emotions for the two contexts. "
+    "The accuracy at the top of this lesson tells you how far to trust the predictions.",
 )
 
 # %% [markdown]
-# ## 7 · Which words are bent most?
+# ## 7 · Which words does the context change most?
 #
-# One word in two sentences is an anecdote. Over many dialogues, a word's **bend** is the mean distance (1 - cosine) between two of its occurrences.
-# Going over all pairs is slow: "i" occurs thousands of times. There is a shortcut. For unit vectors $u_1, \dots, u_n$
+# One word in two sentences is only an example. Now we measure all words in many dialogues. For
+# each word, we compute the mean distance (1 - cosine) between two of its occurrences. We call
+# this number the **bend** of the word, because it measures how far the context bends the
+# direction of its vector.
+#
+# A loop over all pairs of occurrences is slow, because a frequent word such as "i" has very
+# many pairs. There is a faster way. For unit vectors $u_1, \dots, u_n$
 #
 # $$ \lVert \sum_i u_i \rVert^2 = n + 2 \sum_{i < j} u_i \cdot u_j $$
 #
 # so the sum over all pairs follows from one sum over all occurrences.
 
 # %% [markdown]
-# ### Exercise 4.3 · How far a word is bent
+# ### Exercise 4.3 · How far context bends a word
 #
-# **Goal:** the bend of every word at once, with the shortcut. **Difficulty:** ★★★ **Minutes:** 25
+# **Goal:** compute the bend of every word at once, with the equation above.
+# **Difficulty:** ★★★ **Minutes:** 25
 #
 # <details><summary>Hint</summary>
 #
-# `torch.zeros(size, W).index_add(0, words, unit)` sums the rows of each word, `torch.bincount(words, minlength=size)` counts them. Words that
-# occur less than twice have no pair: keep 0 / 0 away with `clamp(min=1)` and give them 0.
+# `torch.zeros(size, W).index_add(0, words, unit)` sums the rows of each word.
+# `torch.bincount(words, minlength=size)` counts them. A word that occurs fewer than two times
+# has no pair: avoid 0 / 0 with `clamp(min=1)` and give the word 0.
 #
 # </details>
 
 
 # %%
 def bend(states, words, size):
-    """[size] mean cosine distance over pairs of occurrences; states [N, W], words [N] ids below size."""
+    """[size] mean cosine distances over all pairs of occurrences of a word.
+
+    states [N, W] are the vectors of the occurrences; words [N] are their ids, below `size`.
+    """
     ### BEGIN SOLUTION
     unit = F.normalize(states, dim=-1)
     sums = torch.zeros(size, unit.shape[1]).index_add(0, words, unit)
@@ -479,7 +551,8 @@ def bend(states, words, size):
 checks.bend(bend)
 
 # %% [markdown]
-# The library calls it `bending`. A bend needs something to compare it with: the distance between any two tokens, whatever their words.
+# In the library, this function is called `bending`. To interpret a bend, we need something to
+# compare it with: the mean distance between any two tokens, whatever their words are.
 
 # %%
 from ctsm_lib.model.emotion import bending
@@ -490,11 +563,12 @@ often = torch.nonzero(count >= 10).squeeze(1)
 bends = {}
 for when, parts in states.items():
     for part in ("V_cos", "H_s"):
-        bent = bending(parts[part], ids, len(vocabulary))[often]
-        anyone = bending(parts[part], torch.zeros_like(ids), 1)[0]
-        bends[when, part] = bent / anyone
+        same_word = bending(parts[part], ids, len(vocabulary))[often]
+        any_two = bending(parts[part], torch.zeros_like(ids), 1)[0]
+        bends[when, part] = same_word / any_two
         print(
-            f"{when:6} {part:5} bend of a word: {bent.mean() / anyone:.0%} of the distance between any two tokens"
+            f"{when:6} {part:5} bend of a word:",
+            f"{same_word.mean() / any_two:.0%} of the distance between any two tokens",
         )
 
 # %%
@@ -506,24 +580,28 @@ lessons.show(
     lessons.bars(
         values,
         [vocabulary.words[often[i]] for i in shown],
-        "The most and the least bent words, after training",
+        "The words that context changes most (left) and least (right), after training",
         "share",
     ),
-    "1 would be as different as two tokens of any words. V_cos moves with place and speaker alone; H_s mixes in the neighbours.",
+    "At 1, two occurrences of the word differ as much as any two tokens. V_cos depends only on "
+    "word, position and speaker. H_s also depends on the neighbours.",
 )
 
 # %% [markdown]
-# Do the words at either end have something in common? A guess to test: words that name a feeling keep their own, words that hold a sentence together take
-# what stands around them. The sample has too few dialogues to tell; real data and a longer training are the place to look.
+# Do the words on the left have something in common? Do the words on the right? Here is a
+# hypothesis that you can test: words that name a feeling keep their state, and function words
+# take their state from their neighbours. The sample has too few dialogues for this test. Use
+# real data and a longer training.
 #
 # ## 8 · Your own contexts
 #
-# Type any sentence. Choose between $V_{cos}$ and what the student makes of $H_s$, before training or after.
+# Type any sentence. You can choose between $V_{cos}$ and the influence of $H_s$ on the student
+# network, before or after training.
 
 
 # %%
 def state_map(text: str = B, view: str = "influence (of H_s)", when: str = "after"):
-    """Heat map of a text's tokens over the 32 emotions."""
+    """A heat map of a text's tokens and the 32 emotions."""
     words = [vocabulary.words[i] for i in batch_of(text).context[0].tolist()]
     if view.startswith("influence"):
         values = influence(text, when)
@@ -534,7 +612,8 @@ def state_map(text: str = B, view: str = "influence (of H_s)", when: str = "afte
 
 lessons.show(
     state_map(),
-    "Context B. Strong rows are the words that decide what the student hears; <unk> is a word that the model does not know.",
+    "Context B. The rows with the strongest colours are the words whose states change the "
+    "prediction most. <unk> is a word that the model does not know.",
 )
 
 # %%
@@ -546,8 +625,9 @@ lessons.play(
 )
 
 # %% [markdown]
-# The **context explorer** puts a dialogue before and after a change side by side: edit a word, or leave out a turn. Its bars show where the
-# teacher and the student look; they are the subject of lesson 05.
+# The **context explorer** shows a dialogue before and after a change, side by side. You can
+# edit a word or leave out a turn. Its bars show to which tokens the teacher and student
+# networks attend. Lesson 05 explains these networks.
 
 # %%
 from ctsm_workbench import explorers as widgets
@@ -557,8 +637,12 @@ widgets.context_explorer(A.replace("excited", "worried"), run=run)
 # %% [markdown]
 # ## What you have now
 #
-# - $V_{cos}$: the cosine of every token with 32 emotion words, and an experiment that shows what it can see: word, speaker, place.
-# - $V_s$ and $H_s$, 43 wide, in which context arrives: through $\tilde H_C$ and through the state encoder's attention.
-# - Figure 1 of the paper, rebuilt, with what may be read off it and what may not.
+# - You have $V_{cos}$, the cosine of every token with 32 emotion words, and an experiment that
+#   shows what it depends on: word, speaker and position.
+# - You have $V_s$ and $H_s$, both 43 wide. The context changes them through $\tilde H_C$ and
+#   through the attention of the state encoder.
+# - You have rebuilt Figure 1 of the paper, and you know which conclusions it supports and which
+#   it does not.
 #
-# **Next:** lesson 05 gives $V_t$ and $V_s$ to a teacher, $H_t$ and $H_s$ to a student, and lets one learn from the other.
+# **Next:** in lesson 05, a teacher network reads $V_t$ and $V_s$, a student network reads $H_t$
+# and $H_s$, and the student learns from the teacher.

@@ -1,13 +1,15 @@
 # %% [markdown]
 # # 06 · Write an answer that matches the feeling
 #
-# **What you will do.** Build the decoder, let it copy words out of the context, and draw answer, context and emotions together by
-# contrastive learning. You look into an answer, word by word.
+# **What you will do.** You build the decoder and let it copy words from the dialogue. You use
+# contrastive learning to bring the answer, the dialogue and the emotions together. Then you
+# look inside an answer, word by word.
 #
-# **What you will learn.** Pointer generator in log space; why losses are means; NT-Xent, its temperature and its negatives; what the
-# diversity loss does, and how little; Eqs. (20) to (24).
+# **What you will learn.** The pointer generator in log space; why losses are means; NT-Xent,
+# its temperature and its negatives; what the diversity loss changes; Eqs. (20) to (24).
 #
-# **What you need.** Lesson 03 for attention, lesson 05 for the student's context. About 75 minutes.
+# **What you need.** Lesson 03 for attention, and lesson 05 for the student's context.
+# About 75 minutes.
 #
 # *Paper: Sec. 3.6. Library: `model/generation`, `model/pointer`, `model/contrast`.*
 
@@ -35,24 +37,26 @@ print("context", list(batch.context.shape), " target", list(batch.target.shape))
 # %% [markdown]
 # ## 1 · The decoder
 #
-# The answer is written word by word, each given the words before it and the student's context (Eq. 20):
+# The decoder writes the answer word by word. Each word depends on the words before it and on
+# the student's context (Eq. 20):
 #
 # $$ P_w = \mathrm{PoGen}\big(\mathrm{Decoder}(E_Y, H^{stu})\big) $$
 #
-# A decoder layer does three things, each after a LayerNorm and each added to its input: it attends to the answer so far, attends to
-# the context, and thinks about every position by itself.
+# PoGen is the pointer generator of section 2. A decoder layer has three parts: attention to the
+# answer so far, attention to the context, and a feed-forward network that is applied to each
+# position separately. Each part starts with a LayerNorm, and its result is added to its input.
 #
 # | | shape | |
 # |---|---|---|
-# | $E_Y$ | B x T x d | the answer so far: SOS (start of the answer), then the target shifted by one |
-# | $H^{stu}$ | B x L x d | what it attends to |
-# | $o$ | B x T x d | states of the decoder |
-# | weights | B x T x L | attention to the context, mean over heads: these will be the copy weights |
+# | $E_Y$ | B x T x d | the answer so far: SOS (start of answer), then the shifted target |
+# | $H^{stu}$ | B x L x d | the student's context, to which the decoder attends |
+# | $o$ | B x T x d | the states of the decoder |
+# | weights | B x T x L | attention to the context, mean over heads; later the copy weights |
 
 
 # %%
 def decoder_layer(layer, states, memory, causal, mask):
-    """States [B, T, d] after one layer, and its attention to the context [B, H, T, L]."""
+    """Decoder states [B, T, d] after one layer, and attention to the context [B, H, T, L]."""
     x = layer.self_norm(states)
     states = states + layer.self_attention(x, layer.self_attention.keys_values(x), causal)[0]
     x = layer.cross_norm(states)
@@ -62,7 +66,10 @@ def decoder_layer(layer, states, memory, causal, mask):
 
 
 def decode(batch):
-    """States [B, T, d] and copy weights [B, T, L]; teacher forcing: each place reads the true words before it."""
+    """Decoder states [B, T, d] and copy weights [B, T, L].
+
+    This is teacher forcing: each position reads the true words before it.
+    """
     read = model.read(batch)
     T = batch.target.shape[1]
     causal = torch.ones(1, T, T, dtype=torch.bool).tril()  # no word sees a later one
@@ -85,8 +92,9 @@ torch.testing.assert_close(states[real], taught.states[real], rtol=1e-4, atol=1e
 print("Our decoder equals the library's: states", list(states.shape), " copy", list(copy.shape))
 
 # %% [markdown]
-# During training all positions are computed at once. The lower triangle `causal` is what keeps that honest. We change the fourth word of
-# every answer; states up to the fourth position, which predict words one to four, must not notice:
+# During training, all positions are computed at once. The lower triangle `causal` makes sure
+# that no position can see the words after it. Let us test this. We change the fourth word of
+# every answer. The first four states predict words one to four, so they must not change:
 
 # %%
 from dataclasses import replace
@@ -101,30 +109,33 @@ print("largest change at each position:", [round(x, 3) for x in moved[:8].tolist
 # %% [markdown]
 # ## 2 · Generate or copy
 #
-# Some words of an answer come out of the context: names, things, the speaker's own words. A **pointer generator** can point at them.
-# A gate decides between the two:
+# Some words of an answer already occur in the context: names, things, the speaker's own words.
+# A **pointer generator** can copy them from there. A gate $\alpha$ decides how much to generate
+# and how much to copy:
 #
-# $$ \alpha = \sigma(w \cdot o_t + b) \qquad\qquad P(y) = \alpha\, \mathrm{softmax}(W o_t)_y + (1 - \alpha) \sum_{l:\, x_l = y} a_{t,l} $$
+# $$ \alpha = \sigma(w \cdot o_t + b) \qquad\qquad
+# P(y) = \alpha\, \mathrm{softmax}(W o_t)_y + (1 - \alpha) \sum_{l:\, x_l = y} a_{t,l} $$
 #
-# $a_t$ is the attention of the last layer, and the sum runs over all places where the word stands. How many words of real answers could
-# be copied?
+# Here $a_t$ is the attention of the last layer, and the sum runs over all positions at which
+# the word occurs. How many words of the real answers could be copied?
 
 # %%
 inside = (batch.context[:, None, :] == batch.target[:, :, None]).any(dim=2)
-print(f"{inside[real].float().mean():.0%} of the target tokens stand in their context")
+print(f"{inside[real].float().mean():.0%} of the target tokens occur in their context")
 print(f"alpha on average: {taught.alpha.mean():.2f}")
 order = taught.alpha.argsort()[:8].tolist()
 print(
-    "where alpha is lowest, the word to come is:",
+    "the next word where alpha is lowest:",
     ", ".join(words.words[taught.target[i]] for i in order),
 )
 
 # %% [markdown]
 # ### Why in log space
 #
-# The loss needs $\log P$. The formula above is fine on paper. On a computer a softmax underflows: a word whose logit lies 110 below the
-# best one gets the float32 probability 0, its logarithm is $-\infty$, and the gradient is NaN. Adding a small number inside the logarithm
-# hides the NaN, and cuts the gradient off.
+# The loss needs $\log P$. On paper the formula above is fine. On a computer, however, a softmax
+# can underflow. If the logit of a word is 110 below the largest one, its float32 probability is
+# 0, the logarithm is $-\infty$, and the gradient is NaN. Some code adds a small number inside
+# the logarithm. This hides the NaN, but it also sets the gradient to zero.
 
 # %%
 results = {}
@@ -140,26 +151,32 @@ for name in ("log(P)", "log(P + 1e-12)", "log_softmax"):
     print(f"{name:15} log P = {value[1].item():8.2f}   gradient {logits.grad.tolist()}")
 
 # %% [markdown]
-# So we stay in logarithms: $\log(x + y)$ from $\log x$ and $\log y$ is `torch.logaddexp`, and $\log \sigma(g)$ is `F.logsigmoid(g)`.
+# So we stay in log space. `torch.logaddexp` computes $\log(x + y)$ from $\log x$ and $\log y$,
+# and `F.logsigmoid(g)` computes $\log \sigma(g)$.
 
 # %% [markdown]
 # ### Exercise 6.1 · The mixture in log space
 #
-# **Goal:** $\log P$ of every word, finite with a finite gradient, also where nothing can be copied or the gate is extreme.
-# **Difficulty:** ★★★ **Minutes:** 30
+# **Goal:** compute $\log P$ of every word. Values and gradients must stay finite, even if
+# nothing can be copied or the gate is extreme. **Difficulty:** ★★★ **Minutes:** 30
 #
 # <details><summary>Hint</summary>
 #
-# `torch.zeros_like(logits).scatter_add_(1, context, copy)` sums copy weights by word. $1 - \sigma(g) = \sigma(-g)$. Where a word cannot be
-# copied there is nothing to add: `clamp(min=tiny)` keeps the logarithm finite there, and `torch.where(copied > 0, mixed, generated)` does not
-# use it (`tiny = torch.finfo(torch.float32).tiny`).
+# `torch.zeros_like(logits).scatter_add_(1, context, copy)` adds up the copy weights of each
+# word. Remember that $1 - \sigma(g) = \sigma(-g)$. If a word cannot be copied, there is nothing
+# to add. In that case `clamp(min=tiny)` keeps the logarithm finite
+# (`tiny = torch.finfo(torch.float32).tiny`), and `torch.where(copied > 0, mixed, generated)`
+# leaves this value out of the result.
 #
 # </details>
 
 
 # %%
 def pointer_mixture(logits, gate, copy, context):
-    """log P [B, V] from logits [B, V], gate before its sigmoid [B, 1], copy and context [B, L]."""
+    """log P [B, V] from logits [B, V], copy weights [B, L] and context ids [B, L].
+
+    `gate` [B, 1] is the value before the sigmoid.
+    """
     ### BEGIN SOLUTION
     generated = F.logsigmoid(gate) + logits.log_softmax(dim=1)
     copied = torch.zeros_like(logits).scatter_add_(1, context, copy)
@@ -173,7 +190,8 @@ def pointer_mixture(logits, gate, copy, context):
 checks.pointer_mixture(pointer_mixture)
 
 # %% [markdown]
-# In the open, in plain probabilities and double precision, beside the library's version in log space:
+# Now we write the mixture out in plain probabilities and double precision, and compare it with
+# the library's version in log space:
 
 # %%
 with torch.no_grad():
@@ -186,14 +204,15 @@ with torch.no_grad():
 torch.testing.assert_close(log_prob.double().exp(), P, rtol=1e-3, atol=1e-6)
 torch.testing.assert_close(gate.double(), alpha[:, 0], rtol=1e-3, atol=1e-6)
 print(
-    f"Equal; the probabilities of each answer's first word add up to {P.sum(dim=1).mean():.4f}"
+    f"Equal. The probabilities of an answer's first word add up to {P.sum(dim=1).mean():.4f}."
 )
 
 # %% [markdown]
-# ### An answer, seen from inside
+# ### Inside an answer
 #
-# We let the trained model answer greedily, the likeliest word each time, and keep what the gate and the attention did. A model that was
-# trained for minutes likes to stammer, so no word may come twice.
+# The trained model now answers greedily: it takes the most likely word each time. We record the
+# gate and the attention at every step. A model that was trained for only a few minutes tends to
+# repeat itself, so we do not allow any word to occur twice.
 
 # %%
 from ctsm_lib.batches import context_batch
@@ -206,7 +225,7 @@ provider, note = run.provider(find_sources())
 
 @torch.no_grad()
 def answer(turns, longest=16):
-    """Ids of a greedy answer [T], alpha of each [T], copy weights [T, L], and the batch of one."""
+    """A greedy answer: ids [T], alphas [T], copy weights [T, L], and its batch of one."""
     known = provider.infer(turns[-1:], progress=False)
     asked = context_batch([turns], known, words, run.config.max_context)
     cache, token = model.start(model.encode(asked)), torch.tensor([SOS])
@@ -234,17 +253,17 @@ torch.testing.assert_close(alphas, library.alpha, rtol=1e-3, atol=1e-3)
 print("last turn:", textwrap.shorten(turns[-1], 80))
 print("answer:   ", " ".join(words.words[i] for i in said))
 names = [f"{n} {words.words[i]}" for n, i in enumerate(said)]
-figure = lessons.bars({"alpha": alphas}, names, "How willing to generate rather than copy")
+figure = lessons.bars({"alpha": alphas}, names, "Alpha: generate (1) or copy (0)")
 lessons.show(
     figure.update_yaxes(range=[0, 1]),
-    "Alpha of each word: near 1 the word comes out of the vocabulary, low where the model would "
-    "rather point at the context.",
+    "Alpha of each word. Near 1, the word comes from the vocabulary. Where alpha is low, the "
+    "model gives more weight to copying from the context.",
 )
 
 
 # %%
 def look_inside(said, alphas, weights, asked):
-    """Copy heat map of an answer: a row for each word, a column for each context word."""
+    """Heat map of copy weights: a row for each answer word, a column for each context word."""
     context = asked.context[0].tolist()
     rows = [
         f"{words.words[i]}  (alpha {alpha:.2f})" for i, alpha in zip(said, alphas, strict=True)
@@ -252,24 +271,24 @@ def look_inside(said, alphas, weights, asked):
     shown = slice(max(len(context) - 45, 0), None)  # the end of a long context
     columns = [words.words[i] for i in context[shown]]
     figure = lessons.heatmap(
-        weights[:, shown], rows, columns, "Where each word of the answer looks"
+        weights[:, shown], rows, columns, "Copy weights of each answer word"
     )
     return figure.update_layout(width=860, margin_b=90)
 
 
 lessons.show(
     look_inside(said, alphas, weights, asked),
-    "Copy weights: each row adds up to 1 over the context. With probability 1 - alpha the next "
-    "word is drawn from its row.",
+    "Each row adds up to 1 over the context. The probability of a word is alpha times its "
+    "generated part plus 1 - alpha times its copy weight.",
 )
 
 # %% [markdown]
-# Now ask it yourself. Which word do you have to say so that it is copied?
+# Now try it yourself. What must you write so that the model copies one of your words?
 
 
 # %%
 def ask(text="i lost my dog in the park and i feel terrible"):
-    """The copy heat map of the answer to a text."""
+    """Print the answer to a text and return its heat map of copy weights."""
     if not any(c.isalnum() for c in text):
         return "Write at least one word."
     said, alphas, weights, asked = answer([text])
@@ -282,7 +301,8 @@ lessons.play(
 )
 
 # %% [markdown]
-# The **answer explorer** does this for a whole talk: each word's probability as a bar, split into what was generated and what was copied.
+# The **answer explorer** does the same for a whole conversation. A bar shows each word's
+# probability, split into a generated part and a copied part.
 
 # %%
 from ctsm_workbench import explorers as widgets
@@ -292,8 +312,10 @@ widgets.answer_explorer(run)
 # %% [markdown]
 # ## 3 · Losses are means
 #
-# Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses (that of the emotions, $L_g$, contrast,
-# diversity) with weights 1 : 1 : 1 : 1.5. What are such weights worth? We take a copy of the model without dropout and compute all losses of our batch.
+# Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses
+# (emotion, generation, contrast and diversity) with the weights 1 : 1 : 1 : 1.5. What do such
+# weights mean? We take a copy of the model without dropout and compute all losses of our batch.
+# We weight them as the paper does; the run itself may use other weights.
 
 # %%
 import copy as copying
@@ -318,26 +340,32 @@ for kind, factor in (("mean over tokens", 1.0), ("sum over an answer's tokens", 
 print(f"an answer has {tokens_each:.1f} tokens on average, EOS included")
 
 # %% [markdown]
-# > **Departure.** With a sum, the two losses of generation grow with the length of the answer and drown the emotion and the contrast: the
-# > weights would mean something else in every batch. We take the mean over all target tokens, EOS included.
+# > **Departure.** With a sum, the two word losses ($L_g$ and $L_{div}$) grow with the length of
+# > the answer, and the emotion loss and the contrastive loss hardly count. The weights would
+# > then mean something different in every batch. We take the mean over all target tokens, EOS
+# > included.
 #
 # ## 4 · Five pairs of views
 #
-# A model may understand a feeling and still write something that does not fit it. **Contrastive learning** trains the fit itself. There
-# are four *views* of one dialogue: the true answer, its emotions, its context, and what the decoder is about to say.
+# A model may recognise an emotion and still write an answer that does not fit it.
+# **Contrastive learning** trains this match directly. It uses four *views* of one dialogue: the
+# true answer, its emotions, its context, and what the decoder is about to generate.
 #
 # | view | | averaged over time from |
 # |---|---|---|
-# | target | $H_Y$ | an encoder of the true answer, in training only |
-# | emotion | $H_{ts}$ | $[H_t ; H_s]$, brought from 57 to $d$ by a linear map |
+# | target | $H_Y$ | an encoder of the true answer, used only in training |
+# | emotion | $H_{ts}$ | $[H_t ; H_s]$, mapped from 57 to $d$ by a linear layer |
 # | context | $H^{stu}$ | the decoder's memory |
 # | generated | $P_w$ | the decoder's states |
 #
-# > **Departure.** Views are compared by a dot product, but $P_w$ has one entry a word of the vocabulary and $H_{ts}$ is 57 wide. For $P_w$
-# > we take the decoder's states before the output layer; $H_{ts}$ gets a linear map, which the paper does not print.
+# > **Departure.** Views are compared by a dot product, so they must have the same width. But
+# > $P_w$ has one entry for each word of the vocabulary, and $H_{ts}$ is 57 wide. For $P_w$ we
+# > take the decoder's states before the output layer. $H_{ts}$ passes through a linear layer,
+# > which the paper does not mention.
 #
-# Four views make six pairs. Eq. (22) takes five; the paper leaves (context, emotion) out, lest emotions be aligned with the semantics of
-# other contexts. Here are the four views in the open:
+# Four views give six pairs, and Eq. (22) uses five of them. The paper leaves out (context,
+# emotion), because it does not want to align emotions with the semantics of other contexts.
+# This cell computes the four views step by step:
 
 # %%
 from ctsm_lib.model.contrast import PAIRS, VIEWS, cross_contrastive_loss, pair_loss
@@ -346,7 +374,7 @@ from ctsm_lib.model.layers import masked_mean
 
 @torch.no_grad()
 def four_views(model, batch):
-    """[B, 4, d] views of each dialogue, in the order of VIEWS, without dropout."""
+    """Four views of each dialogue [B, 4, d], in the order of VIEWS, without dropout."""
     read, memory = model.read(batch), model.encode(batch)
     real = batch.target != 1
     taught = model.decoder.teach(
@@ -367,41 +395,48 @@ print("views", list(views.shape))
 print("pairs", *(f"({a}, {b})" for a, b in PAIRS), sep="\n  ")
 
 # %% [markdown]
-# Each view of a dialogue should be closer to another view *of the same dialogue* than to any other dialogue of the batch:
+# Each view of a dialogue should be closer to another view *of the same dialogue* than to any
+# other dialogue of the batch:
 #
-# $$ L(p, q) = -\log \frac{e^{p \cdot q / \tau}}{\sum_k e^{p \cdot k / \tau}} \quad (23) \qquad\qquad L_{ccl} = \frac{1}{5} \sum_{pairs} L \quad (24) $$
+# $$ L(p, q) = -\log \frac{e^{p \cdot q / \tau}}{\sum_k e^{p \cdot k / \tau}} \quad (23)
+# \qquad\qquad L_{ccl} = \frac{1}{5} \sum_{pairs} L \quad (24) $$
 #
-# All vectors have length 1, so $p \cdot q$ is a cosine. The **temperature** $\tau = 0.07$ stretches it: cosines lie in $[-1, 1]$, but
-# $1/\tau = 14.3$ makes differences that a softmax can feel. Both members of a pair are anchors in turn: $2B$ anchors in a batch of $B$.
+# All vectors have length 1, so $p \cdot q$ is a cosine. The cosine lies in $[-1, 1]$. The
+# **temperature** $\tau = 0.07$ multiplies it by $1/\tau = 14.3$, so that the softmax can
+# separate similar values. The vectors $k$ in the denominator are called keys. Each of the two
+# views of a pair is the anchor $p$ once, so a batch of $B$ dialogues has $2B$ anchors.
 #
-# > **Departure.** As printed, the sum in the denominator runs over negative pairs only. Then the fraction may exceed 1 and the loss has no
-# > floor. NT-Xent, the loss of the work that the paper follows, has the positive in the sum as well: then it is a cross-entropy, and 0 is the best.
+# > **Departure.** As printed, the sum in the denominator runs over the negative pairs only. The
+# > fraction could then be larger than 1, and the loss would have no lower bound. NT-Xent, the
+# > loss of the work that the paper follows, also includes the positive pair in the sum. It is
+# > then a cross-entropy, and its lowest possible value is 0.
 
 # %%
 tau = 0.07
 p, q = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])  # a perfect pair
 others = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])  # far-away negatives
 positive, negative = (p @ q / tau).exp(), (others @ p / tau).exp().sum()
-print(f"negatives only: {-torch.log(positive / negative):.2f}")
-print(f"positive in the sum: {-torch.log(positive / (positive + negative)):.2g}")
+print(f"sum over the negatives only: {-torch.log(positive / negative):.2f}")
+print(f"sum with the positive:       {-torch.log(positive / (positive + negative)):.2g}")
 
 # %% [markdown]
 # ### Exercise 6.2 · One pair of views
 #
-# **Goal:** the loss of one pair, with the other dialogues of *both* views as negatives, mean over the $2B$ anchors.
-# **Difficulty:** ★★★ **Minutes:** 20
+# **Goal:** compute the loss of one pair as a mean over the $2B$ anchors. The negatives are the
+# other dialogues, in *both* views. **Difficulty:** ★★★ **Minutes:** 20
 #
 # <details><summary>Hint</summary>
 #
-# Stack both views to [2B, D] and normalise them. The scores are a [2B, 2B] matrix. An anchor is no negative of itself: put -inf on the
-# diagonal. The positive of row i is row i + B, and the other way round: `F.cross_entropy(scores, goal)` does the rest.
+# Stack both views to [2B, D] and normalise them. The scores are a [2B, 2B] matrix. An anchor is
+# not its own negative, so put -inf on the diagonal. The positive of row i is row i + B, and the
+# positive of row i + B is row i. `F.cross_entropy(scores, goal)` does the rest.
 #
 # </details>
 
 
 # %%
 def contrastive_pair(first, second, temperature):
-    """A scalar from two views [B, D] of the same B dialogues; vectors of any length."""
+    """The loss of two views [B, D] of the same B dialogues; vectors may have any length."""
     ### BEGIN SOLUTION
     both = F.normalize(torch.cat([first, second]), dim=1)
     scores = both @ both.T / temperature
@@ -415,12 +450,12 @@ def contrastive_pair(first, second, temperature):
 checks.contrastive_pair(contrastive_pair)
 
 # %% [markdown]
-# The library computes all five pairs at once and checks out against plain loops:
+# The library computes all five pairs at once. We check it against plain loops:
 
 
 # %%
 def plain_loops(first, second, temperature):
-    """The same loss, one anchor and one key at a time."""
+    """The same loss, computed for one anchor at a time."""
     everybody, size = [*first, *second], len(first)
     total = 0.0
     for i, anchor in enumerate(everybody):
@@ -433,12 +468,13 @@ def plain_loops(first, second, temperature):
 unit = F.normalize(views[:8], dim=-1).transpose(0, 1)  # K B d, eight dialogues
 a, b = unit[0], unit[1]
 torch.testing.assert_close(pair_loss(a[None], b[None], tau, "both")[0], plain_loops(a, b, tau))
-print(f"loss of (target, emotion): {plain_loops(a, b, tau):.3f} either way")
+print(f"loss of (target, emotion): {plain_loops(a, b, tau):.3f} in both versions")
 
 # %% [markdown]
 # ### A loss that starts too high
 #
-# If every key were equally likely, the loss would be $\ln(2B - 1)$. A new model should start about there. Does it?
+# If every key were equally likely, the loss would be $\ln(2B - 1)$. A new model should start
+# close to this value. Does it?
 
 # %%
 from ctsm_lib.training import build_model
@@ -457,21 +493,24 @@ for kind, found in kinds.items():
     print(f"         cosine between different dialogues: {alike}")
 
 # %% [markdown]
-# In a new model, *different* dialogues look nearly alike within a view: every context has gone through the same random layers. Two
-# *views* of one dialogue come out of different layers and may have nothing in common. So the negatives of an anchor's own view beat the
-# positive by up to $1/\tau$, and with both views' negatives the loss begins far above chance: effort spent on pulling dialogues apart that
-# nobody has read yet.
+# In a new model, *different* dialogues look nearly the same within one view, because every
+# context has passed through the same random layers. Two *views* of one dialogue come from
+# different layers and may have nothing in common. So the negatives in the anchor's own view get
+# a higher score than the positive; the difference is of the order of $1/\tau$. With the
+# negatives of both views, the loss therefore starts far above chance. The first training steps
+# then only push dialogues apart, before the model has learned anything about them.
 #
-# > **Departure.** The paper takes all other dialogues for negatives, without saying in which view. Preset `paper` takes both, as NT-Xent
-# > does; the others set
-# > `contrast_negatives="cross"`: the other dialogues in the *other* view only, which starts near its chance, $\ln B$.
+# > **Departure.** The paper takes all other dialogues as negatives, but does not say in which
+# > view. Preset `paper` takes both views, as NT-Xent does. The other presets set
+# > `contrast_negatives="cross"`: they use the other dialogues in the *other* view only. This
+# > loss starts near its chance value, $\ln B$.
 #
-# ### Turn the temperature
+# ### Change the temperature
 
 
 # %%
 def losses_at(temperature=0.07, negatives="both"):
-    """Bars of the five pairs' losses, of a new model and of the trained one."""
+    """Bar chart of the losses of the five pairs, for a new and for the trained model."""
     heights = {}
     for kind, found in kinds.items():
         unit = F.normalize(found, dim=-1).transpose(0, 1)
@@ -485,8 +524,8 @@ def losses_at(temperature=0.07, negatives="both"):
 
 lessons.show(
     losses_at(),
-    "Negatives of both views: in the new model, pairs whose views have little in common lose most, "
-    "up to about 1/tau = 14. The trained one learned with this run's own choice of negatives.",
+    "With negatives from both views, the losses of a new model are of the order of 1/tau = 14. "
+    "The trained model was trained with the choice of negatives in its own settings.",
 )
 
 # %%
@@ -497,31 +536,35 @@ lessons.play(
 )
 
 # %% [markdown]
-# A high temperature makes every loss $\ln$ of the number of keys: nothing to learn. A low one looks at the single hardest negative only.
+# With a high temperature, every loss is close to $\ln$ of the number of keys, and there is
+# nothing to learn. With a low temperature, only the single hardest negative matters.
 #
 # ## 5 · The diversity loss
 #
-# Models of dialogue love "i am sorry to hear that". The paper borrows $L_{div}$ from CEM: count how often the model predicts each word in
-# training, $f_v$, and weigh the likelihood of rarely said words up:
+# Dialogue models often answer "i am sorry to hear that". The paper takes the loss $L_{div}$
+# from CEM to reduce this. It counts how often the model predicts each word in training, $f_v$,
+# and gives rarely predicted words a higher weight:
 #
-# $$ w_v = 1 - \frac{f_v}{\max f}, \text{ rescaled to mean 1 over the vocabulary}, \qquad L_{div} = \frac{1}{N} \sum_t w_{y_t}\, (-\log P(y_t)) $$
+# $$ w_v = 1 - \frac{f_v}{\max f}, \text{ rescaled to mean 1 over the vocabulary}, \qquad
+# L_{div} = \frac{1}{N} \sum_t w_{y_t}\, (-\log P(y_t)) $$
 
 # %% [markdown]
 # ### Exercise 6.3 · Weights against chatter
 #
-# **Goal:** the weight of each target word from the counts, also before anything was counted. **Difficulty:** ★★ **Minutes:** 8
+# **Goal:** compute the weight of each target word from the counts. It must also work before
+# anything has been counted. **Difficulty:** ★★ **Minutes:** 8
 #
 # <details><summary>Hint</summary>
 #
-# Rescale by the mean over the *vocabulary*, then pick the targets with `weights[target]`. When all counts are 0, `clamp(min=1)` on the
-# maximum makes every weight 1.
+# Rescale by the mean over the *vocabulary*, then select the targets with `weights[target]`.
+# When all counts are 0, `clamp(min=1)` on the maximum makes every weight 1.
 #
 # </details>
 
 
 # %%
 def diversity_weights(counts, target):
-    """Weights [N] of target words [N] from the counts [V] of predictions so far."""
+    """Weights [N] of the target words [N], from the counts [V] of all predictions so far."""
     ### BEGIN SOLUTION
     raw = 1 - counts / counts.max().clamp(min=1)
     return (raw / raw.mean())[target]
@@ -532,7 +575,7 @@ def diversity_weights(counts, target):
 checks.diversity_weights(diversity_weights)
 
 # %% [markdown]
-# What did the trained model count, and what weights came of it?
+# Which words did the trained model count, and which weights follow from the counts?
 
 # %%
 counts = model.diversity.counts.double()
@@ -541,19 +584,23 @@ by_word = (by_word / by_word.mean()).float()
 torch.testing.assert_close(model.diversity.weights(torch.arange(len(counts))), by_word)
 top = counts.topk(8).indices.tolist()
 print(f"counted: {int(counts.sum()):,} predictions of {int((counts > 0).sum()):,} words")
-print("most often:", ", ".join(f"{words.words[i]} {by_word[i]:.2f}" for i in top))
+print(
+    "most frequent, with weight:", ", ".join(f"{words.words[i]} {by_word[i]:.2f}" for i in top)
+)
 by_token = by_word[batch.target[real]]
 for name, w in (("words of the vocabulary", by_word), ("tokens of the answers", by_token)):
     near = ((w - w.max()).abs() < 0.01).float().mean()
     low, middle = w.quantile(0.01), w.median()
     print(
-        f"{name:24} 1 % below {low:.3f}, median {middle:.3f}, within 0.01 of the top: {near:.1%}"
+        f"{name:24} 1 % below {low:.3f}, median {middle:.3f}, "
+        f"within 0.01 of the largest: {near:.1%}"
     )
 
 # %% [markdown]
-# Nearly every *word* of the vocabulary has the same weight. Only the few commonest get less, and these are what much of an answer consists of.
-# Rare words are not told apart from one another at all. Does $L_{div}$ then ask for anything that $L_g$ does not? We compare the
-# directions in which they would move the decoder.
+# Nearly every *word* of the vocabulary has the same weight. Only a few very common words have a
+# lower weight, but these words make up a large part of every answer. The weights do not
+# distinguish rare words from one another. Does $L_{div}$ then ask for anything that $L_g$ does
+# not? To find out, we compare the directions in which the two losses would move the decoder.
 
 # %%
 read, memory = model.read(batch), model.encode(batch)
@@ -567,19 +614,25 @@ for loss in (L_g, L_div):
     directions.append(torch.cat([g.flatten() for g in grads]))
 cosine = F.cosine_similarity(*directions, dim=0)
 print(f"L_g {L_g:.2f}, L_div {L_div:.2f}; cosine between their gradients {cosine:.2f}")
-print(
-    f"share of the total loss that is 1.5 L_div: {1.5 * losses['diversity'] / losses['total']:.0%}"
-)
+ratio = 1.5 * losses["diversity"] / losses["total"]
+print(f"1.5 L_div, divided by the total loss with this run's own weights: {ratio:.0%}")
 
 # %% [markdown]
-# A cosine near 1 says: $L_{div}$ is mostly a second $L_g$, with full stops and pronouns turned down. With weight 1.5 it is one of the
-# largest terms of Eq. (25), but what makes answers diverse is little of it. Lesson 08 measures diversity, and shows what moves it.
+# The closer this cosine is to 1, the more $L_{div}$ acts like a second $L_g$ in which full
+# stops and pronouns count less. Section 3 shows how large its share of Eq. (25) is with the
+# paper's weight of 1.5. A similar direction does not mean that it has no effect on the answers:
+# a lower weight for the commonest words may still change which words the model chooses. Only
+# the answers can show this. Lesson 08 measures diversity and shows how much it depends on
+# decoding.
 #
 # ## What you have now
 #
-# - A decoder that writes or copies, and a heat map that says which.
+# - A decoder that generates or copies words, and a heat map that shows where it copies from.
 # - A mixture of probabilities that never takes the logarithm of 0.
-# - Five pairs of views that are drawn together, and an eye for how a contrastive loss starts.
-# - A sober view of the diversity loss: look at the spread of weights before you believe in them.
+# - Five pairs of views that training brings closer together, and a way to check how a
+#   contrastive loss starts.
+# - A way to inspect the diversity loss: look at the spread of its weights before you rely on
+#   it.
 #
-# The library's are `model/generation`, `model/pointer` and `model/contrast`. All losses are there now; lesson 07 puts them together and trains.
+# The library's versions are in `model/generation`, `model/pointer` and `model/contrast`. You
+# have now seen all losses. Lesson 07 adds them up and trains the model.

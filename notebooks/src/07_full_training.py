@@ -1,15 +1,17 @@
 # %% [markdown]
 # # 07 · Train everything together
 #
-# **What you will do.** Add five losses up to one, write the learning-rate schedule and the training loop, watch every loss by its
-# name, press Ctrl-C in the middle and go on as if nothing had happened.
+# **What you will do.** You add five losses up to one total. You write the learning-rate
+# schedule and the training loop, and you watch each loss by its name. You press Ctrl-C in the
+# middle of training and continue as if nothing had happened.
 #
-# **What you will learn.** Eq. (25); why the rate first rises and then falls; when to stop; what a checkpoint must hold; how many GPUs
-# take the same steps as one.
+# **What you will learn.** Eq. (25); why the learning rate first rises and then falls; when to
+# stop; what a checkpoint must contain; how many GPUs take the same steps as one.
 #
-# **What you need.** Lessons 05 and 06 for what each loss wants. About 60 minutes.
+# **What you need.** Lessons 05 and 06, which explain the losses. About 60 minutes.
 #
-# *Paper: Sec. 3.6.2 (Eq. 25) and 4.2. Library: `model/ctsm`, `training`, `checkpoint`, `parallel`.*
+# *Paper: Sec. 3.6.2 (Eq. 25) and 4.2. Library: `model/ctsm`, `training`, `checkpoint`,
+# `parallel`.*
 
 # %%
 import copy
@@ -37,7 +39,7 @@ lessons.begin("training")
 # %%
 prepared = lessons.data()
 origin = prepared.description["data"]
-ITERATIONS = 60 if origin == "sample" else 30  # what a class can wait for
+ITERATIONS = 60 if origin == "sample" else 30  # a class can wait for this
 config = lessons.lesson_config(origin).override(
     ["batch_size=16", "learning_rate=0.001", "warmup=20", f"max_iterations={ITERATIONS}"]
 )
@@ -49,20 +51,24 @@ print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
 # %% [markdown]
 # ## 1 · Five losses become one
 #
-# Every earlier lesson ended with a loss. Training needs a single number to walk down from, and Eq. (25) adds them up:
+# Lessons 05 and 06 introduced several losses. Training needs a single number to minimise, and
+# Eq. (25) adds them up:
 #
-# $$ \mathcal{L} = \gamma_1 (\mathcal{L}_{tchr} + \mathcal{L}_{stu}) + \gamma_2 \mathcal{L}_g + \gamma_3 \mathcal{L}_{ccl} + \gamma_4 \mathcal{L}_{div} $$
+# $$ \mathcal{L} = \gamma_1 (\mathcal{L}_{tchr} + \mathcal{L}_{stu}) + \gamma_2 \mathcal{L}_g +
+# \gamma_3 \mathcal{L}_{ccl} + \gamma_4 \mathcal{L}_{div} $$
 #
-# | loss | wants | from | weight |
+# | loss | aim | from | weight |
 # |---|---|---|---|
-# | teacher | name the emotion, seeing trait and state embeddings | Eq. (15) | $\gamma_1 = 1$ |
-# | student | agree with the teacher's soft labels | Eq. (18) | $\gamma_1 = 1$ |
+# | teacher | predict the emotion from trait and state embeddings | Eq. (15) | $\gamma_1 = 1$ |
+# | student | match the soft labels of the teacher network | Eq. (18) | $\gamma_1 = 1$ |
 # | generation | give the listener's real words a high probability | Eq. (21) | $\gamma_2 = 1$ |
 # | contrast | bring five pairs of views of a dialogue together | Eq. (24) | $\gamma_3 = 1$ |
-# | diversity | the same as generation, weighing words less that the model says all the time | Sec. 3.6.1 | $\gamma_4 = 1.5$ |
+# | diversity | as generation; frequent words count less | Sec. 3.6.1 | $\gamma_4 = 1.5$ |
 #
-# The model returns all of them by name, and `total`. Presets `improved` and `sample` add one term: the student also sees the hard label
-# (`student_label_weight=1`; without it the student lags behind at first, see the end of lesson 05). We add them up by hand:
+# The model returns all of them by name, together with their weighted sum, `total`. Presets
+# `improved` and `sample` add one term that the paper does not have: the student is also trained
+# on the gold label (`student_label_weight=1`). Without this term the student learns more slowly
+# at first, as the end of lesson 05 shows. Let us add the losses up by hand:
 
 # %%
 batch = pairs.collate(Shuffled(pairs, config.batch_size, config.seed)[0])
@@ -83,7 +89,8 @@ torch.testing.assert_close(by_hand, losses["total"])
 print(f"Our sum, {float(by_hand):.4f}, is the model's total.")
 
 # %% [markdown]
-# A weight of 1 does not mean an equal share. What does each loss contribute before anything is learned?
+# A weight of 1 does not mean an equal share. How much does each loss contribute before the
+# model has learned anything?
 
 # %%
 weights = {
@@ -106,12 +113,14 @@ figure = lessons.bars(
 )
 lessons.show(
     figure,
-    "Generation and diversity, the two that are made of the same word losses, are about half of what is minimised.",
+    "Generation and diversity are made of the same word losses. Compare their bars with the "
+    "three emotion losses: teacher, student and student_label.",
 )
 
 # %% [markdown]
-# Is diversity something of its own? It multiplies each word's loss with $w_v = 1 - f_v / \max f$, scaled to a mean of 1, where $f_v$
-# counts how often the model has predicted $v$. How many words does that change?
+# What does the diversity loss add? It multiplies the loss of each word by
+# $w_v = 1 - f_v / \max f$, scaled to a mean of 1, where $f_v$ counts how often the model has
+# predicted $v$. For how many words does that make a difference?
 
 # %%
 for step in range(4):
@@ -119,8 +128,8 @@ for step in range(4):
 word_weights = model.diversity.weights(torch.arange(len(prepared.corpus.vocabulary)))
 changed = ((word_weights - word_weights.median()).abs() > 0.01).nonzero().squeeze(1)
 print(
-    f"weights that differ from the median {float(word_weights.median()):.4f} by more than 0.01: "
-    f"{len(changed)} of {len(word_weights):,} words"
+    f"weights that differ by more than 0.01 from the median "
+    f"{float(word_weights.median()):.4f}: {len(changed)} of {len(word_weights):,} words"
 )
 lowest = changed[word_weights[changed].argsort()][:6].tolist()
 print(
@@ -130,27 +139,33 @@ print(
 )
 
 # %% [markdown]
-# It is the generation loss once more, without the handful of words that the model says most; all others keep their weight. So the pair
-# acts like a generation loss of weight 2.5 that cares less about the commonest words. Keep this in mind when Table 3 of the paper
-# (lesson 09) speaks of diversity.
+# At this point, the diversity loss is the generation loss again, with less weight on the few
+# words that the model predicts most often. All other words keep their weight. With the paper's
+# weights, the two together act like a generation loss of weight 2.5 in which the commonest
+# words count less. The answers themselves must show what this changes. Lesson 09 reports their
+# diversity.
 #
-# ## 2 · How fast to walk
+# ## 2 · The learning rate
 #
-# Large steps at the start throw a Transformer off: its normalisations and Adam's averages are not settled. The paper uses the schedule
-# known as **Noam** (after an author of the Transformer): with width $d$, warm-up $w$ and a factor $f$, iteration $i$ has the rate
+# Large steps at the start can make a Transformer diverge, because the normalisation layers and
+# the averages of Adam have not settled yet. The paper uses the schedule known as **Noam**
+# (named after an author of the Transformer). With width $d$, warm-up $w$ and a factor $f$,
+# iteration $i$ has the learning rate
 #
 # $$ \eta_i = f \; d^{-1/2} \, \min ( i^{-1/2}, \; i \, w^{-3/2} ) $$
 #
-# For $i < w$ the second term is the smaller one, and the rate rises in a straight line; after that it falls like one over the root of $i$.
+# For $i < w$ the second term is the smaller one, and the rate rises in a straight line. After
+# that it falls in proportion to $1 / \sqrt{i}$.
 
 # %% [markdown]
 # ### Exercise 7.1 · The Noam schedule
 #
-# **Goal:** write $\eta_i$; iterations count from 1. **Difficulty:** ★ **Minutes:** 5
+# **Goal:** compute $\eta_i$. Iterations are counted from 1. **Difficulty:** ★ **Minutes:** 5
 #
 # <details><summary>Hint</summary>
 #
-# `iteration**-0.5` is one over the root. At $i = w$ both terms of the minimum are equal: a good thing to check your own answer with.
+# `iteration**-0.5` is $1 / \sqrt{i}$. At $i = w$ both terms of the minimum are equal. You can
+# use this to check your own answer.
 #
 # </details>
 
@@ -167,8 +182,9 @@ def noam(iteration, dim, warmup, factor=1.0):
 checks.noam(noam)
 
 # %% [markdown]
-# The library's `learning_rate(config, iteration)` has this schedule and a second one, "linear": up to a peak, then down to 0 at the last
-# iteration. Here are the two full-size presets:
+# The library's `learning_rate(config, iteration)` offers this schedule and a second one,
+# "linear": the rate rises to a peak and then falls to 0 at the last iteration. Here are two
+# full-size presets:
 
 # %%
 paper, improved = preset("paper"), preset("improved")
@@ -187,33 +203,38 @@ figure.update_layout(
 )
 lessons.show(
     figure,
-    "The paper's schedule climbs for 8,000 iterations and never comes down to zero; ours is short, higher, and ends at zero.",
+    "The rate of preset paper rises for 8,000 iterations and never reaches zero again. The "
+    "schedule of preset improved is shorter, has a higher peak, and ends at zero.",
 )
 
 # %%
 CONVERGED = 17_250  # Sec. 4.2
 rates = np.array([learning_rate(paper, i) for i in range(1, CONVERGED + 1)])
 print(f"peak of the paper's schedule: {rates.max():.2e} at iteration {rates.argmax() + 1:,}")
-print(
-    f"warm-up takes {paper.warmup / CONVERGED:.0%} of the {CONVERGED:,} iterations after which the paper has converged"
-)
-print(
-    f"that is {CONVERGED * paper.batch_size / len(pairs):.1f} passes over the {len(pairs):,} pairs here"
-)
+print(f"the paper's model has converged after {CONVERGED:,} iterations")
+print(f"the warm-up takes {paper.warmup / CONVERGED:.0%} of these iterations")
+passes = CONVERGED * paper.batch_size / len(pairs)
+print(f"on the {len(pairs):,} pairs of this notebook they would be {passes:.1f} passes")
 
 # %% [markdown]
-# > **Departure.** The paper names Adam, "NoamOpt", batch 16 and the place of convergence, but neither warm-up nor Adam's constants. Preset
-# > `paper` takes those of the systems it compares itself with (factor 1, warm-up 8,000, betas 0.9 and 0.98). Preset `improved` keeps every
-# > component and changes the optimisation: AdamW, a linear schedule of fixed length, gradients clipped to length 1, dropout.
+# > **Departure.** The paper names Adam, "NoamOpt", batch size 16 and the point of convergence,
+# > but gives neither the warm-up nor the constants of Adam. Preset `paper` takes them from the
+# > systems that the paper compares itself with (factor 1, warm-up 8,000, betas 0.9 and 0.98).
+# > Preset `improved` changes the optimisation: AdamW, a linear schedule of fixed length,
+# > gradients clipped to length 1, dropout. It also changes the model. Among other things, it
+# > fuses context and commonsense in another way, trains the student on the gold label, uses
+# > other contrastive negatives, and has two decoder layers with wider attention. It is
+# > therefore a different model from the paper's, and not only a better-trained one.
 #
-# ## 3 · The loop
+# ## 3 · The training loop
 #
-# Now the loop itself, in the open. Nothing of it is special to CTSM: take a batch, set the rate, sum the losses, walk a step.
+# This is the training loop, step by step. Nothing in it is specific to CTSM: take a batch, set
+# the learning rate, compute the total loss and its gradients, and update the weights.
 
 
 # %%
 def walk(model, optimizer, first, last, watch=lambda *_: None):
-    """Train from iteration `first` to `last`; `watch` sees each iteration's output."""
+    """Train from iteration `first` to `last`; `watch` gets the output of each iteration."""
     order = Shuffled(pairs, config.batch_size, config.seed)
     model.train()
     for iteration in range(first, last + 1):
@@ -229,11 +250,11 @@ def walk(model, optimizer, first, last, watch=lambda *_: None):
 
 
 # %% [markdown]
-# `Shuffled` knows the pairs of every iteration from seed and number alone: ask for batch 1,000 and you need not have drawn the 999 before.
-# That will matter in a moment.
+# `Shuffled` computes the pairs of any iteration from the seed and the iteration number alone.
+# You can ask for batch 1,000 without drawing the 999 batches before it. This will matter soon.
 #
-# We draw the losses by name while the loop runs, five times as coarse as they are (batches of 16 jump about), and keep a copy of the
-# weights after iterations 12 and 24.
+# While the loop runs, we plot each loss by its name. Batches of 16 are noisy, so each point is
+# the mean of five iterations. We also keep a copy of the weights after iterations 12 and 24.
 
 # %%
 STYLES = {
@@ -246,7 +267,7 @@ STYLES = {
 
 
 def curves(history):
-    """The losses by name, means over five iterations."""
+    """A figure of the losses by name, as means over five iterations."""
     figure = go.Figure()
     for name, (color, dash) in STYLES.items():
         values = np.array(history[name])[: len(history[name]) // 5 * 5].reshape(-1, 5).mean(1)
@@ -258,9 +279,9 @@ def curves(history):
         )
     figure.update_xaxes(title="iteration", range=[0, ITERATIONS + 1])
     figure.update_yaxes(title="loss", rangemode="tozero")
-    alt = "The five losses over the iterations, each a line; generation and diversity run side by side."
+    alt = "A line for each of the five losses over the iterations; two of them fall together."
     return figure.update_layout(
-        title="Every loss by its name", width=860, height=400, meta={"alt": alt}
+        title="The five losses", width=860, height=400, meta={"alt": alt}
     )
 
 
@@ -270,7 +291,7 @@ update = lessons.live(curves(history))
 
 
 def watch(iteration, output):
-    """Draw, and remember the weights of two iterations."""
+    """Update the figure, and keep the weights of two iterations."""
     for name, values in history.items():
         values.append(float(output.losses[name].detach()))
     if iteration % 5 == 0:
@@ -284,8 +305,9 @@ optimizer = make_optimizer(config, model)
 walk(model, optimizer, 1, ITERATIONS, watch)
 
 # %% [markdown]
-# *Generation and diversity fall together, as they must. Teacher and student begin near the logarithm of 32, which is guessing: a rise of
-# the accuracy is yet to come.*
+# *Generation and diversity fall together, because both are made of the same word losses.
+# Teacher and student start near $\ln 32$, which is the loss of guessing. The next cell shows
+# how far they have come.*
 
 # %%
 for name, values in history.items():
@@ -299,18 +321,20 @@ print(
 )
 
 # %% [markdown]
-# A few dozen iterations show that everything works; they make no model.
+# A few dozen iterations show that everything works. They are not enough to train a useful
+# model.
 #
 # ## 4 · Ctrl-C
 #
-# A night's training will be interrupted: by you, by a power cut, by a cluster's time limit. The library's `train` is our loop with three
-# things around it: a log, dev checks, and a checkpoint when it is told to stop. We let somebody press Ctrl-C while batch 12 is put together,
-# by sending the very signal that the key sends:
+# A training run that takes all night may be interrupted: by you, by a power cut, by the time
+# limit of a cluster. The library's `train` is our loop with three additions: a log, checks on
+# the dev split, and a checkpoint when it is told to stop. Let us press Ctrl-C while batch 12 is
+# being prepared. The code sends the same signal as the key:
 
 
 # %%
 def with_ctrl_c(prepared, at):
-    """The same data; while batch number `at` is put together, somebody presses Ctrl-C."""
+    """The same data, with a Ctrl-C while batch number `at` is being prepared."""
     nervous, count = copy.copy(prepared.pairs["train"]), iter(range(1, 10**9))
 
     def collate(*arguments):
@@ -328,17 +352,17 @@ print("interrupted:", result["interrupted"], "after iteration", result["iteratio
 
 
 # %% [markdown]
-# It finished the iteration at hand, saved, and returned. Until here it should have done exactly what our own loop did. Not nearly, but bit
-# for bit:
+# `train` finished the current iteration, saved a checkpoint, and returned. Up to this point it
+# should have done exactly what our own loop did. The weights should be identical, bit for bit:
 
 
 # %%
 def compare(weights, ours):
-    """Whether two sets of weights are the same, and how far apart they are."""
+    """Compare two sets of weights; report whether they are identical, and the difference."""
     same = all(torch.equal(weights[name], ours[name]) for name in ours)
     floats = [name for name, value in ours.items() if value.is_floating_point()]
     apart = max(float((weights[n] - ours[n]).abs().max()) for n in floats)
-    return f"the same bit for bit: {same}; largest difference {apart:.1e}"
+    return f"identical, bit for bit: {same}; largest difference {apart:.1e}"
 
 
 checkpoint = newest_checkpoint(folder)
@@ -347,14 +371,17 @@ for path in sorted(checkpoint.iterdir()):
     print(f"  {path.name:<24} {path.stat().st_size / 1e6:8.3f} MB")
 
 # %% [markdown]
-# | file | without it, after resuming |
+# | file | what happens after resuming without it |
 # |---|---|
-# | `model` | all is lost (it also holds the counts of the diversity loss) |
-# | `optimizer` | Adam has forgotten its averages: the first steps go astray |
+# | `model` | everything is lost (it also holds the counts of the diversity loss) |
+# | `optimizer` | Adam has lost its averages, and the first steps go in other directions |
 # | `random` | dropout switches off other units |
-# | `state` | position, best dev score, number of bad checks: data would come in another order, or training would stop too late |
+# | `state` | the data come in another order, or training stops too late |
 #
-# Does that matter? First we go on from the model alone, with the right random state but a fresh Adam. Then as it should be.
+# (`state` holds the position in the data, the best dev score and the number of bad checks.)
+#
+# Do these files matter? First we continue from the model alone, with the right random state but
+# with a new Adam optimizer. Then we resume from all files.
 
 # %%
 forgetful = build_model(config, prepared)
@@ -368,32 +395,37 @@ resumed = load_file(newest_checkpoint(folder) / "model.safetensors")
 print("with --resume:", compare(resumed, kept[24]))
 
 # %% [markdown]
-# An interrupted run is the uninterrupted one. So there is no reason to leave a machine running for fear of losing something, and a result
-# with a pause in it is as good as one without.
+# After resuming, an interrupted run gives the same result as an uninterrupted one. You can stop
+# a run at any time without losing anything, and a result with a pause in it is as good as one
+# without.
 #
 # ## 5 · When to stop
 #
-# The training loss always falls. The perplexity on dialogues that the model never learns from falls and then rises again: it begins to
-# memorise. **Early stopping** checks the dev split (`valid` in lesson 01) now and then, keeps the best weights, and ends when `patience` checks in a row were no
-# better than the best one.
+# The training loss keeps falling. The perplexity on dialogues outside the training split falls
+# at first, and then rises again, because the model begins to memorise. **Early stopping**
+# measures this perplexity on the dev split (`valid` in lesson 01) at regular intervals and
+# keeps the best weights. Training ends after `patience` checks in a row without a new best
+# value.
 
 # %% [markdown]
 # ### Exercise 7.2 · Early stopping with patience
 #
-# **Goal:** from the dev perplexities in the order of the checks, say how many checks are made before training ends and which was the best
-# (counted from 0). With `patience=0` training never ends early. **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** you are given the dev perplexities in the order of the checks. Return the number of
+# checks that are made before training ends, and the index of the best one (counted from 0).
+# With `patience=0` training never ends early. **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# Go through the list with a counter of bad checks. A better check sets the counter back to 0, anything else (also an equal one) raises it.
-# Compare with the *best* so far, not with the one before.
+# Go through the list with a counter of bad checks. A better check sets the counter back to 0.
+# Any other check, also an equal one, raises it by 1. Compare with the *best* value so far, not
+# with the previous one.
 #
 # </details>
 
 
 # %%
 def early_stopping(perplexities, patience):
-    """(checks made, index of the best one)."""
+    """Return (number of checks made, index of the best check)."""
     ### BEGIN SOLUTION
     best, bad = 0, 0
     for number, perplexity in enumerate(perplexities):
@@ -411,8 +443,10 @@ def early_stopping(perplexities, patience):
 checks.early_stopping(early_stopping)
 
 # %% [markdown]
-# We provoke it: forty pairs to learn from, eight in a batch, no word frequencies to begin with (`output_bias=zero`, so that there is something
-# to learn at all), a check every five iterations, patience 6. The library's `train` stops by itself.
+# Now we force the model to memorise. It learns from only forty pairs, eight in a batch. We
+# switch off the initial word frequencies (`output_bias=zero`), so that there is more to learn.
+# A check is made every five iterations, and the patience is 6. The library's `train` stops by
+# itself.
 
 # %%
 no_help = ["batch_size=8", "learning_rate=0.002", "warmup=6", "dropout=0", "output_bias=zero"]
@@ -422,9 +456,8 @@ memory = Path(tempfile.mkdtemp()) / "memorising"
 result = train(hasty, small, memory, cpu=True, progress=False)
 dev = [record for record in read_log(memory) if "dev_ppl_token" in record]
 print(f"stopped after iteration {result['iteration']} of {hasty.max_iterations}")
-print(
-    f"best.safetensors is of iteration {result['best']['iteration']}, ppl_token {result['best']['ppl_token']:.0f}"
-)
+best = result["best"]
+print(f"best.safetensors: iteration {best['iteration']}, dev ppl_token {best['ppl_token']:.0f}")
 
 # %%
 log = [record for record in read_log(memory) if "ppl" in record]
@@ -436,22 +469,27 @@ figure.add_vline(x=result["best"]["iteration"], line_dash="dot", line_color="#75
 figure.update_xaxes(title="iteration", rangemode="tozero")
 ticks = [base * 10**power for power in range(5) for base in (1, 2, 5)]
 figure.update_yaxes(title="perplexity", type="log", tickvals=ticks)
-figure.update_layout(title="Forty pairs, learned by heart", width=860, height=400)
+figure.update_layout(title="The model memorises forty pairs", width=860, height=400)
 lessons.show(
     figure,
-    "The training perplexity goes on falling; the dev perplexity has its lowest point at the dotted line. Those weights are kept.",
+    "The training perplexity keeps falling. The dev perplexity is lowest at the dotted line, "
+    "and the weights of that iteration are kept.",
 )
 
 # %% [markdown]
-# Two remarks from practice. Use **all** dev pairs for the check: a small sample of them flatters, because you choose the best of many
-# noisy numbers. And with a linear schedule do not stop early at all (`patience=0` in `improved`): the last third, where the rate goes to
-# zero, is where much of the gain comes from.
+# Two practical remarks. First, use **all** dev pairs for the check. With a small sample the
+# best value looks better than it is, because you choose the best of many noisy numbers. Second,
+# do not stop early with a linear schedule (`patience=0` in `improved`). A good part of the
+# improvement comes at the end, when the rate goes to zero.
 #
 # ## 6 · Many GPUs, the same steps
 #
-# With several processes each takes a share of every batch, computes gradients, and all average theirs before the step. The steps should be
-# those of one process, and that is easy to get wrong: if each process averages over *its own* tokens, a process with short answers gives
-# its words more weight. Here every loss is divided by what the **whole** batch holds, so that shares add up:
+# With several processes, each one takes a share of every batch and computes gradients. The
+# gradients are then averaged over all processes before the step. The steps should be the same
+# as with one process, and this is easy to get wrong. If each process averages over *its own*
+# tokens, then the words of a process with short answers get more weight. Here, every loss is
+# divided by the number of tokens or pairs in the **whole** batch, so that the shares add up to
+# the right total:
 
 # %%
 index = Shuffled(pairs, config.batch_size, config.seed)[0]
@@ -459,11 +497,11 @@ short_first = index[np.argsort(pairs.target_length[index], kind="stable")]
 index = np.stack(
     np.array_split(short_first, 2), axis=1
 ).ravel()  # the hardest case: short, long, ...
-model.eval()  # no dropout: two halves of a batch would draw other units than the whole
+model.eval()  # no dropout: two half batches would drop other units than the whole one
 
 
 def gradient(batches):
-    """Summed loss of the batches, and the gradient at one weight of the context encoder."""
+    """Summed loss of the batches, and its gradient at one weight of the context encoder."""
     model.zero_grad()
     total = sum(model(batch).losses["total"] for batch in batches)
     total.backward()
@@ -486,29 +524,32 @@ print(f"two shares, added        {float(gradient(shares)[0]):.6f}")
 print(f"two means, averaged      {float(gradient(own)[0]) / 2:.6f}")
 
 # %% [markdown]
-# The contrastive loss is no sum over dialogues: each dialogue's negatives are *all* others of the batch. There the processes exchange
-# their views first (`parallel.gather_rows`), and gradients find their way back through the exchange.
+# The contrastive loss is not a sum over dialogues: the negatives of each dialogue are *all*
+# other dialogues of the batch. For this loss, the processes first exchange their views
+# (`parallel.gather_rows`). Gradients flow back through the exchange.
 #
-# ## 7 · The recipe for a full run
+# ## 7 · A full training run
 #
 # In a terminal, on one machine with or without a GPU:
 #
 # ```
-# ctsm data fetch                                    # once; asks you to read the terms of the data
-# ctsm train --preset improved --out runs/improved   # or --preset paper
-# ctsm train --out runs/improved --resume            # after Ctrl-C
+# ctsm data fetch                                   # once; asks you to read the terms
+# ctsm train --preset improved --out runs/improved  # or --preset paper
+# ctsm train --out runs/improved --resume           # after Ctrl-C
 # ctsm evaluate runs/improved --json scores.json
 # ```
 #
-# With several GPUs of one machine (accelerate finds them; every process must see prepared data):
+# With several GPUs in one machine (accelerate finds them; prepare the data first, so that every
+# process can read it):
 #
 # ```
 # ctsm data prepare
 # torchrun --nproc-per-node 4 -m ctsm_lib train --preset improved --out runs/improved
 # ```
 #
-# On a GPU that knows bfloat16 add `--set precision=bf16`. `batch_size` is that of all processes together, so results do not depend on how
-# many there are. To look into your run in the other lessons, set `CTSM_RUN` to its folder. What does a full run cost?
+# On a GPU that supports bfloat16, add `--set precision=bf16`. `batch_size` is the total over
+# all processes, so the result does not depend on their number. To open your run in the other
+# lessons, set `CTSM_RUN` to its folder. How long does a full run take?
 
 # %%
 results = (PROJECT or Path("..")) / "figures" / "results"
@@ -522,15 +563,18 @@ for path in sorted(results.glob("*_training.json")):
     for settings, steps in ((paper, CONVERGED), (improved, improved.max_iterations)):
         examples = steps * settings.batch_size
         print(
-            f"  {settings.preset}: {steps:,} x {settings.batch_size} = {examples:,} examples; "
-            f"at the {measured:.0f} examples/s of this run {examples / measured / 3600:.1f} hours"
+            f"  {settings.preset}: {steps:,} x {settings.batch_size} = {examples:,} examples: "
+            f"{examples / measured / 3600:.1f} hours at this run's {measured:.0f} examples/s"
         )
 
 # %% [markdown]
 # ## What you have now
 #
-# - Eq. (25), term by term, and the knowledge that its largest part is the word loss, twice.
-# - A schedule, a loop, an early stop: all three in the open, two written by you, each the library's own.
-# - Trust in `--resume`, because you compared the bits; and in several GPUs, because shares add up.
+# - Eq. (25), term by term, and the share of each term in the total.
+# - A schedule, a loop and early stopping. You wrote two of them, and all three agree with the
+#   library's.
+# - A reason to trust `--resume`: you compared the bits. The losses of several processes add up
+#   to those of one.
 #
-# **But:** a low loss is not a good answer. Lesson 08 lets the model speak, and asks what the scores of the paper can see.
+# **But:** a low loss does not guarantee good answers. In lesson 08 the model answers, and we
+# ask what the paper's scores can measure.

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 08 · Let the model answer, and score its answers
 #
-# **What you will do.** Write greedy, beam and nucleus decoding in the open, compute perplexity in two ways, and raise a diversity score
-# without making the model any better.
+# **What you will do.** You write greedy, beam and nucleus decoding step by step. You compute
+# perplexity in two ways. You raise a diversity score without making the model any better.
 #
-# **What you will learn.** That a model is one thing and a way of speaking another; why the perplexities of Table 1 are lower than those of
-# other papers; what Distinct counts, and what it does not see.
+# **What you will learn.** Why the model and its decoding method are two different things; why
+# the perplexities of Table 1 are lower than those of other papers; what Distinct counts, and
+# what it does not see.
 #
-# **What you need.** Lesson 06 for the decoder. A trained model: the first cell that needs it trains a small one if there is none.
-# About 60 minutes.
+# **What you need.** Lesson 06 for the decoder, and a trained model. If there is none, the first
+# cell that needs it trains a small one. About 60 minutes.
 #
 # *Paper: Sec. 4.3, 5.1 and 5.5 (Table 4). Library: `decoding`, `scores`, `runs`.*
 
@@ -39,9 +40,8 @@ lessons.begin("answers")
 
 # %%
 run, data = lessons.trained_run(), lessons.data()
-prepared = lessons.portion(
-    data, test=300
-)  # scored here: all of the sample, a part of real data
+# The lesson scores the whole test split of the sample, or a part of the real one.
+prepared = lessons.portion(data, test=300)
 pairs, words = prepared.pairs["test"], run.vocabulary.words
 print(lessons.describe())
 print(f"run: {run.config.preset}, {run.iteration} iterations, {len(pairs)} test pairs")
@@ -49,12 +49,15 @@ print(f"run: {run.config.preset}, {run.iteration} iterations, {len(pairs)} test 
 # %% [markdown]
 # ## 1 · A model gives probabilities, not sentences
 #
-# After a context $C$ and the words $y_1 \dots y_{t-1}$ of an unfinished answer, the model has a probability for every word of the vocabulary:
+# After a context $C$ and the words $y_1 \dots y_{t-1}$ of an unfinished answer, the model gives
+# a probability to every word of the vocabulary:
 #
 # $$ P(y_t \mid y_{<t}, C), \qquad \log P(Y \mid C) = \sum_t \log P(y_t \mid y_{<t}, C) $$
 #
-# How to get from there to a sentence is a decision that training has no part in. We write one function that gives the next word's
-# log-probabilities, slowly and plainly: the decoder reads everything said so far from the beginning.
+# Training does not decide how to turn these probabilities into a sentence. That is the job of
+# the decoding method. We first write a function that gives the log-probabilities of the next
+# word. It is slow but simple: the decoder reads the whole unfinished answer again from the
+# beginning.
 
 # %%
 model = run.model.eval()
@@ -66,7 +69,7 @@ print("context:", " / ".join(prepared.corpus.splits["test"].context_texts(3)))
 
 @torch.no_grad()
 def next_log_prob(memory, said):
-    """Log-probabilities [V] of the word after the ids `said`; special tokens cannot be said."""
+    """Log-probabilities [V] of the word after the ids `said`; special tokens are excluded."""
     cache = model.start(memory)
     for token in [SOS, *said]:
         log_prob, _, _ = model.step(cache, torch.tensor([token]))
@@ -77,19 +80,20 @@ def next_log_prob(memory, said):
 
 first = next_log_prob(memory, []).exp()
 print(
-    "likeliest first words:",
+    "most likely first words:",
     [(words[i], round(float(first[i]), 3)) for i in first.topk(5).indices],
 )
 
 # %% [markdown]
 # ## 2 · Greedy and beam
 #
-# **Greedy**: always the likeliest word, until the end token comes. The scores of the paper are of greedy answers of at most 50 tokens.
+# **Greedy** decoding always takes the most likely word, until it reaches the end token. The
+# paper computes its scores from greedy answers of at most 50 tokens.
 
 
 # %%
 def greedy(memory, longest):
-    """Ids of the greedy answer, EOS included where it was reached."""
+    """Ids of the greedy answer, with EOS if it was reached."""
     said = []
     while len(said) < longest and (not said or said[-1] != EOS):
         said.append(int(next_log_prob(memory, said).argmax()))
@@ -97,7 +101,7 @@ def greedy(memory, longest):
 
 
 def text(ids):
-    """Words of an answer."""
+    """The words of an answer as one string."""
     return " ".join(words[i] for i in ids if i != EOS)
 
 
@@ -107,17 +111,18 @@ assert library.ids == [i for i in ours if i != EOS]
 print("greedy:", text(ours))
 
 # %% [markdown]
-# The library does the same for many contexts at once, remembers keys and values instead of reading everything again, and lets finished
-# rows leave the batch.
+# The library does the same for many contexts at once. It stores keys and values, so that it
+# does not have to read everything again, and it removes finished rows from the batch.
 #
-# The likeliest *words* need not make the likeliest *sentence*: a good beginning may lead nowhere. **Beam search** keeps the $k$ best
-# beginnings. Long sentences have lower probabilities, since every word multiplies by something below 1; so finished ones are compared by
-# $\log P / \text{length}$.
+# The most likely *words* do not always form the most likely *sentence*: a good beginning may
+# have only poor continuations. **Beam search** keeps the $k$ best beginnings. Every further
+# word multiplies the probability by a number below 1, so long sentences have lower
+# probabilities. Finished sentences are therefore compared by $\log P / \text{length}$.
 
 
 # %%
 def beam(memory, width, longest):
-    """The answer with the best mean log-probability among those that `width` beams find."""
+    """The answer with the highest mean log-probability that `width` beams find."""
     beams, finished = [(0.0, [])], []
     for length in range(1, longest + 1):
         candidates = []
@@ -141,8 +146,9 @@ print("beam 3:", text(ours))
 # %% [markdown]
 # ## 3 · Nucleus
 #
-# Both searches look for what is likeliest. Do people say what is likeliest? We let the model judge: its own greedy answers, and the real
-# ones of the listeners.
+# Greedy and beam search both look for the most likely answer. Do people choose the most likely
+# words? We use the model to compare its own greedy answers with the real answers of the
+# listeners.
 
 # %%
 N = min(len(pairs), 100)
@@ -156,27 +162,30 @@ greedy_answers, logits = speak(Decoding(max_length=30))
 scored = score_pairs(model, pairs)
 own = sum(a.log_prob for a in greedy_answers) / sum(len(a.alpha) for a in greedy_answers)
 people = -scored["nll"].sum() / scored["tokens"].sum()
-print(
-    f"mean probability of a word (geometric): greedy {np.exp(own):.3f}, people {np.exp(people):.4f}"
-)
+print("geometric mean of a word's probability:")
+print(f"greedy answers {np.exp(own):.3f}, people's answers {np.exp(people):.4f}")
 
 # %% [markdown]
-# People are far more surprising than a search. So one may *draw* words instead. But a vocabulary of thousands has a long tail of words that
-# make no sense here; each is improbable, together they are not. **Nucleus sampling** (top-$p$) keeps the smallest set of words whose
-# probabilities add up to at least $p$, and draws among these:
+# People use far less predictable words than a search does. We can therefore *draw* words at
+# random instead. But a vocabulary of thousands of words has a long tail of words that make no
+# sense here. Each of them is improbable, but together they are not. **Nucleus sampling**
+# (top-$p$) keeps the smallest set of words whose probabilities add up to at least $p$, and
+# draws from this set:
 #
-# $$ \sum_{w \in \text{nucleus}} P(w) \ge p, \qquad P'(w) = P(w) \, / \sum_{v \in \text{nucleus}} P(v) $$
+# $$ \sum_{w \in \text{nucleus}} P(w) \ge p, \qquad
+# P'(w) = P(w) \, / \sum_{v \in \text{nucleus}} P(v) $$
 
 # %% [markdown]
 # ### Exercise 8.1 · The nucleus
 #
-# **Goal:** from probabilities [V] to $P'$ [V], in the order of the vocabulary: zero outside the nucleus, and summing to 1.
-# **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** compute $P'$ [V] from probabilities [V], in the order of the vocabulary. It must be
+# zero outside the nucleus and sum to 1. **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# Sort descending. A word stays if the sum of the words *before* it is still below p: so the word that crosses p stays, and the first word
-# always does. `kept[order] = ...` brings sorted values back to their places.
+# Sort in descending order. A word stays if the sum of the words *before* it is still below p.
+# So the word at which the sum reaches p stays, and the first word always stays.
+# `kept[order] = ...` puts sorted values back in their places.
 #
 # </details>
 
@@ -198,12 +207,13 @@ checks.nucleus(nucleus)
 
 
 # %% [markdown]
-# Drawing an answer is then a short loop. With the same random numbers it gives what the library draws:
+# With the nucleus, drawing an answer takes only a short loop. With the same random numbers it
+# gives the same answer as the library:
 
 
 # %%
 def draw(memory, top_p, longest, random):
-    """An answer drawn word by word from the nucleus."""
+    """Draw an answer from the nucleus, word by word."""
     said = []
     while len(said) < longest and (not said or said[-1] != EOS):
         ordered, order = next_log_prob(memory, said).softmax(dim=0).sort(descending=True)
@@ -228,18 +238,20 @@ for name, ids in (("first word", []), (f"after “{text(said)}”", said)):
     figure.add_scatter(x=ranks, y=reached[ranks - 1].tolist(), name=name, mode="lines")
 figure.add_hline(y=0.9, line_dash="dot", line_color="#75797f", annotation_text="p = 0.9")
 figure.update_xaxes(
-    type="log", title="that many of the likeliest words", tickvals=[10**k for k in range(6)]
+    type="log", title="number of most likely words", tickvals=[10**k for k in range(6)]
 )
-figure.update_yaxes(title="hold this much probability", range=[0, 1.02])
+figure.update_yaxes(title="their total probability", range=[0, 1.02])
 figure.update_layout(title="How large is the nucleus?", width=860, height=400)
+listed = " and ".join(f"{size:,}" for size in sizes.values())
 lessons.show(
     figure,
-    f"Where a curve crosses the dotted line, its nucleus ends: {' and '.join(f'{size:,}' for size in sizes.values())} of "
-    f"{len(words):,} words. The surer the model, the smaller the nucleus; p stays the same.",
+    f"The nucleus ends where a curve crosses the dotted line: at {listed} of {len(words):,} "
+    "words. With the same p, a more certain model has a smaller nucleus.",
 )
 
 # %% [markdown]
-# Play with it: temperature below 1 makes the model surer than it is, the slider `rare` takes words down that people say all the time.
+# Now try different settings. A temperature below 1 makes the probabilities sharper. The slider
+# `rare` lowers the scores of very frequent words.
 
 
 # %%
@@ -249,7 +261,7 @@ print(note or f"commonsense: {provider.name}")
 
 def talk(said="I failed my driving test again.", method="greedy", temperature=1.0, top_p=0.9,
          beams=3, rare=0.0, seed=0):  # fmt: skip
-    """The answer, with the model's probability for each of its words."""
+    """A figure of the answer, with the model's probability of each word."""
     how = Decoding(
         method=method,
         temperature=temperature,
@@ -271,7 +283,7 @@ def talk(said="I failed my driving test again.", method="greedy", temperature=1.
 
 lessons.show(
     talk(),
-    "Each word of a greedy answer is the likeliest one at its place, but that may still be unlikely.",
+    "Each word is the most likely one at its position, but its probability may still be low.",
 )
 
 # %%
@@ -287,7 +299,8 @@ lessons.play(
 )
 
 # %% [markdown]
-# The **answer explorer** holds two ways of speaking side by side: choose the run once more under *Beside it*, and another method.
+# The **answer explorer** compares two decoding methods: choose the same run again under *Beside
+# it*, and select another method.
 
 # %%
 from ctsm_workbench import explorers as widgets
@@ -297,18 +310,23 @@ widgets.answer_explorer(run)
 # %% [markdown]
 # ## 4 · Perplexity, twice
 #
-# Perplexity asks how surprised the model is by what people really answered: exp of the mean negative log-probability of a word. There are
-# two means. Let answer $i$ have $n_i$ words (with EOS) and the mean loss $m_i$ per word:
+# Perplexity measures how surprised the model is by the real answers. It is exp of the mean
+# negative log-probability of a word. There are two ways to take this mean. Let answer $i$ have
+# $n_i$ words (with EOS), and let $m_i$ be its mean loss per word:
 #
-# $$ \mathrm{ppl}_{token} = \exp \frac{\sum_i n_i m_i}{\sum_i n_i} \qquad\qquad \mathrm{ppl}_{peer} = \exp \frac{1}{N} \sum_i m_i $$
+# $$ \mathrm{ppl}_{token} = \exp \frac{\sum_i n_i m_i}{\sum_i n_i} \qquad\qquad
+# \mathrm{ppl}_{peer} = \exp \frac{1}{N} \sum_i m_i $$
 #
-# The first is the usual one: all words weigh the same. The second comes out of the code of the systems in Table 1: they test with one answer
-# in a batch, and average over batches. There all *answers* weigh the same, and each word of a short one more.
+# The first one is the usual perplexity: every word has the same weight. The second one is what
+# the released code of the compared systems (Table 1) computes. That code tests with one answer
+# in each batch and averages over batches. There, every *answer* has the same weight, so a word
+# of a short answer counts more than a word of a long one.
 
 # %% [markdown]
 # ### Exercise 8.2 · Both perplexities
 #
-# **Goal:** from the summed loss and the number of tokens of each answer to both. **Difficulty:** ★ **Minutes:** 5
+# **Goal:** compute both perplexities from the summed loss and the number of tokens of each
+# answer. **Difficulty:** ★ **Minutes:** 5
 #
 # <details><summary>Hint</summary>
 #
@@ -338,9 +356,11 @@ print({name: round(value, 2) for name, value in both.items()})
 print(f"ln ppl_token - ln ppl_peer = cov(n, m) / mean(n) = {covariance:+.4f}")
 
 # %% [markdown]
-# The last line is no coincidence but algebra: the gap is the covariance of length and loss, divided by the mean length. When long answers
-# cost more per word than short ones, the peers' number is the lower one. Short answers are often stock phrases ("oh no !"), and a larger
-# part of them is the end token, which is easy. Let us look:
+# The last line is not a coincidence. It is algebra: the gap between the two logarithms is the
+# covariance of length and loss, divided by the mean length. If long answers have a higher loss
+# per word than short ones, $\mathrm{ppl}_{peer}$ is the lower number. Short answers are often
+# stock phrases ("oh no !"), and the end token, which is easy to predict, is a larger part of
+# them. Let us look at the data:
 
 # %%
 edges = np.quantile(n, [0, 0.25, 0.5, 0.75, 1])
@@ -356,15 +376,19 @@ figure = lessons.bars(
 figure.update_layout(xaxis_title="tokens, EOS included", yaxis_rangemode="tozero")
 lessons.show(
     figure,
-    "Where the bars rise to the right, the mean over answers is lower than the mean over words.",
+    "If the bars rise to the right, the mean over answers is lower than the mean over words.",
 )
 
 # %% [markdown]
-# On the whole test split of EmpatheticDialogues the difference is about 21 per cent in both of our runs: more than twice all progress between the first and the last
-# line of Table 1. **Never compare a number of one kind with one of the other.** Everything in this laboratory prints both, by these names.
-# A perplexity is also only comparable on the same vocabulary and the same splitting into words.
+# On the whole test split of EmpatheticDialogues, the difference is about 21 per cent for our
+# runs of presets `paper` and `improved`. This is more than twice the difference between the
+# first and the last line of Table 1.
+# **Never compare a number of one kind with a number of the other.** This laboratory always
+# prints both, under these names. Also, perplexities can only be compared if the vocabulary and
+# the tokenization are the same.
 #
-# Beside it stands the accuracy of the emotion, which needs no answers either:
+# The same pass gives the accuracy of the predicted emotion. It does not need any generated
+# answers either:
 
 # %%
 print(
@@ -377,17 +401,19 @@ print(
 # %% [markdown]
 # ## 5 · Distinct, and how to raise it
 #
-# Dist-$n$ is the number of *different* $n$-grams in all answers, divided by the number of all $n$-grams, times 100. It was invented against
-# models that say "i am sorry to hear that" to everybody. N-grams must not reach from one answer into the next.
+# Dist-$n$ is the number of *different* $n$-grams in all answers, divided by the number of all
+# $n$-grams, times 100. It was invented to detect models that answer "i am sorry to hear that"
+# to everybody. An n-gram never continues from one answer into the next.
 
 # %% [markdown]
 # ### Exercise 8.3 · Distinct n-grams
 #
-# **Goal:** Dist-n of many answers, in per cent. **Difficulty:** ★ **Minutes:** 5
+# **Goal:** compute Dist-n of many answers, in per cent. **Difficulty:** ★ **Minutes:** 5
 #
 # <details><summary>Hint</summary>
 #
-# A sentence of L words has L - n + 1 n-grams. Lists cannot be in a set, tuples can. One set for all answers together.
+# A sentence of L words has L - n + 1 n-grams. A list cannot be an element of a set, but a tuple
+# can. Use one set for all answers together.
 #
 # </details>
 
@@ -405,8 +431,9 @@ def dist(answers, n):
 checks.dist(dist)
 
 # %% [markdown]
-# Now we game it. The same model, never trained any further, in six ways of speaking; the people; and two systems that nobody would want: one
-# stops after four words, and one throws words of the vocabulary together.
+# Now we try to raise the score. We take the same model, without any further training, with six
+# decoding methods. We add the real answers, and two systems that nobody would want to use. One
+# stops after four words, and the other puts random words of the vocabulary together.
 
 # %%
 MANNERS = {
@@ -442,17 +469,20 @@ figure = lessons.bars(
         "Dist-2": [results[n]["dist2"] for n in names],
     },
     names,
-    f"One model, {len(MANNERS)} ways of speaking; and others ({N} answers each)",
+    f"One model, {len(MANNERS)} decoding methods; and others ({N} answers each)",
     "per cent",
 )
 lessons.show(
     figure.update_xaxes(automargin=True),
-    "One trained model covers this whole range by the way it speaks. Random words (not drawn) beat everybody.",
+    f"The first {len(MANNERS)} pairs of bars come from one trained model. Random words are "
+    "not shown: the table has their values.",
 )
 
 # %% [markdown]
-# Nothing was learned between these rows. So a Dist in a table means little without the way of decoding, the length, and the share of distinct
-# answers beside it. It also falls with the *number* of answers, since words repeat themselves sooner or later:
+# The model is the same in the first six rows; only the decoding changed. So a Dist value in a
+# table means little without the decoding method, the length of the answers and the share of
+# distinct answers. Dist also falls with the *number* of answers, because sooner or later words
+# are used again:
 
 # %%
 everyone = [response_tokens(split.response_text(pair)) for pair in range(len(split.pairs))]
@@ -465,37 +495,45 @@ for n_gram in (1, 2):
     figure.add_scatter(x=sizes, y=values, name=f"Dist-{n_gram}", mode="lines+markers")
 figure.update_xaxes(type="log", title="number of answers", tickvals=sizes)
 figure.update_yaxes(title="per cent", rangemode="tozero")
-figure.update_layout(title="Dist of the same people's answers", width=860, height=380)
+figure.update_layout(title="Dist of people's answers, by their number", width=860, height=380)
 lessons.show(
     figure,
-    "The people do not become duller; there are only more of them. Dist of 100 answers says nothing beside Dist of 5,000.",
+    "Only the number of answers changes along the curves. So Dist of 100 answers must not be "
+    "compared with Dist of 5,000.",
 )
 
 # %% [markdown]
 # ## 6 · Read the answers
 #
-# No score replaces reading. Three test dialogues with what our run says; then the first context of the paper's Table 4, where the paper's own
-# model answered: *"That is awesome. I am sure it was a good thing to have a good time to go back to the 90s and the best of us."*
+# No score replaces reading. First we look at three test dialogues and the answers of our run.
+# Then we take the first context of the paper's Table 4. The paper's own model answered: *"That
+# is awesome. I am sure it was a good thing to have a good time to go back to the 90s and the
+# best of us."*
 
 # %%
 for pair in (3, N // 2, N - 1):
     heard = EMOTIONS[int(logits[pair].argmax())]
-    print(
-        f"{EMOTIONS[pairs.label[pair]]} (heard: {heard})   ... {split.context_texts(pair)[-1][-140:]}"
-    )
+    label = EMOTIONS[pairs.label[pair]]
+    last = split.context_texts(pair)[-1]
+    print(f"{label} (predicted: {heard})   ... {last[-140:]}")
     for name in ("greedy", "beam 3", "nucleus 0.9", "greedy, rare words 0.3", "people"):
         print(f"    {name:<24} {spoken[name][pair]}")
 
 # %%
-nostalgic = "Last week when Toys R Us closed, it really made me start thinking of the 90s and my childhood."
+nostalgic = (
+    "Last week when Toys R Us closed, it really made me start thinking of the 90s and my "
+    "childhood."
+)
 for name in ("greedy", "beam 3", "nucleus 0.9", "greedy, rare words 0.3"):
     answer = run.respond([[nostalgic]], provider, MANNERS[name])[0]
     print(f"{name:<24} {answer.text}")
-print("heard:", ", ".join(f"{e} {p:.2f}" for e, p in list(answer.emotions.items())[:4]))
+print("predicted:", ", ".join(f"{e} {p:.2f}" for e, p in list(answer.emotions.items())[:4]))
 
 # %% [markdown]
-# A model that saw a few hundred dialogues for a minute babbles and loops. With `CTSM_RUN` set to a fully trained run, this page reads
-# differently. The commonest answers of such a run, over the whole test split, lie in the results of this laboratory:
+# A small model that was trained for a minute on a few hundred dialogues often produces broken
+# or repetitive sentences. If you set `CTSM_RUN` to a fully trained run, the answers on this
+# page are different. The results of this laboratory contain the most frequent answers of such a
+# run on the whole test split:
 
 # %%
 answers = (PROJECT or Path("..")) / "figures" / "results" / "improved_answers.md"
@@ -504,15 +542,21 @@ if answers.is_file():
     print("\n".join(commonest.strip().splitlines()[:10]))
 
 # %% [markdown]
-# These are fluent, kind, and said to hundreds of people. Accuracy and perplexity do not see that; Dist and the share of distinct answers do.
+# These answers are fluent and kind, but the same sentence goes to many people, in some cases to
+# hundreds. Accuracy and perplexity cannot show this. Dist and the share of distinct answers
+# can.
 #
-# A table with two chosen cases shows that something *can* happen. How often it does, only random cases tell, judged by people who do not know
-# which system wrote what: lesson 11. `ctsm evaluate RUN --samples FILE` writes forty random answers.
+# A table with two selected cases shows that something *can* happen. To learn how often it
+# happens, we need random cases, and judges who do not know which system wrote which answer.
+# This is the topic of lesson 11. `ctsm evaluate RUN --samples FILE` writes forty random
+# answers.
 #
 # ## What you have now
 #
-# - Three ways of speaking, each equal to the library's.
-# - Two perplexities, and the one line of algebra that separates them.
-# - A healthy distrust of Dist: by decoding, by length, by number of answers.
+# - Three decoding methods, each with the same result as the library's.
+# - Two perplexities, and the one line of algebra that relates them.
+# - Good reasons to be careful with Dist: it depends on the decoding method, the length and the
+#   number of answers.
 #
-# **But:** is what CTSM adds to a plain Transformer worth anything? Lesson 09 takes parts away and looks.
+# **But:** does CTSM do better than a plain Transformer, and which of its parts help? In lesson
+# 09 we remove parts and measure the result.

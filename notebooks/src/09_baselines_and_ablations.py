@@ -1,14 +1,17 @@
 # %% [markdown]
 # # 09 · Ask what each part buys
 #
-# **What you will do.** Put the paper's Tables 1 and 3 beside what was run here, find a factor of some hundreds in a sum, train a bag of words as
-# a yardstick, take a part out of CTSM and look whether anything happens.
+# **What you will do.** You put the paper's Tables 1 and 3 beside the runs of this laboratory.
+# You find a factor of a few hundred in the way a loss is computed. You train a bag of words as
+# a baseline. Then you remove a part of CTSM and test whether anything changes.
 #
-# **What you will learn.** How to read a table of results: what is the same in two rows, what is not, and how much is chance.
+# **What you will learn.** How to read a table of results: what is the same in two rows, what is
+# different, and how much may be chance.
 #
 # **What you need.** Lessons 07 and 08. About 60 minutes.
 #
-# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Library: `baselines`, `comparison`; results in `figures/results`.*
+# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Library: `baselines`, `comparison`; results in
+# `figures/results`.*
 
 # %%
 import json
@@ -40,11 +43,13 @@ origin = prepared.description["data"]
 print(lessons.describe())
 
 # %% [markdown]
-# ## 1 · Table 1, and what was run here
+# ## 1 · Table 1 and our runs
 #
-# The paper compares CTSM with seven systems, from a plain Transformer to CASE. Each was published with code of its own: another tokenizer here, a
-# summed loss there, a test split that is half as long. In this laboratory all of them stand on **one** backbone, and `ctsm train --model moel`
-# trains any of them. What is left to differ is the idea. Here they are, with what each adds to the loss of a batch:
+# The paper compares CTSM with seven systems, from a plain Transformer to CASE. Each one was
+# published with its own code, and this code differs in details: another tokenizer, a summed
+# loss, a test split of half the length. In this laboratory all systems use **one** backbone,
+# and `ctsm train --model moel` trains any of them. Only the ideas differ. The list below shows
+# each system with the losses that it computes for a batch:
 
 # %%
 config = lessons.lesson_config(origin)
@@ -62,26 +67,31 @@ for name in ["ctsm", *BASELINES]:
     )
 
 # %% [markdown]
-# The numbers of the paper, as printed, and beside them ours. Ours come from files that `ctsm compare` writes: it gives every row the same budget,
-# data and seeds, and says below the table what they were. A row that says *not run* has no run; nothing is filled in.
+# The next table shows the numbers printed in the paper, and ours beside them. Our numbers come
+# from files that `ctsm compare` writes. It gives every row the same budget, data and seeds, and
+# names them below the table. A row that says *not run* has no run; we do not fill in missing
+# values.
 
 # %%
 RESULTS = (PROJECT or Path("..")) / "figures" / "results"
 
 
 def table(name):
-    """A table of the paper with our runs beside it, as `ctsm compare` left it."""
+    """A table of the paper with our runs beside it, as `ctsm compare` wrote it."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
-        return Markdown(f"No {path.name} here yet: `ctsm compare` makes it.")
+        return Markdown(f"There is no {path.name} yet. `ctsm compare` writes it.")
     return Markdown(markdown(json.loads(path.read_text())))
 
 
 table("table1")
 
 # %% [markdown]
-# Now compare runs with longer schedules, of presets `paper`, `improved` and `best`. Before comparing two rows, ask what else differs
-# between them. Ours carry the answer:
+# Look at the column Dist-2. The three systems that use the diversity loss of lesson 06 (CEM,
+# CASE and CTSM) have the highest values among our runs.
+#
+# The next list shows longer runs, of presets `paper`, `improved` and `best`. Before you compare
+# two runs, ask what else differs between them. Our result files contain the answer:
 
 # %%
 best = RESULTS.glob("best/comparison/*/ctsm-seed*.json")
@@ -90,44 +100,54 @@ for path in sorted([*RESULTS.glob("*_test.json"), *best]):
     run, scores = result["run"], "  ".join(f"{score} {result[score]:.2f}" for score in SCORES)
     vectors = (run.get("vectors") or {}).get("note", "-")
     print(
-        f"{run['model']} {run['preset']}, {run['iterations']:,} iterations, seed {run['seed']}: {scores}"
+        f"{run['model']} {run['preset']}, {run['iterations']:,} iterations, "
+        f"seed {run['seed']}: {scores}"
     )
     print(
-        f"    {result['n']:,} pairs, {result['decoding']['method']}; vectors: {vectors}; commonsense: {run['knowledge']}; {run['precision']}"
+        f"    {result['n']:,} pairs, {result['decoding']['method']}; vectors: {vectors}; "
+        f"commonsense: {run['knowledge']}; {run['precision']}"
     )
 
 # %% [markdown]
-# A row of Table 1 is not "the model": it is the model, its optimisation, its word vectors, its seed, and its way of answering. Preset
-# `improved` keeps CTSM's components and changes the optimisation. Where it beats the paper, the components cannot be the reason.
+# A row of Table 1 shows more than "the model". It shows a model together with its optimisation,
+# its word vectors, its seed and its decoding method. Our presets differ in more than one way,
+# too. Preset `improved` changes the optimisation and also parts of the model: another fusion, a
+# gold label for the student, other contrastive negatives, two decoder layers, a tied output
+# layer. If it scores better than preset `paper`, this comparison cannot say which of these
+# changes is the reason.
 #
-# ## 2 · A factor of some hundreds
+# ## 2 · A factor of a few hundred
 #
-# Some of the systems in Table 1 know the emotion in a third of all cases, others in two fifths. Their papers explain it by architecture. The
-# released code has another candidate. A loss has to be brought from many numbers to one, by **mean** or by **sum**. In the code of
-# Transformer, MoEL and MIME the loss of the words is *summed* over the batch, while the loss of the emotion is a *mean* over dialogues.
-# How many words has a batch?
+# Some of the systems in Table 1 recognise the emotion in a third of all cases, others in two
+# fifths. Their papers explain the difference by the architecture. The released code suggests
+# another possible reason. A loss reduces many numbers to one, by a **mean** or by a **sum**. In
+# the code of Transformer, MoEL and MIME, the loss of the words is *summed* over the batch,
+# while the loss of the emotion is a *mean* over dialogues. How many words does a batch have?
 
 # %%
 tokens = batch_size * float((pairs.target_length + 1).mean())
-print(f"words to answer in a batch of {batch_size}: {tokens:.0f} on average")
+print(f"words in the answers of a batch of {batch_size}: {tokens:.0f} on average")
 
 # %% [markdown]
 # ### Exercise 9.1 · One loss out of two tasks
 #
-# **Goal:** add the loss of the words and of the emotion, with the words reduced by "mean" or by "sum"; the emotion is always a mean.
-# **Difficulty:** ★ **Minutes:** 10
+# **Goal:** add the loss of the words and the loss of the emotion. The words are reduced by
+# "mean" or by "sum"; the emotion is always a mean. **Difficulty:** ★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# The mean is over all *real* tokens of the batch at once: not over padding, and not first within each answer (lesson 08 has seen what that
-# does).
+# Take the mean over all *real* tokens of the batch at once. Do not count padding, and do not
+# take a mean within each answer first (lesson 08 showed that this gives another number).
 #
 # </details>
 
 
 # %%
 def joint_loss(nll, mask, emotion, reduction):
-    """A scalar from nll [B, T], mask [B, T] (True: a real token), emotion [B], and "mean" or "sum"."""
+    """The total loss, a scalar, from the losses nll [B, T] and emotion [B].
+
+    `mask` [B, T] is True for real tokens; `reduction` is "mean" or "sum".
+    """
     ### BEGIN SOLUTION
     total = (nll * mask).sum()
     words = total / mask.sum() if reduction == "mean" else total
@@ -139,8 +159,10 @@ def joint_loss(nll, mask, emotion, reduction):
 checks.joint_loss(joint_loss)
 
 # %% [markdown]
-# With "sum" the emotion's gradient stands beside one that is as many times larger as there are words. Adam divides by the size of the
-# gradient, so the size of the sum does not matter, but its **direction** does. Whose direction does the shared context encoder follow?
+# With "sum", the gradient of the words is multiplied by the number of words, and the gradient
+# of the emotion is not. Adam divides by the size of the gradient, so the total size does not
+# matter, but the **direction** does. Which of the two tasks decides the direction for the
+# shared context encoder?
 
 # %%
 model = build_model(config, prepared).train()
@@ -152,7 +174,7 @@ shared = [
 
 
 def direction(loss):
-    """The loss's gradient at the context encoder, as one vector."""
+    """The gradient of a loss at the context encoder, as one vector."""
     return torch.cat(
         [g.flatten() for g in torch.autograd.grad(loss, shared, retain_graph=True)]
     )
@@ -163,17 +185,21 @@ for reduction, factor in (("mean", 1.0), ("sum", tokens)):
     step = factor * word + feeling
     cosines = [float(torch.cosine_similarity(step, g, dim=0)) for g in (word, feeling)]
     print(
-        f"{reduction:<5} cosine of the step with the words {cosines[0]:+.3f}, with the emotion {cosines[1]:+.3f}"
+        f"{reduction:<5} cosine of the step with the words {cosines[0]:+.3f}, "
+        f"with the emotion {cosines[1]:+.3f}"
     )
 
 # %% [markdown]
-# A cosine of 1 means that one task alone decides. Under the mean both have a say, at the first step the emotion more than the words: all of
-# its gradient comes through one pooled vector. Under the sum, the emotion has next to none in what the encoder learns to read.
+# A cosine of 1 means that one task alone decides the direction. With the mean, both tasks
+# contribute to the step. With the sum, the step points almost exactly in the direction of the
+# words, so the emotion contributes very little to what the encoder learns.
 #
-# > **Departure.** Here every loss is a mean, for every model. Otherwise a comparison of architectures compares accidents of scale. The setting
-# > `peer_losses` brings the sum back; in section 5 we train both ways and look at what the emotion learns.
+# > **Departure.** Here every loss is a mean, for every model. Otherwise a comparison of
+# > architectures would also be a comparison of loss scales. The setting `peer_losses` uses the
+# > sum again. In section 5 we train in both ways and look at what the emotion part learns.
 #
-# And on the real data? MoEL once as in the table above, and once with the sum, everything else the same:
+# What happens on the real data? Here is MoEL, once as in the table above and once with the sum.
+# Everything else is the same:
 
 # %%
 for reduction, folder in (("mean", RESULTS), ("sum", RESULTS / "peer_losses")):
@@ -183,19 +209,22 @@ for reduction, folder in (("mean", RESULTS), ("sum", RESULTS / "peer_losses")):
         print(f"MoEL, {reduction:<4}:", *(f"{score} {scores[score]:.2f} " for score in SCORES))
 
 # %% [markdown]
-# The paper prints 32.00 and 38.04 of MoEL. How much of what the table says of its ear for emotions is about how it is built?
+# For MoEL the paper prints 32.00 (accuracy) and 38.04 (perplexity). How much of the accuracy in
+# the table comes from the architecture?
 #
-# ## 3 · A yardstick without a network
+# ## 3 · A baseline without a network
 #
-# How good is 43 per cent? By guessing one has 3. An honest yardstick is the simplest method that could work: count words, weigh each by rarity
-# (TF-IDF), and put a linear classifier with logistic loss on top. No order, no vectors, no commonsense, no state. It takes a few seconds.
+# Is an accuracy of 43 per cent good? Guessing gives 3 per cent. A fair baseline is the simplest
+# method that could work: count words, weight each word by how rare it is (TF-IDF), and train a
+# linear classifier with a logistic loss. It uses no word order, no vectors, no commonsense and
+# no state emotions, and it takes a few seconds.
 
 # %%
 splits = prepared.corpus.splits
 
 
 def contexts(split):
-    """The contexts of all pairs as plain text."""
+    """The contexts of all pairs of a split as plain text."""
     return [
         " ".join(splits[split].context_texts(pair))
         for pair in range(len(prepared.pairs[split]))
@@ -214,11 +243,17 @@ for split in ("valid", "test"):
     print(f"{split:<5} accuracy {100 * right.mean():.2f} % of {len(right):,} pairs")
 
 # %% [markdown]
-# (The library has it as `ctsm train --model tfidf`, on the same tokens as all models, and as a row of the table above.)
+# (In the library, `ctsm train --model tfidf` trains this classifier on the same tokens as all
+# other models. It is a row of the table above.)
 #
-# On the sample nothing can be learned that carries over: a few hundred invented dialogues for 32 emotions. Set `CTSM_DATA` to the real data,
-# run this cell again, and hold its last line against the column "acc" of Table 1. Whoever proposes a network for this task should print
-# that line in the table. What does the bag look at?
+# On the sample, this classifier learns little that helps with other dialogues: the sample has
+# only a few hundred invented dialogues for 32 emotions. A trained CTSM scores higher on the
+# sample, but it also reads commonsense phrases, and the sample's phrases were written with the
+# dialogues of all three splits in view. They often reveal the label. So the difference is no
+# evidence for the network. For a fair comparison, set `CTSM_DATA` to the real data, run this
+# cell again, and compare its last line with the column "acc" of Table 1. A paper that proposes
+# a network for this task should print this line in its table. Which words does the classifier
+# use?
 
 # %%
 from ctsm_lib.corpus import EMOTIONS
@@ -229,12 +264,13 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
     print(f"{emotion:<10}", ", ".join(names[bag[1].coef_[row].argsort()[::-1][:7]]))
 
 # %% [markdown]
-# Does the network know all that the bag knows, and more? `ctsm compare` keeps for every test pair whether its emotion was found:
+# Does the network recognise every emotion that the bag of words recognises, and more? For every
+# test pair, `ctsm compare` stores whether its emotion was predicted correctly:
 
 
 # %%
 def found(key):
-    """Whether each test pair's emotion was found, [N] bool, by a run of Table 1."""
+    """For each test pair [N]: whether a run of Table 1 predicted its emotion correctly."""
     examples = np.load(RESULTS / "comparison" / "improved-1500" / f"{key}-seed0.npz")
     return examples["right"].astype(bool)
 
@@ -249,22 +285,29 @@ for who, which in (
     print(f"{who:<14} {100 * which.mean():.1f} % of {len(which):,}")
 
 # %% [markdown]
-# Each finds what the other misses. That is worth more than a better third system: preset `best` keeps a bag beside the student, lets each learn by
-# itself, and takes the mean of their logits (`model/bag`; what came of it: `figures/results/search.md`).
+# Each of the two is right in some cases in which the other is wrong. So it may help to combine
+# them. Preset `best` trains a bag of words beside the student, each with its own loss, and
+# takes the mean of their logits (`model/bag`; the results are in `figures/results/search.md`).
 
 # %% [markdown]
-# ## 4 · Take parts away
+# ## 4 · Remove parts
 #
-# An ablation takes one component out and trains again. Table 3 has five: without TEE (trait: $V_t$, $H_t$), SEE (state: $V_s$, $H_s$), EGM (the teacher's guidance), CCL (contrastive loss), and the last two together:
+# An ablation removes one component and trains the model again. Table 3 has five ablations. They
+# are without TEE (trait emotions: $V_t$, $H_t$), without SEE (state emotions: $V_s$, $H_s$),
+# without EGM (guidance by the teacher network), without CCL (contrastive loss), and without the
+# last two together. Our runs are ablations of preset `improved`. Its student is trained on the
+# gold label, which makes the teacher network largely redundant. So our row without EGM says
+# nothing about the EGM of the paper:
 
 # %%
 table("table3")
 
 # %% [markdown]
-# Taking something out changes widths. The teacher reads $[H^{tchr} ; V_t ; V_s]$ and the student $[H^{stu} ; H_t ; H_s]$, both of width
-# $d + |V_t| + |V_s|$. The contrastive loss compares $[H_t ; H_s]$ with other views.
+# Removing a component changes the widths. The teacher network reads $[H^{tchr} ; V_t ; V_s]$,
+# and the student reads $[H^{stu} ; H_t ; H_s]$. Both inputs have the width $d + |V_t| + |V_s|$.
+# The contrastive loss compares $[H_t ; H_s]$ with other views.
 #
-# | | holds | width |
+# | | contains | width |
 # |---|---|---|
 # | $V_t$, $H_t$ | VAD, IDF, compressed context | 3 + 1 + 10 |
 # | $V_s$, $H_s$ | cosines to 32 labels, IDF, compressed context | 32 + 1 + 10 |
@@ -272,18 +315,20 @@ table("table3")
 # %% [markdown]
 # ### Exercise 9.2 · The widths of the ablations
 #
-# **Goal:** the width that teacher and student read, and that of $[H_t ; H_s]$. **Difficulty:** ★ **Minutes:** 5
+# **Goal:** compute the width of the input of the teacher network and of the student, and the
+# width of $[H_t ; H_s]$. **Difficulty:** ★ **Minutes:** 5
 #
 # <details><summary>Hint</summary>
 #
-# w/o TEE has `trait=False`: everything of $V_t$ and $H_t$ goes, its copies of IDF and of the compressed context included. Those in $V_s$ stay.
+# The ablation w/o TEE has `trait=False`. It removes all of $V_t$ and $H_t$, with their copies
+# of IDF and of the compressed context. The copies in $V_s$ stay.
 #
 # </details>
 
 
 # %%
 def widths(dim, labels, compressed, trait, state):
-    """(width of the teacher's and the student's input, width of [H_t ; H_s])."""
+    """Return (width of the teacher's and the student's input, width of [H_t ; H_s])."""
     ### BEGIN SOLUTION
     emotion = trait * (3 + 1 + compressed) + state * (labels + 1 + compressed)
     return dim + emotion, emotion
@@ -294,7 +339,8 @@ def widths(dim, labels, compressed, trait, state):
 checks.widths(widths)
 
 # %% [markdown]
-# In the library an ablation is a setting, and a preset of its own: `ctsm train --preset improved-wo-tee`. The models know their own widths:
+# In the library, an ablation is a setting, and also a preset with its own name:
+# `ctsm train --preset improved-wo-tee`. We can ask the models for their widths:
 
 # %%
 ABLATIONS = {
@@ -309,15 +355,18 @@ for name, changes in ABLATIONS.items():
     model = build_model(config.override(changes), prepared)
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     print(
-        f"{name:<14} reads {model.student.attend.in_features}, emotion {model.emotion.width}, {count:>12,} parameters"
+        f"{name:<14} input {model.student.attend.in_features}, "
+        f"emotion {model.emotion.width}, {count:>12,} parameters"
     )
 
 # %% [markdown]
 # ### How much of Table 3 is chance?
 #
-# The test split has 5,255 pairs in the paper's protocol. If a system is right in a share $p$ of $N$ cases, $p$ has the standard error
-# $\sqrt{p(1-p)/N}$, and the difference of two systems $\sqrt{2p(1-p)(1-\rho)/N}$, where $\rho$ says how much they are right on the *same* pairs.
-# The paper does not print $\rho$; we draw the interval for 0 and for 0.6.
+# In the paper's protocol the test split has 5,255 pairs. If a system is right in a share $p$ of
+# $N$ cases, the standard error of $p$ is $\sqrt{p(1-p)/N}$. The standard error of the
+# difference of two systems is $\sqrt{2p(1-p)(1-\rho)/N}$. Here $\rho$ is the correlation
+# between the two: it is high if both are right on the *same* pairs. The paper does not print
+# $\rho$, so we draw the interval for 0 and for 0.6.
 
 # %%
 whole, *parts = TABLES["table3"]
@@ -327,7 +376,8 @@ figure = go.Figure()
 for rho, color in ((0.0, "#2a7de1"), (0.6, "#c45f0a")):
     half = 1.96 * 100 * np.sqrt(2 * p * (1 - p) * (1 - rho) / N)
     figure.add_scatter(
-        x=[part.name for part in parts], y=change, mode="markers", marker_color=color, name=f"rho = {rho}: +- {half:.2f}",
+        x=[part.name for part in parts], y=change, mode="markers", marker_color=color,
+        name=f"rho = {rho}: +- {half:.2f}",
         error_y={"type": "constant", "value": half, "thickness": 2, "width": 8 + 20 * rho},
     )  # fmt: skip
 figure.add_hline(y=0, line_dash="dot", line_color="#75797f")
@@ -339,15 +389,17 @@ figure.update_layout(
 )
 lessons.show(
     figure,
-    "Intervals that cross the dotted line are compatible with no effect at all. Only the two ablations without EGM could stand out; "
-    "and how much another seed would move the points, no interval of one run can say.",
+    "If an interval crosses the dotted line, the result is compatible with no effect. The "
+    "intervals do not show how much the points would change with another seed.",
 )
 
 # %% [markdown]
 # ## 5 · An ablation in class
 #
-# Now we train three models with the same budget, data and seed: CTSM; CTSM without state emotions; and CTSM with the *summed* word losses of
-# section 2 (`--set peer_losses=true`, for any model). The budget is small: a few passes over 160 pairs. (In a terminal a real one is `ctsm train --set state=false --out runs/wo-see`.)
+# Now we train three models with the same budget, data and seed: CTSM; CTSM without state
+# emotions; and CTSM with the *summed* word losses of section 2 (`--set peer_losses=true`, which
+# works for any model). The budget is small: a few passes over 160 pairs. (In a terminal,
+# `ctsm train --set state=false --out runs/wo-see` trains an ablation in full.)
 
 # %%
 small = lessons.portion(prepared, train=160, valid=200)
@@ -371,8 +423,8 @@ for name, folder in folders.items():
     right[name] = (scored["logits"].argmax(1) == scored["label"]).astype(float)
     dev = [record for record in log if "dev_acc" in record][-1]
     print(
-        f"{name:<19} training accuracy {learned[name][-1][1]:5.1f} %   dev accuracy {dev['dev_acc']:5.2f} %   "
-        f"dev ppl_token {dev['dev_ppl_token']:.1f}"
+        f"{name:<19} training accuracy {learned[name][-1][1]:5.1f} %   "
+        f"dev accuracy {dev['dev_acc']:5.2f} %   dev ppl_token {dev['dev_ppl_token']:.1f}"
     )
 
 # %%
@@ -381,7 +433,7 @@ for (name, points), dash in zip(learned.items(), ("solid", "dash", "dot"), stric
     x, y = zip((0, 100 / 32), *points, strict=True)
     figure.add_scatter(x=x, y=y, name=name, mode="lines+markers", line_dash=dash)
 figure.update_layout(
-    title="Emotion accuracy on the pairs that are learned",
+    title="Emotion accuracy on the training pairs",
     xaxis_title="iteration",
     yaxis_title="%",
     width=860,
@@ -389,32 +441,34 @@ figure.update_layout(
 )
 lessons.show(
     figure,
-    "The same model, data and steps, and with summed word losses (dotted) the same again. How much does an accident of scale cost beside "
-    "a component?",
+    "All three runs use the same data and number of steps. Compare two gaps: between CTSM and "
+    "w/o SEE (dashed), and between CTSM and the summed word losses (dotted).",
 )
 
 # %% [markdown]
-# What about the dev split, and what about SEE? Before anybody reads anything into two numbers there, we need to know how far they would be
-# apart by chance. The **paired bootstrap** asks: had the dev split held other dialogues, how might the difference have come out? It draws
-# pairs again, with replacement, *the same ones for both systems*, and takes the middle 95 per cent of the differences.
+# What about the dev split, and what about SEE? Before we interpret a difference between two
+# numbers, we need to know how large it could be by chance. The **paired bootstrap** asks: how
+# large could the difference have been with other dialogues in the dev split? It draws the pairs
+# again with replacement, *the same pairs for both systems*. Then it takes the middle 95 per
+# cent of the differences.
 
 # %% [markdown]
 # ### Exercise 9.3 · The paired bootstrap
 #
-# **Goal:** a 95 % interval for the difference in accuracy (points, a minus b) of two systems on the same items. **Difficulty:** ★★
-# **Minutes:** 15
+# **Goal:** compute a 95 % interval for the difference in accuracy (in points, a minus b) of two
+# systems on the same items. **Difficulty:** ★★ **Minutes:** 15
 #
 # <details><summary>Hint</summary>
 #
-# `random.integers(0, n, (samples, n))` gives the items of all draws at once. Use one and the same draw for both systems. Then
-# `np.quantile(differences, [0.025, 0.975])`.
+# `random.integers(0, n, (samples, n))` gives the items of all draws at once. Use the same draw
+# for both systems. Then call `np.quantile(differences, [0.025, 0.975])`.
 #
 # </details>
 
 
 # %%
 def paired_bootstrap(right_a, right_b, samples, seed):
-    """(low, high) in points, from right_a and right_b [n] (1: right, 0: wrong)."""
+    """The interval (low, high) in points; right_a, right_b [n] are 1 (right) or 0 (wrong)."""
     ### BEGIN SOLUTION
     random, n = np.random.default_rng(seed), len(right_a)
     draws = random.integers(0, n, (samples, n))
@@ -428,12 +482,12 @@ def paired_bootstrap(right_a, right_b, samples, seed):
 checks.paired_bootstrap(paired_bootstrap)
 
 # %% [markdown]
-# scipy has it ready (`paired=True`), also with better intervals for small samples:
+# scipy offers the same method (`paired=True`), and also better intervals for small samples:
 
 
 # %%
 def interval(a, b):
-    """The same by scipy."""
+    """The same interval, computed by scipy."""
     statistic = lambda x, y, axis=-1: 100 * (x.mean(axis=axis) - y.mean(axis=axis))  # noqa: E731
     found = bootstrap(
         (a, b),
@@ -448,20 +502,24 @@ def interval(a, b):
 
 for name in list(VARIANTS)[1:]:
     low, high = interval(right["CTSM"], right[name])
-    verdict = "contains 0: nothing is shown" if low <= 0 <= high else "does not contain 0"
+    verdict = "contains 0: no difference is shown" if low <= 0 <= high else "does not contain 0"
     difference = 100 * (right["CTSM"] - right[name]).mean()
     print(
-        f"CTSM minus {name:<19} {difference:+.1f} points on dev, 95 % from {low:+.1f} to {high:+.1f}: {verdict}"
+        f"CTSM minus {name:<19} {difference:+.1f} points on dev, "
+        f"95 % from {low:+.1f} to {high:+.1f}: {verdict}"
     )
 
 # %% [markdown]
-# A class room's budget cannot say what SEE is worth: that takes full training, all dev pairs, and several seeds. What it does show is how an
-# honest comparison is made, and that one should distrust a table of single runs without intervals.
+# The budget of a class is too small to measure the effect of SEE. That needs full training, all
+# dev pairs and several seeds. But this section shows how to make a fair comparison, and why you
+# should not rely on a table of single runs without intervals.
 #
 # ## What you have now
 #
-# - Tables 1 and 3 with our runs beside them, and a plain list of what has not been run.
-# - Three rivals of every explanation by architecture: optimisation, the scale of a loss, and chance.
-# - A yardstick that takes seconds.
+# - Tables 1 and 3 with our runs beside them, and a clear list of what has not been run.
+# - Three other possible reasons for a difference between two architectures: the optimisation,
+#   the scale of a loss, and chance.
+# - A baseline that takes seconds.
 #
-# **Next:** lesson 10 looks at the claim that gave the model its name: do words say one thing and do another?
+# **Next:** lesson 10 examines the claim that gave the model its name. Do the trait and the
+# state emotion of a word really differ?

@@ -1,13 +1,16 @@
 # %% [markdown]
 # # 10 · Ask whether words say one thing and do another
 #
-# **What you will do.** Repeat the analysis of Section 5.4, redraw Figure 3, and take the paper's number, 48.75 %, apart until you know
-# what it rests on.
+# **What you will do.** You repeat the analysis of Section 5.4 and redraw Figure 3. Then you
+# take the paper's number, 48.75 %, apart until you know what it depends on.
 #
-# **What you will learn.** How a polarity is read off word vectors; why a share means nothing before you know who was counted and what
-# chance gives; leave-one-out, permutation, bootstrap; what an outside standard adds; what changes when a word is read in its contexts.
+# **What you will learn.** How to compute a polarity from word vectors; why a percentage means
+# little until you know which words were counted and what chance gives; leave-one-out,
+# permutation, bootstrap; what an external standard adds; what changes when we look at a word in
+# its contexts.
 #
-# **What you need.** Lesson 02 (valence); lesson 04 for the last part, which trains a small model if there is none. About 60 minutes.
+# **What you need.** Lesson 02 (valence), and lesson 04 for the last part. The last part trains
+# a small model if there is none. About 60 minutes.
 #
 # *Paper: Sec. 5.4 and Figure 3. Library: `polarity`, `contextual`, `figures`, `vectors`.*
 
@@ -29,12 +32,15 @@ lessons.begin("polarity")
 # %% [markdown]
 # ## 1 · The claim
 #
-# The paper gives each of 23,712 words two polarities. **Trait**: positive where its valence is above 0.5. **State**: positive where its
-# *vector* is more similar to the mean vector of the positive words than to that of the negative ones. For 11,559 words, 48.75 %, the two
-# differ, and the paper concludes that trait and state are different things, both worth modelling. Of the 32 emotion words, "surprised"
-# differs.
+# The paper gives two polarities to each of 23,712 words. The **trait polarity** is positive if
+# the valence of the word is above 0.5. The **state polarity** is positive if the *vector* of
+# the word is more similar to the mean vector of the positive words than to that of the negative
+# words. For 11,559 words (48.75 %) the two polarities differ. The paper concludes that trait
+# and state emotions are different things, and that a model should contain both. Of the 32
+# emotion words, only "surprised" differs.
 #
-# We ask: can it be repeated? Who is counted? What would chance give? And is there a better way to ask?
+# We ask four questions. Can we repeat this result? Which words are counted? What would chance
+# give? And is there a better way to measure the difference?
 
 # %%
 prepared = lessons.data()
@@ -49,34 +55,40 @@ print(f"{len(words):,} words; {rated.mean():.0%} have a rating, {found.mean():.0
 # %% [markdown]
 # ## 2 · Two polarities
 #
-# With $V(w)$ the valence, $x_w$ the vector, and $c^+$, $c^-$ the mean vectors of the words of positive and negative trait:
+# Let $V(w)$ be the valence of a word and $x_w$ its vector. Let $c^+$ and $c^-$ be the mean
+# vectors (centroids) of the words with positive and negative trait polarity:
 #
-# $$ P_t(w) = [\, V(w) > 0.5 \,] \qquad\qquad P_s(w) = [\, \cos(x_w, c^+) > \cos(x_w, c^-) \,] $$
+# $$ P_t(w) = [\, V(w) > 0.5 \,] \qquad P_s(w) = [\, \cos(x_w, c^+) > \cos(x_w, c^-) \,] $$
 #
 # | | shape | |
 # |---|---|---|
 # | $x$ | n x d | vectors of the words that have one |
 # | $P_t$, $P_s$ | n | 1 positive, 0 negative |
-# | $c^+$, $c^-$ | d | one centroid for each side |
+# | $c^+$, $c^-$ | d | one centroid for each polarity |
 #
-# There is no context in this: "state" here is where the one vector of a word lies. Section 10 comes back to that.
+# There is no context in these formulas. "State" in Section 5.4 means the position of the word's
+# only vector. Section 10 of this lesson comes back to this point.
 
 # %% [markdown]
 # ### Exercise 10.1 · State polarity
 #
-# **Goal:** $P_s$ for all words at once. **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** compute $P_s$ for all words at once. **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# `vectors[trait == 1].mean(axis=0)` is the positive centroid. A cosine is a product of two vectors of length 1; the length of the word's own vector
-# does not matter for the comparison, that of the two centroids does.
+# `vectors[trait == 1].mean(axis=0)` is the positive centroid. A cosine is the dot product of
+# two vectors of length 1. The length of the word's own vector does not change the comparison,
+# but the lengths of the two centroids do.
 #
 # </details>
 
 
 # %%
 def state_polarity(vectors, trait):
-    """[n] 1 where a word of vectors [n, d] is closer to the positive centroid; trait [n] is 0 or 1."""
+    """State polarity [n] from vectors [n, d] and trait polarity [n], both 1 or 0.
+
+    A word has 1 if its vector is closer to the positive centroid.
+    """
     ### BEGIN SOLUTION
     centres = np.stack([vectors[trait == side].mean(axis=0) for side in (1, 0)])
     centres = centres / np.linalg.norm(centres, axis=1, keepdims=True)
@@ -89,19 +101,20 @@ def state_polarity(vectors, trait):
 checks.state_polarity(state_polarity)
 
 # %% [markdown]
-# The library's function is the same rule. We write it once more in the open and compare word by word. Where both cosines are the same up to
-# rounding, the library says negative.
+# The library's function uses the same rule. We write the rule out once more and compare the
+# results word by word. If both cosines are equal up to rounding, the library calls the word
+# negative.
 
 # %%
 from ctsm_lib.polarity import centroids, state_polarity, trait_polarity
 
 x, words, counts = vectors[found].astype(np.float64), words[found], counts[found]
-valence, r = vad[found, 0].astype(np.float64), rated[found]  # r: who is rated
-t = trait_polarity(valence)  # an unrated word has the neutral valence, 0.5
+valence, r = vad[found, 0].astype(np.float64), rated[found]  # r: is rated
+t = trait_polarity(valence)  # unrated words have the neutral valence, 0.5
 
 
 def unit(a):
-    """Rows brought to length 1."""
+    """The rows of `a`, scaled to length 1."""
     return a / np.linalg.norm(a, axis=-1, keepdims=True)
 
 
@@ -111,16 +124,20 @@ margin = unit(x) @ (unit(c[0]) - unit(c[1]))  # cosine to c+ minus cosine to c-
 state = state_polarity(x, t)
 np.testing.assert_array_equal(margin > 1e-6, state == 1)
 print(f"Ours equals the library's for {len(t):,} words.")
-print(f"Trait and state differ for {(t != state).mean():.2%}; the paper: {PAPER_SHARE} %")
+print(
+    f"Trait and state polarity differ for {(t != state).mean():.2%}; the paper: {PAPER_SHARE} %"
+)
 
 # %% [markdown]
-# The line with `margin` says something that the formula hides. The rule looks along a **single direction** of the d-dimensional space,
-# from one centroid to the other. All that "state" can mean here is on which side of a plane a vector lies.
+# The line with `margin` shows something that the formula hides. The rule uses only a
+# **single direction** of the d-dimensional space: the line from one centroid to the other. The
+# state polarity of a word only tells on which side of a plane its vector lies.
 #
-# ## 3 · Who was counted?
+# ## 3 · Which words are counted?
 #
-# The neutral valence of an unrated word is 0.5, and 0.5 is not *above* 0.5. So the rule calls every word that nobody rated **negative**:
-# "the", "of", names, typing errors. They are counted, and they have a vote in $c^-$, too.
+# The neutral valence of an unrated word is 0.5, and 0.5 is not *above* 0.5. So the rule calls
+# every unrated word **negative**: "the", "of", names, typing errors. These words are counted,
+# and their vectors are also part of $c^-$.
 
 # %%
 only = state_polarity(x[r], t[r])  # centroids, too, from rated words only
@@ -141,52 +158,57 @@ lessons.show(
         "Words whose trait and state polarity differ",
         "%",
     ),
-    "The first bar is a mixture of the second and the third. Only the last one leaves "
-    "words that nobody rated out altogether.",
+    "The first bar is the weighted mean of the second and the third. Only the last bar does "
+    "not use unrated words at all.",
 )
 
 # %% [markdown]
-# > **Departure.** The paper reports one number for the whole vocabulary. In the vocabulary of the paper's own data, about 60 % of the
-# > words are not in the lexicon. An unrated word cannot agree or disagree with a rating that it does not have: what it adds to the share
-# > is how often the vector of just any word lies on the positive side. We keep the paper's rule as the first row of every table, and put
-# > the rated words beside it.
+# > **Departure.** The paper reports one number for the whole vocabulary. In the vocabulary of
+# > the paper's own data, about 60 % of the words are not in the lexicon. An unrated word has no
+# > rating, so its vector can neither agree nor disagree with one. It only adds to the
+# > percentage how often an arbitrary vector lies on the positive side. We keep the paper's rule
+# > as the first row of every table, and show the rated words beside it.
 #
-# **Words without a vector** are the other gap. The rule needs a cosine, and a zero vector has none. We leave such words out. If one
-# counts them, anything between two bounds can come out: suppose all of them agree, or all of them differ.
+# **Words without a vector** are the other gap. The rule needs a cosine, and a zero vector has
+# none. We leave these words out. If we count them, the result can lie anywhere between two
+# bounds: all of them agree, or all of them differ.
 
 # %%
-analysis = analyse_prepared(prepared)  # all choices at once; section 7 shows them
+analysis = analyse_prepared(prepared)  # all choices at once; see section 7
 print(f"{analysis['with_vector']:,} of {analysis['words']:,} words have a vector")
 for row in analysis["choices"]:
     if row["missing"] != "left out" and row["vectors"] != "exact":
         print(f"{row['label']:40} {row['share']:5.1f} % of {row['words']:,}")
 
 # %% [markdown]
-# "random" is what happens if a program draws a random vector for each missing word, as models do before training: half of these words
-# differ, whatever the language is like. "published" rows, where there are any, take only vectors that somebody trained on much text for
-# vectors at all.
+# The row "random" shows what happens if a program draws a random vector for each missing word,
+# as models do before training. Half of these words then differ, whatever the data says. If
+# there are rows called "published", they use only those vectors that somebody has trained on a
+# large corpus.
 #
-# ## 4 · A word votes for itself
+# ## 4 · A word is part of its own centroid
 #
-# The centroid of the positive words contains the very word that is compared with it. In a large group one vote is nothing; in a small one
-# it is not.
+# The centroid of the positive words contains the very word that we compare with it. In a large
+# group one word hardly matters. In a small group it does.
 
 # %% [markdown]
 # ### Exercise 10.2 · Leave one out
 #
-# **Goal:** the cosine of each word with the centroid of a group, where a member's own vector is left out. **Difficulty:** ★★ **Minutes:** 15
+# **Goal:** compute the cosine of each word with the centroid of a group. If the word is a
+# member of the group, leave its own vector out of the centroid.
+# **Difficulty:** ★★ **Minutes:** 15
 #
 # <details><summary>Hint</summary>
 #
-# A mean and a sum point into the same direction, so the sum will do. `vectors * member[:, None]` is what each word would have to take away: nothing
-# where it is not a member.
+# A mean and a sum have the same direction, so you can use the sum. `vectors * member[:, None]`
+# is what to subtract for each word: its own vector if it is a member, and zero if it is not.
 #
 # </details>
 
 
 # %%
 def leave_one_out_cosine(vectors, member):
-    """[n] cosine of vectors [n, d] with the sum of the members [n] but the word itself."""
+    """Cosine [n] of vectors [n, d] with the sum of all other members; member [n] is bool."""
     ### BEGIN SOLUTION
     rest = vectors[member].sum(axis=0) - vectors * member[:, None]
     lengths = np.linalg.norm(rest, axis=1) * np.linalg.norm(vectors, axis=1)
@@ -198,14 +220,17 @@ def leave_one_out_cosine(vectors, member):
 checks.leave_one_out_cosine(leave_one_out_cosine)
 
 # %% [markdown]
-# How much does it matter? We make vectors and traits that have **nothing to do with each other**, so that the right answer is 50 %, and
-# count as before. The own vote adds $\lvert x \rvert^2 \approx d$ to a sum of $n$ random terms of spread $\sqrt d$ each, so that the
-# share becomes about $\Phi(-\sqrt{d / n})$ with $\Phi$ the normal distribution's cumulative function.
+# How much does this matter? We create vectors and trait labels that have
+# **nothing to do with each other**. The right answer is then 50 %. We count as before. The
+# comparison adds up the dot products of a word with all $n$ words. They are random terms of
+# spread $\sqrt d$ each, except for the word's dot product with itself, which is
+# $\lvert x \rvert^2 \approx d$. So the share that differs becomes about $\Phi(-\sqrt{d / n})$,
+# where $\Phi$ is the cumulative distribution function of the normal distribution.
 
 # %%
 random, d = np.random.default_rng(0), x.shape[1]
 sizes = [50, 100, 200, 400, 800, 1600, 3200]
-curves = {"with its own vote": [], "leave-one-out": []}
+curves = {"with the word itself": [], "leave-one-out": []}
 for n in sizes:
     noise, coin = random.normal(size=(n, d)), np.arange(n) % 2
     for name, out in zip(curves, (False, True), strict=True):
@@ -221,8 +246,8 @@ figure.update_yaxes(range=[0, 65], title="words that differ (%)")
 figure.update_layout(title=f"Pure noise in {d} dimensions", width=860, height=380)
 lessons.show(
     figure,
-    "With few words, noise seems to agree with noise: each word pulls its group's "
-    "centroid towards itself. Without the own vote, the share stays around 50 %.",
+    "With few words, even noise seems to agree with noise, because each word pulls the "
+    "centroid of its group towards itself. With leave-one-out, the share stays near 50 %.",
 )
 
 # %%
@@ -232,34 +257,42 @@ for name, some in (("all words", np.ones_like(r)), ("rated words", r)):
         100 * (state_polarity(x[some], labels, leave_one_out=out) != labels).mean()
         for out in (False, True)
     )
-    print(f"{name:12} {with_it:.1f} % differ; {without:.1f} % where no word votes for itself")
+    print(f"{name:12} {with_it:.1f} % differ; {without:.1f} % with leave-one-out")
     print(f"{'':12} noise of this size: {100 * norm.cdf(-np.sqrt(d / some.sum())):.1f} %")
 
 # %% [markdown]
-# Read the two numbers against their own zero points: the first against noise of this size, the second against 50 %. The library leaves
-# the word out without a second pass over the vectors, by the same algebra as your solution.
+# Compare each of the two numbers with its own chance level: the first one with noise of this
+# size, the second one with 50 %. The library leaves the word out without a second pass over the
+# vectors, by the same algebra as your solution.
 #
 # ## 5 · What would chance give?
 #
-# Real vectors are no Gaussian noise: they have common directions, and the groups are not equally large. So we let chance use the real
-# ones. We deal the trait labels out anew, as many positive ones as before, and repeat the whole procedure, centroids included.
+# Real vectors are not Gaussian noise: they share common directions, and the two groups have
+# different sizes. So we use the real vectors to find out what chance gives. We shuffle the
+# trait labels, so that the number of positive labels stays the same. Then we repeat the whole
+# procedure, with new centroids.
 
 # %% [markdown]
 # ### Exercise 10.3 · The share under chance
 #
-# **Goal:** the share that differs, in per cent, in each of `draws` shuffles of the labels. **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** compute the share of words that differ, in per cent, for each of `draws` shuffles of
+# the labels. **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# One generator, `np.random.default_rng(seed)`, before the loop; `random.permutation(trait)` in it. Both the centroids and the comparison use the shuffled
-# labels: there are no others in a world of chance.
+# Create one generator, `np.random.default_rng(seed)`, before the loop, and call
+# `random.permutation(trait)` inside it. Use the shuffled labels for the centroids and also for
+# the comparison.
 #
 # </details>
 
 
 # %%
 def shuffled_shares(vectors, trait, side_of, draws, seed):
-    """[draws] per cent of words whose side_of(vectors, labels) differs from the shuffled labels."""
+    """Per cent of words [draws] for which side_of(vectors, labels) differs from labels.
+
+    The labels of each draw are a new permutation of trait [n].
+    """
     ### BEGIN SOLUTION
     random, shares = np.random.default_rng(seed), []
     for _ in range(draws):
@@ -292,16 +325,19 @@ figure.update_xaxes(
 figure.update_layout(title="What chance gives", yaxis_title="shuffles", width=860, height=340)
 lessons.show(
     figure,
-    "Each count in the histogram is a world in which vectors know nothing of valence. "
-    "Chance is not at 50 %: there, too, words vote for themselves.",
+    "In each shuffle, the vectors contain no information on the labels. Still, chance is "
+    "not at 50 %, because each word is part of its own centroid here, too.",
 )
 
 # %% [markdown]
-# Chance is the yardstick. A share near it says that vectors and lexicon have little to do with each other; a share far *below* it says
-# that they agree for many words. The paper's 48.75 % comes without a yardstick. Half of the words differing is what a coin would give, so
-# a high share may be evidence for two kinds of emotion, or just for vectors that do not know. The number alone cannot tell these apart.
+# We should always compare the share with chance. If the share is close to chance, the vectors
+# and the lexicon have little in common. If it is far *below* chance, they agree for many words.
+# The paper reports 48.75 % without a chance level. A coin would make half of the words differ.
+# So a high share may be evidence for two kinds of emotion, or it may only show that the vectors
+# contain no information on valence. The number alone cannot tell us which.
 #
-# **How sure is the share?** Another sample of words would have given another one. The bootstrap draws the words again, with replacement:
+# **How certain is the share?** Another sample of words would have given another value. The
+# bootstrap draws the words again, with replacement:
 
 # %%
 random, differs = np.random.default_rng(0), t[r] != only
@@ -313,18 +349,19 @@ print(
 print(f"the library's:     {row['low']:.1f} to {row['high']:.1f} % ({row['label']})")
 
 # %% [markdown]
-# The interval tells about the *drawing of words* only. It is silent about choices: who is counted, who votes, where positive begins.
+# This interval covers only the *random choice of words*. It does not cover our decisions: which
+# words are counted, which words form the centroids, and above which valence a word is positive.
 # Compare its width with the differences between the bars of section 3.
 #
-# ## 6 · Where does positive begin?
+# ## 6 · Above which valence is a word positive?
 #
-# A rating of 0.51 is hardly positive, but the rule makes no difference between it and 0.98. One can move the threshold, or leave out a
-# **neutral band** around it.
+# A rating of 0.51 is hardly positive, but the rule treats it like 0.98. We can move the
+# threshold, or leave out a **neutral band** around it.
 
 
 # %%
 def rule(threshold, band):
-    """Rated words outside the band: their indices, margins, and whether both polarities differ."""
+    """Rated words outside the band: indices, margins, and whether their polarities differ."""
     some = np.flatnonzero(r & ((band == 0) | (np.abs(valence - threshold) > band + 1e-6)))
     trait = trait_polarity(valence[some], threshold)
     plus, minus = (unit(part) for part in centroids(x[some], trait))
@@ -334,7 +371,7 @@ def rule(threshold, band):
 
 # %%
 def sides(threshold: float = 0.5, band: float = 0.0):
-    """Some rated words by valence and margin; the share among all of those outside the band."""
+    """A figure of up to 800 rated words outside the band, by valence and margin."""
     some, gap, differ = rule(threshold, band)
     pick = np.random.default_rng(0).permutation(len(some))[:800]
     figure = go.Figure()
@@ -362,8 +399,8 @@ def sides(threshold: float = 0.5, band: float = 0.0):
 # %%
 lessons.show(
     sides(),
-    "Right of the line the rating is positive, above it the vector; blue words are in the "
-    "two quadrants where both differ. Point at some of them.",
+    "Right of the vertical line the rating is positive; above the horizontal line the vector "
+    "is. Blue words lie in the two quadrants where the polarities differ. Point at some.",
 )
 
 # %%
@@ -380,8 +417,9 @@ for threshold in THRESHOLDS:
     print(f"{threshold:<9}", *(f"{cell:10}" for cell in cells))
 
 # %% [markdown]
-# Read along a row: what happens to the share once words of unclear valence are left out? Play with both, and look which words remain blue
-# with a wide band. These are the interesting ones: the lexicon is sure, and the vector says otherwise.
+# Read along a row. What happens to the share when we leave out words of unclear valence? Try
+# both controls. Look at the words that are still blue with a wide band. These are the
+# interesting ones: the lexicon gives a clear rating, and the vector disagrees with it.
 
 # %%
 lessons.play(
@@ -391,8 +429,9 @@ lessons.play(
 )
 
 # %% [markdown]
-# **By word or by occurrence?** The rule counts "the" once, like a word that was said once. One can weigh each by how often it occurs.
-# Then a few common words decide:
+# **By word or by occurrence?** The rule counts every word once, both "the" and a word that
+# occurs only once. We can also weight each word by its frequency. A few common words then
+# decide the result:
 
 # %%
 for name, some, differ in (
@@ -405,49 +444,53 @@ for name, some, differ in (
     print("   most frequent that differ:", ", ".join(words[some][order]))
 
 # %% [markdown]
-# `ctsm figures discrepant` shows such words with a quotation of each.
+# `ctsm figures discrepant` lists such words, each with a quotation.
 #
 # ## 7 · All choices in one picture
 #
-# The same count under every choice that the paper leaves open, and the conclusion that the library words from the numbers:
+# The next figure shows the same share for every choice that the paper leaves open. Above it is
+# the conclusion, generated from the numbers:
 
 # %%
 print(fill(analysis["conclusion"], 96))
 lessons.show(
     figures.sensitivity(analysis).update_layout(width=880),
-    "Each mark is the same question with one thing changed. The dashed line is the "
-    "paper's number; crosses are chance.",
+    "Each mark shows the share under one choice. The dashed line is the paper's number. "
+    "The crosses show chance.",
 )
 
 # %% [markdown]
-# Which of the marks come near 48.75 %, and what do they count? That is what the number rests on.
+# Which of the marks are close to 48.75 %, and which words do they count? The paper's number
+# depends on these choices.
 #
 # ## 8 · Figure 3
 #
-# The 32 emotion words in the space of valence, arousal and dominance. Where the polarities agree, the two marks overlap; where they
-# differ, both are blue and the state's mark is set off to its side.
+# The figure shows the 32 emotion words in the space of valence, arousal and dominance. If the
+# two polarities of a word agree, its two marks overlap. If they differ, both marks are blue,
+# and the mark of the state polarity is shifted to the side.
 
 # %%
 print(fill(analysis["labels_note"], 96))
 lessons.show(
     figures.fig3(analysis).update_layout(width=880),
-    "Turn it. Every blue pair is an emotion word whose vector lies with the other side, "
-    "by the paper's rule.",
+    "You can rotate the figure. Every blue pair is an emotion word whose trait and state "
+    "polarity differ by the paper's rule.",
 )
 
 # %% [markdown]
-# The list is not the paper's list. The vectors decide it, and the first line of this notebook's output says where ours come from. Compare
-# both lists: what changes when unrated words have no vote? No single word, "surprised" included, carries an argument that changes with
-# the choice of centroids. Look a word up:
+# Our list differs from the list in the paper. It depends on the vectors, and the first lines of
+# output of this notebook say where ours come from. Compare our two lists: what changes when
+# unrated words are not part of the centroids? No single word, not even "surprised", can support
+# an argument if its polarity changes with the choice of the centroids. Look up any word:
 
 
 # %%
 def look_up(word: str = "surprised"):
-    """A word's two polarities, and the words nearest to it."""
+    """Print the two polarities of a word, and the words with the nearest vectors."""
     if not len(place := np.flatnonzero(words == word.strip().lower())):
         return print(f"{word!r} has no vector here, or is not in the vocabulary.")
     i = int(place[0])
-    rating = f"valence {valence[i]:.2f}" if r[i] else "not rated, so by the rule negative"
+    rating = f"valence {valence[i]:.2f}" if r[i] else "not rated, so negative by the rule"
     print(f"{words[i]}: trait {'+' if t[i] else '-'} ({rating})")
     for name, (plus, minus) in (("all words", c), ("rated words", c_rated)):
         gap = unit(x[i]) @ (unit(plus) - unit(minus))
@@ -462,7 +505,8 @@ look_up()
 lessons.play(look_up, word=lessons.text("lonely"))
 
 # %% [markdown]
-# The **word explorer** of lesson 02 draws both polarities, and quotes dialogues in which a word is said.
+# The **word explorer** of lesson 02 shows both polarities, and quotes dialogues in which the
+# word occurs.
 
 # %%
 from ctsm_workbench import explorers as widgets
@@ -470,16 +514,20 @@ from ctsm_workbench import explorers as widgets
 widgets.word_explorer("surprised")
 
 # %% [markdown]
-# The nearest words tell what a vector knows: what a word is used *with*. Opposites are used with the same words, and that is one reason
-# why similarity of vectors is a weak guide to valence. `ctsm figures map` draws the vocabulary on a map by UMAP. Read it with care:
-# neighbours on it have similar vectors, but how far apart two groups are, how large they look and where the axes point mean nothing, and
-# another seed gives another map.
+# The nearest words show what a vector has learned: which words are used in similar contexts.
+# Opposites are often used in similar contexts, too. This is one reason why the similarity of
+# vectors is a weak guide to valence. `ctsm figures map` draws a map of the vocabulary with
+# UMAP. Read this map with care. Neighbours on it have similar vectors, but the distance between
+# two groups, their size and the direction of the axes have no meaning, and another seed gives
+# another map.
 #
 # ## 9 · Which of the two is right?
 #
-# Two measures of our own that differ do not say which one to believe. Something from outside can. **Dialogue labels:** from the mean of
-# its rated words, can one tell whether a dialogue's label is a positive emotion? **VADER:** a second lexicon, rated by other people. AUC
-# is the probability that something positive gets the higher value; 0.5 is chance.
+# If two of our own measures disagree, we cannot tell from them alone which one to trust. An
+# external standard can help. **Dialogue labels:** we take the mean of a measure over the rated
+# words of a dialogue. Does it predict whether the label of the dialogue is a positive emotion?
+# **VADER:** this is a second lexicon, rated by other people. AUC is the probability that a
+# positive item gets a higher value than a negative one; 0.5 is chance.
 
 # %%
 from ctsm_workbench.study.polarity import standards
@@ -507,24 +555,28 @@ lessons.show(
     lessons.bars(
         {score: [rows[score]["value"] for rows in heights.values()] for score in scores},
         list(heights),
-        "Who tells the side better?",
+        "Which measure predicts the polarity better?",
         "AUC",
     ).add_hline(y=0.5, line_dash="dash"),
-    "The dashed line is chance. The closer the state bars come to the trait bar, the more "
-    "of the valence the vectors know.",
+    "The dashed line is chance. The closer the state bars are to the trait bar, the more "
+    "information on valence the vectors contain.",
 )
 
 # %% [markdown]
-# VADER asked people the very question that a rating answers, so a high trait bar there says only that people agree about words (the
-# sample's ratings are our own). The fair comparison of trait and state is the dialogue labels. `ctsm polarity` prints all standards with
-# differences and intervals.
+# VADER asked people the same question as our lexicon did. A high bar for trait polarity there
+# only shows that people agree about words (the ratings of the sample are our own). The dialogue
+# labels give the fairer comparison of trait and state polarity. `ctsm polarity` prints all
+# standards, with differences and intervals.
 #
-# ## 10 · State from contexts
+# ## 10 · State emotions from contexts
 #
-# So far each word had one vector. But a state is meant to depend on context. A trained model has two answers for each *occurrence*: the
-# inclination $V_{cos}$ (Eq. 7) and the representation $H_s$ (Eq. 9), lesson 04. We read some dialogues and ask first: **what makes a
-# word's $V_{cos}$ vary?** Take two occurrences of a word by the same kind of speaker at the same place of *different* dialogues, and
-# compare their distance with that of any two occurrences of the word.
+# So far each word had one vector. But a state emotion is supposed to depend on the context. For
+# each *occurrence* of a word, a trained model gives two results, which you know from lesson 04:
+# the state inclination $V_{cos}$ (Eq. 7) and the state representation $H_s$ (Eq. 9). We run the
+# model on some dialogues. Our first question is: **why does the $V_{cos}$ of a word vary?** We
+# take two occurrences of a word in *different* dialogues, with the same kind of speaker and at
+# the same position. We compare their distance with the distance of any two occurrences of this
+# word.
 
 # %%
 from ctsm_workbench.study.contexts import analyse_contexts, explained, gather, plan
@@ -533,7 +585,7 @@ run = lessons.trained_run()
 
 
 def beginning(split, dialogues):
-    """The first dialogues of a split."""
+    """The first `dialogues` dialogues of a split."""
     dialogues = min(dialogues, len(split.labels))
     turns = split.dialogue_offsets[dialogues]
     return dataclasses.replace(
@@ -560,18 +612,22 @@ print(
 for space in ("V_cos", "H_s"):
     row = source[space]
     print(
-        f"{space:5} varies by {row['variance']:.4f}, alike in speaker and place {row['alike']:.4f}:"
-        f" {row['explained']:.1f} % is speaker and place"
+        f"{space:5} variance {row['variance']:.4f}, same speaker and position "
+        f"{row['alike']:.4f}: these two explain {row['explained']:.1f} %"
     )
 
 # %% [markdown]
-# > **What is printed, and what it can do.** $V_{cos}$ is computed from $E_C$: word, speaker and place. No other word reaches it, and no
-# > training changes that. A "state" read from $V_{cos}$ is nearly as static as the vectors of Section 5.4. What other words do to a word
-# > is in $H_s$: its line above says how much of that is left when speaker and place are the same.
+# > **The equation as printed.** $V_{cos}$ is computed from $E_C$: word, speaker and position.
+# > It does not depend on any other word, and training cannot change that. So a state emotion
+# > that is based on $V_{cos}$ is nearly as static as the vectors of Section 5.4. The influence
+# > of other words is in $H_s$. Its line above shows how much of the variance is left when
+# > speaker and position are the same.
 #
-# Second: **does the bend mean anything?** Compare a word only with itself: is it more positive in dialogues with a positive label? A
-# static vector scores 0.5 here by construction; $V_{cos}$ can leave 0.5 only as far as speaker and place go with the label. And a
-# control: the $H_s$ of a model that was never trained should not know the label.
+# Our second question is: **does this influence of the context mean anything?** We compare a
+# word only with itself. Is it more positive in dialogues with a positive label? A static vector
+# has an AUC of 0.5 here by construction. $V_{cos}$ can differ from 0.5 only as far as speaker
+# and position are related to the label. As a control we use a model that was never trained: its
+# $H_s$ should not be related to the label.
 
 # %%
 contexts = analyse_contexts(run, some, draws=50, progress=False)
@@ -590,23 +646,28 @@ figure = lessons.bars(
 )
 lessons.show(
     figure.add_hline(y=0.5, line_dash="dash").update_yaxes(range=[0.3, 0.9]),
-    "0.5 (dashed): a word is the same in both. Held-out dialogues only. Compare trained "
-    "with untrained, and each with its interval above.",
+    "At 0.5 (dashed), a word has the same values in both. Only held-out dialogues are used. "
+    "Compare trained with untrained, and look at the intervals above.",
 )
 
 # %%
 print(fill(contexts["conclusion"], 96))
 
 # %% [markdown]
-# These are few dialogues, and the intervals come from drawing words, not dialogues: take small differences for nothing. `ctsm contextual
-# RUN --json F` reads the whole corpus and adds which words depend on context most, measured against words as frequent, since a rare word
-# varies by chance.
+# These are only a few dialogues, and the intervals come from drawing words, not dialogues. Do
+# not interpret small differences. `ctsm contextual RUN --json F` uses the whole corpus. It also
+# lists the words that depend most on context. It compares each of them with words of the same
+# frequency, because a rare word varies more by chance.
 #
 # ## What you have now
 #
-# - The paper's analysis in a few lines, equal to the library's, and Figure 3.
-# - The reasons why one percentage is not enough: who was counted, who voted, what chance gives, where positive begins.
-# - A better question with an answer from outside, and a state that does see the context: $H_s$.
+# - The paper's analysis in a few lines, with the same result as the library's, and Figure 3.
+# - The reasons why one percentage is not enough. It depends on the words that are counted, on
+#   the words in the centroids, on the chance level, and on the threshold.
+# - A better question that an external standard can answer, and a state representation that does
+#   depend on the context: $H_s$.
 #
-# **Try.** Take a word that you find ambiguous, such as "sick" or "mad". Look up its two polarities here, then its contexts in lesson 04.
-# **Next:** lesson 11 asks people instead of vectors.
+# **Try it.** Take a word that you find ambiguous, such as "sick" or "mad". Look up its two
+# polarities here, and then its contexts in lesson 04.
+#
+# **Next:** in lesson 11 we ask people instead of vectors.

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 11 · Let people judge, and judge the judges
 #
-# **What you will do.** Make a blind sheet from two systems' answers, judge some of it, compute by hand how far judges agree, find out what a
-# careless judge does to a table, and recover from the paper's Table 2 a number that it does not print.
+# **What you will do.** You make a blind sheet from the answers of two systems, and you judge
+# some of it. You compute by hand how far judges agree. You find out how a careless judge
+# changes a table. From the paper's Table 2 you recover a number that the paper does not print.
 #
-# **What you will learn.** Who decides what is empathetic; what Fleiss' kappa counts; why intervals are drawn over items; what a table of wins
-# can say and what it cannot.
+# **What you will learn.** Who decides what is empathetic; what Fleiss' kappa counts; why
+# intervals are drawn over items; what a table of wins can show and what it cannot.
 #
-# **What you need.** NumPy; an idea of greedy and nucleus answers (lesson 08). A trained model: a small one is trained if there is none.
-# About 45 minutes.
+# **What you need.** NumPy; an idea of greedy and nucleus answers (lesson 08). You also need a
+# trained model: if there is none, the notebook trains a small one. About 45 minutes.
 #
 # *Paper: Sec. 4.3.2 and 5.2 (Table 2). Library: `judging`.*
 
@@ -36,16 +37,18 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
 lessons.begin("judgement")
 
 # %% [markdown]
-# No score of lesson 08 asks whether an answer does somebody good. The paper asks three people. They see a conversation and two answers, one by
-# CTSM and one by another system, and say *win*, *tie* or *lose* for each of three aspects:
+# No score of lesson 08 tells whether an answer is good for the person who receives it. The
+# paper asks three people. They see a conversation and two answers, one by CTSM and one by
+# another system. For each of three aspects they choose *win*, *tie* or *lose*:
 #
-# | aspect | the question, as our sheets put it |
+# | aspect | the question on our sheets |
 # |---|---|
 # | **empathy** | Which answer better understands what the speaker feels, and responds to it? |
 # | **relevance** | Which answer fits better with what was said? |
 # | **fluency** | Which answer reads better, as grammatical, natural English? |
 #
-# Comparing is easier than giving marks: one judge's 4 is another one's 3, but both can say which answer they prefer.
+# It is easier to compare two answers than to give marks. Where one judge gives a 4, another
+# gives a 3, but both can tell which answer they prefer.
 
 # %%
 run, prepared = lessons.trained_run(), lessons.portion(lessons.data(), test=100)
@@ -55,8 +58,9 @@ print(f"run: {run.config.preset}, {run.iteration} iterations")
 # %% [markdown]
 # ## 1 · Three systems
 #
-# Ours is the trained run, answering greedily. It is compared with the same model under nucleus sampling, and with a system that needs no
-# training: it gives one polite answer to everybody.
+# Our system is the trained run with greedy decoding. We compare it with the same model under
+# nucleus sampling, and with a system that needs no training: it gives the same polite answer to
+# everybody.
 
 # %%
 OURS, POLITE = "greedy", "oh , i see . how did that make you feel ?"
@@ -75,13 +79,15 @@ for name, rows in answers.items():
 # %% [markdown]
 # ## 2 · A blind sheet
 #
-# A judge who knows which answer is ours is of no use, and neither is one who can guess it. `make` draws contexts so that emotions have equal
-# shares, mixes the comparisons, puts our answer to the left in exactly half of each, and seals who is who in a **key**. Every now and then
-# comes an **attention check**, whose right answer is plain: a human answer beside its own words shuffled, or beside an answer to somebody
-# else.
+# Judges must not know which answer is ours, and they must not be able to guess it. `make` draws
+# contexts so that all emotions have equal shares. It mixes the comparisons and puts our answer
+# on the left in exactly half of each comparison. It stores which answer belongs to which system
+# in a separate **key** file. From time to time there is an **attention check** with an obvious
+# right answer: a human answer beside the same words in random order, or beside an answer from
+# another conversation.
 
 # %%
-room = tempfile.TemporaryDirectory(prefix="judging-")  # goes when the kernel goes
+room = tempfile.TemporaryDirectory(prefix="judging-")  # deleted when the kernel stops
 folder = Path(room.name)
 for name, rows in answers.items():
     write_jsonl(folder / f"{name}.jsonl", rows)
@@ -93,7 +99,8 @@ print({key: report[key] for key in ("items", "comparisons", "checks", "rows", "s
 print("files:", sorted(path.name for path in sheets.iterdir()))
 
 # %% [markdown]
-# This is what a judge sees. Decide before you read on: which one understands better what the speaker feels?
+# A judge sees the following. Decide before you read on: which answer better understands what
+# the speaker feels?
 
 # %%
 sheet = judging.read_sheet(sheets)
@@ -101,7 +108,7 @@ by_name = {item.name: item for item in sheet.items}
 
 
 def seen(item):
-    """An item as Markdown, as blind as the sheet has it."""
+    """An item of the blind sheet as Markdown."""
     roles = ("Speaker", "Listener")
     turns = [f"> **{roles[turn % 2]}:** {text}" for turn, text in enumerate(item.turns)]
     return Markdown(
@@ -112,7 +119,8 @@ def seen(item):
 seen(sheet.items[0])
 
 # %% [markdown]
-# The key knows. We open it here because we are about to play the judges ourselves; in earnest nobody opens it before all have judged.
+# The key file tells which answer is ours. We open it here because we will simulate the judges
+# ourselves. In a real study nobody opens it before all judges have finished.
 
 # %%
 key = judging.read_key(sheets / "key.json", sheet)
@@ -131,8 +139,9 @@ print(
 seen(by_name[tests[0]])
 
 # %% [markdown]
-# Judge some rows yourself: click into the screen, then use the keys that it names. Every answer is saved at once. This is a copy of the sheet
-# of your own: nothing that you answer enters the numbers below, and it goes when the notebook is closed. (Outside a notebook:
+# Judge some rows yourself: click on the screen, then use the keys that it shows. Every answer
+# is saved at once. This is your own copy of the sheet. Your answers do not enter the numbers
+# below, and they are deleted when the notebook is closed. (Outside a notebook:
 # `ctsm judge serve FOLDER --judge NAME`.)
 
 # %%
@@ -141,26 +150,30 @@ shutil.copytree(sheets, yours)
 judging.widget(yours, "you")
 
 # %% [markdown]
-# ## 3 · Judges who are made up
+# ## 3 · Simulated judges
 #
-# A lesson cannot hire three people. **From here on every judgement is made up for the exercise:** it comes from a simulation, says nothing
-# about any system, and is no result of this laboratory. In return we know the truth, which one never does with people, and can look whether
+# A lesson cannot hire three people.
+# **From here on every judgement is made up for the exercise.** The judgements come from a
+# simulation. They tell nothing about any system and are not a result of this laboratory. In
+# return we know the truth, which is never the case with real judges, and we can check whether
 # the table finds it.
 #
-# The assumptions, all of them:
+# These are all our assumptions:
 #
-# - An answer of ours leads the other one by a *mean lead* (`LEAD`), plus something of each item that all judges see alike, with standard
-#   deviation 1. In attention checks the right answer leads by 4.
-# - A judge feels this lead with *noise* of the judge's own, plus a *lean* to the left side; and says *tie* if less than 0.5 is left.
-# - A *careless* judge does not look at all in that share of the questions, and guesses.
+# - Our answer leads the other one by a *mean lead* (`LEAD`), plus a random value for each item
+#   that is the same for all judges, with standard deviation 1. In attention checks the right
+#   answer leads by 4.
+# - Each judge perceives this lead with individual *noise*, and with a *bias* towards the left
+#   answer. If the absolute value of the result is below 0.5, the judge chooses *tie*.
+# - A *careless* judge does not read a certain share of the questions, and guesses there.
 
 # %%
-MADE_UP = "Made up for the exercise: simulated judges, no person judged anything here."
+MADE_UP = "Made up for the exercise: all judges are simulated, no person judged anything."
 LEAD = {
     "nucleus": {"empathy": 0.4, "relevance": 0.9, "fluency": 1.2},
     "polite": {"empathy": -0.3, "relevance": 0.6, "fluency": 0.0},
 }
-JUDGES = {  # noise, lean to the left, share of questions not looked at
+JUDGES = {  # noise, bias to the left, share of questions not read
     "careful": (0.5, 0.0, 0.0),
     "leaning": (0.5, 0.8, 0.0),
     "careless": (0.5, 0.0, 0.5),
@@ -168,7 +181,7 @@ JUDGES = {  # noise, lean to the left, share of questions not looked at
 
 
 def choose(lead_of_a, noise, lean, guessing, random):
-    """A, tie or B, by how much the left answer leads."""
+    """The choice (A, tie or B) of a judge, given the lead of the left answer."""
     felt = lead_of_a + lean + noise * random.normal()
     if random.random() < guessing:
         felt = random.normal()
@@ -180,7 +193,7 @@ random = np.random.default_rng(11)
 
 
 def lead_of_a(secret, aspect):
-    """How far the left answer leads in the simulation."""
+    """The lead of the left answer in the simulation."""
     if secret["kind"] != "comparison":
         return 4.0 if secret["expected"] == "A" else -4.0
     other = secret["B"] if secret["A"] == OURS else secret["A"]
@@ -200,19 +213,20 @@ for judge, choices in judged.items():
 # %% [markdown]
 # ## 4 · Do judges agree?
 #
-# First, from sides to systems: 0 is a win of ours, 1 a tie, 2 a loss. Then count for each item how many judges said what.
+# First we convert left and right to systems: 0 is a win of ours, 1 a tie, 2 a loss. Then we
+# count for each item how many judges chose each category.
 #
 # | | shape | |
 # |---|---|---|
 # | codes | items x judges | 0, 1 or 2 |
-# | counts $n_{ik}$ | items x categories | rows sum to the number of judges $n$ |
+# | counts $n_{ik}$ | items x categories | each row sums to the number of judges $n$ |
 
 
 # %%
 def codes_of(other, aspect):
-    """[items, judges] of one row of the table: 0 win, 1 tie, 2 lose."""
+    """Codes [items, judges] of one row of the table: 0 win, 1 tie, 2 lose."""
     items = [n for n in compared if {secrets[n]["A"], secrets[n]["B"]} == {OURS, other}]
-    side = {"tie": lambda n: 1, "A": lambda n: 0, "B": lambda n: 2}  # as if ours were left
+    side = {"tie": lambda n: 1, "A": lambda n: 0, "B": lambda n: 2}  # if ours is on the left
     return np.array(
         [
             [
@@ -229,33 +243,38 @@ counts = np.stack([(codes == k).sum(axis=1) for k in range(3)], axis=1)
 print("codes", codes.shape, " counts", counts.shape, " first rows:", counts[:4].tolist())
 
 # %% [markdown]
-# How many of the *pairs* of judges agree on item $i$? Of $n(n-1)$ ordered pairs, those in category $k$ are $n_{ik}(n_{ik}-1)$; so
+# How many of the *pairs* of judges agree on item $i$? There are $n(n-1)$ ordered pairs. Of
+# these, $n_{ik}(n_{ik}-1)$ pairs agree on category $k$. So
 #
 # $$ P_i = \frac{\sum_k n_{ik}^2 - n}{n(n-1)}, \qquad \bar P = \frac{1}{N} \sum_i P_i . $$
 #
-# Some agreement comes by chance. If a share $p_k$ of *all* judgements is $k$, two judgements drawn blindly agree with probability
-# $P_e = \sum_k p_k^2$. **Fleiss' kappa** is what was reached of what chance leaves to reach:
+# Some agreement happens by chance. If a share $p_k$ of *all* judgements is in category $k$, two
+# judgements drawn at random agree with probability $P_e = \sum_k p_k^2$. So agreement beyond
+# chance can be at most $1 - P_e$. **Fleiss' kappa** is the fraction of this maximum that the
+# judges reached:
 #
 # $$ \kappa = \frac{\bar P - P_e}{1 - P_e} $$
 #
-# 1: always agree; 0: no more than chance; below 0: less.
+# Kappa is 1 if all judges always agree, 0 if they agree as often as by chance, and negative if
+# they agree less often than that.
 
 # %% [markdown]
 # ### Exercise 11.1 · Fleiss' kappa
 #
-# **Goal:** kappa from a table of counts [items, categories]. **Difficulty:** ★★ **Minutes:** 10
+# **Goal:** compute kappa from a table of counts [items, categories].
+# **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
 #
-# `n = counts.sum(axis=1)[0]`. The shares $p_k$ are of the whole table: sum over items, then divide by the sum of everything. Three lines
-# follow, one for each formula.
+# `n = counts.sum(axis=1)[0]`. The shares $p_k$ belong to the whole table: sum over the items,
+# then divide by the sum of all counts. The rest is three lines, one for each formula.
 #
 # </details>
 
 
 # %%
 def fleiss_kappa(counts):
-    """Fleiss' kappa, a number, from how many judges put each item into each category [N, K]."""
+    """Fleiss' kappa from counts [N, K]: how many judges put item i into category k."""
     ### BEGIN SOLUTION
     n = counts.sum(axis=1)[0]
     observed = (((counts**2).sum(axis=1) - n) / (n * (n - 1))).mean()
@@ -268,7 +287,8 @@ def fleiss_kappa(counts):
 checks.fleiss_kappa(fleiss_kappa)
 
 # %% [markdown]
-# In the open once more, this time by counting pairs one by one, and beside it the library and statsmodels, which the library uses:
+# We compute kappa once more, this time by counting the pairs one by one. We compare the result
+# with the library and with statsmodels, which the library uses:
 
 # %%
 pairs = [(row[i], row[j]) for row in codes for i in range(3) for j in range(3) if i != j]
@@ -279,37 +299,40 @@ found = judging.agreement(codes, draws=1000)
 by_statsmodels = statsmodels_kappa(aggregate_raters(codes, n_cat=3)[0])
 np.testing.assert_allclose([found["value"], by_statsmodels], kappa)
 print(
-    f"pairs that agree: {observed:.3f}, by chance {chance:.3f}, kappa {kappa:.3f}, three ways"
+    f"pairs that agree: {observed:.3f}, by chance {chance:.3f}, kappa {kappa:.3f}, all the same"
 )
 
 # %% [markdown]
-# Two judges agree in 80 % of all cases and kappa is low. How can that be? Keep the 80 % and change only how common the commoner of two
-# categories is:
+# Two judges can agree in 80 % of all cases while kappa is low. How is that possible? Keep the
+# 80 % fixed, and change only how frequent the more common of two categories is:
 
 # %%
-common = np.linspace(0.5, 0.9, 81)  # the split 20 % give either category at least 10 %
+common = np.linspace(0.5, 0.9, 81)  # with 20 % disagreement, the rarer one has at least 10 %
 by_chance = common**2 + (1 - common) ** 2
 curve = (0.8 - by_chance) / (1 - by_chance)
 figure = go.Figure(go.Scatter(x=100 * common, y=curve, mode="lines", line={"width": 3}))
 figure.update_layout(
-    title="Two judges who always agree in 80 % of all cases",
-    xaxis_title="share of the commoner category (%)",
+    title="Two judges who agree in 80 % of all cases",
+    xaxis_title="share of the more common category (%)",
     yaxis_title="kappa",
     width=860,
     height=380,
 )
 lessons.show(
     figure,
-    f"Kappa falls from {curve[0]:.2f} to {curve[-1]:.2f}: where nearly all judgements are alike, chance alone agrees that often.",
+    f"Kappa falls from {curve[0]:.2f} to {curve[-1]:.2f}. If nearly all judgements are in one "
+    "category, chance alone already gives so much agreement.",
 )
 
 # %% [markdown]
-# So a low kappa can mean poor judges, or an aspect in which there was little to tell apart. Report the shares beside it.
+# So a low kappa can have two reasons: the judges are poor, or nearly all answers fall into one
+# category. Always report the shares of the categories beside kappa.
 #
-# ## 5 · How sure is kappa?
+# ## 5 · How certain is kappa?
 #
-# Other contexts would have given another kappa. The **bootstrap** asks how different: draw as many *items* as there are, with replacement,
-# all judgements of an item together; compute kappa; repeat. The middle 95 % are the interval.
+# Other contexts would have given another kappa. The **bootstrap** estimates how different it
+# could be. Draw as many *items* as there are, with replacement, and keep all judgements of an
+# item together. Compute kappa, and repeat. The middle 95 % of the values are the interval.
 
 # %%
 dice = np.random.default_rng(0)
@@ -318,16 +341,17 @@ low, high = np.percentile(
     [statsmodels_kappa(aggregate_raters(d, n_cat=3)[0]) for d in draws], [2.5, 97.5]
 )
 np.testing.assert_allclose([low, high], [found["low"], found["high"]])
-print(f"kappa {kappa:.2f}, 95 % interval {low:.2f} to {high:.2f}: the library's, draw for draw")
+print(f"kappa {kappa:.2f}, 95 % interval {low:.2f} to {high:.2f}, equal to the library's")
 
 # %% [markdown]
-# "Moderate" is a name for 0.41 to 0.60, "substantial" for 0.61 to 0.80. Which of these names does the interval allow? Here is how it narrows
-# with more items (new made-up items with the same three judges):
+# A kappa from 0.41 to 0.60 is often called "moderate", and one from 0.61 to 0.80 "substantial".
+# Which of these names are compatible with the interval? The next figure shows how the interval
+# becomes narrower with more items (new simulated items with the same three judges):
 
 
 # %%
 def more_items(count, random):
-    """[count, 3] codes for relevance against nucleus, of new items; ours is left in every second."""
+    """Codes [count, 3] of new items, for relevance against nucleus; ours alternates sides."""
     rows = []
     for number in range(count):
         lead, sign = LEAD["nucleus"]["relevance"] + random.normal(), 1 - 2 * (number % 2)
@@ -355,38 +379,40 @@ figure = go.Figure(
     )
 )
 figure.update_layout(
-    title="Kappa with its 95 % interval (made-up judges)", width=860, height=380
+    title="Kappa with its 95 % interval (simulated judges)", width=860, height=380
 )
 figure.update_layout(xaxis_title="items judged", yaxis_title="kappa", xaxis_type="category")
 width = [result["high"] - result["low"] for result in many]
 lessons.show(
     figure,
-    f"{SIZES[0]} items: an interval {width[0]:.2f} wide; {SIZES[-1]} items: {width[-1]:.2f}. It narrows slowly.",
+    f"With {SIZES[0]} items the interval is {width[0]:.2f} wide, with {SIZES[-1]} items "
+    f"{width[-1]:.2f}.",
 )
 
 # %% [markdown]
 # ## 6 · Who wins?
 #
-# Three judgements of one item are not three independent votes on a system: the item itself may be easy. So each item gets one **verdict**,
-# what *more than half* of its judges say; otherwise none.
+# Three judgements of one item are not three independent votes for a system, because all of them
+# depend on this item. So each item gets one **verdict**: the category that *more than half* of
+# its judges chose. If there is no such category, it gets no verdict.
 
 # %% [markdown]
 # ### Exercise 11.2 · The majority's verdict
 #
-# **Goal:** the verdict on each item: 0 win, 1 tie, 2 lose, or 3 where no category has more than half of the judges.
-# **Difficulty:** ★ **Minutes:** 5
+# **Goal:** compute the verdict on each item: 0 win, 1 tie, 2 lose, or 3 if no category was
+# chosen by more than half of the judges. **Difficulty:** ★ **Minutes:** 5
 #
 # <details><summary>Hint</summary>
 #
-# Count as in section 4. The category with the most judges is `counts.argmax(axis=1)`; whether it has *more than half* is another question,
-# and `np.where` brings both together.
+# Count as in section 4. `counts.argmax(axis=1)` gives the category with the most judges. It may
+# still have *half or less* of them. `np.where` handles both cases.
 #
 # </details>
 
 
 # %%
 def majority(codes):
-    """Verdicts [N] in 0 .. 3 from the codes [N, J] of any number J of judges."""
+    """Verdicts [N] from 0 to 3, from the codes [N, J] of any number J of judges."""
     ### BEGIN SOLUTION
     counts = np.stack([(codes == k).sum(axis=1) for k in range(3)], axis=1)
     return np.where(2 * counts.max(axis=1) > codes.shape[1], counts.argmax(axis=1), 3)
@@ -397,7 +423,8 @@ def majority(codes):
 checks.majority(majority)
 
 # %% [markdown]
-# Are $w$ wins and $l$ losses more than a fair coin does? The **binomial test** adds up what is at least as lopsided:
+# Are $w$ wins and $l$ losses more unequal than we would expect from a fair coin? The
+# **binomial test** adds up the probabilities of all results that are at least as unequal:
 #
 # $$ p = 2 \sum_{k \ge \max(w, l)} \binom{w+l}{k} \, 2^{-(w+l)}, \quad \text{at most } 1. $$
 
@@ -405,12 +432,12 @@ checks.majority(majority)
 # %%
 @cache
 def coin(wins, losses):
-    """Two-sided p of wins against losses."""
+    """Two-sided p-value of wins against losses."""
     n = wins + losses
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(max(wins, losses), n + 1)) / 2**n)
 
 
-result = score(gather([sheets]), draws=500)  # the library's whole table, read from the files
+result = score(gather([sheets]), draws=500)  # the library's table, computed from the files
 row = next(
     r for r in result["table"] if "nucleus" in r["comparison"] and r["aspect"] == "relevance"
 )
@@ -422,8 +449,9 @@ np.testing.assert_allclose(row["kappa"]["value"], kappa)
 print(f"relevance, verdicts: {wins} wins, {losses} losses, p = {coin(wins, losses):.2g}")
 
 # %% [markdown]
-# Why not test all judgements at once, three times as many? Let two systems be *equal*, and let many judgings happen. A test at 5 % should
-# raise a false alarm in at most 5 % of them:
+# Why not test all judgements together, which are three times as many? Let two systems be
+# *equal*, and simulate many studies. A test at the 5 % level should give a false alarm in at
+# most 5 % of them:
 
 # %%
 dice = np.random.default_rng(6)
@@ -437,14 +465,16 @@ for name, cells in {"all judgements": equal.reshape(1000, -1), "verdicts": most}
 # %% [markdown]
 # ## 7 · Judge the judges
 #
-# Ours is left in half of the rows. So a judge's share of *left* says something about the judge only, whoever is better:
+# Our answer is on the left in half of the rows. So the share of *left* choices depends only on
+# the judge, no matter which system is better:
 
 # %%
 for judge, about in result["judges"].items():
     sides, test = about["sides"], about["side_test"]
     print(
-        f"{judge:9} left {sides['A']:3}, tie {sides['tie']:3}, right {sides['B']:3}; p of a side "
-        f"{test['p']:.2g}; attention checks passed: {about['passed']} of {about['checks']}"
+        f"{judge:9} left {sides['A']:3}, tie {sides['tie']:3}, right {sides['B']:3}; "
+        f"p of left against right {test['p']:.2g}; "
+        f"attention checks passed: {about['passed']} of {about['checks']}"
     )
 
 noise, lean, guessing = JUDGES["careless"]
@@ -452,14 +482,17 @@ dice = np.random.default_rng(8)
 passes = np.mean([choose(4.0, noise, lean, guessing, dice) == "A" for _ in range(4000)])
 passes_all = passes ** len(tests)
 print(
-    f"looking at half of the questions passes all {len(tests)} checks with p = {passes_all:.2f}"
+    f"a judge who reads half of the questions passes all {len(tests)} checks "
+    f"with probability {passes_all:.2f}"
 )
 
 # %% [markdown]
-# The lean is plain to see. Carelessness is not: its sides are balanced, and a few checks are passed now and then by somebody who looks at half
-# of the rows. A long sheet with more checks finds such a judge out; a short one may not.
+# The bias of the judge called "leaning" is easy to see. Carelessness is not: this judge chooses
+# left and right equally often, and somebody who reads only half of the rows may still pass a
+# few attention checks. A long sheet with many checks detects such a judge. A short one may not.
 #
-# What if we had put ours to the left always? We let the leaning judge compare two *equal* systems, many times:
+# What would happen if our answer were always on the left? We let the biased judge compare two
+# *equal* systems many times:
 
 # %%
 dice = np.random.default_rng(7)
@@ -476,8 +509,10 @@ for name, ours_left in {
     print(f"{name:16}: win {wins / 20:.1f} %, lose {losses / 20:.1f} %")
 
 # %% [markdown]
-# Balance does not make a leaning judge good: much of what this judge says is still about the side. It makes the lean cost precision instead of
-# truth. Excluding a judge is another matter: decide on the rule *before* anybody sees the table, or the table decides.
+# Balancing does not make a biased judge good: a large part of this judge's choices still
+# depends on the position. But balancing turns a systematic error into noise. Whether to exclude
+# a judge is another question. Fix the rule *before* anybody sees the table. Otherwise the table
+# may influence the rule.
 #
 # ## 8 · Table 2, in the paper's form
 
@@ -487,28 +522,33 @@ Markdown(judging.markdown(result, MADE_UP))
 # %%
 lessons.show(
     judging.figure(result, MADE_UP),
-    "Made-up judgements. Where blue is longer than orange, ours wins more often; kappa stands at the right of each bar.",
+    "Simulated judgements. If blue is longer than orange, ours wins more often. Kappa is shown "
+    "at the right of each bar.",
 )
 
 # %% [markdown]
-# This time we know the truth. Which leads did the table find at 5 %, corrected for testing six times (Holm)?
+# This time we know the truth. Which leads did the table detect at the 5 % level, after Holm's
+# correction for six tests?
 
 # %%
 for row in result["table"]:
     lead = LEAD[row["comparison"].split()[-1]][row["aspect"]]
     test, p = row["test"], row["p_holm"]
     better = "ours" if test["wins"] > test["losses"] else "other"
-    said = better if p is not None and p < 0.05 else "nothing"
+    said = better if p is not None and p < 0.05 else "no difference"
     print(
-        f"{row['comparison']:18} {row['aspect']:9} true lead {lead:+.1f}; the table says: {said}"
+        f"{row['comparison']:18} {row['aspect']:9} true lead {lead:+.1f}; "
+        f"the table finds: {said}"
     )
 
 # %% [markdown]
-# "Nothing" is not "equal". A lead that exists can be missed with so few items; one that is zero should seldom be found.
+# "No difference" does not mean that the systems are equal. With so few items, a real lead can
+# be missed. A lead of zero should seldom be detected.
 #
 # ## 9 · The paper's Table 2
 #
-# These are the printed numbers, of people: shares of win and lose of CTSM in percent, and kappa. What is left to 100 are ties.
+# These numbers are printed in the paper, and they come from people: the shares of win and lose
+# for CTSM in per cent, and kappa. The rest up to 100 % are ties.
 
 # %%
 PRINTED = {
@@ -525,15 +565,16 @@ rows = [
 ]
 
 # %% [markdown]
-# How many contexts were judged is not printed. But a share is a count divided by a total: with 100 judgements, 48.6 % cannot occur. Which
-# totals can give *all eighteen* shares, each rounded to one decimal?
+# The paper does not print how many contexts were judged. But a share is a count divided by a
+# total. With 100 judgements, for example, 48.6 % is impossible. Which totals can give *all
+# eighteen* shares, each rounded to one decimal?
 
 # %%
 shares = [share for _, _, win, lose, _ in rows for share in (win, lose)]
 
 
 def possible(share, total):
-    """Whether some count out of `total` is this percentage, rounded to one decimal."""
+    """Whether a count out of `total` gives this percentage, rounded to one decimal."""
     count = round(share * total / 100)
     return abs(100 * count / total - share) <= 0.05 + 1e-9
 
@@ -542,26 +583,29 @@ totals = [t for t in range(1, 1001) if all(possible(share, t) for share in share
 smallest = totals[0]
 by_accident = sum((t / 1000) ** len(shares) for t in range(1, smallest + 1))
 print(f"totals up to 1,000 that fit: {totals[:6]}, ...")
-print(
-    f"smallest: {smallest} = 3 x {smallest / 3:g}; p of one so small by accident: {by_accident:.1g}"
-)
-print(
-    f"100 contexts x 3 judges: {sum(possible(s, 300) for s in shares)} of {len(shares)} shares fit"
-)
+print(f"smallest: {smallest} = 3 x {smallest / 3:g}")
+print(f"probability of such a small total by accident: {by_accident:.1g}")
+fitting = sum(possible(share, 300) for share in shares)
+print(f"100 contexts x 3 judges: {fitting} of {len(shares)} shares fit")
 
 # %% [markdown]
-# Any total of 1,000 or more fits anything, and if a total below 500 fits, so does 1,000 less it. But the smallest one is striking: it divides
-# by the three annotators. So probably each comparison had that many contexts, every one judged by all three, and the
-# table counts judgements. This is our inference from the digits; the paper does not say it.
+# Any total of 1,000 or more can give any share. And if a total $t$ below 500 fits, then
+# $1000 - t$ fits, too. But the smallest total is remarkable: it is divisible by three, the
+# number of annotators. So each comparison probably had a third of this number of contexts, each
+# context was judged by all three annotators, and the table counts judgements. This is our
+# inference from the digits. The paper does not state it.
 #
-# Two more numbers follow, on assumptions that we name. *Pairs that agree*: kappa turned around, $\bar P = P_e + \kappa (1 - P_e)$, if the
-# shares are of all judgements. *p*: the binomial test, if each context had one verdict and the verdicts had the printed shares; the real
-# verdicts by majority are not printed.
+# We can compute two more numbers under assumptions. *Pairs that agree*: we solve the formula of
+# kappa for the agreement, $\bar P = P_e + \kappa (1 - P_e)$, and assume that the shares are
+# shares of all judgements. *p*: we use the binomial test, and assume that each context has one
+# verdict and that the verdicts have the printed shares. The paper does not print the real
+# majority verdicts.
 
 # %%
 contexts = smallest // 3
 lines = [
-    "| CTSM vs. | aspect | win % | tie % | lose % | kappa | pairs that agree % | p, if one verdict a context |",
+    "| CTSM vs. | aspect | win % | tie % | lose % | kappa | pairs that agree % "
+    "| p, with one verdict for each context |",
     "|---|---|---|---|---|---|---|---|",
 ]
 for name, aspect, win, lose, printed in rows:
@@ -570,29 +614,36 @@ for name, aspect, win, lose, printed in rows:
     agree = 100 * (chance + printed * (1 - chance))
     p = coin(round(contexts * win / 100), round(contexts * lose / 100))
     lines.append(
-        f"| {name} | {aspect} | {win} | {tie:.1f} | {lose} | {printed:.2f} | {agree:.0f} | {p:.2g} |"
+        f"| {name} | {aspect} | {win} | {tie:.1f} | {lose} | {printed:.2f} "
+        f"| {agree:.0f} | {p:.2g} |"
     )
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# **What these numbers can say.** CTSM's answers were preferred to those of three systems in all nine rows, by margins that a coin
-# seldom makes, if our assumption on the verdicts is about right. Fluency is closest, has the most ties and the lowest kappas. Judges disagree about a good part of the pairs even where kappa is
-# called substantial: that is how people are.
+# **What these numbers can show.** In all nine rows, CTSM's answers were preferred to those of
+# the other system. If our assumption about the verdicts is about right, such margins are
+# unlikely by chance. In each of the three comparisons, fluency has the smallest margin, the
+# most ties and the lowest kappa. Even where kappa is called substantial, judges disagree on a
+# good part of the pairs. With human judges this is normal.
 #
-# **What they cannot say.**
+# **What they cannot show.**
 #
-# - *How sure kappa is.* No interval is printed, and section 5 shows how wide one can be.
-# - *Whether judges were blind and sides balanced.* The paper says A/B testing and three professional annotators, no more; nor how contexts
-#   were drawn, nor whether attention was checked.
-# - *Whether CTSM is empathetic.* It was preferred to other models, never compared with a person. One can win against poor answers.
-# - *Whether anybody was helped.* Annotators read about a feeling; they do not have it. The one who could decide what is empathetic, the
-#   speaker, was not asked.
+# - *How certain kappa is.* No interval is printed, and section 5 shows how wide it can be.
+# - *Whether the judges were blind and the positions balanced.* The paper reports A/B testing
+#   and three professional annotators. It does not report how contexts were drawn, or whether
+#   attention was checked.
+# - *Whether CTSM is empathetic.* It was preferred to other models. It was never compared with a
+#   person. A system can win against poor answers.
+# - *Whether anybody was helped.* Annotators read about a feeling; they do not have it
+#   themselves. The speaker, who could decide what is empathetic, was not asked.
 #
-# > **Departure.** Our Table 2 adds what is missing: ties, verdicts by majority, a test with correction, an interval for kappa, each judge's
-# > sides and attention checks. No judgement by people comes with this laboratory: the ones above are made up, and Table 2 of our own model
-# > waits for people. That is you.
+# > **Departure.** Our Table 2 adds what is missing: ties, majority verdicts, a test with
+# > correction, an interval for kappa, and each judge's positions and attention checks. This
+# > laboratory contains no judgements by people. The ones above are simulated. Table 2 for our
+# > own model still needs people, and you can be one of them.
 #
-# With files of answers and a few friends (pseudonyms, please), it takes three commands:
+# If you have files of answers and a few friends (please use pseudonyms), you need three
+# commands:
 #
 # ```text
 # ctsm judge make ours=A.jsonl theirs=B.jsonl --out judging/first --items 20
@@ -603,8 +654,12 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # ## What you have now
 #
-# - A blind sheet with balanced sides, a sealed key and attention checks; and a reason for each of them.
-# - Fleiss' kappa from counted pairs, its interval over items, and why 80 % of agreement may be worth nothing.
-# - A verdict for each item, a test that does not count one item three times, and a number that Table 2 hides in its digits.
+# - A blind sheet with balanced positions, a separate key file and attention checks, and a
+#   reason for each of them.
+# - Fleiss' kappa from counted pairs, its interval over items, and the reason why 80 % agreement
+#   may mean little.
+# - A verdict for each item, a test that does not count one item three times, and a number that
+#   can be inferred from the digits of Table 2.
 #
-# **But:** judges tell which answer they *prefer*. Why they do is not in any table: read the items on which they disagree.
+# **But:** judges tell which answer they *prefer*. No table tells why. To find out, read the
+# items on which they disagree.

@@ -1,6 +1,6 @@
 """A bag of words and of neighbouring words that has a say in the emotion. Beyond the paper.
 
-Shapes: B batch, L context length, V vocabulary, F features: V words of the speaker, V words of the listener, and `PAIRS`
+Shapes: B batch, L context length, V vocabulary, F features: V words of the speaker, V words of the listener, and `HASHED`
 places for two neighbouring words, which a hash chooses.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SYS, Split
 
-PAIRS = 2**17
+HASHED = 2**17
 PAIR_WEIGHT = 0.7  # of two words beside that of one
 STEEP = 5.0  # of the logits: optimisers move every weight alike, and a bag has unit length
 
@@ -29,7 +29,7 @@ def features(ids: Tensor, speaker: Tensor, size: int) -> tuple[Tensor, Tensor]:
     Returns:
         words [..., L], and pairs of a word and the next [..., L - 1].
     """
-    hashed = (ids[..., :-1] * 1_000_003 + ids[..., 1:] * 7_919) % PAIRS
+    hashed = (ids[..., :-1] * 1_000_003 + ids[..., 1:] * 7_919) % HASHED
     return ids + size * (speaker == SYS), 2 * size + hashed
 
 
@@ -44,7 +44,7 @@ def feature_weights(split: Split, size: int) -> np.ndarray:
         np.repeat(np.repeat(np.arange(len(turns)), turns), np.diff(split.turn_offsets))
     )
     words, pairs = features(ids, speaker, size)
-    count, within = 2 * size + PAIRS, dialogue[:-1] == dialogue[1:]
+    count, within = 2 * size + HASHED, dialogue[:-1] == dialogue[1:]
     found = torch.cat([dialogue * count + words, (dialogue[:-1] * count + pairs)[within]])
     frequency = np.bincount(found.unique().numpy() % count, minlength=count)
     weights = np.log((1 + len(turns)) / (1 + frequency)) / np.log(1 + len(turns))
@@ -73,7 +73,7 @@ class BagExpert(nn.Module):
 
     def forward(self, context_BL: Tensor, speaker_BL: Tensor) -> Tensor:
         """[B, 32], float32."""
-        words, pairs = features(context_BL, speaker_BL, (len(self.weights) - PAIRS) // 2)
+        words, pairs = features(context_BL, speaker_BL, (len(self.weights) - HASHED) // 2)
         real = (context_BL != PAD) & (context_BL != CLS)
         ids = torch.cat([words, pairs], dim=1).masked_fill(
             ~torch.cat([real, real[:, 1:] & real[:, :-1]], dim=1), -1

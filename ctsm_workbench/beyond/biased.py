@@ -1,0 +1,96 @@
+"""Answers biased to specific words (preset `best`). The paper's pointer generator has none of this.
+
+`copy_bias`, `tilt` and `repeat_bias` act in evaluation only. A model learns to copy, and to use common
+words, as often as people do on average; a greedy answer then hardly ever copies, and uses the words
+that are in every answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ctsm_lib.config import Config
+from ctsm_lib.model.generation import DecoderCache, ResponseDecoder
+from ctsm_lib.model.pointer import Decoded, Mixture, PointerGenerator
+
+RAREST = -10.0  # the tilt treats rarer words alike (e^-10 is one word in 22,000)
+
+
+class BiasedPointer(PointerGenerator):
+    """A pointer generator with the biases of `AnswerBias` and with `copy_once`.
+
+    With `copy_once` the copy weights do not sum to 1. The missing probability goes to generating.
+
+    Args:
+        log_unigram: [V] buffer of the model, the log frequency of words in training answers.
+    """
+
+    log_unigram: Tensor
+
+    def __init__(self, config: Config, log_unigram: Tensor):
+        bias = log_unigram if config.output_bias == "unigram" else None
+        super().__init__(config.dim, len(log_unigram), tied=config.tie_output, bias=bias)
+        self.answer_bias = config.answer_bias()
+        self.copy_once = config.copy_once
+        self.register_buffer("log_unigram", log_unigram, persistent=False)
+
+    def forward(self, decoded: Decoded, words_VD: Tensor) -> Mixture:
+        """The parts of the mixture, with biases."""
+        parts = super().forward(decoded, words_VD)
+        if not self.training:
+            parts.logits = self.biased(parts.logits, decoded.previous)
+            parts.gate = parts.gate - self.answer_bias.copy_bias
+        if self.copy_once:
+            parts.gate, parts.copy = _renormalised(parts.gate, parts.copy)
+        return parts
+
+    def biased(self, logits: Tensor, previous_N: Tensor) -> Tensor:
+        """Logits with the tilt and the bias of the previous word."""
+        bias = self.answer_bias
+        if bias.tilt:
+            logits = logits - bias.tilt * self.log_unigram.float().clamp(min=RAREST)
+        if bias.repeat_bias:
+            added = logits.new_full((len(logits), 1), bias.repeat_bias)
+            logits = logits.scatter_add(1, previous_N.unsqueeze(1), added)
+        return logits
+
+
+def _renormalised(gate: Tensor, copy_NL: Tensor) -> tuple[Tensor, Tensor]:
+    """Copy weights that sum to 1, and the log-odds of generating with what was missing."""
+    copy_NL = copy_NL.float()
+    kept = copy_NL.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    log_generate, log_copy = F.logsigmoid(gate), F.logsigmoid(-gate)
+    lost = (1 - kept).clamp(min=1e-9).log()
+    odds = torch.logaddexp(log_generate, log_copy + lost) - log_copy - kept.log()
+    return odds, copy_NL / kept
+
+
+@dataclass
+class BiasedCache(DecoderCache):
+    """A cache that also knows which words of the context the answer has already."""
+
+    used: Tensor | None = None  # B L
+
+
+class BiasedDecoder(ResponseDecoder):
+    """A decoder that copies no word twice into one answer, where `copy_once` is set."""
+
+    def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> BiasedCache:
+        """A cache for contexts."""
+        return BiasedCache(**vars(super().start(memory_BLD, mask_BL, context_BL)))
+
+    def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: DecoderCache) -> Tensor:
+        """Copy weights [B, T, L] without the words that were read."""
+        copy = super().copy_weights(attention, words_BT, cache)
+        if not (isinstance(self.pointer, BiasedPointer) and self.pointer.copy_once):
+            return copy
+        assert isinstance(cache, BiasedCache)
+        used = (words_BT.unsqueeze(2) == cache.context.unsqueeze(1)).cumsum(dim=1) > 0
+        if cache.used is not None:
+            used = used | cache.used.unsqueeze(1)
+        cache.used = used[:, -1]
+        return copy.masked_fill(used, 0.0)

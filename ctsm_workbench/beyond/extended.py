@@ -1,0 +1,120 @@
+"""CTSM with everything that the presets `improved` and `best` add to the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ctsm_lib.batches import Batch
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import SPECIALS, UNK, Corpus
+from ctsm_lib.interface import Memory, Tables
+from ctsm_lib.kernels import Dropout
+from ctsm_lib.model import CTSM, Reading
+from ctsm_lib.model.ctsm import mean_label_loss
+from ctsm_lib.model.generation import ResponseDecoder
+from ctsm_lib.model.guidance import EmotionPredictor
+from ctsm_lib.settings import LossWeights
+from ctsm_workbench.beyond.bag import HASHED, BagExpert, feature_weights
+from ctsm_workbench.beyond.biased import BiasedDecoder, BiasedPointer
+from ctsm_workbench.beyond.fusion import JointFusion
+
+
+@dataclass
+class ExpertsMemory(Memory):
+    """A memory whose emotion is the mean of the student's and the bag's."""
+
+    bag_logits: Tensor | None = None  # B 32
+
+
+class ExtendedCTSM(CTSM):
+    """CTSM with the options of `BeyondSettings`. With none of them it equals `CTSM` to the bit."""
+
+    Decoder: type[ResponseDecoder] = BiasedDecoder
+
+    def __init__(self, config: Config, tables: Tables):
+        super().__init__(config, tables)
+        self.bag = None
+        if config.bag_expert:
+            size = 2 * len(tables.vectors) + HASHED
+            weights = tables.more.get("bag", torch.zeros(size))  # zeros: a checkpoint has them
+            self.bag = BagExpert(weights)
+
+    @classmethod
+    def more_tables(cls, config: Config, corpus: Corpus, **_: Any) -> dict[str, Tensor]:
+        """The weights of the bag's features, from the training dialogues."""
+        if not config.bag_expert:
+            return {}
+        weights = feature_weights(corpus.splits["train"], len(corpus.vocabulary))
+        return {"bag": torch.from_numpy(weights)}
+
+    def make_fusion(self) -> nn.Module:
+        """The joint fusion, where it is set."""
+        if self.config.fusion == "joint":
+            return JointFusion(self.config.dim, self.small_encoder)
+        return super().make_fusion()
+
+    def make_predictor(self, width: int, intensity: bool) -> EmotionPredictor:
+        """A classifier with dropout before its last layer."""
+        predictor = super().make_predictor(width, intensity)
+        last = predictor.classify
+        last.dropout = Dropout(self.config.head_dropout)
+        last.register_forward_pre_hook(lambda layer, inputs: layer.dropout(inputs[0]))
+        return predictor
+
+    def make_pointer(self) -> BiasedPointer:
+        """A pointer generator with biases."""
+        return BiasedPointer(self.config, self.log_unigram)
+
+    def read(self, batch: Batch) -> Reading:
+        """Understand contexts, in training with some words hidden; copying and the bag see all."""
+        share = self.config.word_dropout
+        if self.training and share:
+            hidden = torch.rand(batch.context.shape, device=batch.context.device) < share
+            hidden &= batch.context >= len(SPECIALS)
+            batch = replace(batch, context=batch.context.masked_fill(hidden, UNK))
+        return super().read(batch)
+
+    def remember(self, batch: Batch, reading: Reading) -> Memory:
+        """The decoder's memory; the emotion is the mean of both experts, where there is a bag."""
+        memory = super().remember(batch, reading)
+        if self.bag is None:
+            return memory
+        bag = self.bag(batch.context, batch.speaker)
+        memory.emotion_logits = mean_of_experts(reading.student_logits, bag)
+        return ExpertsMemory(**vars(memory), bag_logits=bag)
+
+    def emotion_loss(
+        self, batch: Batch, reading: Reading, memory: Memory, *,
+        teacher_logits: Tensor | None, losses: dict[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """The emotion loss, and that of the bag.
+
+        Each expert has a loss of its own: of the mean, the quicker one would leave the other no
+        gradient.
+        """
+        loss = super().emotion_loss(
+            batch, reading, memory, teacher_logits=teacher_logits, losses=losses
+        )
+        if isinstance(memory, ExpertsMemory) and memory.bag_logits is not None:
+            losses["bag"] = mean_label_loss(memory.bag_logits, batch)
+            loss = loss + losses["bag"]
+        return loss
+
+    def loss_weights(self, batch: Batch) -> LossWeights:
+        """The weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
+        weights = super().loss_weights(batch)
+        if not self.config.peer_losses:
+            return weights
+        words = float(batch.total_tokens)
+        return replace(
+            weights, generation=weights.generation * words, diversity=weights.diversity * words
+        )
+
+
+def mean_of_experts(first_BK: Tensor, second_BK: Tensor) -> Tensor:
+    """Logits of the geometric mean of two distributions, [B, K]."""
+    return (first_BK.float().log_softmax(dim=-1) + second_BK.float().log_softmax(dim=-1)) / 2
