@@ -282,7 +282,7 @@ def test_state_inclination_is_the_cosine_of_equation_7(speaker):
         [TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context
     )
     with torch.no_grad():
-        embedded = run.model.read(batch)["E_C"][0]
+        embedded = run.model.read(batch).E_C[0]
         labels = run.model.embed.look_up({"labels": run.model.labels})["labels"]
     part = run.model.emotion.inclination
     slow = slow_cosine(

@@ -16,11 +16,8 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EOS
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import RunError
-from ctsm_lib.model import CTSM
 from ctsm_lib.model.generation import previous_words
 from ctsm_lib.runs import Response
-from ctsm_workbench.baselines.base import Baseline
-from ctsm_workbench.baselines.tfidf import TfIdf
 from ctsm_workbench.explorers.voices import Voice, one_line
 
 COPIED = 0.5  # a word counts as copied from this share of its probability on
@@ -136,7 +133,7 @@ def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
     """
     begun = time.monotonic()
     run = voice.run
-    if isinstance(run.model, TfIdf):
+    if not run.model.predicts_words:
         silent = f"{voice.name} is a run of {run.config.model}"
         raise RunError(f"{silent}, which predicts emotions but gives no answers.")
     response = run.respond([turns], voice.provider, how)[0]
@@ -148,9 +145,7 @@ def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
 
 
 @torch.no_grad()
-def trace(
-    model: CTSM | Baseline, batch: Batch, ids: Sequence[int], words: Sequence[str]
-) -> list[Token]:
+def trace(model: Any, batch: Batch, ids: Sequence[int], words: Sequence[str]) -> list[Token]:
     """The tokens of an answer (their ids [T]) to the one context of a batch.
 
     Paper: Sec. 3.6.1, `P = alpha softmax(W o) + (1 - alpha) copy`.
@@ -161,11 +156,11 @@ def trace(
     previous = model.embed.look_up({"previous": previous_words(target)})["previous"]
     taught = model.decoder.teach(model.embed, previous, model.start(model.encode(batch)), target)
     model.train(was_training)
-    assert taught.copy is not None
     weights = taught.copy.float() * (batch.context == target.T)  # T L
-    totals = taught.log_prob.exp().double()
+    alphas = taught.scores.alpha
+    totals = taught.scores.log_prob.exp().double()
     # Rounding must not make the copied part larger than the whole.
-    copied = torch.minimum(((1 - taught.alpha) * weights.sum(dim=1)).double(), totals)
+    copied = torch.minimum(((1 - alphas) * weights.sum(dim=1)).double(), totals)
     generated = totals - copied
     sources = weights.argmax(dim=1)
     return [
@@ -173,7 +168,7 @@ def trace(
             word=words[ids[step]],
             generated=float(generated[step]),
             copied=float(copied[step]),
-            alpha=float(taught.alpha[step]),
+            alpha=float(alphas[step]),
             source=int(sources[step]) if copied[step] > 0 else None,
         )
         for step in range(len(ids))

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ctsm_lib.corpus import EMOTIONS, USR, Corpus, tokenize
-from ctsm_lib.model import CTSM
-from ctsm_lib.model.emotion import LABELS
+from ctsm_lib.model import CTSM, ctsm
 from ctsm_lib.runs import clean_turn
 from ctsm_workbench.explorers.voices import Voice
 
@@ -52,24 +51,19 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     was_training = model.training
     model.eval()
     read = model.read(batch)
-    memory = model.encode(batch)
-    assert memory.pooling is not None
-    predictors = {"student": (memory.emotion_logits, memory.pooling)}
-    if teacher := teacher_path(model, read):
-        predictors["teacher"] = teacher
+    memory = model.remember(batch, read)
+    predictors = {"student": (memory.emotion_logits, read.pooling)}
+    if model.config.guidance:
+        predictors["teacher"] = teacher_path(model, read)
     model.train(was_training)
-    inclination = None
-    if model.emotion.inclination is not None:
-        first = model.emotion.trait_width
-        inclination = read["V_ts"][0, :, first : first + LABELS].numpy()
     typed = [token for turn in turns for token in tokenize(clean_turn(turn))]
     cut = len(typed) - (batch.context.shape[1] - 1)
     return Reading(
         tokens=[CLS_NAME, *typed[cut:]],
         known=[True, *(token in voice.run.vocabulary for token in typed[cut:])],
         by_speaker=(batch.speaker[0] == USR).tolist(),
-        inclination=inclination,
-        intensity=read["intensity"][0].numpy(),
+        inclination=None if read.V_cos is None else read.V_cos[0].numpy(),
+        intensity=read.intensity[0].numpy(),
         pooling={name: pooling[0].float().numpy() for name, (_, pooling) in predictors.items()},
         probabilities={
             name: logits[0].float().softmax(dim=-1).numpy()
@@ -79,16 +73,11 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     )
 
 
-def teacher_path(model: CTSM, read: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
-    """The teacher's emotion logits [B, 32] and pooling weights [B, L]; None without guidance.
-
-    `read` is the result of `model.read`. Paper: Eq. (10) to (14).
-    """
-    if not model.config.guidance:
-        return None
-    enriched = model.teacher_fusion(read["H_C"], read["K"], read["mask"])
-    seen = torch.cat([enriched, read["V_ts"].to(enriched.dtype)], dim=-1)
-    return model.teacher(seen, read["intensity"], read["mask"])
+def teacher_path(model: CTSM, read: ctsm.Reading) -> tuple[Tensor, Tensor]:
+    """The teacher's emotion logits [B, 32] and pooling weights [B, L]. Paper: Eq. (10) to (14)."""
+    enriched = model.teacher_fusion(read.H_C, read.K, read.mask)
+    seen = torch.cat([enriched, read.V_ts.to(enriched.dtype)], dim=-1)
+    return model.teacher(seen, read.intensity, read.mask)
 
 
 def picked_dialogue(

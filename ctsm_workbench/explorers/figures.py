@@ -61,16 +61,17 @@ def word_figures(report: WordReport) -> list[go.Figure]:
     return figures
 
 
-def _value_bars(names: Sequence[Any], values: Sequence[float], form: str) -> dict:
-    return _trace("bars with values", values, names, text=[f"{value:{form}}" for value in values])
+def _value_bars(names: Sequence[Any], values: Sequence[float], form: str, **more: Any) -> dict:
+    texts = [f"{value:{form}}" for value in values]
+    return _trace("bars with values", values, names, text=texts, **more)
 
 
 def _rating_figure(report: WordReport) -> go.Figure:
     names = ["valence", "arousal", "dominance", "intensity", "IDF"]
     values = [*report.vad, report.intensity, report.idf]
-    bars = _value_bars(names, values, ".2f")
-    bars["hovertext"] = [f"{value:.3f}" for value in values]
-    bars["marker"] = {"color": [*[BLUE if report.rated else INK] * 4, ORANGE]}
+    colours = [*[BLUE if report.rated else INK] * 4, ORANGE]
+    tips = [f"{value:.3f}" for value in values]
+    bars = _value_bars(names, values, ".2f", hovertext=tips, marker_color=colours)
     unrated = "" if report.rated else " (not rated: neutral)"
     title = f"Values of “{label(report.word)}”{unrated}"
     alt = f"{report.word}: {_listed(names, values)}"
@@ -87,9 +88,9 @@ def _polarity_figure(report: WordReport) -> go.Figure:
         tips.append(
             f"margin {margin:+.4f}<br>1: the largest of all words" if known else SIDES[side]
         )
-    bars = _value_bars([name.replace(", ", ",<br>") for name in names], values, "+.2f")
-    bars["hovertext"] = tips
-    bars["marker"] = {"color": [BLUE if value > 0 else ORANGE for value in values]}
+    rows = [name.replace(", ", ",<br>") for name in names]
+    colours = [BLUE if value > 0 else ORANGE for value in values]
+    bars = _value_bars(rows, values, "+.2f", hovertext=tips, marker_color=colours)
     alt = f"Polarity of {report.word}: {_listed(names, values, '+.2f')}"
     return _figure("polarity", "Trait and state polarity", alt, [bars])
 
@@ -98,9 +99,9 @@ def _nearest_figure(report: WordReport) -> go.Figure:
     names, values, traits = zip(*report.nearest, strict=True)
     sides = ["not rated" if trait is None else SIDES[trait] for trait in traits]
     places = list(range(len(names)))
-    bars = _value_bars(places, values, ".2f")
-    bars["hovertext"] = [f"cosine {v:.3f}, {side}" for v, side in zip(values, sides, strict=True)]
-    bars["marker"] = {"color": [INK if t is None else BLUE if t else ORANGE for t in traits]}
+    tips = [f"cosine {value:.3f}, {side}" for value, side in zip(values, sides, strict=True)]
+    colours = [INK if trait is None else BLUE if trait else ORANGE for trait in traits]
+    bars = _value_bars(places, values, ".2f", hovertext=tips, marker_color=colours)
     title = "Nearest words<br><sup>blue: positive trait, orange: negative, grey: not rated</sup>"
     alt = f"Nearest to {report.word}: {_listed(names, values)}"
     axis = {"tickvals": places, "ticktext": [label(name) for name in names]}
@@ -142,12 +143,11 @@ def _predicted_figure(readings: Sequence[Reading]) -> go.Figure:
     for (when, colour, symbol), reading in zip(styles, readings, strict=False):
         suffix = f", {when}" if len(readings) > 1 else ""
         values = {name: found[emotions].tolist() for name, found in reading.probabilities.items()}
-        bars = _trace("bars", values["student"], names, name=f"student{suffix}")
-        traces.append(bars | {"marker": {"color": colour}})
+        bars = _trace("bars", values["student"], names, marker_color=colour)
+        traces.append(bars | {"name": f"student{suffix}"})
         if "teacher" in values:
-            marks = _trace("marks", values["teacher"], names, name=f"teacher{suffix}")
-            marker = {"symbol": symbol, "color": INK, "size": 9, "line": {"width": 2}}
-            traces.append(marks | {"marker": marker})
+            marks = _trace("marks", values["teacher"], names, marker_symbol=symbol)
+            traces.append(marks | {"name": f"teacher{suffix}", "marker_color": INK})
     alt = f"Predicted: {_listed(names, readings[-1].probabilities['student'][emotions])}"
     return _figure("predicted", "Predicted emotions", alt, traces)
 
@@ -157,13 +157,13 @@ def _token_figure(
 ) -> go.Figure:
     """Intensity, pooling weights, and a map of inclinations in [-largest, largest] side by side."""
     places = list(range(len(reading.tokens)))
-    tips = {"hovertext": [_token_tip(reading, place) for place in places]}
-    grey = {"marker": {"color": INK}, "showlegend": False}
-    traces = [_trace("token bars", reading.intensity.tolist(), places, **tips, **grey)]
+    tips = [_token_tip(reading, place) for place in places]
+    bars = _trace("token bars", reading.intensity.tolist(), places, hovertext=tips)
+    traces = [bars | {"marker_color": INK, "showlegend": False}]
     for name, colour in (("teacher", ORANGE), ("student", BLUE)):
         if name in reading.pooling:
-            bars = _trace("token bars", reading.pooling[name].tolist(), places, **tips)
-            bars |= {"name": f"pooling, {name}", "marker": {"color": colour}, "xaxis": "x2"}
+            bars = _trace("token bars", reading.pooling[name].tolist(), places, hovertext=tips)
+            bars |= {"name": f"pooling, {name}", "marker_color": colour, "xaxis": "x2"}
             traces.append(bars)
     names = [EMOTIONS[k] for k in emotions]
     columns = list(range(len(names)))
@@ -202,7 +202,7 @@ def answer_figures(found: Answered, name: str) -> list[go.Figure]:
         figures.append(_origin_figure(found, name))
     if emotions := dict(list(found.response.emotions.items())[:SHOWN_EMOTIONS]):
         names = list(emotions)
-        bars = _trace("bars", emotions.values(), names, marker={"color": BLUE})
+        bars = _trace("bars", emotions.values(), names, marker_color=BLUE)
         alt = f"Predicted: {_listed(names, emotions.values())}"
         title = f"Predicted emotions<br><sup>{shown(name)}</sup>"
         figures.append(_figure("answer's emotions", title, alt, [bars]))
@@ -216,11 +216,10 @@ def _origin_figure(found: Answered, name: str) -> go.Figure:
     traces = []
     for part, colour in (("generated", BLUE), ("copied", ORANGE)):
         heights = [getattr(token, part) for token in found.tokens]
-        bars = _trace("upright bars", places, heights, name=part, marker={"color": colour})
+        bars = _trace("upright bars", places, heights, name=part, marker_color=colour)
         traces.append(bars | {"hovertext": tips})
-    alpha = _trace("alpha", places, [token.alpha for token in found.tokens])
-    marker = {"symbol": "line-ew-open", "size": 14, "color": INK, "line": {"width": 3}}
-    traces.append(alpha | {"marker": marker})
+    alphas = [token.alpha for token in found.tokens]
+    traces.append(_trace("alpha", places, alphas, marker_color=INK))
     copied = ", ".join(token.word for token in found.copied) or "none"
     alt = f"Words of the answer of {name}. Copied: {copied}"
     title = f"Generate or copy?<br><sup>{shown(name)}</sup>"
