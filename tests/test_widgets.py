@@ -438,7 +438,7 @@ def test_each_word_is_traced_to_where_it_came_from(speaker, method):
     batch = context_batch(
         [TURNS], speaker.provider.infer([TURNS[-1]]), run.vocabulary, run.config.max_context
     )
-    plain, memory = answer_batch(model, batch, how, model.log_unigram)
+    plain, memory = answer_batch(model, batch, how)
     assert run.vocabulary.encode(found.response.words) == plain[0].ids
     if method != "beam":  # beam search keeps no alphas
         assert [token.alpha for token in found.tokens] == pytest.approx(plain[0].alpha, abs=1e-4)
@@ -553,17 +553,12 @@ def test_answers_are_drawn_as_they_came_about(speaker):
     assert "copied rather than generated: <b> (75%)" in Tags(transcript(talk, 0)).text
 
 
-def test_runs_that_give_no_answers_are_refused(tiny_run, tiny_prepared, tmp_path):
-    from helpers import tiny_tables
-
-    from ctsm_workbench.baselines import make_model
+def test_runs_that_give_no_answers_are_refused(tiny_run, tiny_prepared):
+    from ctsm_lib.training import build_model
 
     run = load_run(tiny_run)
     config = replace(run.config, model="tfidf")
-    size = len(run.vocabulary)
-    silent = replace(
-        run, config=config, model=make_model(config, tiny_tables(size=size, dim=config.dim)).eval()
-    )
+    silent = replace(run, config=config, model=build_model(config, tiny_prepared).eval())
     with pytest.raises(RunError, match="gives no answers"):
         answer(voice(silent), TURNS, Decoding())
     with pytest.raises(RunError, match="tfidf"):

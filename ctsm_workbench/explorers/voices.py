@@ -19,7 +19,7 @@ LONGEST_TURN = 4000  # characters
 _KEPT = 256  # inferences
 
 
-class Remembering:
+class Remembering(Provider):
     """A provider that keeps its latest inferences: explorers often ask for the same utterance."""
 
     def __init__(self, provider: Provider):
