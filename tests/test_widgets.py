@@ -1,4 +1,4 @@
-"""The explorers without a browser: numbers against slow references, what is drawn, and what controls do."""
+"""The explorers without a browser: numbers against slow references, figures, and controls."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def strings(value):
 
 
 def markup(figures) -> set[str]:
-    """The tags that plotly would see in figures; the description for screen readers is an attribute, not markup."""
+    """The tags that plotly would see in figures; the text alternative is an attribute, not markup."""
     found: set[str] = set()
     for figure in figures:
         drawn = as_json(figure)
@@ -101,7 +101,7 @@ def markup(figures) -> set[str]:
 HARMLESS = {"p", "table", "tr", "td", "mark", "div", "span"}
 PLOTLY = {"br", "b", "sup", "extra"}  # our own
 
-# ----------------------------------------------------------------------------------------------------------------- word
+# --------------------------------------------------------------------------------------------- word
 
 
 def test_a_word_is_what_the_lexicon_and_the_dialogues_say(words, tiny_prepared):
@@ -243,7 +243,7 @@ def test_a_word_is_looked_up_and_drawn_within_a_fifth_of_a_second(words):
     assert min(look(word) for word in ("lonely", "the", "happy", "qwertz", "sad")) < 0.2
 
 
-# -------------------------------------------------------------------------------------------------------------- context
+# ------------------------------------------------------------------------------------------ context
 
 
 def test_a_reading_is_what_answering_reads(speaker):
@@ -292,7 +292,7 @@ def test_state_inclination_is_the_cosine_of_equation_7(speaker):
 
 
 def test_the_teacher_is_the_one_of_training(tiny_prepared):
-    """In training with all dropout off the model prints its teacher's logits; reading must find the same."""
+    """In training with all dropout off, the model gives its teacher's logits: they are the same."""
     from ctsm_lib.training import build_model
 
     config = preset("sample", ["dim=24", "heads=2", "key_depth=24", "ffn_dim=24", "dropout=0"])
@@ -317,7 +317,7 @@ def test_a_turn_left_out_leaves_the_others_their_speakers(speaker):
 
 
 def test_an_edited_word_changes_its_own_inclination_only(speaker):
-    """Eq. (7) sees word, speaker and place; what is heard, and where the student looks, changes everywhere."""
+    """Eq. (7) sees word, speaker and place; predictions and pooling change everywhere."""
     edited = [TURNS[0].replace("lonely", "happy"), *TURNS[1:]]
     before, after = read_context(speaker, TURNS), read_context(speaker, edited)
     new = new_tokens(before, after)
@@ -427,7 +427,7 @@ def test_typed_dialogues_are_text(speaker, turns):
     assert markup(context_figures(before, after)) <= PLOTLY
 
 
-# --------------------------------------------------------------------------------------------------------------- answer
+# ------------------------------------------------------------------------------------------- answer
 
 
 @pytest.mark.parametrize("method", ["greedy", "nucleus", "beam"])
@@ -577,7 +577,7 @@ def test_an_answer_takes_less_than_a_second(speaker):
         assert min(times) < 1
 
 
-# --------------------------------------------------------------------------------------------------------------- shared
+# ------------------------------------------------------------------------------------------- voices
 
 
 def test_a_provider_is_asked_once_for_the_same_text():
@@ -623,7 +623,7 @@ def test_the_drawing_puts_no_text_into_markup():
         assert way not in source
 
 
-# --------------------------------------------------------------------------------------------------------------- panels
+# ------------------------------------------------------------------------------------------- panels
 
 
 @pytest.fixture
