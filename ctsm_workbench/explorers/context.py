@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ctsm_lib.corpus import EMOTIONS, USR, Corpus, tokenize
-from ctsm_lib.model import CTSM, ctsm
+from ctsm_lib.model import CTSM
+from ctsm_lib.model import Reading as ModelReading
 from ctsm_lib.runs import clean_turn
 from ctsm_workbench.explorers.voices import Voice
 
@@ -40,7 +41,7 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     """Read turns as the model does when it answers, and once more by the teacher's path.
 
     Args:
-        turns: the speaker's turn first; "" leaves a turn out, so that the others keep theirs.
+        turns: the speaker's turn first; "" leaves one out, and the others keep their speakers.
 
     Raises:
         DataError: no turn holds a word.
@@ -73,7 +74,7 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     )
 
 
-def teacher_path(model: CTSM, read: ctsm.Reading) -> tuple[Tensor, Tensor]:
+def teacher_path(model: CTSM, read: ModelReading) -> tuple[Tensor, Tensor]:
     """The teacher's emotion logits [B, 32] and pooling weights [B, L]. Paper: Eq. (10) to (14)."""
     enriched = model.teacher_fusion(read.H_C, read.K, read.mask)
     seen = torch.cat([enriched, read.V_ts.to(enriched.dtype)], dim=-1)

@@ -19,7 +19,7 @@ from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.polarity import NO_STATE
 from ctsm_workbench.explorers.answer import Answered, Token
 from ctsm_workbench.explorers.context import Reading, likeliest, new_tokens
-from ctsm_workbench.explorers.texts import SIDES, label, shown
+from ctsm_workbench.explorers.texts import POLARITIES, label, shown
 from ctsm_workbench.explorers.word import STATES, WordReport
 from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, template
 
@@ -82,12 +82,11 @@ def _polarity_figure(report: WordReport) -> go.Figure:
     names = ["trait", *STATES.values()]
     values = [2 * report.vad[0] - 1 if report.rated else 0.0]
     tips = [f"valence {report.vad[0]:.3f}"]
-    for margin, share, side in (report.states[key] for key in STATES):
-        known = side != NO_STATE
+    for margin, share, polarity in (report.states[key] for key in STATES):
+        known = polarity != NO_STATE
+        largest = f"margin {margin:+.4f}<br>1: the largest of all words"
         values.append(share if known else 0.0)
-        tips.append(
-            f"margin {margin:+.4f}<br>1: the largest of all words" if known else SIDES[side]
-        )
+        tips.append(largest if known else POLARITIES[polarity])
     rows = [name.replace(", ", ",<br>") for name in names]
     colours = [BLUE if value > 0 else ORANGE for value in values]
     bars = _value_bars(rows, values, "+.2f", hovertext=tips, marker_color=colours)
@@ -97,9 +96,9 @@ def _polarity_figure(report: WordReport) -> go.Figure:
 
 def _nearest_figure(report: WordReport) -> go.Figure:
     names, values, traits = zip(*report.nearest, strict=True)
-    sides = ["not rated" if trait is None else SIDES[trait] for trait in traits]
+    polarities = ["not rated" if trait is None else POLARITIES[trait] for trait in traits]
     places = list(range(len(names)))
-    tips = [f"cosine {value:.3f}, {side}" for value, side in zip(values, sides, strict=True)]
+    tips = [f"cosine {v:.3f}, {name}" for v, name in zip(values, polarities, strict=True)]
     colours = [INK if trait is None else BLUE if trait else ORANGE for trait in traits]
     bars = _value_bars(places, values, ".2f", hovertext=tips, marker_color=colours)
     title = "Nearest words<br><sup>blue: positive trait, orange: negative, grey: not rated</sup>"

@@ -15,7 +15,7 @@ from ctsm_workbench.explorers.answer import Conversation
 from ctsm_workbench.explorers.context import Reading, likeliest, moved, new_tokens
 from ctsm_workbench.explorers.word import STATES, WordReport
 
-SIDES = {1: "positive", 0: "negative", NO_STATE: "unknown: no vector"}
+POLARITIES = {1: "positive", 0: "negative", NO_STATE: "unknown: no vector"}
 LONGEST_LABEL = 24  # characters
 
 
@@ -44,11 +44,11 @@ def word_text(report: WordReport) -> str:
     unrated = "" if report.rated else " (not rated, so negative by the paper's rule)"
     lines = []
     for key, name in STATES.items():
-        _, _, side = report.states[key]
-        agree = " — they agree" if side == report.trait else " — they differ"
-        compared = "" if side == NO_STATE else agree
-        trait = f"trait: {SIDES[report.trait]}{unrated}"
-        lines.append(paragraph(f"{trait}; {name}: {SIDES[side]}{compared}."))
+        _, _, state = report.states[key]
+        agree = " — they agree" if state == report.trait else " — they differ"
+        compared = "" if state == NO_STATE else agree
+        trait = f"trait: {POLARITIES[report.trait]}{unrated}"
+        lines.append(paragraph(f"{trait}; {name}: {POLARITIES[state]}{compared}."))
     return "".join(lines)
 
 
