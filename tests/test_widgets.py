@@ -88,7 +88,7 @@ def strings(value):
 
 
 def markup(figures) -> set[str]:
-    """The tags that plotly would see in figures; the text alternative is an attribute, no markup."""
+    """The tags that plotly would see in figures; the text alternative is an attribute."""
     found: set[str] = set()
     for figure in figures:
         drawn = as_json(figure)
