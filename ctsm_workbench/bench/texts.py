@@ -16,7 +16,7 @@ from ctsm_workbench.bench import peak_memory
 from ctsm_workbench.bench.limits import beside_limit, count, matrix_rate, memory_rate
 from ctsm_workbench.bench.scaling import dialogues_in, growth, part_of, thirds
 from ctsm_workbench.bench.task import Measured, Task, row
-from ctsm_workbench.study.contexts import gather, plan
+from ctsm_workbench.study.contexts import collect_states, plan
 from ctsm_workbench.study.polarity import analyse
 
 READ = 1_600  # dialogues of the contextual pass
@@ -80,7 +80,9 @@ def contextual(task: Task) -> Measured:
 
     def read(size: int) -> Callable[[], object]:
         laid = plan(part_of(prepared.corpus, size), task.config.max_context)
-        return lambda: gather(model, laid, words, np.ones(words, dtype=bool), progress=False)
+        return lambda: collect_states(
+            model, laid, words, np.ones(words, dtype=bool), progress=False
+        )
 
     seconds, growing = _by_size(task, read, most)
     tokens = len(plan(part_of(prepared.corpus, most), task.config.max_context).tokens)

@@ -82,30 +82,29 @@ def evaluate(
 
     Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib evaluate ...
     """
-    from ctsm_lib import runs
     from ctsm_lib.prepare import prepare
-    from ctsm_workbench.study import writing
+    from ctsm_workbench.study import evaluation
 
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
 
     def keep(scored: dict) -> None:
         if examples and shared.speaks():
-            writing.write_examples(examples, scored)
+            evaluation.write_examples(examples, scored)
 
     with shared.together(device, quiet) as (chosen, progress):
         loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, settings)
         sources = find_sources(vectors=vectors)
         prepared = prepare(loaded.config, sources, [split], device=chosen, progress=progress)
-        scores, rows = runs.evaluate(
+        scores, rows = evaluation.evaluate(
             loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
         )
     if not shared.speaks():
         return
     if responses:
-        writing.write_jsonl(responses, rows)
+        evaluation.write_jsonl(responses, rows)
     if samples:
-        writing.write_samples(samples, rows)
+        evaluation.write_samples(samples, rows)
     shared.save_json(as_json, scores)
     shared.print_scores(scores)
 
