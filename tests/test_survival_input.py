@@ -67,7 +67,9 @@ def test_bytes_that_are_wrong_somewhere(name, tmp_path):
     target, chance = TARGETS[name], random.Random(name)
     seeds = good_files(target, tmp_path)
     share = SHARES[name] / sum(SHARES.values())
-    with soak.fault(f"wrong bytes in {name}", round(2_600 * share), round(190_000 * share)) as fault:
+    with soak.fault(
+        f"wrong bytes in {name}", round(2_600 * share), round(190_000 * share)
+    ) as fault:
         if GUIDED:
             script = Path(__file__).with_name("guided_fuzzing.py")
             command = [sys.executable, script, name, str(fault.tries), tmp_path / "guided"]
