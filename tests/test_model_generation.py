@@ -22,13 +22,8 @@ from helpers import (
 from torch import Tensor
 
 from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.model.generation import (
-    DecoderCache,
-    DiversityLoss,
-    ResponseDecoder,
-    Taught,
-    previous_words,
-)
+from ctsm_lib.diversity import DiversityLoss
+from ctsm_lib.model.generation import DecoderCache, ResponseDecoder, Taught, previous_words
 from ctsm_lib.model.layers import TokenEmbedding
 from ctsm_lib.model.pointer import RARE, Leaning, PointerGenerator, _TargetLogProbability
 
