@@ -19,6 +19,7 @@ DOCUMENTS = [
     "data/README.md",
     "data/sample/README.md",
     "notebooks/TEACHING.md",
+    "tests/old_runs/README.md",
 ]
 
 
