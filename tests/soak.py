@@ -1,8 +1,9 @@
-"""How hard the survival tests try, and what came of it.
+"""How often the survival tests try each fault, and their results.
 
-A fault is tried a few times in every run of the tests, and many times with `CTSM_SOAK=1`; `CTSM_SOAK_SHARE=0.1` tries a
-tenth of that. Where `CTSM_SOAK_JSON` names a file, each fault leaves there how often it was tried and what came of it.
-`python tests/soak.py FILE` puts that file's table into CONTRIBUTING.md.
+A normal run of the tests tries each fault a few times, and `CTSM_SOAK=1` many times;
+`CTSM_SOAK_SHARE=0.1` tries a tenth of that. If `CTSM_SOAK_JSON` names a file, each fault writes its
+number of tries and its result there. `python tests/soak.py FILE` puts that file's table into
+CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LONG = os.environ.get("CTSM_SOAK") == "1"
 
 @dataclass
 class Fault:
-    """Something that is made to go wrong: how often it is to be tried, how often it was, and what came of it."""
+    """A fault that a test causes: how often to try it, how often it was tried, and the result."""
 
     tries: int
     done: int = 0
@@ -42,10 +43,10 @@ def tries(few: int, many: int) -> int:
 
 @contextmanager
 def fault(name: str, few: int, many: int) -> Iterator[Fault]:
-    """Try a fault `few` times in the quick tests and `many` times in a soak; the test counts in `done`.
+    """Try a fault `few` times in the quick tests, `many` times in a soak; the test counts `done`.
 
     Args:
-        name: of the fault, as the table has it.
+        name: of the fault in the table.
     """
     tried = Fault(tries(few, many))
     try:

@@ -1,10 +1,11 @@
-"""Numbers in the README's tables are those of the files that it links."""
+"""The numbers in the tables of RESULTS.md and README.md are those of the files that they link."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +14,21 @@ from ctsm_workbench.study.comparison.published import ROWS, SCORES
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "figures" / "results"
 COLUMNS = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
+PRESETS = "| | iterations x batch"
+PATH = re.compile(r"\[.+\]\((figures/[^)]+\.json)\) \| `([^`]+)` \|$")
 
 
-def rows_of(head: str) -> dict[str, list[str]]:
-    """Cells by first cell of the README's table whose head begins so."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(head))
+def rows_of(head: str, number: int = 0, document: str = "RESULTS.md") -> dict[str, list[str]]:
+    """The cells of a table's rows by their first cell.
+
+    Args:
+        head: the beginning of the table's first line.
+        number: of the table, where several begin alike.
+    """
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    starts = [line for line, text in enumerate(lines) if text.startswith(head)]
     rows = {}
-    for line in lines[start + 2 :]:
+    for line in lines[starts[number] + 2 :]:
         if not line.startswith("|"):
             break
         first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
@@ -32,12 +40,20 @@ def numbers(cell: str) -> list[str]:
     return [text.replace(",", "") for text in re.findall(r"\d[\d,]*(?:\.\d+)?", cell)]
 
 
+def load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def runs_of(folder: str) -> list[dict]:
+    return [load(path) for path in sorted((RESULTS / folder).glob("ctsm-seed*.json"))]
+
+
 def mean(runs: list[dict], score: str) -> float:
     return sum(run[score] for run in runs) / len(runs)
 
 
 def close(cell: str, *expected: float | None) -> None:
-    """A cell holds these values, rounded as it rounds them; `-` holds none."""
+    """A cell has these values, rounded to its own number of digits; `-` has none."""
     wanted = [value for value in expected if value is not None]
     assert len(numbers(cell)) == len(wanted), (cell, wanted)
     for text, value in zip(numbers(cell), wanted, strict=True):
@@ -50,26 +66,23 @@ def close(cell: str, *expected: float | None) -> None:
     [("preset `improved`", "improved_test.json"), ("preset `paper`", "paper_test.json")],
 )
 def test_single_runs(name: str, file: str) -> None:
-    result = json.loads((RESULTS / file).read_text())
-    schedule, seeds, *cells = rows_of("| | iterations x batch")[name]
-    assert int(numbers(schedule)[0]) == result["run"]["iterations"] and seeds == "1"
+    result = load(RESULTS / file)
+    schedule, seeds, *cells = rows_of(PRESETS)[name]
+    assert int(numbers(schedule)[0]) == result["run"]["iterations"]
+    assert seeds == "1"
     for cell, score in zip(cells, COLUMNS, strict=True):
         close(cell, result[score])
 
 
 def test_preset_best() -> None:
     """The mean of the seeds and its interval, from the table that `ctsm compare` wrote."""
-    table = json.loads((RESULTS / "best" / "table1.json").read_text())
+    table = load(RESULTS / "best" / "table1.json")
     (row,) = (row for row in table["rows"] if row["seeds"])
-    shown = rows_of("| | iterations x batch")
+    shown = rows_of(PRESETS)
     schedule, seeds, *cells = shown["preset `best`"]
-    assert numbers(schedule) == [str(table["budget"]), str(table["batch_size"])] and int(
-        seeds
-    ) == len(row["seeds"])
-    runs = [
-        json.loads(path.read_text())
-        for path in sorted((RESULTS / "best" / "comparison").glob("*/ctsm-seed*.json"))
-    ]
+    assert numbers(schedule) == [str(table["budget"]), str(table["batch_size"])]
+    assert int(seeds) == len(row["seeds"])
+    runs = runs_of("best/comparison/best-8625")
     assert len(runs) == len(row["seeds"])
     for cell, score in zip(cells, COLUMNS, strict=True):
         close(cell, mean(runs, score))
@@ -79,32 +92,61 @@ def test_preset_best() -> None:
 
 
 def test_a_decoder_that_was_tuned() -> None:
-    runs = [
-        json.loads(path.read_text())
-        for path in sorted((RESULTS / "best" / "unigram_penalty").glob("ctsm-seed*.json"))
-    ]
-    assert {run["decoding"]["unigram_penalty"] for run in runs} == {0.05} and len(runs) == 3
-    cells = rows_of("| | iterations x batch")["`best`, `unigram_penalty=0.05`"][2:]
+    runs = runs_of("best/unigram_penalty")
+    assert {run["decoding"]["unigram_penalty"] for run in runs} == {0.05}
+    assert len(runs) == 3
+    cells = rows_of(PRESETS)["`best`, `unigram_penalty=0.05`"][2:]
     for cell, score in zip(cells, COLUMNS, strict=True):
         close(cell, mean(runs, score))
 
 
-def test_table_1() -> None:
-    """Every row: the paper's number, ours with its interval, seeds."""
-    table = json.loads((RESULTS / "table1.json").read_text())
-    shown = rows_of("| | acc, paper")
+@pytest.mark.parametrize(("name", "number"), [("table1", 0), ("table3", 1)])
+def test_tables_1_and_3(name: str, number: int) -> None:
+    """Every row: the paper's numbers, ours with their intervals, and the seeds."""
+    table = load(RESULTS / f"{name}.json")
+    shown = rows_of("| | acc, paper", number)
     assert list(shown) == [row["name"] for row in table["rows"]]
     for row in table["rows"]:
-        cells = dict(
-            zip(
-                ("acc", "ppl_peer", "dist2"),
-                zip(*[iter(shown[row["name"]])] * 2, strict=False),
-                strict=True,
-            )
-        )
-        paper = dict(zip(SCORES, ROWS[row["key"]].paper, strict=True))
-        for score, (printed, ours) in cells.items():
-            close(printed, paper[score])
-            value = row["scores"].get(score) or {}
-            close(ours, *(value.get(name) for name in ("mean", "low", "high")))
-        assert shown[row["name"]][-1] == str(len(row["seeds"]))
+        *cells, seeds = shown[row["name"]]
+        assert seeds == str(len(row["seeds"]))
+        pairs = zip(cells[::2], cells[1::2], strict=True)
+        printed = ROWS[row["key"]].paper
+        for (paper, ours), score, value in zip(pairs, SCORES, printed, strict=True):
+            close(paper, value)
+            found = row["scores"].get(score) or {}
+            close(ours, *(found.get(part) for part in ("mean", "low", "high")))
+
+
+def test_the_small_table_of_the_readme() -> None:
+    shown = rows_of("| | acc |", document="README.md")
+    runs = {
+        "preset `paper`, 1 seed": [load(RESULTS / "paper_test.json")],
+        "preset `improved`, 1 seed": [load(RESULTS / "improved_test.json")],
+        "preset `best`, mean of 3 seeds": runs_of("best/comparison/best-8625"),
+    }
+    assert list(shown) == ["CTSM as printed in the paper", *runs]
+    assert len(runs["preset `best`, mean of 3 seeds"]) == 3
+    printed = shown.pop("CTSM as printed in the paper")
+    for cell, value in zip(printed, ROWS["ctsm"].paper, strict=False):
+        close(cell, value)
+    for name, cells in shown.items():
+        for cell, score in zip(cells, SCORES, strict=False):
+            close(cell, mean(runs[name], score))
+
+
+def value_at(file: str, path: str) -> float:
+    """A number of a JSON file by its dotted path, or the length of a list."""
+    value = load(ROOT / file)
+    for part in path.split("."):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return len(value) if isinstance(value, list) else value
+
+
+def test_numbers_with_a_path() -> None:
+    """Each row of RESULTS.md that ends with a JSON file and a path has the number that is there."""
+    lines = (ROOT / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    rows = [(line, found) for line in lines if (found := PATH.search(line))]
+    assert len(rows) >= 22
+    for line, found in rows:
+        shown = line[: found.start()].rstrip("| ").split("|")[-1]
+        close(shown, value_at(found[1], found[2]))

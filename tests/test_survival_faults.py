@@ -202,7 +202,7 @@ def test_kill_at_any_moment(config, prepared, undisturbed, tmp_path):
     """At random moments, and at random things that are done to files: in the middle of writing one, between two."""
     whole, seconds, ticks = undisturbed
     chance = random.Random(1)
-    with soak.fault("kill -9 while training, every second one within a write", 3, 50) as fault:
+    with soak.fault("kill -9 during training, every second time during a write", 3, 50) as fault:
         begun = 0
         for number in range(fault.tries):
             folder = tmp_path / str(number) / "run"
@@ -235,7 +235,10 @@ def test_kill_at_any_moment(config, prepared, undisturbed, tmp_path):
             require_same(folder, whole)
             shutil.rmtree(folder.parent)
             fault.done += 1
-        fault.result = f"every folder readable, every run as if nothing had been; {begun} went on from a checkpoint"
+        fault.result = (
+            "every folder readable, every resumed run identical; "
+            f"{begun} continued from a checkpoint"
+        )
 
 
 def test_a_run_that_was_killed_before_it_was_one_is_begun_anew(tmp_path, prepared, config):
@@ -342,7 +345,10 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
                 assert command(folder, *again) == 0, said.read_text()
                 require_same(folder, whole)
             fault.done += 1
-        fault.result = f"{stopped} stopped without a traceback, the others had ended; every run as if nothing had been"
+        fault.result = (
+            f"{stopped} stopped without a traceback, the others had already finished; "
+            "every resumed run was identical"
+        )
 
 
 # --------------------------------------------------------------------------------------------------- full and read-only
@@ -380,7 +386,7 @@ def test_a_full_disk_ends_training_with_a_sentence_and_room_lets_it_go_on(
     whole = undisturbed[0]
     needed = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     folder, chance = tmp_path / "disk" / "run", random.Random(3)
-    with soak.fault("disk full while training", 2, 20) as fault:
+    with soak.fault("disk full during training", 2, 20) as fault:
         full = 0
         for _ in range(fault.tries):
             with memory_disk(tmp_path / "disk", chance.randint(needed // 20, needed)) as enlarge:
@@ -401,7 +407,8 @@ def test_a_full_disk_ends_training_with_a_sentence_and_room_lets_it_go_on(
                 require_same(folder, whole)
             fault.done += 1
         fault.result = (
-            f"{full} ended in a sentence, the others had room; every run as if nothing had been"
+            f"{full} stopped with a clear message, the others had enough space; "
+            "every resumed run was identical"
         )
 
 
@@ -410,7 +417,7 @@ def test_a_limit_on_the_size_of_files_is_as_a_full_disk(config, prepared, undist
     whole = undisturbed[0]
     largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     chance = random.Random(4)
-    with soak.fault("a write that ends halfway (limit on file sizes)", 2, 20) as fault:
+    with soak.fault("a write that stops halfway (limit on file sizes)", 2, 20) as fault:
         for number in range(fault.tries):
             folder, limit = tmp_path / str(number), chance.randint(200, largest - 1)
 
@@ -428,7 +435,7 @@ def test_a_limit_on_the_size_of_files_is_as_a_full_disk(config, prepared, undist
             assert ended(start(lambda folder=folder: train_or_go_on(config, prepared, folder))) == 0
             require_same(folder, whole)
             fault.done += 1
-        fault.result = "a sentence each time; every run as if nothing had been"
+        fault.result = "a clear message each time; every resumed run was identical"
 
 
 def require_readable_but_for_a_last_line(folder: Path) -> None:
@@ -441,13 +448,13 @@ def require_readable_but_for_a_last_line(folder: Path) -> None:
         load_run(folder)
 
 
-@pytest.mark.parametrize("room", ["none", "read-only", "too small for a file"])
+@pytest.mark.parametrize("room", ["no space", "read-only", "too small for a file"])
 def test_a_cache_that_cannot_be_kept_costs_only_the_keeping(
     config, sources, prepared, tmp_path, monkeypatch, room
 ):
     folder = tmp_path / "cache"
     monkeypatch.setenv("CTSM_CACHE", str(folder))
-    with soak.fault(f"cache with room: {room}", 1, 5) as fault:
+    with soak.fault(f"cache folder: {room}", 1, 5) as fault:
         for _ in range(fault.tries):
 
             def work() -> None:
@@ -465,7 +472,7 @@ def test_a_cache_that_cannot_be_kept_costs_only_the_keeping(
                     ).read_text()
             assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
             fault.done += 1
-        fault.result = "prepared all the same"
+        fault.result = "the data was prepared, but not stored"
 
 
 def test_a_folder_that_cannot_be_written_is_named(config, prepared, tmp_path):
@@ -543,7 +550,7 @@ def test_a_cache_with_damaged_bytes_is_made_anew(config, sources, prepared, tmp_
                 f"{file.name} was not noticed"
             )
             fault.done += 1
-        fault.result = "noticed and made anew each time"
+        fault.result = "noticed and rebuilt each time"
 
 
 def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
@@ -551,7 +558,7 @@ def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
 ):
     chance = random.Random(6)
     with soak.fault(
-        "three processes prepare one cache at once, one of them killed", 2, 30
+        "three processes prepare the same cache at once, and one is killed", 2, 30
     ) as fault:
         for number in range(fault.tries):
             monkeypatch.setenv("CTSM_CACHE", str(tmp_path / str(number)))
@@ -569,7 +576,7 @@ def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
             assert [ended(process) for process in processes][1:] == [0, 0]
             require_equal(prepare(config, sources, progress=False), prepared)
             fault.done += 1
-        fault.result = "all had the same data, the cache is whole"
+        fault.result = "all had the same data, and the cache was complete"
 
 
 # --------------------------------------------------------------------------------------------------------------- clock
@@ -586,7 +593,9 @@ def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp
     chance = random.Random(7)
     monkeypatch.setattr(time, "time", earlier)
     monkeypatch.setattr(time, "time_ns", lambda: int(earlier() * 1e9))
-    with soak.fault("clock going backwards, files from the past and the future", 1, 10) as fault:
+    with soak.fault(
+        "clock that runs backwards, files dated in the past and the future", 1, 10
+    ) as fault:
         for number in range(fault.tries):
             folder = tmp_path / str(number)
             stop = chance.randint(1, 23)
@@ -601,7 +610,7 @@ def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp
             whole_rows, whole_weights = story(undisturbed[0])
             assert rows[-1] == whole_rows[-1]
             assert all(torch.equal(weights[name], whole_weights[name]) for name in weights)
-        fault.result = "the same run, the same data"
+        fault.result = "identical run and identical data"
 
 
 # --------------------------------------------------------------------------------------------------------------- table

@@ -52,6 +52,7 @@ SHARES = dict.fromkeys(TARGETS, 6) | {
     "random.safetensors": 2,
     "run.json": 4,
 }
+REFUSED = "read correctly, or refused with a message that names the file"
 GUIDED = soak.LONG and importlib.util.find_spec("atheris") is not None
 
 
@@ -66,14 +67,16 @@ def test_bytes_that_are_wrong_somewhere(name, tmp_path):
     target, chance = TARGETS[name], random.Random(name)
     seeds = good_files(target, tmp_path)
     share = SHARES[name] / sum(SHARES.values())
-    with soak.fault(f"wrong bytes: {name}", round(2_600 * share), round(190_000 * share)) as fault:
+    with soak.fault(
+        f"wrong bytes in {name}", round(2_600 * share), round(190_000 * share)
+    ) as fault:
         if GUIDED:
             script = Path(__file__).with_name("guided_fuzzing.py")
             command = [sys.executable, script, name, str(fault.tries), tmp_path / "guided"]
             done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[-5_000:]
             fault.done = int(re.findall(r"^Done (\d+) runs", done.stderr, re.MULTILINE)[-1])
-            fault.result = "read, or refused with its name; guided by atheris"
+            fault.result = f"{REFUSED}; inputs chosen by atheris"
             return
         read = 0
         for _ in range(fault.tries):
@@ -84,7 +87,7 @@ def test_bytes_that_are_wrong_somewhere(name, tmp_path):
                 print(f"the input: {data[:2_000]!r}")
                 raise
             fault.done += 1
-        fault.result = f"{read:,} read, the others refused with their name"
+        fault.result = f"{read:,} read, the others refused with a message that names the file"
 
 
 # ------------------------------------------------------------------------------------------- things of the right form
@@ -194,7 +197,7 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
             ).encode(errors="replace")
         ),
     ),
-    "values in run.json": (
+    "run.json": (
         "run.json",
         st.builds(
             changed,
@@ -203,7 +206,7 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
             JSON,
         ),
     ),
-    "values in state.json": (
+    "state.json": (
         "state.json",
         st.builds(
             changed,
@@ -218,7 +221,7 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
         "vocabulary.json",
         st.lists(st.text(max_size=5)).map(lambda w: as_json([*WORDS.words, *w])),
     ),
-    "other weights": (
+    "weights": (
         "model.safetensors",
         st.builds(with_tensor, st.just(WEIGHTS), ODD_NAMES, TENSORS)
         | st.builds(
@@ -228,7 +231,7 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
             TENSORS.filter(lambda t: t.shape != (DIM, DIM)),
         ),
     ),
-    "another state of the optimizer": (
+    "the optimizer's state": (
         "optimizer.safetensors",
         st.builds(
             with_tensor,
@@ -240,7 +243,7 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
             TENSORS.filter(lambda t: t.shape != (DIM, DIM) and t.shape != (DIM,)),
         ),
     ),
-    "other random states": (
+    "random states": (
         "random.safetensors",
         st.builds(
             lambda name, tensor: tensors_bytes({name: tensor}),
@@ -254,7 +257,7 @@ FORMS: dict[str, tuple[str, st.SearchStrategy[bytes]]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_files_of_the_right_form_with_anything_in_them(form, tmp_path):
     name, strategy = FORMS[form]
-    with soak.fault(f"anything in {form}", 40, 1_000) as fault:
+    with soak.fault(f"arbitrary values in {form}", 40, 1_000) as fault:
 
         @settings(
             max_examples=fault.tries,
@@ -269,7 +272,7 @@ def test_files_of_the_right_form_with_anything_in_them(form, tmp_path):
             fault.done += 1
 
         check()
-        fault.result = "read, or refused with its name"
+        fault.result = REFUSED
 
 
 # ------------------------------------------------------------------------- what was found, and what must stay noticed

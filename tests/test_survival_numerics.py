@@ -29,6 +29,8 @@ from ctsm_lib.run_folder import read_log, read_run
 from ctsm_lib.runs import load_run
 from ctsm_workbench.baselines import make_model
 
+KEPT = "training stopped; the batch and the previous checkpoint were kept"
+
 pytestmark = pytest.mark.survival
 
 
@@ -129,7 +131,7 @@ def test_a_loss_that_is_no_sensible_number_stops_the_run_with_its_batch(
             if before:
                 assert load_run(folder).iteration == before  # refuses weights that are not finite
             fault.done += 1
-        fault.result = "stopped, batch kept, the checkpoint before stays"
+        fault.result = KEPT
 
 
 def test_weights_that_a_step_has_spoiled_are_found_though_no_loss_tells(
@@ -141,14 +143,14 @@ def test_weights_that_a_step_has_spoiled_are_found_though_no_loss_tells(
         model.encoder.norm.weight.register_hook(lambda gradient: gradient * math.inf)
 
     at_iteration(6, happen)
-    with soak.fault("weights spoiled by one step", 1, 1) as fault:
+    with soak.fault("a step that makes weights infinite or NaN", 1, 1) as fault:
         with pytest.raises(
             RunError, match=r"Iteration 6: \S+ is no longer finite.*bad-batch-000006"
         ):
             train(replace(config, clip=0.0), small_prepared, tmp_path / "run")
         last = newest_checkpoint(tmp_path / "run")
         assert last is not None and last.name == "checkpoint-000003"
-        fault.done, fault.result = 1, "stopped, batch kept, the checkpoint before stays"
+        fault.done, fault.result = 1, KEPT
 
 
 def test_no_dev_check_keeps_spoiled_weights_as_the_best(
@@ -200,7 +202,7 @@ def test_odd_batches_are_learned_from(kind):
     batch = collate(_odd(kind))
     if kind == "nothing but PAD":
         batch.context[:] = batch.speaker[:] = batch.knowledge[:] = PAD
-    with soak.fault(f"batches: {kind}", 2, 20) as fault:
+    with soak.fault(f"unusual batches: {kind}", 2, 20) as fault:
         for number in range(fault.tries):
             model, losses = make_model(config, tiny_tables(number)).train(), []
             optimizer = training.make_optimizer(config, model)
@@ -218,7 +220,7 @@ def test_odd_batches_are_learned_from(kind):
             assert all(value.isfinite().all() for value in model.parameters())
             assert losses[-1] < losses[0]
             fault.done += 1
-        fault.result = "finite, and learned from"
+        fault.result = "losses and weights stayed finite, and the loss fell"
 
 
 def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, tmp_path):
@@ -227,7 +229,7 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
         train(replace(config, precision=precision), small_prepared, tmp_path / precision)
     exact, rough = rows(tmp_path / "float32"), rows(tmp_path / "bf16")
     assert exact != rough, "bf16 was on"
-    with soak.fault("24 iterations in bf16 beside float32", 1, 1) as fault:
+    with soak.fault("24 iterations in bf16, compared with float32", 1, 1) as fault:
         furthest = 0.0
         for one, two in zip(exact, rough, strict=True):
             for name in one.keys() - {"iteration", "lr", "acc", "grad_norm"}:
@@ -238,7 +240,7 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
                 furthest = max(furthest, abs(two[name] / one[name] - 1))
         fault.done, fault.result = (
             1,
-            f"losses and perplexities at most {100 * furthest:.2f} % apart",
+            f"losses and perplexities differed by at most {100 * furthest:.2f} %",
         )
 
 
@@ -248,7 +250,7 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
 def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(
     config, small_prepared, tmp_path
 ):
-    with soak.fault("two runs of one seed; another seed", 1, 10) as fault:
+    with soak.fault("two runs with the same seed, one with another seed", 1, 10) as fault:
         for number in range(fault.tries):
             one, two, three = (tmp_path / f"{number}-{name}" for name in "abc")
             for folder, seed in ((one, number), (two, number), (three, number + 1)):
@@ -257,7 +259,7 @@ def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(
             assert not same(one, three)
             assert read_run(three)[0].seed == number + 1
             fault.done += 1
-        fault.result = "one seed: the same bits in log and weights; another seed: others"
+        fault.result = "same seed: identical log and weights; another seed: different ones"
 
 
 def test_batches_follow_from_seed_and_size_alone(config, small_prepared):

@@ -36,7 +36,7 @@ def train(
     Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ...
     """
     from ctsm_lib.run_folder import read_run
-    from ctsm_workbench.running.train import train as running
+    from ctsm_workbench.running import train as running
 
     settings = list(settings or [])
     settings += [f"seed={seed}"] if seed is not None else []
