@@ -427,3 +427,40 @@ def slow_pair_loss(
 def unit(vector: np.ndarray) -> np.ndarray:
     """`v / |v|`."""
     return vector / math.sqrt(vector @ vector)
+
+
+# -------------------------------------------------------------------- checks of every fusion
+
+
+def check_everything_takes_part(fusion: nn.Module) -> None:
+    """Each of the five relations, and each token, changes the result of its own row only."""
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    context = normal(2, 4, DIM)
+    knowledge = normal(2, 5, DIM, seed=1)
+    before = fusion(context, knowledge, mask)
+    for relation in range(5):
+        changed = knowledge.clone()
+        changed[0, relation] += normal(DIM, seed=2)
+        after = fusion(context, changed, mask)
+        differ(after[0], before[0])
+        close(after[1], before[1], 1e-12)
+    changed = context.clone()
+    changed[0, 0] += normal(DIM, seed=2)
+    # The refining encoder mixes tokens.
+    differ(fusion(changed, knowledge, mask)[0, 1:], before[0, 1:])
+
+
+def check_fusion_ignores_padding(fusion: nn.Module) -> None:
+    """A context has the same states alone, in a batch, in another order and whatever is at PAD."""
+    lengths = [6, 2, 4]
+    context = normal(3, 6, DIM)
+    knowledge = normal(3, 5, DIM, seed=1)
+    mask = real_mask(lengths)
+    together = fusion(context, knowledge, mask)
+    dirty = torch.where(mask.unsqueeze(-1), context, torch.tensor(30.0, dtype=torch.float64))
+    reverse = fusion(dirty.flip(0), knowledge.flip(0), mask.flip(0)).flip(0)
+    for row, length in enumerate(lengths):
+        here = slice(row, row + 1)
+        alone = fusion(context[here, :length], knowledge[here], mask[here, :length])
+        close(alone[0], together[row, :length], 1e-6)
+        close(reverse[row, :length], together[row, :length], 1e-6)
