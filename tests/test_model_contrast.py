@@ -84,7 +84,7 @@ def test_eq_23_one_dialogue_has_exactly_no_loss(negatives: str) -> None:
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_eq_24_is_the_mean_over_the_five_pairs_of_unit_vectors(negatives: str) -> None:
-    """The views have length 1. The loss is 1/5 of the sum of Eq. (23) over the pairs of Eq. (22)."""
+    """Views have length 1. The loss is 1/5 of the sum of Eq. (23) over the pairs of Eq. (22)."""
     views = normal(4, 4, 6) * torch.tensor([0.1, 1, 10, 100]).view(1, 4, 1)  # B views D
     named = {
         name: [unit(vector) for vector in array(views[:, place])]

@@ -135,7 +135,7 @@ def test_eq_18_soft_label_loss() -> None:
 
 
 def test_eq_18_is_least_where_the_student_equals_the_teacher() -> None:
-    """There it is the teacher's entropy, with a zero gradient. A one-hot teacher makes it Eq. (15)."""
+    """There it is the entropy of the teacher, with gradient 0. A one-hot teacher gives Eq. (15)."""
     teacher = normal(3, 32) * 2
     student = teacher.clone().requires_grad_()
     loss = soft_label_loss(student, teacher)
