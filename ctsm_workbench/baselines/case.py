@@ -37,10 +37,11 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.interface import Tables
+from ctsm_lib.kernels import masked_mean
 from ctsm_lib.model.context import COGNITIVE, KnowledgeEncoder
 from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.guidance import intensity_weights
-from ctsm_lib.model.layers import Attention, masked_mean
+from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import (
     LABELS,

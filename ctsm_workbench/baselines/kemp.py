@@ -31,8 +31,9 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.interface import Tables
+from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
-from ctsm_lib.model.layers import Attention, masked_softmax
+from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import (
     LABELS,

@@ -25,7 +25,7 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.interface import Tables
-from ctsm_lib.model.layers import masked_mean
+from ctsm_lib.kernels import masked_mean
 from ctsm_workbench.baselines.base import Baseline, BaselineMemory, initialise
 
 # The paper's two groups: "surprised" counts as positive, "anticipating" as negative.

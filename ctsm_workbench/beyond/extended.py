@@ -17,7 +17,7 @@ from ctsm_lib.model import CTSM, Reading
 from ctsm_lib.model.ctsm import mean_label_loss
 from ctsm_lib.model.generation import ResponseDecoder
 from ctsm_lib.model.guidance import EmotionPredictor
-from ctsm_lib.settings import LossWeights
+from ctsm_lib.settings import ModelSettings
 from ctsm_workbench.beyond.bag import HASHED, BagExpert, feature_weights
 from ctsm_workbench.beyond.biased import BiasedDecoder, BiasedPointer
 from ctsm_workbench.beyond.fusion import JointFusion
@@ -89,29 +89,28 @@ class ExtendedCTSM(CTSM):
 
     def emotion_loss(
         self, batch: Batch, reading: Reading, memory: Memory, *,
-        teacher_logits: Tensor | None, losses: dict[str, Tensor],
+        teacher: Tensor | None, losses: dict[str, Tensor],
     ) -> Tensor:  # fmt: skip
         """The emotion loss, and that of the bag.
 
         Each expert has a loss of its own: of the mean, the quicker one would leave the other no
         gradient.
         """
-        loss = super().emotion_loss(
-            batch, reading, memory, teacher_logits=teacher_logits, losses=losses
-        )
+        loss = super().emotion_loss(batch, reading, memory, teacher=teacher, losses=losses)
         if isinstance(memory, ExpertsMemory) and memory.bag_logits is not None:
             losses["bag"] = mean_label_loss(memory.bag_logits, batch)
             loss = loss + losses["bag"]
         return loss
 
-    def loss_weights(self, batch: Batch) -> LossWeights:
+    def loss_weights(self, batch: Batch) -> ModelSettings:
         """The weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
-        weights = super().loss_weights(batch)
-        if not self.config.peer_losses:
-            return weights
-        words = float(batch.total_tokens)
+        config, words = self.config, float(batch.total_tokens)
+        if not config.peer_losses:
+            return config
         return replace(
-            weights, generation=weights.generation * words, diversity=weights.diversity * words
+            config,
+            weight_generation=config.weight_generation * words,
+            weight_diversity=config.weight_diversity * words,
         )
 
 
