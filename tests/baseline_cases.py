@@ -10,7 +10,7 @@ from helpers import FIRST_WORD, SIZE, randomise, tiny_config, tiny_tables
 from torch import nn
 
 from ctsm_lib.corpus import PAD
-from ctsm_lib.model import Tables
+from ctsm_lib.interface import Tables
 from ctsm_workbench.baselines import make_model
 
 

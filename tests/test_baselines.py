@@ -17,7 +17,7 @@ from ctsm_lib.checkpoint import load_weights, save_tensors, save_weights
 from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.decoding import Decoding, answer_batch
 from ctsm_lib.errors import ConfigError, RunError
-from ctsm_lib.model import Output, Tables
+from ctsm_lib.interface import Output, Tables
 from ctsm_workbench.baselines import BASELINES, make_model
 
 NAMES = ["ctsm", *(name for name in BASELINES if name != "tfidf")]
