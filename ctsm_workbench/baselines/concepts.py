@@ -1,4 +1,7 @@
-"""Emotion concepts of words, as KEMP and CASE attach them to a context. Source: Li et al. (2022)."""
+"""Emotion concepts of words, as KEMP and CASE attach them to a context. Source: Li et al. (2022).
+
+Shapes: B batch, L context length, M concepts of a context, N = L + M nodes of a graph.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from ctsm_lib.corpus import PAD, Corpus, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.sources import Sources
 
-STRONG = 0.6  # the least emotion intensity that makes a concept count
+STRONG = 0.6  # the least intensity of a word of strong emotion
 
 
 def read_concepts(path: Path) -> dict[str, list[str]]:
-    """Word -> its concepts, the first one first.
+    """The concepts of each word, in the file's order.
 
     Raises:
         DataError: the file is not JSON of that form; the message names what is wrong.
@@ -41,7 +44,7 @@ def read_concepts(path: Path) -> dict[str, list[str]]:
 def concept_table(
     concepts: dict[str, list[str]], vocabulary: Vocabulary, intensity: np.ndarray
 ) -> np.ndarray:
-    """The concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
+    """One concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
 
     Args:
         intensity: [V] emotion intensity of every word.
@@ -55,17 +58,13 @@ def concept_table(
 
 
 class ReadsConcepts:
-    """A mixin for models that read concepts, where the data folder has them."""
+    """A mixin for models that use concepts, where the data folder has them."""
 
     uses: frozenset[str] = frozenset({"concepts"})
 
     @classmethod
     def more_description(cls, config: Config, sources: Sources) -> dict[str, str]:
-        """The concepts by name, for runs and results.
-
-        Raises:
-            DataError: as `read_concepts`.
-        """
+        """The file of concepts, for runs and results. Raises: as `read_concepts`."""
         if not (config.concepts and sources.concepts):
             return {}
         count = len(read_concepts(sources.concepts))
@@ -81,3 +80,35 @@ class ReadsConcepts:
         concepts = read_concepts(sources.concepts)
         table = concept_table(concepts, corpus.vocabulary, intensity)
         return {"concepts": torch.from_numpy(table)}
+
+
+def without_gaps(ids_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """The ids of each row without the PADs between them, and the position of each; [B, M].
+
+    PAD follows the last id of a row.
+    """
+    given = ids_BL != PAD
+    width = int(given.sum(dim=1).amax()) if len(given) else 0
+    place = (~given).int().argsort(dim=1, stable=True)[:, :width]
+    return ids_BL.gather(1, place), place
+
+
+def affect_edges(nodes_BN: Tensor, place_BM: Tensor) -> Tensor:
+    """The nodes that each node reads, [B, N, N].
+
+    A token reads itself, the token before it, CLS and its concept. A concept reads itself and its
+    token.
+
+    Args:
+        nodes_BN: mask of the nodes, L tokens and then M concepts.
+        place_BM: the position of each concept's token.
+    """
+    batch, size = place_BM.shape
+    token = torch.arange(nodes_BN.shape[1] - size, device=nodes_BN.device)
+    back = token.unsqueeze(1) - token
+    among = ((back == 0) | (back == 1) | (token == 0)).expand(batch, -1, -1)  # B L L
+    owns = token.unsqueeze(1) == place_BM.unsqueeze(1)  # B L M
+    itself = torch.eye(size, dtype=torch.bool, device=nodes_BN.device).expand(batch, -1, -1)
+    tokens = torch.cat([among, owns], dim=2)
+    concepts = torch.cat([owns.transpose(1, 2), itself], dim=2)
+    return torch.cat([tokens, concepts], dim=1) & nodes_BN.unsqueeze(1)

@@ -1,1 +1,1 @@
-"""Extensions beyond the paper (presets `improved` and `best`). The paper's model does not know them."""
+"""Extensions beyond the paper (presets `improved` and `best`). The paper's model has none of them."""
