@@ -8,8 +8,6 @@ mean. The setting `peer_losses` restores the sum.
 Shapes: B batch, L context length, T target length, D width, V vocabulary, K = 32 emotions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,20 +45,16 @@ class BaselineDecoder(BiasedDecoder):
     """A decoder that may begin an answer with a vector in place of SOS."""
 
     def teach(self, embed: Any, previous: Tensor, cache: Any, target_BT: Tensor) -> Taught:
-        """As `ResponseDecoder.teach`."""
-        return super().teach(embed, _begun(previous, cache), cache, target_BT)
+        return super().teach(embed, self._begun(previous, cache), cache, target_BT)
 
-    def step(
-        self, embed: Any, vectors: Tensor, cache: Any, token_B: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `ResponseDecoder.step`."""
-        return super().step(embed, _begun(vectors, cache), cache, token_B)
+    def step(self, embed: Any, vectors: Tensor, cache: Any, token_B: Tensor) -> Any:
+        return super().step(embed, self._begun(vectors, cache), cache, token_B)
 
-
-def _begun(words_BTD: Tensor, cache: BaselineCache) -> Tensor:
-    if cache.first is None or cache.length:
-        return words_BTD
-    return torch.cat([cache.first.unsqueeze(1).to(words_BTD.dtype), words_BTD[:, 1:]], dim=1)
+    def _begun(self, words_BTD: Tensor, cache: BaselineCache) -> Tensor:
+        if cache.first is None or cache.length:
+            return words_BTD
+        first = cache.first.unsqueeze(1).to(words_BTD.dtype)
+        return torch.cat([first, words_BTD[:, 1:]], dim=1)
 
 
 class Baseline(nn.Module):
@@ -121,7 +115,7 @@ class Baseline(nn.Module):
         ids = {"context": batch.context, "speaker": batch.speaker}
         if batch.target is not None:
             ids |= {"previous": previous_words(batch.target), "target": batch.target}
-        return ids
+        return ids | ({"knowledge": batch.knowledge} if "knowledge" in self.uses else {})
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         """Encode contexts.
@@ -167,8 +161,8 @@ class Baseline(nn.Module):
         memory = self.understand(batch, words)
         taught = self.decoder.teach(self.embed, words["previous"], self.start(memory), batch.target)
         nll = -taught.scores.log_prob
-        losses = {"generation": nll.sum() / batch.total_tokens}
-        generation = losses["generation"]
+        generation = nll.sum() / batch.total_tokens
+        losses = {"generation": generation}
         if self.training and isinstance(taught.scores, SmoothedScores):
             spread = -taught.scores.spread.sum() / batch.total_tokens
             share = config.label_smoothing

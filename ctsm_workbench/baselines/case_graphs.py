@@ -3,8 +3,6 @@
 Shapes: B batch, L context length, N nodes of a graph, P pairs of views, D width.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,17 +18,26 @@ from ctsm_lib.parallel import gather_rows
 
 
 @dataclass
+class Selection:
+    """The nodes of a graph that a query selects."""
+
+    weights: Tensor  # B N, a = softmax(q v / sqrt(D))
+    chosen: Tensor  # B D, c = sum_j a_j v_j
+
+
+@dataclass
 class Graph:
     """The encoded nodes of a graph."""
 
     nodes: Tensor  # B N D
     mask: Tensor  # B N
 
-    def select(self, query_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """`a = softmax(q v / sqrt(D))` over the nodes [B, N], and `c = sum_j a_j v_j` [B, D]."""
+    def select(self, query_BD: Tensor) -> Selection:
+        """Attend to the nodes with one query for each graph."""
         scores = (self.nodes @ query_BD.unsqueeze(2)).squeeze(2) * self.nodes.shape[2] ** -0.5
         weights = masked_softmax(scores, self.mask)
-        return weights, (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
+        chosen = (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
+        return Selection(weights=weights, chosen=chosen)
 
 
 class GraphLayer(nn.Module):
@@ -42,33 +49,30 @@ class GraphLayer(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        dim = config.dim
-        self.node_norm = nn.LayerNorm(dim)
-        self.edge_norm = nn.LayerNorm(dim)
-        self.ffn_norm = nn.LayerNorm(dim)
-        # A node has no left and right neighbours, so that a convolution would be meaningless.
+        # Nodes have no left and right neighbours: a convolution would be meaningless.
         sizes = replace(config.small_layer, ffn="linear")
-        self.attention = Attention(dim, dim, sizes)
-        self.ffn = FeedForward(dim, sizes)
+        self.node_norm = nn.LayerNorm(config.dim)
+        self.edge_norm = nn.LayerNorm(config.dim)
+        self.ffn_norm = nn.LayerNorm(config.dim)
+        self.attention = Attention(config.dim, config.dim, sizes)
+        self.ffn = FeedForward(config.dim, sizes)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, nodes: Tensor, edges: Tensor, relations_NND: Tensor | None = None) -> Tensor:
         """Nodes [B, N, D] from nodes [B, N, D].
 
         Args:
-            edges: bool, broadcastable to [B, N, N]; a row's node reads the columns' nodes.
-            relations_NND: the vector that the relation of each edge adds, if edges are of several
-                kinds.
+            edges: bool, broadcastable to [B, N, N]; the row's node reads the column's node.
+            relations_NND: the vector that the relation of each edge adds, if there are several.
         """
         nodes = query = memory = self.node_norm(nodes)
         mask = edges
         if relations_NND is not None:
             # A neighbour's vector depends on the node that reads it. So each node becomes a row of
             # the batch, with one query and a memory of its own.
-            batch, size, _ = nodes.shape
             memory = (nodes.unsqueeze(1) + relations_NND).flatten(0, 1)  # B*N N D
             query = nodes.flatten(0, 1).unsqueeze(1)  # B*N 1 D
-            mask = edges.expand(batch, size, size).flatten(0, 1).unsqueeze(1)
+            mask = edges.expand(len(nodes), *edges.shape[-2:]).flatten(0, 1).unsqueeze(1)
         attended, _ = self.attention(query, self.attention.keys_values(memory), mask)
         nodes = self.edge_norm(nodes + self.dropout(attended.view_as(nodes)))
         return self.ffn_norm(nodes + self.ffn(nodes, edges.any(dim=-1)))
@@ -81,16 +85,16 @@ class CognitionGraph(nn.Module):
     Every node has an edge to itself.
     """
 
-    kind: Tensor  # 5 5, the relation of each edge, 0 where there is none
+    kind: Tensor  # 5 5, the relation of each edge; 0 elsewhere
     edges: Tensor  # 5 5
 
     def __init__(self, config: Config):
         super().__init__()
         kind = torch.zeros(COGNITIVE + 1, COGNITIVE + 1, dtype=torch.int64)
         kind[0, 1:] = kind[1:, 0] = torch.arange(1, COGNITIVE + 1)
-        itself = torch.eye(COGNITIVE + 1, dtype=torch.bool)
+        edges = (kind > 0) | torch.eye(COGNITIVE + 1, dtype=torch.bool)
         self.register_buffer("kind", kind, persistent=False)
-        self.register_buffer("edges", (kind > 0) | itself, persistent=False)
+        self.register_buffer("edges", edges, persistent=False)
         self.relations = nn.Parameter(torch.zeros(COGNITIVE + 1, config.dim))
         self.layer = GraphLayer(config)
 
@@ -110,7 +114,7 @@ def last_utterance(speaker_BL: Tensor) -> Tensor:
 
 
 def divergence(posterior_BN: Tensor, prior_BN: Tensor) -> Tensor:
-    """`KL(posterior || prior)`, [B]. No gradient reaches the posterior; weights of 0 add nothing."""
+    """`KL(posterior || prior)`, [B]. The posterior gets no gradient. Weights of 0 add nothing."""
     goal = posterior_BN.detach()
     return (goal * (goal.clamp(min=TINY).log() - prior_BN.clamp(min=TINY).log())).sum(dim=1)
 
@@ -128,17 +132,15 @@ class Alignment(nn.Module):
         self.second = nn.Linear(dim, dim, bias=False)
         self.temperature = temperature
 
-    def forward(
-        self, first_BPD: Tensor, second_BPD: Tensor, given_BP: Tensor, total: int
-    ) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor, given_BP: Tensor, total: int) -> Tensor:
         """Mean over the anchors of all processes, a scalar; exactly 0 where nothing has a negative.
 
         Args:
-            first_BPD, second_BPD: P pairs of views of each dialogue.
+            first, second: P pairs of views of each dialogue, [B, P, D].
             given_BP: False where a view is missing (no phrase): neither anchor nor negative.
             total: dialogues of the whole batch.
         """
-        projected = torch.stack([self.first(first_BPD), self.second(second_BPD)], dim=1)
+        projected = torch.stack([self.first(first), self.second(second)], dim=1)
         views = F.normalize(gather_rows(projected.float(), total), dim=-1).permute(1, 2, 0, 3)
         given = gather_rows(given_BP.to(views.dtype), total).T > 0  # P B
         with torch.autocast(views.device.type, enabled=False):

@@ -1,7 +1,7 @@
-"""CEM: commonsense about the speaker's intent, need, want, effect and reaction enriches the context.
+"""CEM: commonsense about the speaker enriches the context.
 
-Section 3.3 of CTSM takes its fusion from CEM. CEM runs it once. It predicts the emotion from the part
-that the reaction (xReact) refined, and answers from all of it. The diversity loss is CEM's, too.
+Section 3.3 of CTSM takes its fusion from CEM. CEM runs it once. It predicts the emotion from the
+part that the reaction (xReact) refined, and answers from all of it. The diversity loss is CEM's, too.
 Source: Sabour, Zheng and Huang (2022).
 
     H_C = Encoder(E)                                              [B, L, D]
@@ -12,8 +12,6 @@ Source: Sabour, Zheng and Huang (2022).
     l   = W U_e[CLS]                                              [B, 32]
     L   = NLL + CE(l) + 1.5 L_div
 """
-
-from __future__ import annotations
 
 from torch import Tensor, nn
 
@@ -34,9 +32,6 @@ class CEM(Baseline):
         self.knowledge = KnowledgeEncoder(dim, self.small_encoder)
         self.fusion = SeparateFusion(dim, self.small_encoder)
         self.classify = nn.Linear(dim, len(EMOTIONS), bias=False)
-
-    def ids(self, batch: Batch) -> dict[str, Tensor]:
-        return super().ids(batch) | {"knowledge": batch.knowledge}
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         context, mask = self.encode_context(batch, words)

@@ -4,17 +4,12 @@ Source: Li, Chen, Ren, Ren, Tu and Chen (2020).
 
     C_u = Encoder(E),  C_e = Encoder_e([CLS ; emotion words])        [B, L, D], [B, 1 + M, D]
     l = W [C_e[CLS] ; C_u[CLS]] + b                                  [B, 32]
-The decoder reads [C_u ; C_e], tokens after tokens, copies from both, and begins with W_emb l in place
-of SOS.
+The decoder reads [C_u ; C_e] as one sequence, copies from both, and begins with W_emb l, not SOS.
 
-Departure: emotion words have an intensity of at least 0.6. The paper's list of words is not in the
-data here.
-Departure: the adversarial part is left out. In the released code none of its gradient reaches the
-generator.
+Departure: emotion words have an intensity of at least 0.6. The data here lacks the paper's list.
+Departure: the adversarial part is left out. In the released code it gives the generator no gradient.
 Departure: Encoder_e has the settings `small_...`, so that EmpDG costs about as much as the others.
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor, nn

@@ -10,15 +10,13 @@ Source: Li, Li, Ren, Ren and Chen (2022).
         concepts
     L = NLL + CE(l) + 0.1 MSE(mean attention to H, w), the square's mean over a context's nodes
 
-A context has at most ten concepts, those of the strongest emotion. Without concepts the graph has the
-context's own edges. The attention in the loss is the last layer's, averaged over heads and over the
-words of the answer.
+A context has at most ten concepts, those of the strongest emotion. Without concepts the graph has
+the context's own edges. The attention in the loss is the last layer's, averaged over heads and over
+the words of the answer.
 
 Departure: in the paper concepts have positions and a speaker state. Here they have neither.
 Departure: a word adds one concept, the strongest (`concepts`); in the paper it may add several.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +30,8 @@ from ctsm_lib.corpus import EMOTIONS, PAD
 from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention, masked_softmax
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineDecoder, BaselineMemory
-from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges, without_gaps
+from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
+from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1
@@ -55,12 +53,6 @@ class KempLayer(DecoderLayer):
         return states + self.dropout(joined), weights
 
 
-class KempDecoder(BaselineDecoder):
-    """A decoder of such layers."""
-
-    Layer = KempLayer
-
-
 @dataclass(kw_only=True)
 class KempMemory(BaselineMemory):
     """An encoded context with its emotion."""
@@ -69,10 +61,11 @@ class KempMemory(BaselineMemory):
     weights: Tensor  # B L+M, w
 
 
-class KEMP(ReadsConcepts, Baseline):
+class KEMP(ReadsConcepts):
     """Knowledge-aware EMPathetic dialogue generation."""
 
-    Decoder = KempDecoder
+    class Decoder(BaselineDecoder):
+        Layer = KempLayer
 
     def make_parts(self, dim: int) -> None:
         self.graph = Attention(dim, dim, self.config.small_layer)
@@ -85,13 +78,10 @@ class KEMP(ReadsConcepts, Baseline):
 
         Among equals the earlier comes first.
         """
-        concepts, place = without_gaps(self.concepts[context_BL])
+        concepts, place = super().context_concepts(context_BL)
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
         return concepts.gather(1, order), place.gather(1, order)
-
-    def ids(self, batch: Batch) -> dict[str, Tensor]:
-        return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> KempMemory:
         concepts, place = self.context_concepts(batch.context)

@@ -2,22 +2,19 @@
 
 Source: Majumder, Hong, Peng, Lu, Ghosal, Gelbukh, Mihalcea and Poria (2020).
 
-    q = H[CLS],  l = (W q + b) M^T      M: a vector for each emotion                    [B, 32]
+    q = H[CLS],  l = (W q + b) M^T      M: a vector for each emotion                     [B, 32]
     for each group, positive (13) and negative (19):
         z ~ N(mu(q), sigma(q)^2),  p = softmax(W_z z) over the group,  e = p M           [B, D]
     m = e of the emotion's own group, n = e of the other group
-    A = Enc_1([H ; m]),  B = Enc_2([H ; n])                                              [B, L, D]
-    v = W_2 (sigmoid(W_1 [A ; B]) * [A ; B])                                             [B, L, D]
+    A = Enc_1([H ; m]),  B = Enc_2([H ; n]),  v = W_2 (sigmoid(W_1 [A ; B]) * [A ; B])   [B, L, D]
     L = NLL + CE(l) + KL(N(mu'([q ; mean A]), sigma'^2) || N(mu, sigma^2)), and the same with mean B
 
 The decoder attends to v. The emotion that chooses m is the gold one in training, and the predicted
-one otherwise. z is drawn in training only; otherwise it is the mean. The posterior of a group reads A
-if the emotion belongs to the group, and B if not.
+one otherwise. z is drawn in training only; otherwise it is the mean. The posterior of a group reads
+A if the emotion belongs to the group, and B if not.
 
 Departure: KL is a mean over the latent's dimensions, as all other losses here are means.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -75,10 +72,10 @@ class MIME(Baseline):
         self.query = nn.Linear(dim, dim)
         self.emotions = nn.Parameter(torch.zeros(len(EMOTIONS), dim))
         sizes = (len(POSITIVE), len(EMOTIONS) - len(POSITIVE))
-        self.latents = nn.ModuleList(GroupLatent(dim, size) for size in sizes)
-        # Two each: for the emotion's own group, and for the other.
-        self.joins = nn.ModuleList(nn.Linear(2 * dim, dim, bias=False) for _ in sizes)
-        self.encoders = nn.ModuleList(self.small_encoder(dim) for _ in sizes)
+        self.latents: Any = nn.ModuleList(GroupLatent(dim, size) for size in sizes)
+        # Two of each: for the emotion's own group, and for the other.
+        self.joins: Any = nn.ModuleList(nn.Linear(2 * dim, dim, bias=False) for _ in sizes)
+        self.encoders: Any = nn.ModuleList(self.small_encoder(dim) for _ in sizes)
         self.gate = nn.Linear(2 * dim, 2 * dim)
         self.fuse = nn.Linear(2 * dim, dim)
 
@@ -90,33 +87,24 @@ class MIME(Baseline):
         emotion = logits.argmax(dim=-1) if gold is None else gold
         negative = self.group[emotion].bool().unsqueeze(1)  # B 1
 
-        latents: Any = self.latents
-        groups = [
-            latent(query, self.emotions[self.group == number])
-            for number, latent in enumerate(latents)
-        ]
-        (positive_e, positive_prior), (negative_e, negative_prior) = groups
-        views = [  # A and B
-            encoder(join(torch.cat([states, _repeated(e, states)], dim=-1)), mask)
-            for join, encoder, e in zip(
-                self.joins, self.encoders, _exchanged(negative, positive_e, negative_e), strict=True
-            )
-        ]
-        both = torch.cat(views, dim=-1)
+        positive_e, positive_prior = self.latents[0](query, self.emotions[self.group == 0])
+        negative_e, negative_prior = self.latents[1](query, self.emotions[self.group == 1])
+        m, n = _exchanged(negative, positive_e, negative_e)
+        A = self._view(0, states, m, mask=mask)
+        B = self._view(1, states, n, mask=mask)
+        both = torch.cat([A, B], dim=-1)
         fused = self.fuse(self.gate(both).sigmoid() * both)
         memory = BaselineMemory(fused, mask, batch.context, emotion_logits=logits)
         if gold is not None:
-            first, second = _exchanged(negative, *(masked_mean(view, mask) for view in views))
-            divergence = latents[0].divergence(query, first, positive_prior)
-            memory.losses["latent"] = divergence + latents[1].divergence(
-                query, second, negative_prior
-            )
+            first, second = _exchanged(negative, masked_mean(A, mask), masked_mean(B, mask))
+            positive_kl = self.latents[0].divergence(query, first, positive_prior)
+            negative_kl = self.latents[1].divergence(query, second, negative_prior)
+            memory.losses["latent"] = positive_kl + negative_kl
         return memory
 
-
-def _repeated(vectors_BD: Tensor, states_BLD: Tensor) -> Tensor:
-    """Vectors at every position, [B, L, D]."""
-    return vectors_BD.to(states_BLD.dtype).unsqueeze(1).expand_as(states_BLD)
+    def _view(self, number: int, states: Tensor, e_BD: Tensor, *, mask: Tensor) -> Tensor:
+        e = e_BD.to(states.dtype).unsqueeze(1).expand_as(states)
+        return self.encoders[number](self.joins[number](torch.cat([states, e], dim=-1)), mask)
 
 
 def _exchanged(where_B1: Tensor, first_BD: Tensor, second_BD: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,11 @@ Source: Lin, Madotto, Shin, Xu and Fung (2019).
 
 In training an oracle chooses the listener, at first always, later rarely: with probability
 1e-4 + (1 - 1e-4) exp(-t / 10000) at step t, a is that of the gold emotion alone.
-Words are copied by the meta decoder's attention. It has the backbone's layers. The 33 listeners have
-one layer each, with the settings `small_...` and a feed-forward at every position alone.
-"""
+Words are copied by the meta decoder's attention. It has the backbone's layers. The 33 listeners
+have one layer each, with the settings `small_...` and a feed-forward at every position alone.
 
-from __future__ import annotations
+Shapes: B batch, T answer length, D width, G = 5 listeners of a row, H heads, K depth of a head.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,30 +37,30 @@ ORACLE_END = 1e-4
 ORACLE_STEPS = 10_000
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MoELMemory(BaselineMemory):
     """An encoded context with the share of each listener."""
 
-    shares: Tensor | None = None  # B 32
+    shares: Tensor  # B 32
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MoELCache(BaselineCache):
-    """A cache with the keys and values of the listeners that a row uses, G = 5 of them."""
+    """A cache with the listeners of each row, and their keys and values."""
 
-    share: Tensor | None = None  # B G
-    who: Tensor | None = None  # B G, their numbers from 0
-    shared_memory: KeysValues | None = None  # of the context
-    shared_past: Past | None = None
-    listener_memory: KeysValues | None = None
+    share: Tensor  # B G
+    who: Tensor  # B G, the listeners' numbers from 0
+    shared_memory: KeysValues  # of the context
+    shared_past: Past | None = None  # of the answer
+    listener_memory: KeysValues
     listener_past: KeysValues | None = None
 
 
 class Listeners(nn.Module):
     """Decoder layers D_1 .. D_32. Each weight has a row for each of them, [32, ...].
 
-    Only the weights of the G listeners of a row are used. To compute all 32 and multiply most of
-    them by zero would take several times as long.
+    Only the weights of a row's G listeners are used. To compute all 32 and multiply most of them by
+    zero would take several times as long.
     """
 
     def __init__(self, dim: int, sizes: LayerSizes):
@@ -71,8 +71,8 @@ class Listeners(nn.Module):
         norms = dict.fromkeys(("own", "query", "first"), (1, dim))
         self.matrices = _rows(
             own=(3, key_depth, dim), own_result=(dim, key_depth), memory=(2, key_depth, dim),
-            query=(key_depth, dim), result=(dim, key_depth), first=(ffn_dim, dim),
-            second=(dim, ffn_dim),
+            query=(key_depth, dim), result=(dim, key_depth),
+            first=(ffn_dim, dim), second=(dim, ffn_dim),
         )  # fmt: skip
         self.biases = _rows(first=(1, ffn_dim), second=(1, dim))
         self.scales = _rows(**norms)
@@ -89,12 +89,12 @@ class Listeners(nn.Module):
                 nn.init.constant_(value, constant)
 
     def keys_values(self, memory_BLD: Tensor, who_BG: Tensor) -> KeysValues:
-        """Keys and values of the context for the listeners of each row, each [B, G, H, L, depth]."""
+        """Keys and values of the context for the listeners of each row, each [B, G, H, L, K]."""
         key, value = self.matrices["memory"][who_BG].unbind(dim=2)
         memory = memory_BLD.unsqueeze(1)
         return self._heads(memory @ key.mT), self._heads(memory @ value.mT)
 
-    def forward(self, x_BTD: Tensor, cache: Any, masks: Masks) -> Tensor:
+    def forward(self, x_BTD: Tensor, cache: MoELCache, masks: Masks) -> Tensor:
         """The states of each listener for the same input, [B, G, T, D]. The cache is extended."""
         who = cache.who
         weights = {name: rows[who] for name, rows in self.matrices.items() if name != "memory"}
@@ -102,11 +102,10 @@ class Listeners(nn.Module):
         own = weights["own"].unbind(dim=2)
         query, key, value = (self._heads(normed @ matrix.mT) for matrix in own)
         if cache.listener_past is not None:
-            past_key, past_value = cache.listener_past
-            key = torch.cat([past_key, key], dim=3)
-            value = torch.cat([past_value, value], dim=3)
+            key = torch.cat([cache.listener_past[0], key], dim=3)
+            value = torch.cat([cache.listener_past[1], value], dim=3)
         cache.listener_past = (key, value)
-        attended = self._attend(query, (key, value), masks.causal)
+        attended = self._attend(query, cache.listener_past, masks.causal)
         states = x_BTD.unsqueeze(1) + self.dropout(attended @ weights["own_result"].mT)
 
         query = self._heads(self._norm("query", states, who) @ weights["query"].mT)
@@ -119,26 +118,22 @@ class Listeners(nn.Module):
         return states + self.dropout(result)
 
     def _norm(self, name: str, states: Tensor, who_BG: Tensor) -> Tensor:
-        """LayerNorm with each listener's scale and shift."""
         normed = F.layer_norm(states, states.shape[-1:])
         return normed * self.scales[name][who_BG] + self.shifts[name][who_BG]
 
-    def _heads(self, states_BGTX: Tensor) -> Tensor:
-        """[B, G, H, T, depth]."""
-        return states_BGTX.unflatten(-1, (self.heads, self.depth)).transpose(2, 3)
+    def _heads(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.heads, self.depth)).transpose(2, 3)  # B G H T K
 
     def _attend(self, query: Tensor, keys_values: KeysValues, mask: Tensor) -> Tensor:
-        """The attended values of all heads, [B, G, T, H * depth]."""
         key, value = keys_values
-        scores = query @ key.mT * self.depth**-0.5  # B G H T M
+        scores = query @ key.mT * self.depth**-0.5
         weights = self.dropout(masked_softmax(scores, mask[:, None, None]))
-        return (weights.to(value.dtype) @ value).transpose(2, 3).flatten(3)
+        return (weights.to(value.dtype) @ value).transpose(2, 3).flatten(3)  # B G T H*K
 
 
 def _rows(**shapes: tuple[int, ...]) -> nn.ParameterDict:
-    return nn.ParameterDict(
-        {name: torch.zeros(len(EMOTIONS), *shape) for name, shape in shapes.items()}
-    )
+    zeros = {name: torch.zeros(len(EMOTIONS), *shape) for name, shape in shapes.items()}
+    return nn.ParameterDict(zeros)
 
 
 class MoELDecoder(BaselineDecoder):
@@ -151,14 +146,12 @@ class MoELDecoder(BaselineDecoder):
         self.listeners = Listeners(config.dim, sizes)
 
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
-        """As `ResponseDecoder.run`, with the listeners first."""
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
-        together, cache.shared_past, _ = self.shared(
-            embedded, cache.shared_past, cache.shared_memory, masks
-        )
-        listened = self.listeners(embedded, cache, masks)  # B G T D
-        mixed = torch.einsum("bg,bgtd->btd", cache.share.to(listened.dtype), listened)
+        past, memory = cache.shared_past, cache.shared_memory
+        together, cache.shared_past, _ = self.shared(embedded, past, memory, masks)
+        each = self.listeners(embedded, cache, masks)  # B G T D
+        mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)
 
 

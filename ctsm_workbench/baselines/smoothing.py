@@ -1,7 +1,5 @@
 """Label smoothing of the words, as in the papers of several baselines."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@ weights are kept as tensors.
 Source: Salton and Buckley (1988) for the weights of words.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -60,9 +58,8 @@ class TfIdf(nn.Module):
         spans = zip(pairs.context_begin, pairs.context_length, strict=True)
         tokens = np.concatenate([pairs.split.tokens[begin : begin + n] for begin, n in spans])
         bounds = np.concatenate([[0], np.cumsum(pairs.context_length)])
-        counts = csr_array(
-            (np.ones(len(tokens)), tokens, bounds), shape=(len(pairs), len(self.idf))
-        )
+        shape = (len(pairs), len(self.idf))
+        counts = csr_array((np.ones(len(tokens)), tokens, bounds), shape)
         counts.sum_duplicates()
         left_out = np.bincount(counts.indices, minlength=len(self.idf)) < 2
         left_out[: len(SPECIALS)] = True

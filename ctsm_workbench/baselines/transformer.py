@@ -3,8 +3,6 @@
 Sources: Vaswani et al. (2017); Rashkin et al. (2019).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
