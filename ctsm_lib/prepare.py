@@ -16,7 +16,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD, SPLITS, Corpus, prepare_corpus
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.interface import Tables
-from ctsm_lib.knowledge import Inference, Provider, infer_cached, provider_for
+from ctsm_lib.knowledge import Inference, Provider, provider_for
 from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
 from ctsm_lib.registry import model_class
 from ctsm_lib.sources import Sources, cache_folder
@@ -138,9 +138,8 @@ def _pairs(
     }  # fmt: skip
 
     def infer() -> list[Inference]:
-        return infer_cached(
-            provider, [part.turn_text(turn) for turn in part.pairs[:, 4]], folder, progress
-        )
+        texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
+        return provider.infer_all(texts, folder, progress)
 
     def build() -> tuple[Arrays, dict]:
         phrases = Phrases.encode(inferred or infer(), corpus.vocabulary)

@@ -1,27 +1,24 @@
-"""A trained run, ready to answer, score and explain itself. What the command line, notebooks and explorers share."""
+"""A trained run, ready to answer and to be scored."""
 
 from __future__ import annotations
 
-import json
-import os
-import random
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from ctsm_lib import parallel
 from ctsm_lib.batches import context_batch
-from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_run, require_size, write_text
-from ctsm_lib.config import LEANINGS, Config
-from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, quotation, tokenize
+from ctsm_lib.checkpoint import load_weights, newest_checkpoint, require_size
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, tokenize
 from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
-from ctsm_lib.errors import ConfigError, DataError, RunError
+from ctsm_lib.errors import DataError, RunError
+from ctsm_lib.interface import Tables
 from ctsm_lib.knowledge import Provider, provider_for
-from ctsm_lib.model import CTSM, Tables
+from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared, make_provider
+from ctsm_lib.registry import model_class
+from ctsm_lib.run_folder import read_run
 from ctsm_lib.scores import (
     EMOTION_SCORES,
     WORD_SCORES,
@@ -29,32 +26,40 @@ from ctsm_lib.scores import (
     score_pairs,
     teacher_forced,
 )
+from ctsm_lib.settings import AnswerBias
 from ctsm_lib.sources import Sources
 from ctsm_lib.versions import versions
-from ctsm_workbench.baselines import AnyModel, make_model
-from ctsm_workbench.baselines.tfidf import TfIdf
 
-OPTIONAL = ("knowledge", "concepts")  # data that not every model reads
-MAX_CHARACTERS = 100_000  # of one turn: longer text is cut from the left before it is tokenised
+OPTIONAL = ("knowledge", "concepts")  # data that not every model uses
+MAX_CHARACTERS = 100_000  # of a turn; the beginning of a longer text is cut off
+
+
+@dataclass
+class Response:
+    """An answer as text."""
+
+    text: str
+    words: list[str]
+    emotions: dict[str, float]  # all emotions with probabilities, the likeliest first
+    log_prob: float
+    alpha: list[float]  # for each token, the probability of generating it
+
+    def asdict(self, top: int = 5) -> dict:
+        """As JSON, with the `top` emotions."""
+        return asdict(self) | {"emotions": dict(list(self.emotions.items())[:top])}
 
 
 @dataclass
 class Run:
-    """A model with its words and settings.
-
-    Attributes:
-        facts: of the weights: the iteration they are from, and their dev scores.
-        description: which data it was trained on.
-        note: what the user should know, e.g. that training has not reached a dev check.
-    """
+    """A model with its words and settings."""
 
     folder: Path
     config: Config
     vocabulary: Vocabulary
-    model: AnyModel
-    facts: dict
-    description: dict
-    note: str = ""
+    model: Any
+    facts: dict  # of the weights: their iteration and dev scores
+    description: dict  # of the data that it was trained on
+    note: str = ""  # for the user, e.g. that no dev check was reached
 
     @property
     def iteration(self) -> int:
@@ -62,61 +67,47 @@ class Run:
         return int(self.facts.get("iteration", 0))
 
     def about(self, device: str, data: dict | None = None) -> dict:
-        """What every result carries."""
+        """Facts that every result carries."""
         data = data or self.description
-        used = {
-            name: data.get(name, "none") if name in self.model.reads else "not read"
-            for name in OPTIONAL
-        }
+        used = {n: data.get(n, "none") if n in self.model.uses else "not read" for n in OPTIONAL}
+        biases = asdict(self.config.answer_bias())
         return {
             "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
-            "iterations": self.iteration, "data": data.get("data"), "fingerprint": data.get("dialogues"),
-            "vectors": self.description.get("vectors"), **used,
-            "leaning": {name: value for name in LEANINGS if (value := getattr(self.config, name))},
-            "vocab": self.description.get("vocab"), "precision": self.config.precision, "device": device,
-            "trained_on": self.description.get("data"), "versions": versions(),
+            "iterations": self.iteration, "data": data.get("data"),
+            "fingerprint": data.get("dialogues"), "vectors": self.description.get("vectors"), **used,
+            "leaning": {name: value for name, value in biases.items() if value},
+            "vocab": self.description.get("vocab"), "precision": self.config.precision,
+            "device": device, "trained_on": self.description.get("data"), "versions": versions(),
         }  # fmt: skip
 
-    def lean(self, settings: Iterable[str]) -> None:
-        """Let it answer, and be scored, with other strengths of `LEANINGS` than it was trained with: `key=value`.
-
-        Raises:
-            ConfigError: another setting, or a value of the wrong kind.
-        """
-        settings = list(settings)
-        for setting in settings:
-            if (name := setting.partition("=")[0].strip()) not in LEANINGS:
-                raise ConfigError(
-                    f"{name} is settled by training. A trained run can be told: {', '.join(LEANINGS)}."
-                )
-        self.config = self.config.override(settings)
-        if not isinstance(self.model, TfIdf):
-            for name in LEANINGS:
-                setattr(self.model.decoder.pointer, name, getattr(self.config, name))
+    def biased(self, bias: AnswerBias) -> Run:
+        """The same run with other biases of its answers; it shares no weights with this one."""
+        config = replace(self.config, **asdict(bias))
+        model = _new_model(config, self.vocabulary)
+        model.load_state_dict(self.model.state_dict())
+        device = next(self.model.parameters()).device
+        return replace(self, config=config, model=model.to(device).eval())
 
     def ctsm(self) -> CTSM:
-        """Its model, for what only CTSM has.
+        """Its model, for things that only CTSM has.
 
         Raises:
             RunError: the run is of a baseline.
         """
         if not isinstance(self.model, CTSM):
-            raise RunError(
-                f"{self.folder} is a run of {self.config.model}; this needs one of ctsm."
-            )
+            found = f"{self.folder} is a run of {self.config.model}"
+            raise RunError(f"{found}; this needs one of ctsm.")
         return self.model
 
     def provider(self, sources: Sources | None) -> tuple[Provider, str]:
-        """The knowledge provider it was trained with, or `none` with a note where that is not to be had."""
+        """The commonsense provider that it was trained with, or `none` and a note."""
         trained = str(self.description.get("knowledge", "none"))
         if trained == "atomic" and (sources is None or sources.knowledge is None):
-            return provider_for(
-                "none", None
-            ), "no ATOMIC tables here: answering without commonsense"
+            note = "no ATOMIC tables here: answering without commonsense"
+            return provider_for("none", None), note
         if sources is None:
             return provider_for(trained, None, comet_model=self.config.comet_model), ""
-        config = self.config.override([f"knowledge={trained}"])
-        return make_provider(config, sources), ""
+        return make_provider(self.config.override([f"knowledge={trained}"]), sources), ""
 
     def respond(
         self,
@@ -138,14 +129,9 @@ class Run:
             if not turns or not any(tokenize(turns[-1])):
                 raise DataError("There is nothing to answer: the last turn holds no word.")
         inferences = provider.infer([turns[-1] for turns in cleaned], progress=False)
-        batch = context_batch(cleaned, inferences, self.vocabulary, self.config.max_context).to(
-            device
-        )
+        batch = context_batch(cleaned, inferences, self.vocabulary, self.config.max_context)
         how = how or Decoding(max_length=self.config.max_response)
-        if isinstance(self.model, TfIdf):
-            answers, memory = [Answer([], 0.0, [])] * len(cleaned), self.model.encode(batch)
-        else:
-            answers, memory = answer_batch(self.model, batch, how, self.model.log_unigram)
+        answers, memory = answer_batch(self.model, batch.to(device), how)
         probabilities = memory.emotion_logits.float().softmax(dim=-1).tolist()
         return [
             self._response(answer, row) for answer, row in zip(answers, probabilities, strict=True)
@@ -153,31 +139,52 @@ class Run:
 
     def _response(self, answer: Answer, probabilities: list[float]) -> Response:
         ranked = sorted(zip(EMOTIONS, probabilities, strict=True), key=lambda item: -item[1])
-        if not self.model.predicts_emotion:
-            ranked = []
         words = self.vocabulary.decode(answer.ids)
-        return Response(detokenize(words), words, dict(ranked), answer.log_prob, answer.alpha)
+        return Response(
+            text=detokenize(words),
+            words=words,
+            emotions=dict(ranked) if self.model.predicts_emotion else {},
+            log_prob=answer.log_prob,
+            alpha=answer.alpha,
+        )
 
 
-@dataclass
-class Response:
-    """An answer as text, its words, all emotions with probabilities (likeliest first), and alpha of each token."""
+def _new_model(config: Config, vocabulary: Vocabulary) -> Any:
+    return model_class(config)(config, Tables.empty(len(vocabulary), config.dim))
 
-    text: str
-    words: list[str]
-    emotions: dict[str, float]
-    log_prob: float
-    alpha: list[float]
 
-    def asdict(self, top: int = 5) -> dict:
-        """As JSON, with the `top` emotions."""
-        values = asdict(self)
-        values["emotions"] = dict(list(self.emotions.items())[:top])
-        return values
+def load_run(folder: Path, device: str = "cpu", bias: AnswerBias | None = None) -> Run:
+    """Load a run: its best weights, or the newest ones where no dev check was reached.
+
+    Args:
+        bias: biases of its answers, in place of those that it was trained with.
+
+    Raises:
+        RunError: the folder is missing, damaged, or holds no weights yet.
+    """
+    config, vocabulary, description = read_run(folder)
+    if bias is not None:
+        config = replace(config, **asdict(bias))
+    weights, note = folder / "best.safetensors", ""
+    if not weights.is_file():
+        checkpoint = newest_checkpoint(folder)
+        if checkpoint is None:
+            found = f"{folder} has no weights yet"
+            raise RunError(f"{found}: its training has not reached a checkpoint.")
+        weights = checkpoint / "model.safetensors"
+        note = "no dev check yet: these are the newest weights, not the best"
+    require_size(weights, config)  # before a model is made that no memory holds
+    model = _new_model(config, vocabulary)
+    facts = load_weights(weights, model)
+    model = model.to(device).eval()
+    return Run(
+        folder=folder, config=config, vocabulary=vocabulary, model=model, facts=facts,
+        description=description, note=note,
+    )  # fmt: skip
 
 
 def clean_turn(text: str) -> str:
-    """A turn as the model may read it: no control characters, not longer than `MAX_CHARACTERS`.
+    """A turn as the model may read it: no control characters, at most `MAX_CHARACTERS`.
 
     Raises:
         DataError: it is not text.
@@ -190,77 +197,33 @@ def clean_turn(text: str) -> str:
 
 
 def detokenize(words: Sequence[str]) -> str:
-    """Words as a person would write them: spacing around punctuation, capitals at sentence starts and for "I"."""
-    text = ""
-    for word in words:
-        attach = word in {
-            ".",
-            ",",
-            "!",
-            "?",
-            ";",
-            ":",
-            "%",
-            ")",
-            "'s",
-            "n't",
-            "'re",
-            "'ve",
-            "'ll",
-            "'d",
-            "'m",
-            "...",
-        }
-        text += word if attach or not text or text.endswith("(") else f" {word}"
+    """Words as a person would write them, with capitals at sentence starts and for "I"."""
+    from nltk.tokenize.treebank import TreebankWordDetokenizer  # its import takes long
+
     sentences, start = [], True
-    for character in text:
+    for character in TreebankWordDetokenizer().detokenize(list(words)):
         sentences.append(character.upper() if start and character.isalpha() else character)
         start = character in ".!?" or (start and not character.isalnum())
-    text = "".join(sentences)
+    text = "".join(sentences).split(" ")
     return " ".join(
         "I" if word == "i" else f"I{word[1:]}" if word[:2] in ("i'", "i,") else word
-        for word in text.split(" ")
+        for word in text
     )
 
 
-def load_run(folder: Path, device: str = "cpu") -> Run:
-    """Load a run: its best weights, or the newest checkpoint's where no dev check was reached.
-
-    Raises:
-        RunError: the folder is missing, damaged, or holds no weights yet.
-    """
-    config, vocabulary, description = read_run(folder)
-    note = ""
-    weights = folder / "best.safetensors"
-    if not weights.is_file():
-        checkpoint = newest_checkpoint(folder)
-        if checkpoint is None:
-            raise RunError(
-                f"{folder} has no weights yet: its training has not reached a checkpoint."
-            )
-        weights, note = (
-            checkpoint / "model.safetensors",
-            "no dev check yet: these are the newest weights, not the best",
-        )
-    require_size(weights, config)  # before a model is made that no memory holds
-    model = make_model(config, Tables.empty(len(vocabulary), config.dim))
-    facts = load_weights(weights, model)
-    return Run(folder, config, vocabulary, model.to(device).eval(), facts, description, note)
-
-
 def require_same_words(run: Run, prepared: Prepared) -> None:
-    """Refuse data whose vocabulary is not the run's, and other data or weights than those of the main process.
+    """Refuse data whose vocabulary is not the run's.
 
     Raises:
         RunError: it is another one; the message names both.
-        ConfigError: processes that work together differ.
     """
-    parallel.require_alike(prepared.description | {"iteration": run.iteration})
-    if prepared.corpus.vocabulary.words != run.vocabulary.words:
-        trained = run.description.get("data")
+    words = prepared.corpus.vocabulary
+    if words.words != run.vocabulary.words:
+        trained = f"{run.description.get('data')}, {len(run.vocabulary):,} words"
+        given = f"{prepared.description['data']}, {len(words):,} words"
         raise RunError(
-            f"{run.folder} was trained on other data ({trained}, {len(run.vocabulary):,} words) than this "
-            f"({prepared.description['data']}, {len(prepared.corpus.vocabulary):,} words). Set CTSM_DATA to its data."
+            f"{run.folder} was trained on other data ({trained}) than this ({given}). "
+            "Set CTSM_DATA to its data."
         )
 
 
@@ -269,16 +232,18 @@ def evaluate(
     prepared: Prepared,
     split: str = "test",
     how: Decoding | None = None,
+    *,
     device: str = "cpu",
     progress: bool = True,
     batch_size: int = 64,
-    examples: Path | None = None,
+    on_scored: Callable[[dict], None] | None = None,
 ) -> tuple[dict, list[dict]]:
-    """All scores of a split, and every answer with its context; several processes share the work, and all get all of it.
+    """All scores of a split, and every answer with its context (none without predicted words).
+
+    Several processes share the work, and all get all of it.
 
     Args:
-        examples: let the main process write scores of each example to this `.npz`: right [n] (1: its emotion was
-            found), nll [n] (mean over its tokens); a model that hears or says nothing has none.
+        on_scored: called with the arrays of `score_pairs`, e.g. to keep them.
 
     Raises:
         RunError: an unknown split, or the data's vocabulary is not the run's.
@@ -289,76 +254,29 @@ def evaluate(
     how = how or Decoding(max_length=run.config.max_response)
     pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, batch_size, progress)
+    if on_scored:
+        on_scored(scored)
     scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
-    if examples and parallel.rank() == 0:
-        _write_examples(examples, scored)
-    if isinstance(run.model, TfIdf):
-        result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
-        return result | {"run": run.about(device, prepared.description)}, []
-    answers, logits = answer_pairs(
-        run.model, pairs, how, device, batch_size, run.model.log_unigram, progress
-    )
-    texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
-    references = [part.response_text(pair) for pair in range(len(pairs))]
-    scores |= response_scores(texts, references)
-    alphas = [alpha for answer in answers for alpha in answer.alpha]
-    scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
-    rows = [
-        {
-            "emotion": EMOTIONS[part.pairs[pair, 3]],
-            "predicted": EMOTIONS[int(logits[pair].argmax())]
-            if run.model.predicts_emotion
-            else None,
-            "context": part.context_texts(pair),
-            "response": texts[pair],
-            "reference": references[pair],
-        }
-        for pair in range(len(pairs))
-    ]
-    result = scores | {"split": split, "decoding": asdict(how)}
-    return result | {"run": run.about(device, prepared.description)}, rows
-
-
-def _write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
-    arrays = {}
-    if "logits" in scored:
-        arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
-    if "nll" in scored:
-        arrays["nll"] = (scored["nll"] / np.maximum(scored["tokens"], 1)).astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    side = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez_compressed(side, **arrays)
-        os.replace(side, path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        side.unlink(missing_ok=True)
-
-
-def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
-    """Random answers as Markdown, contexts shortened to quotations, and the commonest answers beside them."""
-    chosen = random.Random(seed).sample(list(rows), min(count, len(rows)))
-    lines = [
-        f"# {len(chosen)} random answers out of {len(rows):,}",
-        "",
-        "| emotion | heard | last turn | answer |",
-        "|---|---|---|---|",
-    ]
-    for row in chosen:
-        cells = (
-            row["emotion"],
-            row["predicted"] or "-",
-            quotation(row["context"][-1]),
-            row["response"],
+    rows: list[dict] = []
+    if run.model.predicts_words:
+        answers, logits = answer_pairs(
+            run.model, pairs, how, device=device, batch_size=batch_size, progress=progress
         )
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
-    common = Counter(row["response"] for row in rows).most_common(15)
-    lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]
-    lines += [f"| {text or '(nothing)'} | {times} |" for text, times in common]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
-    """One JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
+        references = [part.response_text(pair) for pair in range(len(pairs))]
+        scores |= response_scores(texts, references)
+        alphas = [alpha for answer in answers for alpha in answer.alpha]
+        scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
+        predicted = logits.argmax(axis=1) if run.model.predicts_emotion else [None] * len(pairs)
+        rows = [
+            {
+                "emotion": EMOTIONS[part.pairs[pair, 3]],
+                "predicted": None if emotion is None else EMOTIONS[int(emotion)],
+                "context": part.context_texts(pair),
+                "response": texts[pair],
+                "reference": references[pair],
+            }
+            for pair, emotion in enumerate(predicted)
+        ]
+    result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
+    return result | {"run": run.about(device, prepared.description)}, rows

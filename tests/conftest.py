@@ -85,7 +85,7 @@ def tiny_prepared(tiny_config, sample_sources):
 @pytest.fixture(scope="session")
 def tiny_run(tiny_config, tiny_prepared, tmp_path_factory) -> Path:
     """A finished run of twelve iterations."""
-    from ctsm_lib.training import train
+    from ctsm_workbench.running.train import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_config, tiny_prepared, folder, cpu=True, progress=False)

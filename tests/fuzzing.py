@@ -24,22 +24,26 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from ctsm_lib.checkpoint import (
-    create_run,
-    load_checkpoint,
-    load_weights,
-    read_log,
-    read_run,
-    save_checkpoint,
-)
+from ctsm_lib.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from ctsm_lib.config import Config, preset
-from ctsm_lib.corpus import COLUMNS, EMOTIONS, SPECIALS, Vocabulary, prepare_corpus, read_dialogues
+from ctsm_lib.corpus import SPECIALS, Vocabulary, prepare_corpus
+from ctsm_lib.dialogues import COLUMNS, EMOTIONS, read_dialogues
 from ctsm_lib.errors import CtsmError, RunError
 from ctsm_lib.lexicon import read_lexicon
+from ctsm_lib.run_folder import create_run, read_log, read_run
 from ctsm_lib.scores import response_scores
 from ctsm_lib.vectors import exact_share, read_glove, read_npz
-from ctsm_workbench.judging import Item, Sheet, read_answers, read_key, read_sheet
-from ctsm_workbench.judging.files import sheet_number, write_answers, write_key, write_sheet
+from ctsm_workbench.judging.files import (
+    Item,
+    Sheet,
+    read_answers,
+    read_key,
+    read_sheet,
+    sheet_number,
+    write_answers,
+    write_key,
+    write_sheet,
+)
 from ctsm_workbench.study.responses import read_responses
 
 DIM = 3

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from ctsm_lib.model.bag import PAIRS, BagExpert
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, PAD, SYS, USR
 from ctsm_lib.model import CTSM, Tables
-from ctsm_lib.model.bag import PAIRS, BagExpert
 
 DIM, SIZE = 12, 50  # width and vocabulary of the tiny model
 FIRST_WORD = 7  # ids below are special

@@ -6,8 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ctsm_workbench.judging import ASPECTS, Item, Sheet, make, read_key, read_sheet
-from ctsm_workbench.judging.files import judge_file, write_answers
+from ctsm_workbench.judging.files import (
+    ASPECTS,
+    Item,
+    Sheet,
+    judge_file,
+    read_key,
+    read_sheet,
+    write_answers,
+)
+from ctsm_workbench.judging.sheets import make
 
 EMOTIONS = ("sad", "joyful", "afraid", "proud")
 Decide = Callable[[Item, dict, str], str]  # item, what the key says of it, aspect -> A, tie or B
@@ -20,13 +28,14 @@ def rows(system: str, count: int = 40) -> list[dict]:
         context = [f"on day {number} i lost my keys ."]
         if number % 2:
             context += ["oh no , where ?", f"near house {number} , i think ."]
+        help_given = f"did neighbour {number} of house {number + 1} help you"
         made.append(
             {
                 "emotion": EMOTIONS[number % len(EMOTIONS)],
                 "predicted": "sad",
                 "context": context,
                 "response": f"{system} answers to {number} .",
-                "reference": f"did neighbour {number} of house {number + 1} help you to look around there ?",
+                "reference": f"{help_given} to look around there ?",
             }
         )
     return made
@@ -39,7 +48,7 @@ def write(path: Path, made: Sequence[object]) -> Path:
 
 
 def files(folder: Path, *systems: str, count: int = 40) -> list[tuple[str, Path]]:
-    """A file of answers for each system; which one is ours cannot be read from what the sheet shows."""
+    """A file of answers for each system; the sheet does not tell which one is ours."""
     return [
         (name, write(folder / f"{name}.jsonl", rows(f"voice{place}", count)))
         for place, name in enumerate(systems)

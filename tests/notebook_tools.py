@@ -25,8 +25,8 @@ def train_run(environment: dict[str, str], origin: str, monkeypatch) -> None:
     """The run that lessons look into, as lesson 00 would have made it."""
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
-    from ctsm_lib.training import train
     from ctsm_workbench.course.lessons import lesson_config
+    from ctsm_workbench.running.train import train
 
     for name in ("CTSM_DATA", "CTSM_CACHE"):
         monkeypatch.delenv(name, raising=False)

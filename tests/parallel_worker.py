@@ -25,6 +25,7 @@ from ctsm_lib.runs import load_run
 from ctsm_lib.scores import response_scores, score_pairs
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
+from ctsm_workbench.retrieval.store import infer_cached
 from ctsm_workbench.study.contexts import gather, plan
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
@@ -66,6 +67,9 @@ class Stub:
     def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
         self.asked += texts
         return [{relation: [f"{relation} {text[:20]}"] for relation in RELATIONS} for text in texts]
+
+    def infer_all(self, texts: Sequence[str], folder: Path, progress: bool) -> list[Inference]:
+        return infer_cached(self, texts, folder, progress)
 
 
 def tiny(*settings: str) -> tuple[Config, Prepared]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ctsm_lib.checkpoint import write_json, write_text
+from ctsm_lib.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ("<!-- what it survives: begin, by `make soak` -->", "<!-- what it survives: end -->")

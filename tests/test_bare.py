@@ -47,7 +47,7 @@ from ctsm_lib.decoding import Decoding
 from ctsm_lib.prepare import prepare
 from ctsm_lib.runs import evaluate, load_run
 from ctsm_lib.sources import find_sources
-from ctsm_lib.training import train
+from ctsm_workbench.running.train import train
 
 tiny = "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 max_iterations=2".split()
 config = preset("sample", tiny)

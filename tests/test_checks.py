@@ -1,4 +1,4 @@
-"""Every check of the lessons accepts a right answer and turns typical wrong ones away with the hint that helps."""
+"""Every check of the lessons accepts a right answer, and refuses wrong ones with a useful hint."""
 
 import importlib.util
 from pathlib import Path

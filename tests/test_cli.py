@@ -191,7 +191,7 @@ def test_chat_talks_undoes_saves_and_ends(tiny_run, tmp_path):
 @pytest.mark.parametrize("model", sorted(BASELINES))
 def test_every_system_answers_and_chats(tiny_config, tiny_prepared, tmp_path, model):
     """After two iterations: an answer as JSON, with emotions where it hears any, and two turns of talk."""
-    from ctsm_lib.training import train
+    from ctsm_workbench.running.train import train
 
     config = replace(
         tiny_config, model=model, max_iterations=2, check_every=2, check_from=2, max_response=4

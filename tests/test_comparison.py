@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctsm_lib.checkpoint import read_run, write_json
 from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
+from ctsm_lib.files import write_json
 from ctsm_lib.knowledge import provider_for
 from ctsm_lib.model import Tables
+from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import evaluate, load_run
 from ctsm_workbench.pictures.tradeoff import tradeoff_figure
 from ctsm_workbench.study.comparison import (
@@ -480,7 +481,7 @@ def sample_run(tmp_path_factory):
     """A CTSM after a few steps on the sample, and its data."""
     from ctsm_lib.prepare import prepare
     from ctsm_lib.sources import find_sources
-    from ctsm_lib.training import train
+    from ctsm_workbench.running.train import train
 
     config = preset(
         "sample", ["max_iterations=6", "check_every=6", "check_from=6", "copy_bias=0.5"]

@@ -9,21 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctsm_lib.corpus import (
-    CLS,
-    COLUMNS,
-    EMOTIONS,
-    EOS,
-    PAD,
-    SPECIALS,
-    SYS,
-    UNK,
-    USR,
-    Vocabulary,
-    prepare_corpus,
-    read_dialogues,
-    tokenize,
-)
+from ctsm_lib.corpus import CLS, EOS, PAD, SPECIALS, SYS, UNK, USR, Vocabulary, prepare_corpus
+from ctsm_lib.dialogues import COLUMNS, EMOTIONS, read_dialogues, tokenize
 from ctsm_lib.errors import DataError
 
 HEADER = ",".join(COLUMNS)

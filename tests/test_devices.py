@@ -14,7 +14,7 @@ from helpers import tiny_config as config_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ctsm_lib import training
-from ctsm_lib.checkpoint import read_log, read_run
+from ctsm_lib.run_folder import read_log, read_run
 from ctsm_workbench.baselines import make_model
 
 # Operations whose result has a size, or is a number, that the host cannot know before the device has computed it.

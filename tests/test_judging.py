@@ -19,24 +19,33 @@ from hypothesis import strategies as st
 from judging_cases import files, folder_of, rows, sheet_and_key, write
 
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_workbench.judging import (
-    ASPECTS,
+from ctsm_workbench.judging import ASPECTS, JudgingSession, make, read_key, read_sheet
+from ctsm_workbench.judging.files import (
     Item,
-    JudgingSession,
     Sheet,
-    make,
-    named_files,
+    clean,
     read_answers,
-    read_key,
-    read_sheet,
+    sheet_number,
+    write_key,
+    write_sheet,
 )
-from ctsm_workbench.judging.files import clean, sheet_number, write_key, write_sheet
-from ctsm_workbench.judging.sheets import normalise, read_system, shuffled_words, stratified
+from ctsm_workbench.judging.sheets import (
+    named_files,
+    normalise,
+    read_rows,
+    shuffled_words,
+    stratified,
+)
 
 SENT = ("sheet.csv", "instructions.md", "key.json")
 
 
-# ------------------------------------------------------------------------------------------------------ making a sheet
+def finished(session: JudgingSession) -> bool:
+    done, total = session.progress
+    return done == total
+
+
+# --- making a sheet ---
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_sheet(tmp_path):
@@ -209,7 +218,7 @@ def test_a_last_turn_more_is_another_context():
     assert normalise(["a", "b"]) != normalise(["ab"]) != normalise(["a"])
 
 
-# ---------------------------------------------------------------------------------------------------- attention checks
+# --- attention checks ---
 
 
 def test_attention_checks_have_a_plain_answer(tmp_path):
@@ -268,7 +277,7 @@ def test_few_references_are_used_twice_before_a_check_is_refused(tmp_path):
     assert not (tmp_path / "more").exists()
 
 
-# ------------------------------------------------------------------------------------------------ what make refuses
+# --- what make refuses ---
 
 
 def test_nothing_is_written_over(tmp_path):
@@ -315,7 +324,7 @@ def test_wrong_types_are_named_with_their_line(tmp_path, change, message):
     made[1] |= change
     path = write(tmp_path / "a.jsonl", made)
     with pytest.raises(DataError, match=r"a\.jsonl:2: ") as error:
-        read_system("a", path)
+        read_rows(path)
     assert message in str(error.value)
 
 
@@ -323,7 +332,7 @@ def test_wrong_types_are_named_with_their_line(tmp_path, change, message):
 def test_files_that_are_no_json_lines(tmp_path, text):
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(DataError, match=r"a\.jsonl"):
-        read_system("a", tmp_path / "a.jsonl")
+        read_rows(tmp_path / "a.jsonl")
 
 
 def test_a_context_without_emotion_is_named(tmp_path):
@@ -346,7 +355,7 @@ def test_files_have_names():
         named_files(["a.jsonl"])
 
 
-# -------------------------------------------------------------------------------------------------- sheet and key
+# --- sheet and key ---
 
 
 TEXT = st.text(max_size=30)
@@ -523,7 +532,7 @@ def test_a_sheet_that_is_missing_or_not_utf8(tmp_path):
         read_sheet(tmp_path)
 
 
-# ---------------------------------------------------------------------------------------------- judgements by hand
+# --- judgements by hand ---
 
 
 def filled_in(folder: Path, **dialect) -> list[list[str]]:
@@ -546,7 +555,7 @@ def test_a_copy_of_the_sheet_filled_in_with_any_spreadsheet(tmp_path, delimiter,
     answers, _ = read_answers(path, sheet)
     assert len(answers) == len(sheet.items) * len(ASPECTS)
     assert {answers[item.name, "relevance"] for item in sheet.items} == {"tie"}
-    assert JudgingSession(folder, "eva").done
+    assert finished(JudgingSession(folder, "eva"))
 
 
 @pytest.mark.parametrize(
@@ -571,13 +580,13 @@ def test_judgements_that_are_refused(tmp_path, row, message):
     assert message in str(error.value) and "eva.csv" in str(error.value)
 
 
-# --------------------------------------------------------------------------------------------------- one judge at work
+# --- one judge at work ---
 
 
 def test_every_answer_is_saved_at_once(tmp_path):
     folder = folder_of(tmp_path, items=5)
     session = JudgingSession(folder, "eva")
-    assert session.progress == (0, len(session.sheet.items)) and not session.done
+    assert session.progress == (0, len(session.sheet.items)) and not finished(session)
     for count, aspect in enumerate(ASPECTS, start=1):
         session.answer(aspect, "tie")
         answers, _ = read_answers(session.path, session.sheet)
@@ -590,7 +599,7 @@ def test_a_session_opens_where_the_judge_left_off(tmp_path):
     session = JudgingSession(folder, "eva")
     for aspect in ASPECTS:
         session.answer(aspect, "A")
-    session.next()
+    session.go(session.position + 1)
     session.answer("empathy", "B")
     again = JudgingSession(folder, "eva")
     assert again.position == 1 and again.answers == session.answers
@@ -599,16 +608,16 @@ def test_a_session_opens_where_the_judge_left_off(tmp_path):
 
 def test_back_next_and_second_thoughts(tmp_path):
     session = JudgingSession(folder_of(tmp_path, items=5), "eva")
-    session.back()
+    session.go(session.position - 1)
     assert session.position == 0
     session.answer("fluency", "A")
-    session.next()
-    session.back()
+    session.go(session.position + 1)
+    session.go(session.position - 1)
     session.answer("fluency", "B")
     assert session.answers == {(session.item.name, "fluency"): "B"}
     session.go(99)
     last = session.position
-    session.next()
+    session.go(session.position + 1)
     assert session.position == last == len(session.sheet.items) - 1
 
 
@@ -718,9 +727,9 @@ def test_kill_minus_nine_in_the_middle_of_saving(tmp_path, moment):
 def test_after_the_last_answer_everything_is_done(tmp_path):
     session = JudgingSession(folder_of(tmp_path, items=4, checks=0), "eva")
     for place in range(4):
-        assert not session.done
+        assert not finished(session)
         for aspect in ASPECTS:
             session.answer(aspect, "tie")
         assert session.progress == (place + 1, 4)
-        session.next()
-    assert session.done and JudgingSession(session.path.parent.parent, "eva").done
+        session.go(session.position + 1)
+    assert finished(session) and finished(JudgingSession(session.path.parent.parent, "eva"))

@@ -1,4 +1,4 @@
-"""`ctsm judge make` and `ctsm judge score` as people use them; `ctsm judge serve` is tested with its page."""
+"""`ctsm judge make` and `ctsm judge score` as people use them; the page has tests of its own."""
 
 from __future__ import annotations
 

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from judging_cases import folder_of, rows, write
 
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_workbench.judging import ASPECTS, JudgingSession, make, react, read_answers, serve, widget
+from ctsm_workbench.judging import ASPECTS, JudgingSession, make, widget
+from ctsm_workbench.judging.files import read_answers
+from ctsm_workbench.judging.page import react, serve
 
-SCRIPT = "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\"> &amp; 'so'"
+TAKE_OVER = "document.title = 'taken over'"
+SCRIPT = f"<script>{TAKE_OVER}</script><img src=x onerror=\"{TAKE_OVER}\"> &amp; 'so'"
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def press(session: JudgingSession, number: int, do: str, **more: str) -> dict[st
     return react(session, {"number": number, "do": do, "item": session.item.name} | more)
 
 
-# ------------------------------------------------------------------------------------------------- without a browser
+# --- without a browser ---
 
 
 def test_messages_answer_go_on_and_come_back(folder):
@@ -58,7 +61,7 @@ def test_messages_answer_go_on_and_come_back(folder):
 def test_an_answer_goes_to_the_item_that_the_judge_saw(folder):
     session = JudgingSession(folder, "eva")
     seen = session.item.name
-    session.next()
+    session.go(1)
     react(session, {"number": 1, "do": "answer", "item": seen, "aspect": "empathy", "choice": "A"})
     assert session.answers == {(seen, "empathy"): "A"}
 
@@ -168,7 +171,7 @@ def test_what_cannot_be_served_is_said_at_once(folder, tmp_path):
         serve(folder, "eva")
 
 
-# ------------------------------------------------------------------------------------------------------ in a browser
+# --- in a browser ---
 
 SCREEN = ".ctsm-judge .questions"
 

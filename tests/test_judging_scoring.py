@@ -19,9 +19,9 @@ from ctsm_workbench.judging import ASPECTS, JudgingSession, agreement, figure, m
 from ctsm_workbench.judging.scoring import OUTCOMES, gather, score, sign_test
 from ctsm_workbench.judging.table import in_words, write_table
 
-# ------------------------------------------------------------------------------------------------------------ agreement
+# --- agreement ---
 
-# The worked example that textbooks and encyclopaedias print: 14 raters, 10 subjects, 5 categories; kappa 0.210.
+# The worked example of textbooks: 14 raters, 10 subjects, 5 categories; kappa 0.210.
 FOURTEEN_RATERS = [
     (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
     (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
@@ -141,7 +141,7 @@ def test_the_sign_test_without_wins_and_losses():
     }
 
 
-# ---------------------------------------------------------------------------------------------------------- counting
+# --- counting ---
 
 
 def judged(tmp_path, *deciders, systems=("ours", "theirs"), **options):
@@ -191,7 +191,7 @@ def test_failed_checks_are_named_and_do_not_count_in_the_table(tmp_path):
     def decide(item, secret, aspect):
         if item.name == wrong:
             return "B" if secret["expected"] == "A" else "A"
-        # Only the aspect that is checked counts: of a check's other aspects nobody knows the answer.
+        # Only the checked aspect counts: for the other aspects no answer is known to be right.
         return secret.get("expected", "tie") if aspect == secret.get("aspect", aspect) else "tie"
 
     judge(folder, "eva", decide)
@@ -204,7 +204,7 @@ def test_failed_checks_are_named_and_do_not_count_in_the_table(tmp_path):
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4))
 def test_counts_are_those_of_a_slow_count(tmp_path_factory, seed, judges):
-    """Judgements at random; the reference walks through the judges' files and the key line by line."""
+    """Random judgements; the reference reads the judges' files and the key line by line."""
     tmp_path = tmp_path_factory.mktemp("count")
     folder = folder_of(tmp_path, "ours", "b", "c", items=6, checks=1, seed=seed)
     random = np.random.default_rng(seed)
@@ -258,7 +258,7 @@ def test_holm_is_never_kinder_than_the_single_test(tmp_path):
         assert row["p_holm"] == pytest.approx(worst)
 
 
-# ---------------------------------------------------------------------------------------------------------- refusing
+# --- refusing ---
 
 
 def test_missing_judgements_are_named_with_judge_file_and_line(tmp_path):
@@ -340,7 +340,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         gather([one])
 
 
-# ------------------------------------------------------------------------------------------------------ writing it down
+# --- writing it down ---
 
 
 @pytest.fixture
@@ -362,7 +362,7 @@ def test_the_table_shows_the_numbers_and_escapes_names(result):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells[1:5] == [row["aspect"], *(f"{row['pooled'][name]:.1f}" for name in OUTCOMES)]
         assert cells[8].startswith(f"{row['kappa']['value']:.2f} [")
-    assert "8 items a comparison, 3 judges" in text
+    assert "8 items per comparison, 3 judges" in text
     assert len(re.findall(r"^\| (eva|ida|otto) \|", text, flags=re.M)) == 3
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from ctsm_lib.errors import ConfigError, CtsmError, DataError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, NoKnowledge, provider_for
-from ctsm_lib.knowledge.comet import Comet
-from ctsm_lib.knowledge.phrases import clean_phrase, clean_phrases
 from ctsm_workbench.retrieval import stems
 from ctsm_workbench.retrieval.atomic import AtomicRetrieval
+from ctsm_workbench.retrieval.comet import Comet
+from ctsm_workbench.retrieval.phrases import clean_phrase, clean_phrases
 from ctsm_workbench.retrieval.tables import read_atomic
 
 TABLE = [
@@ -138,7 +138,7 @@ def test_provider_for(folder: Path) -> None:
     comet = provider_for("comet", None, comet_model="some/model", device="cpu")
     assert isinstance(comet, Comet)
     assert comet.model == "some/model"
-    with pytest.raises(ConfigError, match=r"'atmoic'.*comet, atomic, none"):
+    with pytest.raises(ConfigError, match=r"'atmoic'.*atomic, comet, none"):
         provider_for("atmoic", folder)
 
 
@@ -197,7 +197,7 @@ def test_malformed_rows_are_counted_and_the_first_is_named(
     messages = [record.getMessage() for record in caplog.records]
     assert (
         messages[0]
-        == f"table.tsv: 3 malformed rows left out, first: table.tsv:{first}: 3 columns where 4 belong"
+        == f"table.tsv: 3 malformed rows left out, first: table.tsv:{first}: 3 columns instead of 4"
     )
     assert messages[1].startswith(
         "events.jsonl: 4 malformed rows left out, first: events.jsonl:4: not JSON"
@@ -230,7 +230,7 @@ def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, mes
 
 def test_files_that_say_nothing(tmp_path: Path) -> None:
     write_table(tmp_path / "empty.tsv", [("John sings", "xReact", "none")])
-    with pytest.raises(DataError, match="say nothing about any event"):
+    with pytest.raises(DataError, match="no phrase for any event"):
         AtomicRetrieval(tmp_path).infer(["i sing"])
 
 
@@ -467,7 +467,7 @@ def test_comet_halves_its_batches_when_memory_is_short(
 
     expected = Comet(str(tiny_comet)).infer(TEXTS[:3], progress=False)
     provider = Comet(str(tiny_comet), batch_size=8)
-    _, model = provider._load()
+    _, model = provider._loaded
     generate = model.generate
 
     def short(input_ids: torch.Tensor, **settings: object) -> object:

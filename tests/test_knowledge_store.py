@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from ctsm_lib.knowledge import RELATIONS, Inference, infer_cached, provider_for
+from ctsm_lib.knowledge import RELATIONS, Inference, provider_for
 from ctsm_workbench.retrieval import store
+from ctsm_workbench.retrieval.store import infer_cached
 
 
 class Counting:
@@ -50,7 +51,8 @@ def test_the_package_loads_nothing_heavy() -> None:
 
 
 def test_none_is_empty_and_stays_off_the_disk(tmp_path: Path) -> None:
-    inferences = infer_cached(provider_for("none", None), ["a", "b"], tmp_path / "cache")
+    none = provider_for("none", None)
+    inferences = none.infer_all(["a", "b"], tmp_path / "cache", progress=False)
     assert inferences == [{relation: [] for relation in RELATIONS}] * 2
     assert inferences[0] is not inferences[1]
     assert not (tmp_path / "cache").exists()

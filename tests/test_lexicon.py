@@ -38,22 +38,20 @@ def test_v2_is_brought_to_0_1_and_said_aloud(tmp_path, caplog):
     assert "[-1, 1]" in caplog.text
 
 
-def test_a_note_before_the_words_is_kept(tmp_path):
-    assert (
-        lexicon(tmp_path, "# not NRC's\nWord\tValence\tArousal\tDominance\na\t0\t1\t0.5\n").note
-        == "not NRC's"
-    )
+def test_comments_before_the_words_are_skipped(tmp_path):
+    found = lexicon(tmp_path, "# not NRC's\nWord\tValence\tArousal\tDominance\na\t0\t1\t0.5\n")
+    assert found.ratings == {"a": (0, 1, 0.5)}
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         ("sad\t0.2\t0.3", "expected word"),
-        ("sad\t0.2\tx\t0.3", "not three numbers"),
+        ("sad\t0.2\tx\t0.3", "could not convert string to float: 'x'"),
         ("sad\t0.2\tnan\t0.3", r"not all in \[0, 1\]"),
         ("sad\t0.2\t1.5\t0.3", r"not all in \[0, 1\]"),
         ("sad\t-7\t0.5\t0.3", r"not all in \[0, 1\]"),
-        ("\t0.2\t0.5\t0.3", "no word"),
+        ("\t0.2\t0.5\t0.3", r"expected word.* not '\\t0\.2"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, reason):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from ctsm_lib.model.bag import PAIR_WEIGHT, PAIRS, BagExpert, feature_weights
 from helpers import (
     FIRST_WORD,
     close,
@@ -18,7 +19,6 @@ from helpers import (
 )
 
 from ctsm_lib.corpus import CLS, PAD, SYS, USR, Split
-from ctsm_lib.model.bag import PAIR_WEIGHT, PAIRS, BagExpert, feature_weights
 
 
 def bag() -> BagExpert:

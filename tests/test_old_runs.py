@@ -61,8 +61,9 @@ def test_scores_and_answers_are_the_same(runs, name):
 
 
 def test_an_interrupted_run_is_resumed_to_the_same_weights(runs):
-    from ctsm_lib.checkpoint import load_tensors, newest_checkpoint, read_run
-    from ctsm_lib.training import train
+    from ctsm_lib.checkpoint import load_tensors, newest_checkpoint
+    from ctsm_lib.run_folder import read_run
+    from ctsm_workbench.running.train import train
 
     config, _, _ = read_run(runs / "best")
     expected = EXPECTED["best"]["after_resume"]

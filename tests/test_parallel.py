@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from ctsm_lib import parallel
-from ctsm_lib.checkpoint import newest_checkpoint, read_log
-from ctsm_lib.knowledge import infer_cached
+from ctsm_lib.checkpoint import newest_checkpoint
+from ctsm_lib.run_folder import read_log
 from ctsm_lib.sources import cache_folder
+from ctsm_workbench.retrieval.store import infer_cached
 
 WORKER = Path(worker.__file__)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]

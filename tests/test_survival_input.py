@@ -34,10 +34,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.torch import load
 
-from ctsm_lib.checkpoint import load_tensors, load_weights, read_json, read_run, save_weights
+from ctsm_lib.checkpoint import load_tensors, load_weights, save_weights
 from ctsm_lib.config import Config, preset
-from ctsm_lib.corpus import COLUMNS, EMOTIONS
+from ctsm_lib.dialogues import COLUMNS, EMOTIONS
 from ctsm_lib.errors import ConfigError, DataError, RunError
+from ctsm_lib.files import read_json
+from ctsm_lib.run_folder import read_run
 from ctsm_lib.vectors import read_npz
 from ctsm_workbench.judging.files import judge_file
 

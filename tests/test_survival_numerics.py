@@ -19,12 +19,13 @@ from helpers import collate, random_pairs, tiny_config, tiny_tables
 
 from ctsm_lib import training
 from ctsm_lib.batches import Shuffled
-from ctsm_lib.checkpoint import load_tensors, newest_checkpoint, read_log, read_run
+from ctsm_lib.checkpoint import load_tensors, newest_checkpoint
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.errors import RunError
 from ctsm_lib.model import Output
 from ctsm_lib.prepare import Prepared
+from ctsm_lib.run_folder import read_log, read_run
 from ctsm_lib.runs import load_run
 from ctsm_workbench.baselines import make_model
 

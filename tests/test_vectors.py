@@ -40,8 +40,8 @@ def test_tokens_with_spaces_and_the_first_of_two_rows(tmp_path):
     ("text", "reason"),
     [
         ("cat 1 2 3\ndog 4 5\n", r":2: expected a word and 3 values, found 2 values"),
-        ("cat 1 x 3\n", r":1: the vector of b'cat' has a value that is no number"),
-        ("cat 1 nan 3\n", r":1: .*not finite"),
+        ("cat 1 x 3\n", r":1: the vector of b'cat' has a value that is not a finite number"),
+        ("cat 1 nan 3\n", r":1: .*not a finite"),
         ("<!DOCTYPE html>\n", r":1|none of the"),
         ("horse 1 2 3\n", "none of the"),
     ],

@@ -11,12 +11,9 @@ from torch import Tensor
 
 VIEWS = ("target", "emotion", "context", "generated")  # H_Y, H_ts, H^stu, P_w, as they are stacked
 POSITIVE_PAIRS = (  # Eq. (22)
-    ("target", "emotion"),
-    ("context", "generated"),
-    ("context", "target"),
-    ("emotion", "generated"),
-    ("target", "generated"),
-)
+    ("target", "emotion"), ("context", "generated"), ("context", "target"),
+    ("emotion", "generated"), ("target", "generated"),
+)  # fmt: skip
 
 
 def pair_loss(
@@ -24,13 +21,9 @@ def pair_loss(
 ) -> Tensor:
     """NT-Xent between two views, the mean over the 2B anchors, [P]. Paper: Eq. (23).
 
-    A batch of one dialogue has no negative, and its loss is exactly 0.
-
-    Args:
-        first_PBD, second_PBD: unit vectors.
-        temperature: tau.
-        negatives: with "both", the negatives of a view are the other dialogues of both views; with
-            "cross", those of the other view only.
+    The vectors have length 1, and `temperature` is tau. With negatives "both", the negatives of a
+    view are the other dialogues of both views; with "cross", those of the other view only. A batch
+    of one dialogue has no negative, and its loss is exactly 0.
     """
     size = first_PBD.shape[1]
     goal = torch.arange(size, device=first_PBD.device).repeat(2)  # 2B

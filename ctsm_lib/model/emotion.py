@@ -62,10 +62,8 @@ class EmotionStates:
 class EmotionEncoding(nn.Module):
     """Trait embedding and encoder (TEE), state embedding and encoder (SEE).
 
-    Args:
-        dim: width of the context.
-        compressed: width of the compressed context `H~_C`. One matrix serves both embeddings (Eq. 3).
-        trait, state: False leaves out TEE or SEE, as the ablations do.
+    The compressed context `H~_C` serves both embeddings (Eq. 3). Without `trait` or `state`, TEE or
+    SEE is left out, as the ablations do.
     """
 
     def __init__(
@@ -90,8 +88,7 @@ class EmotionEncoding(nn.Module):
         Args:
             context, embedded: H_C and E_C, [B, L, D].
             labels: embedded emotion words, [32, D].
-            vad, idf: [B, L, 3] and [B, L, 1].
-            mask: [B, L].
+            vad, idf, mask: [B, L, 3], [B, L, 1] and [B, L].
         """
         keep = mask.unsqueeze(-1)
         meaning = self.compress(context).float()  # H~_C, Eq. (3)

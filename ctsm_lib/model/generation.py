@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -49,14 +49,10 @@ class DecoderLayer(nn.Module):
     def forward(
         self, states: Tensor, past: Past | None, memory: Any, masks: Masks
     ) -> tuple[Tensor, Past, Tensor]:
-        """Apply the layer to states [B, T, D].
+        """Apply the layer to states [B, T, D]; `memory` has keys and values of the context.
 
-        Args:
-            past: results of earlier positions, or None.
-            memory: keys and values of the context.
-
-        Returns:
-            The states, `past` with these positions added, the attention to the context [B, H, T, L].
+        Returns the states, `past` with these positions added, and the attention to the context
+        [B, H, T, L].
         """
         normed = self.self_norm(states)
         keys, values = self.self_attention.keys_values(normed)
@@ -127,11 +123,8 @@ def previous_words(target_BT: Tensor) -> Tensor:
 class ResponseDecoder(nn.Module):
     """Decoder layers and pointer generator. Paper: Eq. (20).
 
-    Teacher forcing (`teach`) and answering word by word (`step`) share every weight.
-
-    Args:
-        memory_dim: width of the states that the decoder attends to.
-        make_pointer: makes the pointer generator; called after the layers are made.
+    Teacher forcing (`teach`) and answering word by word (`step`) share every weight. The states that
+    the decoder attends to are `memory_dim` wide.
     """
 
     Layer: type[DecoderLayer] = DecoderLayer
@@ -147,20 +140,19 @@ class ResponseDecoder(nn.Module):
 
     def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> DecoderCache:
         """A cache for contexts: their keys and values are computed once."""
-        layers = cast(list[DecoderLayer], list(self.layers))
+        layers: Any = self.layers
         memory = [layer.cross_attention.keys_values(memory_BLD) for layer in layers]
         return DecoderCache(memory, mask_BL, context_BL, past=[None] * len(layers))
 
     def run(self, embedded: Tensor, cache: DecoderCache, real: Tensor) -> tuple[Tensor, Tensor]:
         """States [B, T, D] and the last layer's attention to the context [B, H, T, L]."""
-        length = embedded.shape[1]
-        causal = causal_mask(length, cache.length, embedded.device)
+        causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
         states = attention = embedded
         for number, layer in enumerate(self.layers):
             memory, past = cache.memory[number], cache.past[number]
             states, cache.past[number], attention = layer(states, past, memory, masks)
-        cache.length += length
+        cache.length += embedded.shape[1]
         return self.norm(states), attention
 
     def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: DecoderCache) -> Tensor:
@@ -170,12 +162,9 @@ class ResponseDecoder(nn.Module):
     def teach(
         self, embed: TokenEmbedding, previous: Tensor, cache: DecoderCache, target_BT: Tensor
     ) -> Taught:
-        """Score targets under teacher forcing.
+        """Score targets, which end with EOS and are padded, under teacher forcing.
 
-        Args:
-            previous: [B, T, D] looked-up vectors of the shifted target (`previous_words`).
-            cache: result of `start`; it is used up.
-            target_BT: words with EOS, padded.
+        `previous` are looked-up vectors [B, T, D] of the shifted target (`previous_words`).
         """
         mask = target_BT != PAD
         words = previous_words(target_BT)
@@ -193,8 +182,7 @@ class ResponseDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Read one more word: log P of the next [B, V], alpha [B], and copy weights [B, L].
 
-        Args:
-            vectors: [B, 1, D] looked-up vectors of `token_B`.
+        `vectors` are the looked-up vectors [B, 1, D] of `token_B`.
         """
         words = token_B.unsqueeze(1)
         real = torch.ones_like(words, dtype=torch.bool)

@@ -28,12 +28,9 @@ def label_loss(logits_BK: Tensor, label_B: Tensor) -> Tensor:
 
 
 def soft_label_loss(student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-    """Cross-entropy of the student with the teacher's distribution, [B].
+    """Cross-entropy of the student's logits with the teacher's distribution, [B]. Paper: Eq. (18).
 
-    No gradient reaches the teacher. Paper: Eq. (18).
-
-    Args:
-        student_BK, teacher_BK: logits.
+    No gradient reaches the teacher.
     """
     soft_labels = teacher_BK.detach().float().softmax(dim=-1)
     return -(soft_labels * student_BK.float().log_softmax(dim=-1)).sum(dim=-1)
@@ -45,10 +42,8 @@ class EmotionPredictor(nn.Module):
     Departure: Eq. (11) prints a sum over tokens, which would leave nothing to attend to in Eq. (12).
     The sum is taken in Eq. (13).
 
-    Args:
-        width: width of a token's representation, 300 + 14 + 43 = 357.
-        intensity: weight tokens by emotion intensity first (Eq. 11, 17). The ablation w/o EGM does
-            not.
+    A token's representation is 300 + 14 + 43 = 357 wide. Without `intensity` (the ablation w/o EGM)
+    tokens are not weighted by emotion intensity first (Eq. 11, 17).
     """
 
     def __init__(self, width: int, intensity: bool = True):
@@ -64,10 +59,8 @@ class EmotionPredictor(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Emotion logits [B, 32] and pooling weights S [B, L]. Paper: Eq. (11) to (14)."""
         if self.intensity:
-            weights = intensity_weights(intensity_BL, mask_BL)
-            values_BLW = values_BLW * weights.unsqueeze(-1)  # C_l, Eq. (11)
+            values_BLW = values_BLW * intensity_weights(intensity_BL, mask_BL).unsqueeze(-1)  # C_l
         scores = self.score(self.attend(values_BLW).tanh()).squeeze(-1)
         pooling = masked_softmax(scores, mask_BL)  # S, Eq. (12)
         pooled = (pooling.unsqueeze(1) @ values_BLW.float()).squeeze(1)  # C^T S
-        summary = self.hidden(pooled).tanh()  # S', Eq. (13)
-        return self.classify(summary).float(), pooling  # Eq. (14)
+        return self.classify(self.hidden(pooled).tanh()).float(), pooling  # Eq. (13), (14)

@@ -19,15 +19,10 @@ from ctsm_lib.settings import LayerSizes, ModelSettings
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis, where `mask` is True. A row without any gives zeros, never NaN.
-
-    Args:
-        scores: [..., M].
-        mask: bool, broadcastable to `scores`.
-    """
+    """Softmax over the last axis, where `mask` is True. A row without any gives zeros, never NaN."""
+    # The softmax of a row of -inf is NaN, and so is its gradient: an empty row stays open until
+    # the last line.
     empty = ~mask.any(dim=-1, keepdim=True)
-    # The softmax of a row of -inf is NaN, and so is its gradient. An empty row is therefore
-    # left unmasked here, and set to zero below.
     open_scores = scores.float().masked_fill(~(mask | empty), float("-inf"))
     return open_scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
@@ -49,13 +44,7 @@ def positions(length: int, dim: int, device: torch.device, start: int = 0) -> Te
 
 
 class Attention(nn.Module):
-    """Multi-head scaled dot-product attention.
-
-    Args:
-        dim: width of the queries and of the result.
-        memory_dim: width of the states that are attended to.
-        sizes: heads, and the depth of keys and values of all heads together (40 in the paper).
-    """
+    """Multi-head scaled dot-product attention of states [B, L, dim] to [B, M, memory_dim]."""
 
     def __init__(self, dim: int, memory_dim: int, sizes: LayerSizes):
         super().__init__()
@@ -68,41 +57,34 @@ class Attention(nn.Module):
 
     def keys_values(self, memory_BMD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each [B, H, M, K]. They are computed once and serve many queries."""
-        batch, length, _ = memory_BMD.shape
-        both = self.key_value(memory_BMD).view(batch, length, 2, self.heads, self.depth)
-        both = both.permute(2, 0, 3, 1, 4)  # 2 B H M K
-        return both[0], both[1]
+        both = self.key_value(memory_BMD).unflatten(-1, (2, self.heads, self.depth))
+        key, value = both.permute(2, 0, 3, 1, 4)  # each B H M K
+        return key, value
 
     def forward(
         self, query_BLD: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The result [B, L, D] and the weights [B, H, L, M]; `mask` broadcasts to [B, L, M]."""
-        batch, length, _ = query_BLD.shape
         key, value = keys_values
-        query = self.query(query_BLD).view(batch, length, self.heads, self.depth).transpose(1, 2)
+        query = self.query(query_BLD).unflatten(-1, (self.heads, self.depth)).transpose(1, 2)
         scores = query @ key.transpose(2, 3) * self.depth**-0.5  # B H L M
         weights = masked_softmax(scores, mask.unsqueeze(1))
         mixed = self.dropout(weights).to(value.dtype) @ value  # B H L K
-        mixed = mixed.transpose(1, 2).reshape(batch, length, self.heads * self.depth)
-        return self.result(mixed), weights
+        return self.result(mixed.transpose(1, 2).flatten(2)), weights
 
 
 class FeedForward(nn.Module):
     """Two layers with a ReLU between them, applied at every position alone.
 
-    With `sizes.ffn="conv"` both layers are convolutions of width 3, as in the baselines' released
-    code. Departure: that code's convolution reads PAD positions, so that the longest row of a batch
-    changes the result of the others. Here PAD is set to zero before each convolution.
-
-    Args:
-        causal: a convolution reads earlier positions only, as the decoder needs.
+    With `ffn="conv"` both layers are convolutions of width 3, as in the baselines' released code; a
+    causal one reads no later position. Departure: that code's convolution reads PAD positions, so
+    that the longest row of a batch changes the others. Here PAD is zero before each convolution.
     """
 
     def __init__(self, dim: int, sizes: LayerSizes, causal: bool = False):
         super().__init__()
         self.is_conv = sizes.ffn == "conv"
-        # The number of earlier positions that a result of two causal convolutions depends on.
-        self.reach = 4 if self.is_conv else 0
+        self.reach = 4 if self.is_conv else 0  # earlier positions that a causal result depends on
         self.padding = (2, 0) if causal else (1, 1)
         make = partial(nn.Conv1d, kernel_size=3) if self.is_conv else nn.Linear
         self.first = make(dim, sizes.ffn_dim)
@@ -117,8 +99,8 @@ class FeedForward(nn.Module):
     def _apply_layer(self, layer: nn.Module, states: Tensor, mask: Tensor) -> Tensor:
         if not self.is_conv:
             return layer(states)
-        channels = (states * mask.unsqueeze(-1)).transpose(1, 2)  # B D L
-        return layer(F.pad(channels, self.padding)).transpose(1, 2)
+        padded = F.pad((states * mask.unsqueeze(-1)).transpose(1, 2), self.padding)  # B D L
+        return layer(padded).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
@@ -133,7 +115,6 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(sizes.dropout)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D] from [B, L, D]."""
         normed = self.attention_norm(states_BLD)
         keys_values = self.attention.keys_values(normed)
         attended, _ = self.attention(normed, keys_values, mask_BL.unsqueeze(1))
@@ -160,12 +141,8 @@ class TokenEmbedding(nn.Module):
     """The shared word table: word vector plus speaker state, scaled, plus position.
 
     One table serves context, response, commonsense, speaker states and emotion words. All ids of a
-    batch are looked up in one call, because the gradient of each call is as large as the table.
-
-    Args:
-        vectors_VD: the first word vectors. The row of PAD stays zero.
-        settings: `embedding_scale` is the factor on word vectors, `train_vectors` says whether they
-            are trained.
+    batch are looked up in one call, because the gradient of each call is as large as the table. The
+    row of PAD stays zero.
     """
 
     def __init__(self, vectors_VD: Tensor, settings: ModelSettings):
@@ -182,12 +159,8 @@ class TokenEmbedding(nn.Module):
         """Scaled word vectors [..., D] of every named tensor of ids [...], in one look-up."""
         flat = self.words(torch.cat([value.flatten() for value in ids.values()])) * self.scale
         parts = flat.split([value.numel() for value in ids.values()])
-        # The width is given, since -1 is ambiguous for a process that has no pair of a batch.
-        width = self.words.weight.shape[1]
-        return {
-            name: part.view(*value.shape, width)
-            for (name, value), part in zip(ids.items(), parts, strict=True)
-        }
+        named = zip(ids.items(), parts, strict=True)
+        return {name: part.view(*value.shape, flat.shape[1]) for (name, value), part in named}
 
     def forward(self, words: Tensor, speaker: Tensor | None = None, start: int = 0) -> Tensor:
         """Embedding [..., L, D] of looked-up words whose first is at position `start`."""

@@ -48,14 +48,10 @@ class Scores:
 
 
 class PointerGenerator(nn.Module):
-    """`P = alpha softmax(W o) + (1 - alpha) copy`, over the closed vocabulary.
+    """`P = alpha softmax(W o) + (1 - alpha) copy`, over the closed vocabulary of V = `size` words.
 
-    With a tied output layer `W o = E (A o + a) + b`, where E is the word table.
-
-    Args:
-        size: V.
-        tied: whether the output layer is tied.
-        bias: [V] first value of the output layer's bias; None means 0.
+    With a tied output layer `W o = E (A o + a) + b`, where E is the word table. `bias` [V] is the
+    first value of the output layer's bias; None means 0.
     """
 
     def __init__(self, dim: int, size: int, *, tied: bool = False, bias: Tensor | None = None):
@@ -99,11 +95,9 @@ def mixture_at(
     """Log P of each target and the arg-max of P, without building P over the vocabulary.
 
     Only words of the context can be copied. So P of a target needs the copy weight of that one
-    word, and the arg-max is either the likeliest generated word or a word of the context.
-
-    Args:
-        generated: [N] log of the generated part of P at the target.
-        log_sum, word: [N] the log of the softmax's denominator, and the likeliest generated word.
+    word, and the arg-max is either the likeliest generated word or a word of the context. Given are,
+    each [N], the log of the generated part of P at the target, the log of the softmax's denominator,
+    and the likeliest generated word.
     """
     gate, copy, context = parts.gate, parts.copy, parts.context
     copied = (copy * (context == target_N.unsqueeze(1))).sum(dim=1)
@@ -113,8 +107,7 @@ def mixture_at(
         alpha, log_sum = gate.sigmoid(), log_sum.unsqueeze(1)
         # A word may stand at several positions: each of them gets the sum of their weights.
         same = context.unsqueeze(1) == context.unsqueeze(2)
-        with torch.autocast(copy.device.type, enabled=False):
-            # Sums in bf16 would change which word is the likeliest.
+        with torch.autocast(copy.device.type, enabled=False):  # bf16 would change the arg-max
             total = (same.to(copy.dtype) @ copy.unsqueeze(2)).squeeze(2)
         p_context = alpha * (parts.logits.gather(1, context) - log_sum).exp() + (1 - alpha) * total
         best_in_context, place = p_context.masked_fill(context == PAD, -1.0).max(dim=1)

@@ -126,7 +126,6 @@ def knowledge(
     from ctsm_lib.sources import cache_folder
     from ctsm_lib.versions import versions
     from ctsm_workbench.retrieval.cases import coverage, write_cases
-    from ctsm_workbench.retrieval.store import infer_cached
 
     if count < 1:
         raise ConfigError(f"--count {count} is not possible: it must be a whole number from 1.")
@@ -134,7 +133,7 @@ def knowledge(
     _, prepared = prepared_data("", settings, None, quiet, splits=[split])
     part, provider = prepared.corpus.splits[split], prepared.provider
     texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
-    inferences = infer_cached(provider, texts, cache_folder(), progress=not quiet)
+    inferences = provider.infer_all(texts, cache_folder(), not quiet)
     result: dict = coverage(inferences) | {
         "split": split,
         "run": prepared.description | {"seed": seed, "versions": versions()},

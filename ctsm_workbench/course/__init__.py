@@ -1,1 +1,1 @@
-"""What lessons need beside the library: checks of exercises, data, and the run that they share."""
+"""The course: checks of exercises, and helpers that the lessons share."""

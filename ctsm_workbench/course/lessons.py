@@ -1,14 +1,11 @@
-"""What every notebook begins with: seeds, how figures are shown, data, a trained run, and the picture of the model.
+"""The lessons' helpers: seeds, figures, data, a trained run, and the picture of the model.
 
-Lessons import this and `checks`; everything else they use is the library that they explain.
+Lessons import this module and `checks`. Everything else they use is the library they explain.
 """
-
-from __future__ import annotations
 
 import copy
 import dataclasses
 import html
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,17 +22,16 @@ from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import Run, load_run
 from ctsm_lib.sources import PROJECT, Sources, find_sources
 
-log = logging.getLogger(__name__)
-
-# On real data nobody waits for a full training in class: this many steps of preset `improved` show what training does.
+# Nobody waits for a full training on real data in class. So many steps show what training does.
 CLASS_ITERATIONS = 120
 
 
 def begin(part: str = "", seed: int = 0) -> Any:
-    """Set seeds and the way figures are shown, and return the picture of the model with this lesson's part lit.
+    """Set seeds and the way figures are shown, and return the picture of the model.
 
     Args:
-        part: a name that `diagram.architecture` can light.
+        part: the part to highlight, one of the names in `diagram.architecture`.
+        seed: for torch and numpy.
     """
     from ctsm_workbench.pictures.diagram import Diagram
 
@@ -46,7 +42,7 @@ def begin(part: str = "", seed: int = 0) -> Any:
 
 
 def _show_figures() -> None:
-    """JupyterLab, VS Code and nbconvert draw plotly's own type of output; Colab wants HTML. Both in the house template."""
+    """Use our template, and HTML on Colab: the others draw plotly's own type of output."""
     import plotly.io as pio
 
     from ctsm_workbench.pictures import template
@@ -58,27 +54,22 @@ def _show_figures() -> None:
 
 @cache
 def data(knowledge: str = "auto") -> Prepared:
-    """The data that this computer has, prepared: the real one where `CTSM_DATA` or `data/raw` holds it, else the sample."""
+    """The prepared data: real data if `CTSM_DATA` or `data/raw` has it, otherwise the sample."""
     sources = find_sources()
-    return prepare(
-        lesson_config(sources.origin).override([f"knowledge={knowledge}"]), sources, progress=False
-    )
+    config = lesson_config(sources.origin).override([f"knowledge={knowledge}"])
+    return prepare(config, sources, progress=False)
 
 
 def lesson_config(origin: str) -> Config:
-    """Settings of the run that lessons look into: preset `sample`, or on real data a short training of `improved`."""
+    """Settings of the lessons' run: preset `sample`, or a short `improved` on real data."""
     if origin == "sample":
         return preset("sample")
-    checks = [
-        f"max_iterations={CLASS_ITERATIONS}",
-        f"check_every={CLASS_ITERATIONS}",
-        f"check_from={CLASS_ITERATIONS}",
-    ]
-    return preset("improved", [*checks, "warmup=40"])
+    names = ("max_iterations", "check_every", "check_from")
+    return preset("improved", [*(f"{name}={CLASS_ITERATIONS}" for name in names), "warmup=40"])
 
 
 def portion(prepared: Prepared, **counts: int) -> Prepared:
-    """The same data with only the first pairs of some splits, for what must be quick: `portion(data(), valid=100)`."""
+    """The data with only the first pairs of some splits, for speed: `portion(data(), valid=9)`."""
     pairs = dict(prepared.pairs)
     for split, count in counts.items():
         part = copy.copy(pairs[split])
@@ -89,17 +80,13 @@ def portion(prepared: Prepared, **counts: int) -> Prepared:
 
 
 def describe() -> str:
-    """One line on the data in use, for the top of a lesson."""
+    """One line about the data in use, for the top of a lesson."""
     prepared = data()
-    pairs, words = len(prepared.pairs["train"]), len(prepared.corpus.vocabulary)
-    return (
-        f"data: {prepared.description['data']}, {pairs:,} training pairs, {words:,} words; "
-        + _vectors(prepared)
-    )
-
-
-def _vectors(prepared: Prepared) -> str:
-    return f"vectors: {prepared.description['vectors']['note']}"
+    name = prepared.description["data"]
+    pairs = len(prepared.pairs["train"])
+    words = len(prepared.corpus.vocabulary)
+    vectors = prepared.description["vectors"]["note"]
+    return f"data: {name}, {pairs:,} training pairs, {words:,} words; vectors: {vectors}"
 
 
 def sources() -> Sources:
@@ -108,56 +95,41 @@ def sources() -> Sources:
 
 
 def run_folder() -> Path:
-    """Where the lessons' trained run lies: `CTSM_RUN`, else a folder under `runs/` that belongs to the data in use."""
+    """The folder of the lessons' run: `CTSM_RUN`, or one under `runs/` for the data in use."""
     if chosen := os.environ.get("CTSM_RUN"):
         return Path(chosen).expanduser()
-    prepared = data()
-    key = digest(
-        {
-            "data": prepared.description,
-            "config": lesson_config(prepared.description["data"]).asdict(),
-        }
-    )[:10]
-    return (
-        (PROJECT or Path.cwd())
-        / "runs"
-        / f"lessons-{prepared.description['data'].replace('/', '-')}-{key}"
-    )
+    description = data().description
+    name = description["data"]
+    key = digest({"data": description, "config": lesson_config(name).asdict()})[:10]
+    return (PROJECT or Path.cwd()) / "runs" / f"lessons-{name.replace('/', '-')}-{key}"
 
 
 @cache
 def trained_run() -> Run:
-    """A trained run to look into; trained now (about a minute) where there is none yet.
+    """The trained run that the lessons use. If there is none, it is trained (about a minute).
 
-    Set `CTSM_RUN` to a run folder to look into that one, e.g. one that was trained for a night.
+    To use another run, such as one trained overnight, set `CTSM_RUN` to its folder.
     """
     from ctsm_lib.training import train
 
-    folder, prepared = run_folder(), data()
+    folder = run_folder()
+    prepared = data()
     if not (folder / "best.safetensors").is_file():
-        print(
-            f"Training a small model for the lessons, once (about a minute): {folder.name}",
-            flush=True,
-        )
+        task = "Training a small model for the lessons, once (about a minute)"
+        print(f"{task}: {folder.name}", flush=True)
+        config = lesson_config(prepared.description["data"])
         begun = (folder / "run.json").is_file()
         state = torch.random.get_rng_state()
-        train(
-            lesson_config(prepared.description["data"]),
-            prepared,
-            folder,
-            resume=begun,
-            cpu=True,
-            progress=False,
-        )
+        train(config, prepared, folder, resume=begun, cpu=True, progress=False)
         torch.random.set_rng_state(state)
     return load_run(folder)
 
 
 def show(figure: Any, caption: str, alt: str = "") -> None:
-    """Display a plotly figure with a caption that says what to see.
+    """Display a plotly figure with a caption that tells what to look at.
 
     Args:
-        alt: what somebody who cannot see the figure should know; the caption where there is no more to say.
+        alt: description for people who cannot see the figure; by default title and caption.
     """
     from IPython.display import HTML, display
 
@@ -168,7 +140,7 @@ def show(figure: Any, caption: str, alt: str = "") -> None:
 
 
 def live(figure: Any) -> Callable[[Any], None]:
-    """Display a plotly figure that changes while a cell runs: call the result with each new one. It has no caption."""
+    """Display a figure that changes while a cell runs: call the result with each new figure."""
     import plotly.io as pio
     from IPython.display import display
 
@@ -180,10 +152,9 @@ def live(figure: Any) -> Callable[[Any], None]:
 
 
 def play(function: Callable[..., Any], **controls: Any) -> None:
-    """Show what a function returns, with controls for its arguments; `ipywidgets.interact` in a form that prints nothing.
+    """Show what a function returns, with controls for its arguments.
 
-    Args:
-        controls: as `interact` takes them: a widget, a range, a list of choices, a text.
+    The controls are those of `ipywidgets.interact`: a widget, a range, a list of choices, a text.
     """
     from ipywidgets import interact
 
@@ -191,7 +162,7 @@ def play(function: Callable[..., Any], **controls: Any) -> None:
 
 
 def text(value: str) -> Any:
-    """A text field for `play` that reacts when Enter is pressed, not at every letter."""
+    """A text field for `play` that reacts to the Enter key, not to every letter."""
     from ipywidgets import Layout, Text
 
     return Text(value, continuous_update=False, layout=Layout(width="40em"))
@@ -200,15 +171,12 @@ def text(value: str) -> Any:
 def bars(
     values: Mapping[str, Sequence[float]], groups: Sequence[str], title: str, axis: str = ""
 ) -> Any:
-    """Grouped bars: a colour for each key of `values`, a place for each of `groups`."""
+    """Grouped bars: a colour for each key of `values`, and a place for each of `groups`."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(
-        [go.Bar(name=name, x=list(groups), y=list(heights)) for name, heights in values.items()]
-    )
-    return figure.update_layout(
-        barmode="group", title=title, yaxis_title=axis, width=860, height=380
-    )
+    bars = [go.Bar(name=name, x=list(groups), y=list(values[name])) for name in values]
+    layout = {"barmode": "group", "title": title, "yaxis_title": axis, "width": 860, "height": 380}
+    return go.Figure(bars).update_layout(**layout)
 
 
 def heatmap(
@@ -218,17 +186,15 @@ def heatmap(
     title: str,
     middle: float | None = None,
 ) -> Any:
-    """Values [rows, columns] as colours: blue to orange around `middle` where there is one, else white to blue.
+    """Values [rows, columns] as colours: white to blue, or blue to orange around `middle`.
 
-    Words may repeat: places are numbered, words are their labels.
+    Words may repeat: places are numbered, and words are their labels.
     """
     import plotly.graph_objects as go
 
-    scale = (
-        [[0, "#2a7de1"], [0.5, "#f4f4f4"], [1, "#c45f0a"]]
-        if middle is not None
-        else [[0, "#f4f4f4"], [1, "#2a7de1"]]
-    )
+    scale = [[0, "#f4f4f4"], [1, "#2a7de1"]]
+    if middle is not None:
+        scale = [[0, "#2a7de1"], [0.5, "#f4f4f4"], [1, "#c45f0a"]]
     array = np.asarray(values, dtype=float)
     tips = "%{customdata}<br>%{z:.3f}<extra></extra>"
     names = [[f"{html.escape(row)} · {html.escape(column)}" for column in columns] for row in rows]
@@ -236,14 +202,11 @@ def heatmap(
         z=array, colorscale=scale, zmid=middle, customdata=names, hovertemplate=tips, xgap=1, ygap=1
     )
     figure = go.Figure(picture)
-    figure.update_xaxes(
-        tickvals=list(range(len(columns))),
-        ticktext=[html.escape(c) for c in columns],
-        tickangle=-45,
-    )
-    figure.update_yaxes(
-        tickvals=list(range(len(rows))),
-        ticktext=[html.escape(r) for r in rows],
-        autorange="reversed",
-    )
+
+    def ticks(words: Sequence[str]) -> dict[str, list]:
+        places = list(range(len(words)))
+        return {"tickvals": places, "ticktext": [html.escape(word) for word in words]}
+
+    figure.update_xaxes(**ticks(columns), tickangle=-45)
+    figure.update_yaxes(**ticks(rows), autorange="reversed")
     return figure.update_layout(title=title, width=860, height=160 + 20 * max(len(rows), 4))

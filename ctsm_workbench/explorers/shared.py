@@ -29,7 +29,7 @@ LONGEST_LABEL, LONGEST_TURN = 24, 4000  # characters
 _KEPT = 256  # inferences
 
 
-class Remembering:
+class Remembering(Provider):
     """A provider that keeps its last answers: explorers ask for the same utterance again and again."""
 
     def __init__(self, provider: Provider):

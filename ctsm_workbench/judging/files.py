@@ -1,22 +1,16 @@
-"""The files of a judging: the blind sheet, the sealed key, a file of judgements for each judge.
+"""The files of a judging. A folder that `ctsm judge make` wrote holds
 
-A folder of `ctsm judge make` holds
+    sheet.csv        for judges: item, context, A, B, and an empty column for each aspect
+    instructions.md  for judges: the questions and how to answer them
+    key.json         which system is A, and which items are attention checks: not for judges
+    judges/NAME.csv  judgements: written by the page, or a copy of sheet.csv filled in by hand
 
-```
-sheet.csv        what judges see: item, context, A, B, an empty column for each aspect. Hand this out
-key.json         which system is A, which item is an attention check. Keep this back
-judges/NAME.csv  judgements: written by the page, or a copy of sheet.csv that was filled in by hand
-```
-
-Every row carries the sheet's number, a digest of all items and of the key: judgements made on another sheet, and a key
-that was made for another sheet, are refused.
+Every row carries the sheet's number, a digest of all items and of the key. Judgements made on
+another sheet, and a key made for another sheet, are refused.
 """
-
-from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import io
 import json
 import os
@@ -27,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ctsm_lib.cache import digest
 from ctsm_lib.errors import ConfigError, DataError
 
 ASPECTS = ("empathy", "relevance", "fluency")  # Paper: Sec. 4.3.2
@@ -36,19 +31,20 @@ QUESTIONS = {
     "fluency": "Which answer reads better, as grammatical, natural English?",
 }
 CHOICES = ("A", "tie", "B")
-SHEET, KEY, JUDGES = "sheet.csv", "key.json", "judges"
-ROLES = ("Speaker", "Listener")
+SHEET = "sheet.csv"
+KEY = "key.json"
+JUDGES = "judges"
 
-_COLUMNS = ("sheet", "item", "context", "A", "B", *ASPECTS)
-_FORMULA = tuple("=+-@\t\r")  # a spreadsheet computes a cell that begins with one of these
+_ROLES = ("Speaker:", "Listener:")
+_COLUMNS = ("sheet", "item", "context", "A", "B")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a spreadsheet would compute such a cell
+
+Answers = dict[tuple[str, str], str]  # (item, aspect) -> one of CHOICES
 
 
 @dataclass(frozen=True)
 class Item:
-    """What a judge sees at once: a conversation and two answers to it, of nobody knows whom.
-
-    `turns` are the turns of the context, the speaker's first; `a` and `b` the answers.
-    """
+    """The turns of a conversation, the speaker's first, and two answers to it, `a` and `b`."""
 
     name: str
     turns: tuple[str, ...]
@@ -58,266 +54,196 @@ class Item:
 
 @dataclass(frozen=True)
 class Sheet:
-    """All items of a judging in the order in which they are shown, and the sheet's number."""
+    """The sheet's number and all items of a judging, in the order in which they are shown."""
 
     number: str
     items: tuple[Item, ...]
 
 
-Answers = dict[tuple[str, str], str]  # (item, aspect) -> one of CHOICES
-
-
 def clean(text: str) -> str:
-    """Text on one line without control characters and halves of surrogate pairs: what every CSV reader reads alike."""
-    text = "".join(
-        " " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter for letter in text
-    )
+    """Put text on one line without control characters: programs read such CSV differently."""
+    odd = ("Cc", "Zl", "Zp")
+    text = "".join(" " if unicodedata.category(letter) in odd else letter for letter in text)
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
 def sheet_number(items: Sequence[Item], payload: dict) -> str:
-    """The sheet's number: begins with letters, so that no spreadsheet takes it for a quantity."""
+    """The sheet's number. It begins with letters, so that no spreadsheet reads it as a number."""
     rows = [[item.name, *item.turns, item.a, item.b] for item in items]
-    text = json.dumps([rows, payload], sort_keys=True, ensure_ascii=False)
-    return "sheet-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return "sheet-" + digest([rows, payload])[:16]
 
 
-# --- CSV ---
+def write_whole(path: Path, text: str) -> None:
+    """Write text to a temporary file, make sure that it is on the disk, and rename the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
-def _guard(cell: str) -> str:
-    # An apostrophe before what would be computed, and before what looks as if it had been guarded already.
-    return "'" + cell if cell.lstrip("'").startswith(_FORMULA) else cell
-
-
-def _unguard(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
-
-
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as CSV that spreadsheets show and do not compute."""
+def _write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write CSV. An apostrophe before a formula makes spreadsheets show it as text."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([_guard(cell) for cell in row] for row in rows)
-    return out.getvalue()
+    plain = (["'" + cell if _FORMULA.match(cell) else cell for cell in row] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows(plain)
+    write_whole(path, out.getvalue())
 
 
 def _read_csv(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Rows with the line on which each begins; comma, semicolon or tab, as spreadsheets of all countries write it."""
+    """Rows with the line on which each begins; `needed` names columns that must be there.
+
+    The separator is a comma, a semicolon or a tab: spreadsheets choose it by country.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path} is missing. `ctsm judge make` makes sheets.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read as UTF-8 text: {error}. Export it as CSV in UTF-8."
-        ) from error
+        hint = "Export it as CSV in UTF-8."
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}. {hint}") from error
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
-    rows: list[tuple[int, dict[str, str]]] = []
-    names: list[str] = []
-    begin = 1
+    found: list[tuple[int, list[str]]] = []
+    line = 1
     try:
         for cells in reader:
-            line, begin = begin, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not names:
-                names = [cell.strip() for cell in cells]
-                lacking = [name for name in needed if names.count(name) != 1]
-                if lacking:
-                    raise DataError(
-                        f"{path}:{line}: needs one column {', one '.join(lacking)}; found {names}."
-                    )
-            elif len(cells) != len(names):
-                raise DataError(
-                    f"{path}:{line}: {len(cells)} cells where the header has {len(names)}."
-                )
-            else:
-                rows.append((line, dict(zip(names, map(_unguard, cells), strict=True))))
+            if any(cell.strip() for cell in cells):
+                found.append((line, cells))
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}:{begin}: not CSV: {error}.") from error
-    if not rows:
+        raise DataError(f"{path}:{line}: not CSV: {error}.") from error
+    if len(found) < 2:
         raise DataError(f"{path} holds no row.")
+    names = [cell.strip() for cell in found[0][1]]
+    if lacking := ", one ".join(name for name in needed if names.count(name) != 1):
+        raise DataError(f"{path}:{found[0][0]}: needs one column {lacking}; found {names}.")
+    rows = []
+    for line, cells in found[1:]:
+        if (count := len(cells)) != len(names):
+            raise DataError(f"{path}:{line}: {count} cells where the header has {len(names)}.")
+        plain = [c[1:] if c.startswith("'") and _FORMULA.match(c) else c for c in cells]
+        rows.append((line, dict(zip(names, plain, strict=True))))
     return rows
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write text beside its place, make sure that it is on the disk, and rename it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    side = path.with_name(f".{path.name}.{os.getpid()}")
-    with side.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(side, path)
-
-
-# --- the sheet ---
-
-
-def write_sheet(folder: Path, sheet: Sheet) -> Path:
-    """Write `sheet.csv`, its aspects' columns empty."""
-    rows = [list(_COLUMNS)]
+def write_sheet(folder: Path, sheet: Sheet) -> None:
+    """Write `sheet.csv` with empty columns for the aspects, and `instructions.md`."""
+    rows = [[*_COLUMNS, *ASPECTS]]
     for item in sheet.items:
-        context = "\n".join(f"{ROLES[turn % 2]}: {text}" for turn, text in enumerate(item.turns))
+        context = "\n".join(f"{_ROLES[turn % 2]} {text}" for turn, text in enumerate(item.turns))
         rows.append([sheet.number, item.name, context, item.a, item.b, *[""] * len(ASPECTS)])
-    write_whole(folder / SHEET, csv_text(rows))
-    return folder / SHEET
+    _write_csv(folder / SHEET, rows)
+    questions = "\n".join(f"- **{aspect}**: {question}" for aspect, question in QUESTIONS.items())
+    template = Path(__file__).with_name("instructions.md").read_text(encoding="utf-8")
+    write_whole(folder / "instructions.md", template.format(questions=questions))
 
 
 def read_sheet(folder: Path) -> Sheet:
-    """Read `sheet.csv`.
-
-    Raises:
-        DataError: it is missing or not such a sheet, an item is there twice, or rows bear different numbers.
-    """
+    """Read `sheet.csv`. DataError: it is missing, not a sheet, or has an item twice."""
     path = folder / SHEET
-    rows = _read_csv(path, _COLUMNS[:5])
+    rows = _read_csv(path, _COLUMNS)
+    number = rows[0][1]["sheet"]
     items: dict[str, Item] = {}
     for line, row in rows:
-        if row["sheet"] != rows[0][1]["sheet"]:
-            raise DataError(
-                f"{path}:{line}: {row['sheet']!r} among the rows of {rows[0][1]['sheet']!r}."
-            )
-        if row["item"] in items:
-            raise DataError(f"{path}:{line}: item {row['item']} is there twice.")
+        name = row["item"]
+        if row["sheet"] != number:
+            raise DataError(f"{path}:{line}: {row['sheet']!r} among the rows of {number!r}.")
+        if name in items:
+            raise DataError(f"{path}:{line}: item {name} is there twice.")
         turns = []
         for turn, text in enumerate(row["context"].replace("\r\n", "\n").split("\n")):
-            role = f"{ROLES[turn % 2]}:"
+            role = _ROLES[turn % 2]
             if not text.startswith(role):
-                raise DataError(
-                    f'{path}:{line}: line {turn + 1} of the context should begin with "{role}".'
-                )
+                place = f"{path}:{line}: line {turn + 1} of the context"
+                raise DataError(f'{place} should begin with "{role}".')
             turns.append(text.removeprefix(role).strip())
-        items[row["item"]] = Item(row["item"], tuple(turns), row["A"], row["B"])
-    return Sheet(rows[0][1]["sheet"], tuple(items.values()))
-
-
-def write_instructions(folder: Path) -> Path:
-    """Write `instructions.md`: what judges are asked, for those who work in a spreadsheet."""
-    questions = "\n".join(f"- **{aspect}**: {question}" for aspect, question in QUESTIONS.items())
-    text = f"""# Instructions for judges
-
-Each row has a conversation and two answers, A and B, by whoever speaks next. Read all of it; then say for each aspect
-which answer is better, `A` or `B`, or `tie` if neither is:
-
-{questions}
-
-Judge each aspect by itself: an answer can be fluent and miss the point. Judge alone, do not skip rows, and do not look
-for who wrote what. Some rows have a plain right answer; they show whether the rows are read.
-
-On a screen: `ctsm judge serve FOLDER --judge NAME`. In a spreadsheet: save a copy of sheet.csv as judges/NAME.csv, fill
-in the empty columns, and leave the others as they are. NAME is best a pseudonym.
-"""
-    write_whole(folder / "instructions.md", text)
-    return folder / "instructions.md"
-
-
-# --- the key ---
+        items[name] = Item(name, tuple(turns), row["A"], row["B"])
+    return Sheet(number, tuple(items.values()))
 
 
 def write_key(path: Path, number: str, payload: dict) -> None:
-    """Write the key, sealed against a glance: base64 and a digest. Whoever wants to read it can."""
+    """Write the key as base64 with a digest: nobody reads it by accident. It is not encrypted."""
     text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
     document = {
         "note": "The key of a blind judging. Judges do not open it before they are done.",
         "sheet": number,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sha256": digest(payload),
         "sealed": base64.b64encode(text.encode()).decode(),
     }
     write_whole(path, json.dumps(document, indent=1) + "\n")
 
 
 def read_key(path: Path, sheet: Sheet) -> dict[str, Any]:
-    """What `write_key` sealed.
-
-    Raises:
-        DataError: the key is missing, damaged, or belongs to another sheet.
-    """
+    """Read what `write_key` wrote. DataError: it is missing, damaged, or of another sheet."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        text = base64.b64decode(document["sealed"], validate=True).decode()
-        digest, number = document["sha256"], document["sheet"]
-        payload = json.loads(text)
+        number = document["sheet"]
+        payload = json.loads(base64.b64decode(document["sealed"], validate=True))
+        damaged = digest(payload) != document["sha256"]
     except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing: without the key nobody knows who is A. Name it with --key."
-        ) from None
+        hint = "Only the key tells which system is A. Name its place with --key."
+        raise DataError(f"{path} is missing. {hint}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is not a key of `ctsm judge make`: {error}") from error
-    if hashlib.sha256(text.encode()).hexdigest() != digest:
-        raise DataError(f"{path}: the seal is broken, the key is not what `ctsm judge make` wrote.")
+    if damaged:
+        raise DataError(f"{path}: the seal is broken. It is not the key that was written.")
     if number != sheet.number:
-        raise DataError(
-            f"{path} is the key of {number}, but the sheet is {sheet.number}. Name the right one with --key."
-        )
+        hint = "Name the right key with --key."
+        raise DataError(f"{path} is the key of {number}, but the sheet is {sheet.number}. {hint}")
     if sheet_number(sheet.items, payload) != number:
-        raise DataError(
-            f"{path} and {sheet.number} do not fit together: texts, order or key were changed afterwards."
-        )
+        problem = "do not fit together: texts, order or key were changed after they were written"
+        raise DataError(f"{path} and {sheet.number} {problem}. Restore the original files.")
     return payload
 
 
-# --- judgements ---
-
-
 def judge_file(folder: Path, judge: str) -> Path:
-    """Where a judge's judgements live.
-
-    Raises:
-        ConfigError: the name holds anything but letters, digits, hyphens and underscores, or more than 40 of them.
-    """
+    """The path of a judge's judgements. ConfigError: the name cannot be the name of a file."""
     name = unicodedata.normalize("NFC", judge)
     if not re.fullmatch(r"[^\W_][\w-]{0,39}", name):
-        raise ConfigError(
-            f"Judge {judge!r}: a name has up to 40 letters, digits, - or _. A pseudonym is best."
-        )
+        rule = "a name has up to 40 letters, digits, - or _, and begins with a letter or a digit"
+        raise ConfigError(f"Judge {judge!r}: {rule}. A pseudonym is best.")
     return folder / JUDGES / f"{name}.csv"
 
 
 def write_answers(path: Path, sheet: Sheet, answers: Answers) -> None:
-    """Write all items in the sheet's order; what is not judged yet is an empty cell."""
+    """Write all items in the sheet's order; a missing judgement is an empty cell."""
     rows = [["sheet", "item", *ASPECTS]]
-    rows += [
-        [sheet.number, item.name, *(answers.get((item.name, a), "") for a in ASPECTS)]
-        for item in sheet.items
-    ]
-    write_whole(path, csv_text(rows))
+    for item in sheet.items:
+        choices = [answers.get((item.name, aspect), "") for aspect in ASPECTS]
+        rows.append([sheet.number, item.name, *choices])
+    _write_csv(path, rows)
 
 
 def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, int]]:
-    """Judgements of one judge.
+    """Read the answers that a judge has given, and the line of each item that has a row.
 
-    Returns:
-        The answers that are there, and the line of each item that has a row.
-
-    Raises:
-        DataError: not such a file, another sheet's, an item that is unknown or there twice, a choice that is none.
+    DataError: not such a file, judgements of another sheet, an item that is unknown or there
+    twice, or a choice other than A, tie and B.
     """
     answers: Answers = {}
     lines: dict[str, int] = {}
     known = {item.name for item in sheet.items}
     choices = {choice.casefold(): choice for choice in CHOICES}
     for line, row in _read_csv(path, ("sheet", "item", *ASPECTS)):
+        place = f"{path}:{line}"
         item = row["item"].strip()
         if row["sheet"].strip() != sheet.number:
             raise DataError(
-                f"{path}:{line}: judged on {row['sheet']!r}, but the sheet is {sheet.number}."
+                f"{place}: judged on {row['sheet']!r}, but the sheet is {sheet.number}."
             )
         if item not in known:
-            raise DataError(f"{path}:{line}: {sheet.number} has no item {item!r}.")
+            raise DataError(f"{place}: {sheet.number} has no item {item!r}.")
         if item in lines:
-            raise DataError(
-                f"{path}:{line}: item {item} is judged twice, first on line {lines[item]}. Leave one."
-            )
+            first = f"first on line {lines[item]}. Delete one of the two rows"
+            raise DataError(f"{place}: item {item} is judged twice, {first}.")
         lines[item] = line
         for aspect in ASPECTS:
             written = row[aspect].strip()
-            if not written:
-                continue
-            if written.casefold() not in choices:
-                raise DataError(
-                    f"{path}:{line}: {aspect} of {item} is {written!r}. Write A, tie or B."
-                )
-            answers[item, aspect] = choices[written.casefold()]
+            if written and written.casefold() not in choices:
+                raise DataError(f"{place}: {aspect} of {item} is {written!r}. Write A, tie or B.")
+            if written:
+                answers[item, aspect] = choices[written.casefold()]
     return answers, lines

@@ -1,56 +1,42 @@
 """The judging screen: a widget for notebooks, and the same widget served as a page without code.
 
-`JudgingSession` does the work; this shows it. ipywidgets has no keyboard, so the screen is an anywidget: one small file
-of JavaScript beside this one, which draws text as text. Voila serves it.
+`JudgingSession` keeps the judgements, and this module shows them. ipywidgets cannot read the
+keyboard, so the screen is an anywidget: `screen.js` beside this file. Voila serves it as a page.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import ConfigError, CtsmError
-from ctsm_workbench.explorers.serving import serve_page
-from ctsm_workbench.judging.files import QUESTIONS, read_sheet
+from ctsm_workbench.judging.files import QUESTIONS
 from ctsm_workbench.judging.session import JudgingSession
-
-_HERE = Path(__file__).parent
 
 
 def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
-    """The judging screen for a notebook cell, open where the judge left off.
+    """The judging screen for a notebook cell. It opens where the judge left off.
 
-    Args:
-        folder, judge: as for `JudgingSession`.
-        whole_page: keys count wherever the page is clicked; else only within the screen.
-
-    Raises:
-        ConfigError: anywidget is not installed. DataError: as `JudgingSession`.
+    Arguments and errors are those of `JudgingSession`. With `whole_page`, keys work wherever the
+    page was clicked, not only within the screen.
     """
     try:
         import anywidget
         import traitlets
     except ImportError:
-        raise ConfigError(
-            "The judging screen needs anywidget: pip install 'ctsm-lab[notebooks]'."
-        ) from None
+        hint = "pip install 'ctsm-lab[notebooks]'"
+        raise ConfigError(f"The judging screen needs anywidget: {hint}.") from None
 
     class JudgingScreen(anywidget.AnyWidget):
-        """Draws `screen`; whatever the judge does arrives as a message."""
+        """Draws `screen` and sends a message for whatever the judge does."""
 
-        _esm = _HERE / "screen.js"
-        _css = _HERE / "screen.css"
+        _esm = Path(__file__).with_name("screen.js")
+        _css = Path(__file__).with_name("screen.css")
         screen = traitlets.Dict().tag(sync=True)
         questions: Any = traitlets.List().tag(sync=True)
         whole_page = traitlets.Bool().tag(sync=True)
 
     session = JudgingSession(folder, judge)
-    view = JudgingScreen(
-        screen=session.screen(),
-        questions=[list(pair) for pair in QUESTIONS.items()],
-        whole_page=whole_page,
-    )
+    questions = [list(pair) for pair in QUESTIONS.items()]
+    view = JudgingScreen(screen=session.screen(), questions=questions, whole_page=whole_page)
 
     def received(_: Any, message: Any, __: Any) -> None:
         view.screen = react(session, message)
@@ -61,70 +47,39 @@ def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
 
 
 def react(session: JudgingSession, message: Any) -> dict[str, Any]:
-    """Do what a message of the screen says, and return what is to be shown then.
+    """Do what a message of the screen asks for, and return what the screen shows then.
 
-    Args:
-        message: `do` is answer, next or back; `number` counts messages; `item` is what the judge saw; for an answer also
-            `aspect` and `choice`.
-
-    Returns:
-        `session.screen()` with the confirmed `number`, whether something was saved, and an `error` where it was not.
+    In a message, `do` is answer, next or back; `number` counts messages; `item` is the item on the
+    judge's screen; an answer also has `aspect` and `choice`. The result is `session.screen()` with
+    the `number` of the message, with `saved` after an answer, and with `error` when it failed.
     """
     outcome: dict[str, Any] = {}
     try:
         outcome["number"] = int(message["number"])
-        places = [
-            place for place, item in enumerate(session.sheet.items) if item.name == message["item"]
-        ]
-        session.go(places[0])
+        names = [item.name for item in session.sheet.items]
+        session.go(names.index(message["item"]))
         if message["do"] == "answer":
             session.answer(message["aspect"], message["choice"])
             outcome["saved"] = True
-        elif message["do"] == "next":
-            session.next()
-        elif message["do"] == "back":
-            session.back()
+        else:
+            session.go(session.position + {"next": 1, "back": -1}[message["do"]])
     except OSError as error:
-        outcome["error"] = (
-            f"Not saved: {session.path} cannot be written: {error.strerror or error}."
-        )
+        reason = error.strerror or error
+        outcome["error"] = f"Not saved: {session.path} cannot be written: {reason}."
     except CtsmError as error:
         outcome["error"] = f"Not saved: {error}"
-    except (KeyError, IndexError, TypeError, ValueError):
-        outcome["error"] = (
-            "Not saved: the page sent something that is not understood. Load it anew."
-        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        outcome["error"] = "Not saved: the page sent a message in a wrong form. Reload the page."
     return session.screen() | outcome
 
 
-def serve(
-    folder: Path,
-    judge: str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8866,
-    theme: str = "light",
-    browser: bool = True,
-    announce: Callable[[str], None] = print,
-) -> None:
-    """Serve the judging screen as a page until Ctrl-C, by default to this computer only.
+def serve(folder: Path, judge: str, **options: Any) -> None:
+    """Serve the judging screen as a page until Ctrl-C.
 
-    Args:
-        host, port: where to listen; the next free port if that one is taken.
-        theme: light or dark.
-        browser: open one.
-        announce: is told the address, which carries a token: nobody gets in without it.
-
-    Raises:
-        ConfigError: Voila is not installed, no port is free, or a setting makes no sense.
-        DataError: as `JudgingSession`; found out before anything is served.
+    Arguments and errors are those of `JudgingSession`, and of `serve_page` for `options`.
     """
-    read_sheet(folder)
-    JudgingSession(folder, judge)
-    code = (
-        "from ctsm_workbench.judging import widget\n"
-        f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"
-    )  # fmt: skip
-    serve_page(
-        code, "judging", host=host, port=port, theme=theme, browser=browser, announce=announce
-    )
+    from ctsm_workbench.explorers.serving import serve_page
+
+    JudgingSession(folder, judge)  # raises now what the page would only show later
+    call = f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"
+    serve_page(f"from ctsm_workbench.judging import widget\n{call}", "judging", **options)

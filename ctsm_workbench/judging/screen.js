@@ -1,8 +1,9 @@
-// The judging screen. All text goes in by textContent: whatever stands in an answer is shown and never run.
-// Python (page.py) keeps the truth; this draws `screen`, sends what the judge does, and says so if nobody listens.
+// The judging screen. All text is set by textContent: markup in an answer is shown and never run.
+// Python (page.py) keeps the judgements. This file draws `screen`, sends what the judge does, and
+// reports when Python does not answer.
 
 const KEYS = { 1: "A", 2: "tie", 3: "B", a: "A", t: "tie", b: "B" };
-const PATIENCE = 4000; // milliseconds until an answer that nobody has confirmed is called unsaved
+const PATIENCE = 4000; // milliseconds until an answer without confirmation counts as not saved
 
 function make(tag, classes, text) {
   const element = document.createElement(tag);
@@ -17,11 +18,11 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take "a" and "b" for new cells
   el.append(root);
 
-  let at = null; // which question a key answers; the number of questions stands for "Next"
+  let at = null; // the question that a key answers; the number of questions stands for "Next"
   let shown = null; // name of the item that is drawn
   let sent = 0; // number of the last message
-  let moving = false; // between two items no key counts: it would answer the wrong one
-  let pending = new Map(); // what was answered and is not confirmed yet, by message number
+  let moving = false; // between two items keys are ignored: they would answer the wrong item
+  let pending = new Map(); // answers that are not confirmed yet, by message number
   let timer = null;
 
   const questions = () => model.get("questions");
@@ -74,8 +75,9 @@ function render({ model, el }) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (event.repeat) return; // a key that is held down answers one question, not three
     const target = event.target;
-    if (target !== root && !root.contains(target) && target.closest?.("input, textarea, [contenteditable]")) return;
-    if (target.tagName === "BUTTON" && event.key === "Enter") return; // the button does it
+    const field = target.closest?.("input, textarea, [contenteditable]");
+    if (target !== root && !root.contains(target) && field) return;
+    if (target.tagName === "BUTTON" && event.key === "Enter") return; // the button handles it
     const choice = KEYS[event.key.toLowerCase()];
     if (choice) answer(at, choice);
     else if (event.key === "Enter") next();
@@ -88,7 +90,8 @@ function render({ model, el }) {
   function group([aspect, question], place) {
     const box = make("fieldset", place === at ? "now" : "");
     const legend = make("legend");
-    legend.append(make("b", "", aspect[0].toUpperCase() + aspect.slice(1)), make("span", "", question));
+    const title = aspect[0].toUpperCase() + aspect.slice(1);
+    legend.append(make("b", "", title), make("span", "", question));
     const choices = make("div", "choices");
     ["A", "tie", "B"].forEach((choice, key) => {
       const label = make("label");
@@ -119,7 +122,7 @@ function render({ model, el }) {
     bar.value = now.done;
     bar.setAttribute("aria-label", "items judged");
     head.append(make("span", "where", `Item ${now.position + 1} of ${now.total}`), bar);
-    head.append(make("span", "who", `${now.done} judged, as ${now.judge}`));
+    head.append(make("span", "who", `${now.done} judged by ${now.judge}`));
 
     const talk = make("div", "talk");
     now.turns.forEach((turn, place) => {
@@ -147,18 +150,20 @@ function render({ model, el }) {
     forward.addEventListener("click", next);
     let status = "";
     if (state === "lost") {
-      status = "Not saved: the program behind this page does not answer. Start it again and open its new address; " +
-        "everything that was confirmed is kept.";
+      status = "Not saved: the program behind this page does not answer. " +
+        "Start it again and open its new address. All confirmed answers are kept.";
     } else if (now.error) status = now.error;
     else if (pending.size) status = "Saving ...";
-    else if (now.done === now.total) status = "Everything is judged and saved. Thank you! You can close this page.";
-    else if (now.saved) status = "Saved.";
+    else if (now.done === now.total) {
+      status = "Everything is judged and saved. Thank you! You can close this page.";
+    } else if (now.saved) status = "Saved.";
     const line = make("span", state === "lost" || now.error ? "status bad" : "status", status);
     line.setAttribute("role", "status");
     foot.append(backward, forward, line);
 
     const help = make("p", "help");
-    for (const [key, what] of [["1", "A is better"], ["2", "tie"], ["3", "B is better"], ["Enter", "next"], ["Backspace", "back"]]) {
+    const keys = [["1", "A is better"], ["2", "tie"], ["3", "B is better"]];
+    for (const [key, what] of [...keys, ["Enter", "next"], ["Backspace", "back"]]) {
       help.append(make("kbd", "", key), ` ${what}  `);
     }
     root.replaceChildren(head, talk, pair, asked, foot, help);
@@ -167,12 +172,14 @@ function render({ model, el }) {
 
   function onScreen() {
     const confirmed = screen().number ?? 0;
-    for (const number of [...pending.keys()]) if (number <= confirmed) pending.delete(number);
+    for (const number of [...pending.keys()]) {
+      if (number <= confirmed) pending.delete(number);
+    }
     if (confirmed >= sent) {
       moving = false;
       clearTimeout(timer);
     }
-    if (screen().error) shown = null; // what was not saved is asked again
+    if (screen().error) shown = null; // an answer that was not saved is asked again
     draw();
   }
 

@@ -1,19 +1,15 @@
-"""Blind sheets from files of answers: match by context, sample by emotion, shuffle the sides, seal the key.
+"""Blind sheets from files of answers: match by context, sample by emotion, shuffle A and B, seal.
 
-The first file is the system in question; each other file is compared with it, on the same contexts.
-
-Paper: Sec. 4.3.2 compares CTSM with three baselines, 3 aspects, win / tie / lose. It names neither how items were drawn
-nor attention checks.
+The first file is of the system in question. Each other file is compared with it, on the same
+contexts. Paper: Sec. 4.3.2 compares CTSM with three baselines on 3 aspects as win, tie or lose. It
+reports neither how items were drawn nor attention checks.
 """
-
-from __future__ import annotations
 
 import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,113 +17,73 @@ from pathlib import Path
 from ctsm_lib.cache import file_fingerprint
 from ctsm_lib.corpus import tokenize
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_workbench.judging.files import (
-    KEY,
-    SHEET,
-    Item,
-    Sheet,
-    clean,
-    sheet_number,
-    write_instructions,
-    write_key,
-    write_sheet,
-)
+from ctsm_workbench.judging import files as formats
+from ctsm_workbench.judging.files import Item, Sheet, clean
 from ctsm_workbench.study.responses import numbered_rows
 
 NO_ANSWER = "(no answer)"
-MIN_WORDS = 6  # a reference is shuffled, or taken from elsewhere, only if it is so long that this can be seen
+MIN_WORDS = 6  # in a shorter reference nobody notices that its words are shuffled
 
-Context = tuple[str, ...]
-Form = Callable[[str], str]
-
-
-@dataclass
-class System:
-    """Answers of one file, by normalised context.
-
-    Attributes:
-        repeated: contexts that stand in the file more than once. They are left out: which answer belongs to which is
-            not known.
-    """
-
-    name: str
-    path: Path
-    rows: dict[Context, dict] = field(default_factory=dict)
-    lines: dict[Context, int] = field(default_factory=dict)
-    repeated: set[Context] = field(default_factory=set)
-    total: int = 0
+Context = tuple[str, ...]  # normalised turns
+Rows = dict[Context, list[dict]]
+Draft = tuple[Context, str, str, dict]  # context, A, B, and what the key stores of the item
 
 
 def normalise(turns: Sequence[str]) -> Context:
-    """What two files' contexts are compared by: letters and digits, after the contractions that the baselines resolve."""
+    """Letters and digits of each turn, with contractions resolved: equal for all tokenizers."""
     return tuple(map(_letters, turns))
 
 
 @lru_cache(maxsize=1 << 16)  # a turn is part of every later context of its dialogue
 def _letters(turn: str) -> str:
     text = unicodedata.normalize("NFKC", turn).replace("\u2019", "'")
-    text = re.sub(
-        r"\s+(n't|'\w+)", r"\1", text, flags=re.IGNORECASE
-    )  # "do n't" is how tokenizers leave "don't"
-    return "".join(re.findall(r"[^\W_]", " ".join(tokenize(text)).casefold()))
+    # Tokenizers write "do n't" for "don't".
+    text = re.sub(r"\s+(n't|'\w+)", r"\1", text, flags=re.IGNORECASE)
+    return "".join(re.findall(r"[^\W_]", tokenized(text).casefold()))
 
 
 def tokenized(text: str) -> str:
-    """Text in the form in which the compared systems write: lower case, tokens apart."""
+    """Text as the compared systems write it: in lower case, with spaces between tokens."""
     return " ".join(tokenize(text))
 
 
-def read_system(name: str, path: Path) -> System:
-    """Read a JSON-lines file with `context` (turns, or one text), `response`, and `emotion` and `reference` if known.
+def read_rows(path: Path) -> Rows:
+    """Read JSON lines with `context` (turns, or one text), `response`, `emotion` and `reference`.
 
-    Raises:
-        DataError: the file cannot be read, or a line lacks a context, or a field has another type (with its number).
+    The last two may be missing. Each row also gets its `line`. DataError: the file cannot be read,
+    or a line has wrong fields.
     """
-    system = System(name, path)
+    rows: Rows = defaultdict(list)
     for line, row in numbered_rows(path):
-        turns = [row["context"]] if isinstance(row.get("context"), str) else row.get("context")
-        if (
-            not isinstance(turns, list)
-            or not turns
-            or not all(isinstance(turn, str) for turn in turns)
-        ):
-            raise DataError(
-                f'{path}:{line}: "context" should be the list of the turns, found {str(turns)[:60]!r}.'
-            )
+        turns = row.get("context")
+        if isinstance(turns, str):
+            turns = [turns]
+        if not (isinstance(turns, list) and turns and all(isinstance(t, str) for t in turns)):
+            problem = f'"context" should be the list of the turns, found {str(turns)[:60]!r}'
+            raise DataError(f"{path}:{line}: {problem}.")
         for part in ("emotion", "reference"):
             if not isinstance(row.get(part, ""), str):
-                raise DataError(
-                    f'{path}:{line}: "{part}" should be text, found {str(row[part])[:60]!r}.'
-                )
-        key = normalise(turns)
-        if key in system.rows:
-            system.repeated.add(key)
-        system.rows[key], system.lines[key] = row | {"context": turns}, line
-        system.total += 1
-    return system
+                problem = f'"{part}" should be text, found {str(row[part])[:60]!r}'
+                raise DataError(f"{path}:{line}: {problem}.")
+        rows[normalise(turns)].append(row | {"context": turns, "line": line})
+    return dict(rows)
 
 
 def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
-    """`NAME=FILE` or `FILE`, whose name is then the file's without ending.
-
-    Raises:
-        ConfigError: fewer than two files, or two of one name.
-    """
+    """Names and paths from `NAME=FILE` or `FILE`, where the name is the file's without ending."""
     named = []
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not equals or "/" in name:
-            name, path = Path(argument).stem, argument
+            name = Path(argument).stem
+            path = argument
         named.append((name.strip(), Path(path)))
     if len(named) < 2:
-        raise ConfigError(
-            "Two files of answers are needed, the system in question first: ctsm judge make A.jsonl B.jsonl"
-        )
-    names = Counter(name for name, _ in named)
-    for name, count in names.items():
+        raise ConfigError("Two files of answers are needed: ctsm judge make OURS.jsonl OTHER.jsonl")
+    for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
             raise ConfigError(
-                f"{count} files are called {name!r}. Name them: ctsm judge make ours=A.jsonl theirs=B.jsonl"
+                f"{count} files are called {name!r}. Name them: ours=A.jsonl b=B.jsonl"
             )
     return named
 
@@ -145,89 +101,85 @@ def make(
 
     Args:
         files: name and path of each system, the system in question first.
-        out: folder, made when missing. What is there is never written over: judgements may depend on it.
-        items: contexts; each is judged once a comparison. Emotions have equal shares as far as they have contexts.
+        out: folder, made when missing. Files that are there are never overwritten.
+        items: contexts, in equal shares of emotions where possible. Each is judged once per
+            comparison.
         checks: attention checks in all; by default one to twenty items.
         key: where the key goes; by default `out / "key.json"`.
 
     Returns:
-        A report: how many rows of each file were matched, unmatched, repeated; items, checks, the sheet's number, and in
-        which form answers are shown: where a system writes in lower case with tokens apart, so do all.
-
-    Raises:
-        ConfigError: numbers that make no sense, or more items than contexts that all files share.
-        DataError: a file that cannot be used.
+        A report: the sheet's number, counts of rows, and the `form` of the answers. If one system
+        writes in lower case with spaces between tokens, all answers are shown so.
     """
-    key_path = key or out / KEY
-    for path in (out / SHEET, key_path):
+    key_path = key or out / formats.KEY
+    for path in (out / formats.SHEET, key_path):
         if path.exists():
-            raise ConfigError(
-                f"{path} is there already, and judgements may depend on it. Choose another folder."
-            )
-    systems = [read_system(name, path) for name, path in files]
-    shared = [
-        c for c in systems[0].rows if all(c in s.rows and c not in s.repeated for s in systems)
-    ]
-    emotions = {context: _emotion(systems, context) for context in shared}
-    if not 1 <= items <= len(shared):
-        found = (
-            f"{len(shared)} contexts are in all files" if shared else "no context is in all files"
-        )
-        raise ConfigError(
-            f"{items} items were asked for, but {found} ({', '.join(s.path.name for s in systems)})."
-        )
-    comparisons = len(systems) - 1
-    checks = max(1, items * comparisons // 20) if checks is None else checks
+            reason = "is there already, and judgements may depend on it"
+            raise ConfigError(f"{path} {reason}. Choose another folder.")
+    systems = {name: read_rows(path) for name, path in files}
+    # A context that a file has twice is left out: it is unknown which of its answers to compare.
+    rows = {
+        context: [found[context][0] for found in systems.values()]
+        for context in next(iter(systems.values()))
+        if all(len(found.get(context, ())) == 1 for found in systems.values())
+    }
+    emotions: dict[Context, str] = {}
+    for context, found in rows.items():
+        if not (named := [row["emotion"] for row in found if row.get("emotion")]):
+            problem = 'no file names this context\'s "emotion"; sampling needs it'
+            raise DataError(f"{files[0][1]}:{found[0]['line']}: {problem}.")
+        emotions[context] = named[0]
+    if not 1 <= items <= len(rows):
+        have = f"{len(rows)} contexts are" if rows else "no context is"
+        names = ", ".join(path.name for _, path in files)
+        raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
+    checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
     if checks < 0:
         raise ConfigError(
             f"{checks} attention checks: the number cannot be negative. 0 makes none."
         )
     dice = random.Random(f"ctsm judge {seed}")
     chosen = stratified(emotions, items, dice)
-    form = _common_form(systems, chosen)
-    drafts = [
-        draft
-        for other in systems[1:]
-        for draft in _compare(systems[0], other, chosen, emotions, dice, form)
-    ]
-    dice.shuffle(drafts)
-    taken = set(chosen)
-    tests = _attention(systems, shared, emotions, taken, checks, dice, form)
+    form = _common_form([rows[context] for context in chosen])
+    drafts = _comparisons(list(systems), {c: rows[c] for c in chosen}, dice, form)
+    references = {}
+    for context, found in rows.items():
+        texts = (form(row.get("reference", "")) for row in found)
+        if long := [text for text in texts if len(set(text.split())) >= MIN_WORDS]:
+            references[context] = long[0]
+    tests = _attention_checks(references, emotions, set(chosen), count=checks, dice=dice)
     for place, test in enumerate(tests):  # evenly through the sheet, never the first
-        drafts.insert(1 + (place + 1) * len(drafts) // (len(tests) + 1), test)
+        drafts.insert(1 + (place + 1) * len(drafts) // (checks + 1), test)
+    shown = []
+    secrets = {}
     width = len(str(len(drafts)))
-    names = [f"q{number:0{width}}" for number in range(1, len(drafts) + 1)]
-    shown = tuple(
-        Item(name, tuple(turns), a, b) for name, (turns, a, b, _) in zip(names, drafts, strict=True)
-    )
-    payload = {
-        "systems": [
-            {"name": s.name, "file": s.path.name, "fingerprint": file_fingerprint(s.path)}
-            for s in systems
-        ],
-        "seed": seed,
-        "items": {name: secret for name, (*_, secret) in zip(names, drafts, strict=True)},
-    }
-    number = sheet_number(shown, payload)
-    write_key(key_path, number, payload)
-    write_sheet(out, Sheet(number, shown))
-    write_instructions(out)
-    same = sum(normalise([item.a]) == normalise([item.b]) for item in shown)
+    for number, (context, a, b, secret) in enumerate(drafts, start=1):
+        name = f"q{number:0{width}}"
+        shown.append(Item(name, tuple(clean(turn) for turn in rows[context][0]["context"]), a, b))
+        secrets[name] = secret | {"emotion": emotions[context]}
+    about = [
+        {"name": name, "file": path.name, "fingerprint": file_fingerprint(path)}
+        for name, path in files
+    ]
+    payload = {"systems": about, "seed": seed, "items": secrets}
+    sheet = Sheet(formats.sheet_number(shown, payload), tuple(shown))
+    formats.write_key(key_path, sheet.number, payload)
+    formats.write_sheet(out, sheet)
     return {
-        "sheet": number,
-        "files": {s.name: _matches(s, shared) for s in systems},
-        "comparisons": comparisons,
+        "sheet": sheet.number,
+        "files": {name: _matches(found, rows) for name, found in systems.items()},
+        "comparisons": len(files) - 1,
         "items": items,
-        "checks": len(tests),
+        "checks": checks,
         "rows": len(shown),
-        "same_answer": same,
+        "same_answer": sum(normalise([item.a]) == normalise([item.b]) for item in shown),
         "form": "as written" if form is clean else "lower case, tokens apart",
         "emotions": dict(sorted(Counter(emotions[context] for context in chosen).items())),
     }
 
 
 def stratified(strata: dict[Context, str], count: int, dice: random.Random) -> list[Context]:
-    """Draw `count` contexts, one emotion after the other in turn: equal shares as far as an emotion has contexts."""
+    """Draw `count` contexts, in each round one of every emotion that has contexts left."""
     piles: dict[str, list[Context]] = defaultdict(list)
     for context, emotion in strata.items():
         piles[emotion].append(context)
@@ -237,109 +189,80 @@ def stratified(strata: dict[Context, str], count: int, dice: random.Random) -> l
         dice.shuffle(piles[emotion])
     chosen: list[Context] = []
     while len(chosen) < count:
-        for emotion in order:
-            if piles[emotion] and len(chosen) < count:
-                chosen.append(piles[emotion].pop())
-    return chosen
+        chosen += [piles[emotion].pop() for emotion in order if piles[emotion]]
+    return chosen[:count]
 
 
-def _common_form(systems: Sequence[System], chosen: Sequence[Context]) -> Form:
-    """How answers are shown: as written, unless capitals and spacing would tell some systems from others."""
-
-    def both(text: str) -> str:
-        return tokenized(clean(text))
-
-    texts = [[clean(system.rows[context]["response"]) for context in chosen] for system in systems]
-    return (
-        both
-        if any(all(text == tokenized(text) for text in answers) for answers in texts)
-        else clean
-    )
+def _common_form(rows: Sequence[Sequence[dict]]) -> Callable[[str], str]:
+    """How answers are shown: as written, unless capitals and spacing would identify a system."""
+    for answers in zip(*rows, strict=True):
+        texts = [clean(row["response"]) for row in answers]
+        if all(text == tokenized(text) for text in texts):
+            return lambda text: tokenized(clean(text))
+    return clean
 
 
-Draft = tuple[list[str], str, str, dict]  # turns, A, B, what the key says
-
-
-def _compare(
-    ours: System,
-    other: System,
-    chosen: Sequence[Context],
-    emotions: dict[Context, str],
-    dice: random.Random,
-    form: Form,
+def _comparisons(
+    names: Sequence[str], rows: Rows, dice: random.Random, form: Callable[[str], str]
 ) -> list[Draft]:
-    sides = [place % 2 == 0 for place in range(len(chosen))]  # each side as often as the other
-    dice.shuffle(sides)
-    drafts = []
-    for context, left in zip(chosen, sides, strict=True):
-        texts = [form(system.rows[context]["response"]) or NO_ANSWER for system in (ours, other)]
-        secret = {
-            "kind": "comparison",
-            "A": ours.name if left else other.name,
-            "B": other.name if left else ours.name,
-            "emotion": emotions[context],
-            "lines": {system.name: system.lines[context] for system in (ours, other)},
-        }
-        a, b = texts if left else texts[::-1]
-        drafts.append((_turns(ours, context), a, b, secret))
+    """The first system against each other one, in a random order."""
+    drafts: list[Draft] = []
+    for other in range(1, len(names)):
+        orders = [(0, other) if place % 2 == 0 else (other, 0) for place in range(len(rows))]
+        dice.shuffle(orders)  # the first system is A as often as B
+        for (context, found), order in zip(rows.items(), orders, strict=True):
+            pair = {names[i]: found[i] for i in order}
+            a, b = pair
+            lines = {name: row["line"] for name, row in pair.items()}
+            secret = {"kind": "comparison", "A": a, "B": b, "lines": lines}
+            left, right = (form(row["response"]) or NO_ANSWER for row in pair.values())
+            drafts.append((context, left, right, secret))
+    dice.shuffle(drafts)
     return drafts
 
 
-def _attention(
-    systems: Sequence[System],
-    shared: Sequence[Context],
+def _attention_checks(
+    references: dict[Context, str],
     emotions: dict[Context, str],
     taken: set[Context],
+    *,
     count: int,
     dice: random.Random,
-    form: Form,
 ) -> list[Draft]:
-    """Checks that an attentive judge passes: a human answer beside its own words shuffled (fluency), or beside a human
-    answer to a conversation about another emotion (relevance). Only the named aspect is checked."""
-    references = {}
-    for context in shared:
-        found = [form(s.rows[context].get("reference", "")) for s in systems]
-        if good := next((text for text in found if len(set(text.split())) >= MIN_WORDS), ""):
-            references[context] = good
-    if len(references) < count:
-        raise ConfigError(
-            f'{count} attention checks need as many contexts with a "reference" of {MIN_WORDS} or more words; there are '
-            f"{len(references)}. Choose --checks {len(references)}."
-        )
-    fresh = [c for c in references if c not in taken]
-    known = [
-        c for c in references if c in taken
-    ]  # a context that is seen twice is better than no check
-    picked = dice.sample(fresh, min(count, len(fresh))) + dice.sample(
-        known, max(0, count - len(fresh))
-    )
+    """Checks that an attentive judge passes: a human answer beside a worse one.
+
+    The worse one has the same words in another order (which tests fluency) or is a human answer
+    to a conversation about another emotion (which tests relevance). Only this aspect is checked.
+    """
+    if (known := len(references)) < count:
+        need = f'as many contexts with a "reference" of {MIN_WORDS} or more words'
+        hint = f"there are {known}. Choose --checks {known}"
+        raise ConfigError(f"{count} attention checks need {need}; {hint}.")
+    fresh = [context for context in references if context not in taken]
+    seen = [context for context in references if context in taken]
+    # A context that is judged already is better than no check.
+    picked = dice.sample(fresh, min(count, len(fresh)))
+    picked += dice.sample(seen, count - len(picked))
     drafts: list[Draft] = []
     for place, context in enumerate(picked):
         good = references[context]
-        elsewhere = [
-            c
-            for c in references
-            if emotions[c] != emotions[context] and not _alike(references[c], good)
-        ]
-        if place % 2 and elsewhere:
-            kind, aspect, bad = "unrelated", "relevance", references[dice.choice(elsewhere)]
+        others = (c for c in references if emotions[c] != emotions[context])
+        unrelated = [references[c] for c in others if not _alike(references[c], good)]
+        if place % 2 and unrelated:
+            secret = {"kind": "unrelated", "aspect": "relevance"}
+            bad = dice.choice(unrelated)
         else:
-            kind, aspect, bad = "shuffled", "fluency", shuffled_words(good, dice)
-        left = dice.random() < 0.5
-        secret = {
-            "kind": kind,
-            "aspect": aspect,
-            "expected": "A" if left else "B",
-            "emotion": emotions[context],
-        }
-        drafts.append(
-            (_turns(systems[0], context), *((good, bad) if left else (bad, good)), secret)
-        )
+            secret = {"kind": "shuffled", "aspect": "fluency"}
+            bad = shuffled_words(good, dice)
+        if dice.random() < 0.5:
+            drafts.append((context, good, bad, secret | {"expected": "A"}))
+        else:
+            drafts.append((context, bad, good, secret | {"expected": "B"}))
     return drafts
 
 
 def shuffled_words(text: str, dice: random.Random) -> str:
-    """The order of words that keeps the fewest neighbours together, out of fifty random ones."""
+    """Of fifty random orders of the words, the one that keeps the fewest neighbours together."""
     words = text.split()
     neighbours = set(pairwise(words))
     orders = [dice.sample(words, len(words)) for _ in range(50)]
@@ -347,37 +270,20 @@ def shuffled_words(text: str, dice: random.Random) -> str:
 
 
 def _alike(one: str, other: str) -> bool:
-    a, b = set(one.split()), set(other.split())
+    a = set(one.split())
+    b = set(other.split())
     return len(a & b) > len(a | b) / 2
 
 
-def _turns(system: System, context: Context) -> list[str]:
-    return [clean(turn) for turn in system.rows[context]["context"]]
-
-
-def _emotion(systems: Sequence[System], context: Context) -> str:
-    for system in systems:
-        if emotion := system.rows[context].get("emotion"):
-            return emotion
-    first = systems[0]
-    raise DataError(
-        f'{first.path}:{first.lines[context]}: no file names this context\'s "emotion"; sampling needs it.'
-    )
-
-
-def _matches(system: System, shared: Sequence[Context]) -> dict:
-    """How many rows are used; the first lines of those that are not."""
-    known = set(shared)
-    lost = [
-        line
-        for context, line in system.lines.items()
-        if context not in known and context not in system.repeated
-    ]
-    alone = len(lost)
+def _matches(rows: Rows, shared: Container[Context]) -> dict:
+    """How many rows are used, and the first lines of those without a partner."""
+    single = {context: found[0]["line"] for context, found in rows.items() if len(found) == 1}
+    lost = [line for context, line in single.items() if context not in shared]
+    total = sum(map(len, rows.values()))
     return {
-        "rows": system.total,
-        "matched": len(shared),
-        "unmatched": alone,
-        "repeated": system.total - len(shared) - alone,
-        "unmatched_lines": sorted(lost)[:5],
+        "rows": total,
+        "matched": len(single) - len(lost),
+        "unmatched": len(lost),
+        "repeated": total - len(single),
+        "unmatched_lines": lost[:5],
     }

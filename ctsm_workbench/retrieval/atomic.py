@@ -1,6 +1,4 @@
-"""Retrieval: what people wrote about the ATOMIC / Event2Mind events that are nearest to an utterance."""
-
-from __future__ import annotations
+"""Retrieval: what people wrote about the ATOMIC / Event2Mind events nearest to an utterance."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,39 +10,39 @@ import numpy as np
 from tqdm import tqdm
 
 from ctsm_lib.cache import digest, file_fingerprint
-from ctsm_lib.knowledge.phrases import MAX_PHRASES, RELATIONS, Inference
+from ctsm_lib.errors import DataError
+from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider
 from ctsm_workbench.retrieval.stems import negated, segments_of, stems_of, subject_weight, words_of
 from ctsm_workbench.retrieval.tables import atomic_paths
 
 if TYPE_CHECKING:
     from ctsm_workbench.retrieval.events import EventIndex
 
-VERSION = 2  # raise when the answer to the same text changes
+VERSION = 2  # raise when the phrases for the same text change
+CHUNK = 2_000  # texts at a time: the sparse products stay far below a gigabyte
 
-_NEGATION_WEIGHT = np.float32(
-    0.55
-)  # where one of utterance and event is negated, and the other is not
+# Factor where either the utterance or the event is negated, but not both.
+_NEGATION_WEIGHT = np.float32(0.55)
 
 
-class AtomicRetrieval:
-    """What people wrote about the events that are nearest to an utterance.
+class AtomicRetrieval(Provider):
+    """Phrases that people wrote about the events nearest to an utterance.
 
-    Events that differ in function words and persons only are one. Similarity is the cosine of TF-IDF vectors of stems
-    and pairs of stems (with long sentences' lengths damped), for each event the largest over the sentences and clauses
-    of the utterance, less where the whole utterance is less similar. It is less, too, where the speaker is not the one
-    who acts, where only one side is negated, and for events of little content.
+    Events that differ only in function words and persons are one event. The similarity is the
+    cosine of TF-IDF vectors of stems and pairs of stems (the length of long sentences is damped):
+    for each event the largest one over the sentences and clauses of the utterance. It is reduced
+    where the whole utterance is less similar, where the speaker is not the one who acts, where only
+    one of the two is negated, and for unspecific events.
 
-    The files are read when the first text is not in the cache.
+    The files are read when the first text has no inference on disk.
 
     Args:
-        folder: see `read_atomic`.
-        floor: an event less similar than this is not asked.
-        ratio: nor is one that is less similar than this share of the nearest event's similarity.
-        whole_weight: what the whole utterance's similarity counts, where it is less than that of its most similar part.
-        max_events: how many events at most are asked, nearest first.
-
-    Raises:
-        DataError: the folder is missing or holds no file to read.
+        folder: see `read_atomic`; a `DataError` if it has no file to read.
+        floor: the least similarity of an event whose phrases are used.
+        ratio: the least share of the nearest event's similarity.
+        whole_weight: weight of the whole utterance's similarity, where that is less than the
+            largest one of a part.
+        max_events: the largest number of events whose phrases are used, nearest first.
     """
 
     name = "atomic"
@@ -59,52 +57,63 @@ class AtomicRetrieval:
         max_events: int = 20,
     ):
         self.folder = folder
-        self.floor, self.ratio, self.whole_weight, self.max_events = (
-            floor,
-            ratio,
-            whole_weight,
-            max_events,
-        )
+        self.floor = floor
+        self.ratio = ratio
+        self.whole_weight = whole_weight
+        self.max_events = max_events
         files = [(path.name, file_fingerprint(path)) for path in atomic_paths(folder)]
         settings = [VERSION, floor, ratio, whole_weight, max_events]
         self.fingerprint = f"atomic-{digest([files, settings])[:20]}"
 
+    @classmethod
+    def make(cls, folder: Path | None, **_: object) -> "AtomicRetrieval":
+        """A provider for the files of a folder.
+
+        Raises:
+            DataError: there is no folder.
+        """
+        if folder is None:
+            way_out = "without one use `--set knowledge=none`"
+            raise DataError(f"knowledge=atomic needs a folder with ATOMIC files; {way_out}.")
+        return cls(folder)
+
     @cached_property
-    def index(self) -> EventIndex:
+    def index(self) -> "EventIndex":
         """The events; reading them takes seconds."""
-        from ctsm_workbench.retrieval.events import (
-            EventIndex,  # scikit-learn takes seconds; answers from disk do without
-        )
+        # Importing scikit-learn takes seconds; inferences from disk do not need it.
+        from ctsm_workbench.retrieval.events import EventIndex
 
         return EventIndex(self.folder)
 
     def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
         """See `Provider`."""
         inferences: list[Inference] = []
-        size = 2_000  # keeps the products of a chunk far below a gigabyte
-        with tqdm(
-            total=len(texts), desc="commonsense", unit="text", disable=None if progress else True
-        ) as bar:
-            for begin in range(0, len(texts), size):
-                chunk = texts[begin : begin + size]
+        hide = None if progress else True
+        with tqdm(total=len(texts), desc="commonsense", unit="text", disable=hide) as bar:
+            for begin in range(0, len(texts), CHUNK):
+                chunk = texts[begin : begin + CHUNK]
                 inferences += [self._answer(events) for events, _ in self._search(chunk)]
                 bar.update(len(chunk))
         return inferences
 
+    def infer_all(self, texts: Sequence[str], folder: Path, progress: bool) -> list[Inference]:
+        """See `Provider`; inferences are kept on disk."""
+        # Its import of torch takes long.
+        from ctsm_workbench.retrieval.store import infer_cached
+
+        return infer_cached(self, texts, folder, progress)
+
     def nearest(self, text: str) -> list[tuple[str, float]]:
-        """The events (their stems) that are asked about one text, with their similarities, nearest first."""
+        """The events (their stems) of one text with their similarities, nearest first."""
         events, similarities = self._search([text])[0]
-        return [
-            (self.index.names[event], float(value))
-            for event, value in zip(events, similarities, strict=True)
-        ]
+        names = [self.index.names[event] for event in events]
+        return list(zip(names, similarities.tolist(), strict=True))
 
     def _answer(self, events: np.ndarray) -> Inference:
+        answers = [self.index.answers[event] for event in events]
         inference: Inference = {}
         for place, relation in enumerate(RELATIONS):
-            phrases = itertools.chain.from_iterable(
-                self.index.answers[event][place] for event in events
-            )
+            phrases = itertools.chain.from_iterable(answer[place] for answer in answers)
             inference[relation] = list(dict.fromkeys(phrases))[:MAX_PHRASES]
         return inference
 
@@ -117,21 +126,19 @@ class AtomicRetrieval:
         clauses = list(itertools.chain.from_iterable(segments))
         stems = [stems_of(words) for words in clauses]
         negation = np.array([negated(found) for found in stems])
+        subjects = np.array([subject_weight(words) for words in clauses], dtype=np.float32)
         parts = self.index.compare(stems).tocoo()
-        parts.data *= np.array([subject_weight(words) for words in clauses], dtype=np.float32)[
-            parts.row
-        ]
+        parts.data *= subjects[parts.row]
         parts.data[negation[parts.row] != self.index.negated[parts.col]] *= _NEGATION_WEIGHT
         whole = self.index.compare([stems_of(words_of(text)) for text in texts])
         best = row_maximum(parts, owner, whole.shape)
-        # The whole can only take away: it must not outweigh that the speaker is not the one who acts.
+        # The whole can only reduce a score: else it would outweigh that somebody else acts.
         score = (best * (1 - self.whole_weight) + best.minimum(whole) * self.whole_weight).tocsr()
         found = []
         for begin, end in itertools.pairwise(score.indptr):
             event = score.indices[begin:end]
             value = np.minimum(score.data[begin:end], 1) * self.index.content[event]
             keep = value >= max(self.floor, self.ratio * value.max(initial=0))
-            event, value = event[keep], value[keep]
-            order = np.lexsort((event, -value))[: self.max_events]
-            found.append((event[order], value[order]))
+            order = np.lexsort((event[keep], -value[keep]))[: self.max_events]
+            found.append((event[keep][order], value[keep][order]))
         return found

@@ -1,43 +1,39 @@
-"""How much commonsense is found, and random cases of it for people to judge. Specification: "Commonsense"."""
+"""Coverage of the commonsense, and random cases of it for people to judge.
 
-from __future__ import annotations
+Specification: "Commonsense".
+"""
 
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from ctsm_lib.corpus import quotation
+from ctsm_lib.dialogues import quotation
 from ctsm_lib.errors import DataError
-from ctsm_lib.knowledge.phrases import RELATIONS, Inference
+from ctsm_lib.files import write_text
+from ctsm_lib.knowledge import RELATIONS, Inference
 
-QUESTIONS = {
-    "xIntent": "intended",
-    "xNeed": "needed before",
-    "xWant": "wants",
-    "xEffect": "what happens",
-    "xReact": "feels",
-}
+QUESTIONS = ("intended", "needed before", "wants", "what happens", "feels")  # as RELATIONS
 
 
 def coverage(inferences: Sequence[Inference]) -> dict:
-    """How many utterances have phrases.
+    """Numbers about the utterances that have phrases.
 
     Returns:
-        n; covered: percent of utterances with a phrase of at least one relation; relations: percent for each; phrases:
-        mean number over all relations together.
+        n; covered: per cent of utterances with a phrase of at least one relation; relations: per
+        cent for each; phrases: mean number over all relations together.
     """
     n = len(inferences)
-    share = {
-        name: 100 * sum(bool(found.get(name)) for found in inferences) / max(n, 1)
-        for name in RELATIONS
+
+    def per_cent(*names: str) -> float:
+        return 100 * sum(any(found.get(name) for name in names) for found in inferences) / max(n, 1)
+
+    phrases = sum(len(found.get(name, ())) for found in inferences for name in RELATIONS)
+    return {
+        "n": n,
+        "covered": per_cent(*RELATIONS),
+        "relations": {name: per_cent(name) for name in RELATIONS},
+        "phrases": phrases / max(n, 1),
     }
-    covered = (
-        100 * sum(any(found.get(name) for name in RELATIONS) for found in inferences) / max(n, 1)
-    )
-    phrases = sum(len(found.get(name, ())) for found in inferences for name in RELATIONS) / max(
-        n, 1
-    )
-    return {"n": n, "covered": covered, "relations": share, "phrases": phrases}
 
 
 def write_cases(
@@ -48,32 +44,28 @@ def write_cases(
     count: int = 20,
     seed: int = 0,
 ) -> None:
-    """Write random utterances with their phrases as Markdown, with a place for a verdict each.
+    """Write random utterances with their phrases as Markdown, each with a line for a verdict.
 
     Args:
         about: how the file was made, for its first lines.
-        seed: which utterances.
+        seed: chooses the utterances.
 
     Raises:
         DataError: the file exists: somebody's verdicts may be in it.
     """
     if path.exists():
-        raise DataError(
-            f"{path} exists, and verdicts may be in it. Choose another name, or move it away."
-        )
-    lines = [
-        f"# Commonsense for {min(count, len(texts))} random utterances out of {len(texts):,}",
-        "",
-        about,
-        "",
-    ]
-    for number, place in enumerate(
-        random.Random(seed).sample(range(len(texts)), min(count, len(texts))), start=1
-    ):
+        way_out = "Choose another name, or move it away"
+        raise DataError(f"{path} exists, and verdicts may be in it. {way_out}.")
+    count = min(count, len(texts))
+    title = f"# Commonsense for {count} random utterances out of {len(texts):,}"
+    lines = [title, "", about, ""]
+    for number, place in enumerate(random.Random(seed).sample(range(len(texts)), count), start=1):
         lines += [f"**{number}.** “{quotation(texts[place])}”", ""]
-        found = [(QUESTIONS[name], inferences[place].get(name, [])) for name in RELATIONS]
-        lines += [f"- {question}: {'; '.join(phrases)}" for question, phrases in found if phrases]
-        lines += [] if any(phrases for _, phrases in found) else ["- nothing found"]
+        found = [inferences[place].get(name, []) for name in RELATIONS]
+        for question, phrases in zip(QUESTIONS, found, strict=True):
+            if phrases:
+                lines.append(f"- {question}: {'; '.join(phrases)}")
+        if not any(found):
+            lines.append("- nothing found")
         lines += ["", "Verdict: ", ""]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))

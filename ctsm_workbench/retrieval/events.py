@@ -1,6 +1,4 @@
-"""The events of ATOMIC / Event2Mind, weighed and ready to be compared with utterances."""
-
-from __future__ import annotations
+"""The events of ATOMIC / Event2Mind as weighted vectors that utterances are compared with."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,75 +11,65 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 
 from ctsm_lib.errors import DataError
-from ctsm_lib.knowledge.phrases import RELATIONS
+from ctsm_lib.knowledge import RELATIONS
 from ctsm_workbench.retrieval.stems import features, is_feeling, negated
 from ctsm_workbench.retrieval.tables import read_atomic
 
-_FEELING_WEIGHT = 1.6  # what a word of feeling counts, next to others
-# TF-IDF lengths in units of the rarest word's weight, so that they hold for tables of every size:
+_FEELING_WEIGHT = 1.6  # of a word that names a feeling, where other words have 1
+# Lengths in units of the rarest word's TF-IDF weight, so that they fit tables of every size:
 _SHORT = 1.4  # of a sentence of two or three words
-_ENOUGH = 0.95  # of the stems of an event that says enough
-_VAGUE_WEIGHT = 0.8  # what an event of one word counts that is no feeling
-_FELT_WEIGHT = (
-    1.15  # what an event counts that names a feeling: whoever says how they feel is to be believed
-)
+_ENOUGH = 0.95  # of the stems of an event that is specific enough
+_VAGUE_WEIGHT = 0.8  # of an event of one word that names no feeling
+_FELT_WEIGHT = 1.15  # of an event that names a feeling: speakers know what they feel
 
 
 class EventIndex:
-    """The events of a folder's files, weighed and ready to be compared.
+    """The events of a folder's files, weighted and ready to be compared.
 
     Attributes:
         names: the events' stems, joined.
         answers: for each event and each relation its phrases, the most frequent first.
-        negated: whether an event is that something does not happen.
-        content: how much an event says: "gets" little, "gets promoted" enough (1), a feeling a little more.
+        negated: [events] True where the event is that something does not happen.
+        content: [events] how specific: "gets" little, "gets promoted" enough (1), a feeling more.
         matrix: [features, events], every event of length 1.
 
-    Raises:
-        DataError: see `read_atomic`.
+    Files without any phrase raise a `DataError`, and so does `read_atomic`.
     """
 
     def __init__(self, folder: Path):
         tails, _ = read_atomic(folder)
         if not tails:
-            raise DataError(
-                f"the files in {folder} say nothing about any event; fetch them again, or use `--set knowledge=none`."
-            )
+            way_out = "fetch them again, or use `--set knowledge=none`"
+            raise DataError(f"the files in {folder} have no phrase for any event; {way_out}.")
         self.names = [" ".join(stems) for stems in tails]
+        nothing: Counter[str] = Counter()
         self.answers = [
-            [
-                [phrase for phrase, _ in found.get(relation, Counter()).most_common()]
-                for relation in RELATIONS
-            ]
+            [[text for text, _ in found.get(name, nothing).most_common()] for name in RELATIONS]
             for found in tails.values()
         ]
         self.negated = np.array([negated(stems) for stems in tails])
         self._counter = CountVectorizer(analyzer=features, dtype=np.float32)
-        self._weigher = TfidfTransformer(sublinear_tf=True, norm=None)
         counts = self._counter.fit_transform(tails)
-        self._weigher.fit(counts)
-        self._unit = float(
-            np.log((1 + len(tails)) / 2) + 1
-        )  # the weight of a word that one event has
+        self._weigher = TfidfTransformer(sublinear_tf=True, norm=None).fit(counts)
         names = self._counter.get_feature_names_out()
-        self._weigher.idf_ = self._weigher.idf_ * [
-            _FEELING_WEIGHT if is_feeling(name) else 1 for name in names
-        ]
+        feelings = [_FEELING_WEIGHT if is_feeling(name) else 1 for name in names]
+        self._weigher.idf_ = self._weigher.idf_ * feelings
         self.matrix = normalize(self._weigher.transform(counts)).T.tocsr()
+        # The weight of a word that occurs in one event only.
+        self._unit = float(np.log((1 + len(tails)) / 2) + 1)
         idf = dict(zip(names, self._weigher.idf_, strict=True))
         length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in tails])
         felt = np.array([any(map(is_feeling, stems)) for stems in tails])
         vague = np.array([len(stems) == 1 for stems in tails])
-        kind = np.where(felt, _FELT_WEIGHT, np.where(vague, _VAGUE_WEIGHT, 1))
-        self.content: np.ndarray = (
-            np.minimum(length / (_ENOUGH * self._unit), 1) ** 2 * kind
-        ).astype(np.float32)
+        weight = np.where(felt, _FELT_WEIGHT, np.where(vague, _VAGUE_WEIGHT, 1))
+        content = np.minimum(length / (_ENOUGH * self._unit), 1) ** 2 * weight
+        self.content: np.ndarray = content.astype(np.float32)
 
     def compare(self, stems: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """[texts, events] similarities of texts that are given by their stems."""
         weights = self._weigher.transform(self._counter.transform(stems))
         length = norm(weights, axis=1)
-        # Long sentences tell of several things: their length counts by its root only.
+        # Long sentences tell of several events: only the square root of their length counts.
         short = _SHORT * self._unit
         scale = np.where(length > short, np.sqrt(length * short), np.maximum(length, 1e-6))
         return (sparse.diags_array(1 / scale).astype(np.float32) @ weights) @ self.matrix
@@ -90,10 +78,9 @@ class EventIndex:
 def row_maximum(
     matrix: sparse.coo_matrix, owner: np.ndarray, shape: tuple[int, int]
 ) -> sparse.csr_matrix:
-    """Make one row of all rows that have one owner: the largest value of each column."""
+    """One row for all rows that have one owner: the largest value of each column."""
     cell = owner[matrix.row].astype(np.int64) * shape[1] + matrix.col
     order = np.lexsort((-matrix.data, cell))
     cell, first = np.unique(cell[order], return_index=True)
-    return sparse.csr_matrix(
-        (matrix.data[order][first], (cell // shape[1], cell % shape[1])), shape=shape
-    )
+    place = (cell // shape[1], cell % shape[1])
+    return sparse.csr_matrix((matrix.data[order][first], place), shape=shape)

@@ -20,7 +20,8 @@ from collections import Counter
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from ctsm_lib.corpus import CLS, CONTRACTIONS, EMOTIONS, PAD, SPECIALS, SPLITS, SYS, USR
+from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, SYS, USR
+from ctsm_lib.dialogues import CONTRACTIONS
 from ctsm_workbench.course import checks, lessons
 
 lessons.begin("dialogues")

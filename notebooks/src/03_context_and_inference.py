@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from ctsm_lib.batches import context_batch
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SYS, USR
-from ctsm_lib.knowledge import RELATIONS, empty_inference, infer_cached
+from ctsm_lib.knowledge import RELATIONS, empty_inference
 from ctsm_lib.sources import cache_folder
 from ctsm_workbench.course import checks, lessons
 from ipywidgets import Text
@@ -54,7 +54,7 @@ turns = [
 ]
 dialogues = [turns, turns[:1]]
 utterances = [dialogue[-1] for dialogue in dialogues]
-inferences = infer_cached(prepared.provider, utterances, cache_folder(), False)
+inferences = prepared.provider.infer_all(utterances, cache_folder(), progress=False)
 batch = context_batch(dialogues, inferences, vocabulary, run.config.max_context)
 mask = batch.context != PAD
 speakers = {USR: "speaker", SYS: "listener", CLS: "CLS", PAD: "PAD"}

@@ -96,7 +96,7 @@ CASES = {
         nucleus,
         [
             (nucleus_without_the_crossing_word, "reaches p belongs"),
-            (nucleus_without_sum, "Divide what is kept"),
+            (nucleus_without_sum, "Divide the kept"),
             (nucleus_in_sorted_order, "own word's place"),
             (nucleus_by_threshold, "smallest set"),
             (nucleus_not_filtered, "outside of the nucleus"),

@@ -108,9 +108,9 @@ CASES = {
         [
             (interval_not_paired, "the same for both"),
             (interval_reversed, "a minus b"),
-            (interval_as_share, "times 100"),
+            (interval_as_share, "multiply by 100"),
             (interval_of_80, "2.5 % and 97.5 %"),
-            (interval_of_few_items, "n items a draw"),
+            (interval_of_few_items, "draw n items"),
             (interval_without_replacement, "with replacement"),
         ],
     ),

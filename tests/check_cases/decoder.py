@@ -146,9 +146,9 @@ CASES = {
     "contrastive_pair": (
         pair,
         [
-            (pair_with_itself, "no key of itself"),
+            (pair_with_itself, "not its own key"),
             (pair_other_view_only, "of the anchor's own view, too"),
-            (pair_without_positive, "belongs into the sum"),
+            (pair_without_positive, "belongs in the denominator"),
             (pair_without_norm, "length 1 first"),
             (pair_one_direction, "mean over all 2B"),
             (pair_sum, "not the mean"),
@@ -162,7 +162,7 @@ CASES = {
             (diversity_over_targets, "not over these targets"),
             (diversity_of_shares, "not by the sum"),
             (diversity_nothing_counted, "not 0 / 0"),
-            (diversity_of_all_words, "One weight a target word"),
+            (diversity_of_all_words, "one weight per target word"),
         ],
     ),
 }

@@ -160,8 +160,8 @@ CASES = {
     "padded_batch": (
         batch,
         [
-            (batch_without_cls, "One place for CLS"),
-            (batch_of_full_width, "no wider than that"),
+            (batch_without_cls, "one place for CLS"),
+            (batch_of_full_width, "longest context needs, no more"),
             (batch_padded_with_zero, "0 is the id of an unknown word"),
             (batch_padded_on_the_left, "Padding goes to the right"),
             (batch_mask_of_padding, "True is where a token stands"),

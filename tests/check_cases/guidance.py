@@ -115,7 +115,7 @@ CASES = {
         [
             (pooling_alone, "Return two things"),
             (pooling_over_the_batch, "softmax goes over its tokens"),
-            (pooling_without_tanh, "is the tanh there"),
+            (pooling_without_tanh, "Is the tanh there"),
             (pooling_transposed, "transposed"),
             (pooling_without_mask, "PAD gets no share"),
             (pooling_of_the_hidden, "not their tanh"),
@@ -124,13 +124,13 @@ CASES = {
     "soft_label_loss": (
         soft,
         [
-            (soft_mean, "One loss a dialogue"),
+            (soft_mean, "one loss per dialogue"),
             (soft_swapped, "roles are swapped"),
             (soft_favourite, "favourite emotion only"),
             (soft_divergence, "KL divergence"),
             (soft_without_stop, "reaches the teacher"),
-            (soft_wrong_stop, "which of the two is to be detached"),
-            (soft_nothing_learns, "which of the two is to be detached"),
+            (soft_wrong_stop, "which of the two must be detached"),
+            (soft_nothing_learns, "which of the two must be detached"),
             (soft_log_of_softmax, "use log_softmax"),
         ],
     ),

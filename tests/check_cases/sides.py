@@ -89,12 +89,12 @@ CASES = {
     ),
     "leave_one_out_cosine": (
         left_out,
-        [(left_in, "still vote for themselves"), (left_out_for_all, "take nothing away")],
+        [(left_in, "still vote for themselves"), (left_out_for_all, "subtract nothing")],
     ),
     "shuffled_shares": (
         dealt,
         [
-            (dealt_but_compared_with_the_old, "dealt in this draw"),
+            (dealt_but_compared_with_the_old, "shuffled labels of this draw"),
             (dealt_with_replacement, "number of positive words stays"),
             (dealt_once, "call side_of in each"),
             (dealt_alike, "another permutation"),

@@ -71,7 +71,7 @@ CASES = {
     "intensity": (
         intensity,
         [
-            (intensity_of_unrated, "unrated word carries exactly 0"),
+            (intensity_of_unrated, "unrated word has exactly 0"),
             (intensity_full_arousal, "enters halved"),
             (intensity_without_root, "take the root"),
         ],

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ctsm_lib.corpus import read_dialogues
-from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, infer_cached, provider_for
-from ctsm_lib.knowledge.phrases import clean_phrases
+from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, provider_for
 from ctsm_workbench.retrieval.atomic import AtomicRetrieval
+from ctsm_workbench.retrieval.phrases import clean_phrases
+from ctsm_workbench.retrieval.store import infer_cached
 from ctsm_workbench.retrieval.tables import read_atomic
 
 DATA = Path(

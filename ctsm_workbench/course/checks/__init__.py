@@ -1,8 +1,10 @@
-"""What the exercises of the lessons call: `from ctsm_lib import checks; checks.intensity(mine)`.
+"""The checks of the lessons' exercises, a module for each lesson.
 
-A module for each lesson. Every check goes from basic to subtle, isolates one mechanism per assertion, says in its message
-what to think about, and computes the truth by another route than the library does.
+A lesson calls them as `checks.intensity(mine)`. Every check goes from basic to subtle, tests one
+mechanism per assertion, gives a hint about the mistake, and computes the right answer in another
+way than the library does.
 """
+# ruff: noqa: F401
 
 from ctsm_workbench.course.checks.answers import dist, nucleus, two_perplexities
 from ctsm_workbench.course.checks.baselines import joint_loss, paired_bootstrap, widths
@@ -29,38 +31,4 @@ from ctsm_workbench.course.checks.trait import (
     trait_embedding,
 )
 
-__all__ = [
-    "CHECKS",
-    "CheckFailed",
-    "attention_pooling",
-    "bend",
-    "contrastive_pair",
-    "dialogue_pairs",
-    "dist",
-    "diversity_weights",
-    "early_stopping",
-    "fleiss_kappa",
-    "gated_fusion",
-    "intensity",
-    "intensity_weights",
-    "inverse_document_frequency",
-    "joint_loss",
-    "leave_one_out_cosine",
-    "length_buckets",
-    "majority",
-    "masked_softmax",
-    "noam",
-    "nucleus",
-    "padded_batch",
-    "paired_bootstrap",
-    "pointer_mixture",
-    "position_signal",
-    "shuffled_shares",
-    "soft_label_loss",
-    "state_embedding",
-    "state_inclination",
-    "state_polarity",
-    "trait_embedding",
-    "two_perplexities",
-    "widths",
-]
+__all__ = ["CHECKS", "CheckFailed", *CHECKS]

@@ -1,0 +1,110 @@
+"""Run folders: everything that a run is, in JSON and safetensors; nothing is pickled.
+
+    runs/NAME/
+      run.json             configuration, data, versions
+      vocabulary.json      the words
+      log.jsonl            a line for each log step and dev check
+      checkpoint-000500/   model, optimizer, random states, position: the newest one, to resume
+      best.safetensors     the weights with the best dev perplexity, to answer with
+
+Nothing outside of the folder is needed to answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import Vocabulary
+from ctsm_lib.errors import CtsmError, RunError
+from ctsm_lib.files import read_json, write_json
+
+FORMAT = 1
+CHANGEABLE = {"max_iterations", "patience", "check_every"}  # when a run is resumed
+
+
+def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description: dict) -> None:
+    """Begin a run folder. `run.json` is written last: without it a folder is begun anew.
+
+    Raises:
+        RunError: it exists and is not empty, or cannot be written.
+    """
+    begun = re.compile(r"vocabulary\.json|\.(vocabulary|run)\.json\.\d+")
+    if folder.is_dir() and not all(begun.fullmatch(path.name) for path in folder.iterdir()):
+        raise RunError(f"{folder} exists. Go on with `--resume`, or choose another --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The run folder {folder} cannot be written: {error.strerror}.") from error
+    write_json(folder / "vocabulary.json", vocabulary.words)
+    run = {"format": FORMAT, "config": config.asdict(), "description": description}
+    write_json(folder / "run.json", run)
+
+
+def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
+    """Configuration, vocabulary and description of a run.
+
+    Raises:
+        RunError: the folder is missing, damaged, or not a run.
+    """
+    if not folder.is_dir():
+        raise RunError(f"There is no run folder {folder}. `ctsm train --out {folder}` makes one.")
+    run = read_json(folder / "run.json")
+    if (
+        not isinstance(run, dict)
+        or run.get("format") != FORMAT
+        or not isinstance(run.get("config"), dict)
+    ):
+        path = folder / "run.json"
+        raise RunError(f"{path} is not of a run that this version can read (format {FORMAT}).")
+    words = read_json(folder / "vocabulary.json")
+    description = run.get("description") or {}
+    try:
+        config = Config.from_dict(run["config"])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise RunError("vocabulary.json is not a list of words")
+        if not isinstance(description, dict):
+            raise RunError("the description in run.json is not an object")
+        return config, Vocabulary(words), description
+    except CtsmError as error:
+        raise RunError(f"{folder} cannot be used: {error}") from error
+
+
+def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> None:
+    """Refuse to resume a run with other settings or other words.
+
+    Raises:
+        RunError: something differs, or as `read_run`.
+    """
+    old, words, _ = read_run(folder)
+    changed = [
+        f"{name}={getattr(old, name)}"
+        for name, value in config.asdict().items()
+        if value != getattr(old, name) and name not in CHANGEABLE
+    ]
+    if changed:
+        raise RunError(f"{folder} was begun with {', '.join(changed)}; resume it with that.")
+    if words.words != vocabulary.words:
+        found = f"{len(words)} words, the data has {len(vocabulary)}"
+        raise RunError(f"{folder} was begun with {found}: it is other data.")
+
+
+def read_log(folder: Path) -> list[dict]:
+    """The records of a run's log.
+
+    Raises:
+        RunError: there is no log, or a line of it is not a JSON object.
+    """
+    path = folder / "log.jsonl"
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        found = f"{path} is missing: {folder} is not a run folder of `ctsm train`."
+        raise RunError(found) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}).") from error
+    if not all(isinstance(record, dict) for record in records):
+        raise RunError(f"{path} is damaged: a line of it is not an object.")
+    return records

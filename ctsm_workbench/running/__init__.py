@@ -1,0 +1,1 @@
+"""Long runs: several processes, signals, guards, TensorBoard, models that are fitted at once."""
