@@ -25,7 +25,7 @@ from helpers import (
 from torch import nn
 
 from ctsm_lib.corpus import CLS, SOS
-from ctsm_lib.model.context import JointFusion
+from ctsm_workbench.beyond.fusion import JointFusion
 
 PAIRS = random_pairs(5)
 
@@ -60,7 +60,7 @@ def test_context_and_emotion_equal_the_equations() -> None:
         states, logits = slow_read(cem, pair)
         close(memory.states[row, : len(pair.context)], states)
         close(memory.emotion_logits[row], logits)
-    assert not memory.losses and not memory.extra
+    assert not memory.losses and memory.first is None
 
 
 def test_words_equal_the_equations() -> None:

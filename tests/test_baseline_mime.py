@@ -107,7 +107,7 @@ def test_evaluation_equals_the_equations_with_the_predicted_emotion_and_the_mean
 def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
     model = without_chance(tiny("mime").double())
     batch = collate(PAIRS, extra=2)
-    memory = model.read(batch, model.embed.look_up(model.ids(batch)))
+    memory = model.understand(batch, model.embed.look_up(model.ids(batch)))
     for row, pair in enumerate(PAIRS):
         slow = slow_read(model, pair, pair.label)
         close(memory.states[row, : len(pair.context)], slow["states"])
@@ -127,9 +127,9 @@ def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
 def self_spread(model: nn.Module, batch) -> float:  # type: ignore[no-untyped-def]
     words = model.embed.look_up(model.ids(batch))
     taught = model.decoder.teach(
-        model.embed, words["previous"], model.start(model.read(batch, words)), batch.target
+        model.embed, words["previous"], model.start(model.understand(batch, words)), batch.target
     )
-    return -taught.spread.mean().item()
+    return -taught.scores.spread.mean().item()
 
 
 def test_labels_of_the_same_group_are_the_same_to_the_reader() -> None:
@@ -138,7 +138,9 @@ def test_labels_of_the_same_group_are_the_same_to_the_reader() -> None:
     words = model.embed.look_up(model.ids(batch))
 
     def states(label: int) -> torch.Tensor:
-        return model.read(replace(batch, label=torch.full_like(batch.label, label)), words).states
+        return model.understand(
+            replace(batch, label=torch.full_like(batch.label, label)), words
+        ).states
 
     close(states(GROUPS[0][0]), states(GROUPS[0][5]), 1e-6)
     differ(states(GROUPS[0][0]), states(GROUPS[1][0]))
@@ -148,12 +150,12 @@ def test_z_is_drawn_in_training_only() -> None:
     """In training z is drawn anew each time; in evaluation, or with hardly any variance, it is the mean."""
     model, batch = tiny("mime"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
-    differ(model.read(batch, words).states, model.read(batch, words).states, 1e-4)
+    differ(model.understand(batch, words).states, model.understand(batch, words).states, 1e-4)
     model.eval()
-    close(model.read(batch, words).states, model.read(batch, words).states, 0)
+    close(model.understand(batch, words).states, model.understand(batch, words).states, 0)
     still = without_chance(tiny("mime"))
     words = still.embed.look_up(still.ids(batch))
-    close(still.read(batch, words).states, still.read(batch, words).states, 1e-6)
+    close(still.understand(batch, words).states, still.understand(batch, words).states, 1e-6)
 
 
 def test_z_is_drawn_with_the_priors_standard_deviation() -> None:

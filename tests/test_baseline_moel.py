@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from baseline_cases import tiny
+from baseline_cases import make_model, tiny
 from helpers import (
     array,
     close,
@@ -31,7 +31,6 @@ from torch import nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import SOS
 from ctsm_lib.model.generation import Taught
-from ctsm_workbench.baselines import make_model
 from ctsm_workbench.baselines.moel import Listeners
 
 PAIRS = random_pairs(5)
@@ -41,7 +40,7 @@ def taught(model: nn.Module, batch: Batch) -> Taught:
     """Teacher forcing after `encode`."""
     words = model.embed.look_up(model.ids(batch))
     return model.decoder.teach(
-        model.embed, words["previous"], model.start(model.read(batch, words)), batch.target
+        model.embed, words["previous"], model.start(model.understand(batch, words)), batch.target
     )
 
 
@@ -90,7 +89,7 @@ def slow_shared(layer: nn.Module, x: np.ndarray, memory: np.ndarray) -> np.ndarr
         states
         + slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)[0]
     )
-    return states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
+    return states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states), causal=True)
 
 
 def slow_weights(logits: np.ndarray) -> np.ndarray:
@@ -113,7 +112,7 @@ def test_emotion_listeners_and_meta_decoder_equal_the_equations() -> None:
         logits = slow_linear(model.classify, context[:1])[0]
         close(memory.emotion_logits[row], logits)
         weights = slow_weights(logits)
-        close(memory.extra["heard"][row], weights)
+        close(memory.shares[row], weights)
         x = slow_embedding(model.embed, [SOS, *pair.target[:-1]])
         z = slow_shared(model.decoder.shared, x, context)
         for i in range(32):
@@ -130,13 +129,13 @@ def test_the_oracle_names_the_gold_listener_at_first_and_hardly_ever_late() -> N
     words = model.embed.look_up(model.ids(batch))
     gold = torch.nn.functional.one_hot(batch.label, 32).float()
     torch.manual_seed(0)
-    assert torch.equal(model.read(batch, words).extra["heard"], gold) and model.steps == 1
+    assert torch.equal(model.understand(batch, words).shares, gold) and model.steps == 1
     model.steps.fill_(100_000)
-    model.read(batch, words)
-    late = [torch.equal(model.read(batch, words).extra["heard"], gold) for _ in range(200)]
+    model.understand(batch, words)
+    late = [torch.equal(model.understand(batch, words).shares, gold) for _ in range(200)]
     assert not any(late) and model.steps == 100_201
     model.eval()
-    assert not torch.equal(model.read(batch, words).extra["heard"], gold) and model.steps == 100_201
+    assert not torch.equal(model.understand(batch, words).shares, gold) and model.steps == 100_201
 
 
 def test_the_oracles_probability_falls_as_printed() -> None:
@@ -148,7 +147,7 @@ def test_the_oracles_probability_falls_as_printed() -> None:
     told = 0
     for _ in range(600):
         model.steps.fill_(10_000)
-        told += torch.equal(model.read(batch, words).extra["heard"], gold)
+        told += torch.equal(model.understand(batch, words).shares, gold)
     share = 1e-4 + (1 - 1e-4) * math.exp(-1)
     assert abs(told / 600 - share) < 4 * math.sqrt(share * (1 - share) / 600)
 
@@ -181,7 +180,7 @@ def test_unheard_listeners_are_silent_and_heard_ones_are_not() -> None:
     """Other weights of the listeners outside the five change nothing; of one inside, the states."""
     model, batch = tiny("moel").eval(), collate(PAIRS[:1])
     before = taught(model, batch).states
-    heard = model.encode(batch).extra["heard"][0] > 0
+    heard = model.encode(batch).shares[0] > 0
     assert heard.sum() == 5
     for whom, moves in ((~heard, False), (heard.nonzero()[-1], True)):
         with torch.no_grad():
@@ -207,7 +206,7 @@ def test_steps_of_deeper_decoders_agree_with_teacher_forcing(ffn: str) -> None:
         token = batch.target[rows, place]
         for i, row in enumerate(rows.tolist()):
             own = forced.row == row
-            close(log_prob[i, token[i]], forced.log_prob[own][place])
+            close(log_prob[i, token[i]], forced.scores.log_prob[own][place])
             close(copy[i], forced.copy[own][place])
         if place == 0:  # answers end at different times
             rows, token, cache = (
