@@ -47,12 +47,12 @@ from ctsm_workbench.baselines.concepts import affect_edges, without_gaps
 
 PAIRS = random_pairs(6, seed=3)
 
-# ----------------------------------------------------------------------------------------------------- slow reference
+# ---------------------------------------------------------------------------------- slow reference
 
 
 @dataclass
 class Read:
-    """What the equations make of one pair."""
+    """Results of the equations for one pair."""
 
     context: np.ndarray  # L D
     cognition: np.ndarray  # 5 D
@@ -65,7 +65,7 @@ class Read:
 def slow_graph(
     layer: GraphLayer, nodes: np.ndarray, reads: list[set[int]], relation: Any = None
 ) -> np.ndarray:
-    """Each node by itself: it attends to the nodes in its set, to which an edge's relation is added."""
+    """Each node by itself attends to the nodes in its set; an edge's relation is added to them."""
     nodes = slow_norm(layer.node_norm, nodes)
     rows = []
     for i, node in enumerate(nodes):
@@ -162,7 +162,7 @@ def slow_alignment(
     second: Sequence[np.ndarray],
     given: Sequence[bool],
 ) -> list[float]:
-    """Losses of all anchors of one pair of views, both ways; only dialogues that have both views take part."""
+    """Losses of all anchors of one pair of views, both ways, among dialogues that have both."""
     one = [unit(array(alignment.first.weight) @ view) for view in first]
     two = [unit(array(alignment.second.weight) @ view) for view in second]
     there = [row for row, known in enumerate(given) if known]
@@ -178,7 +178,7 @@ def model(**changes: Any) -> nn.Module:
     return tiny("case", **changes).double()
 
 
-# --------------------------------------------------------------------------------------------------- the whole system
+# -------------------------------------------------------------------------------- the whole system
 
 
 def test_graphs_and_emotion_equal_the_equations() -> None:
@@ -218,7 +218,7 @@ def test_words_equal_the_equations(layers: int, ffn: str) -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_own_losses_equal_the_equations(tied: bool) -> None:
-    """KL of both graphs and bag of words, mean over pairs; both alignments; their weighted sum with the rest."""
+    """KL and bag of words, mean over pairs; both alignments; the weighted sum of all losses."""
     case = model(tie_output=tied)
     losses = case(collate(PAIRS, extra=2)).losses
     selection, bag_of_words, reads = [], [], []
@@ -310,7 +310,7 @@ def test_intensity_weighs_tokens_and_concepts() -> None:
 
 @pytest.mark.parametrize("without", ["concepts", "knowledge", "both"])
 def test_without_concepts_or_commonsense(without: str) -> None:
-    """A graph keeps the context's own edges, learned vectors take the inferences' place, and nothing is NaN."""
+    """The graph has the context's own edges, absent inferences learned vectors; nothing is NaN."""
     case, pairs = model(), PAIRS
     if without != "knowledge":
         case.concepts.fill_(PAD)
@@ -348,7 +348,7 @@ def test_rows_of_a_cache_carry_their_graphs() -> None:
     differ(log_prob[0], log_prob[1])
 
 
-# ------------------------------------------------------------------------------------------------------------- parts
+# ------------------------------------------------------------------------------------------- parts
 
 
 def test_last_utterance_is_the_last_run_of_one_speaker() -> None:
@@ -416,7 +416,7 @@ def test_divergence_is_zero_at_equality_and_finite_at_zeros() -> None:
 
 
 def test_alignment_draws_own_views_together() -> None:
-    """Views that agree cost less than views of other dialogues; one pair with both views has nothing to lose to."""
+    """Views that agree cost less than other dialogues' views. One pair alone costs nothing."""
     alignment = randomise(Alignment(DIM, 0.5)).double()
     with torch.no_grad():
         alignment.second.weight.copy_(alignment.first.weight)

@@ -91,7 +91,7 @@ def test_loss_is_words_emotion_and_diversity() -> None:
 
 
 def test_of_the_phrases_only_the_reaction_moves_the_emotion() -> None:
-    """Other cognitive phrases change the memory and not the emotion; another reaction changes both."""
+    """Other cognitive phrases change the memory only; another reaction also the emotion."""
     cem, batch = model(), collate(PAIRS)
     before = cem.encode(batch)
     for relations, moves in ((slice(0, 4), False), (slice(4, 5), True)):

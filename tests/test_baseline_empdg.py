@@ -33,7 +33,7 @@ def strong_words(model, pair) -> list[int]:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("shape", [{}, {"decoder_layers": 2, "ffn": "conv", "tie_output": True}])
 def test_emotion_and_words_equal_the_equations(shape: dict) -> None:
-    """Emotion words encoded by themselves; l from both CLS; memory and copies of both; W_emb l in the place of SOS."""
+    """Emotion words have an encoder; l reads both CLS; memory and copies of both; W_emb l first."""
     model, batch = tiny("empdg", **shape).double().eval(), collate(PAIRS, extra=2)
     output, memory = model(batch), model.encode(batch)
     assert memory.mask.equal(memory.context != PAD)

@@ -143,26 +143,26 @@ def test_ten_concepts_at_most_the_strongest_first() -> None:
 
 
 def test_a_token_reads_its_own_concept_and_no_others() -> None:
-    """Another concept of the second word moves what the graph makes of that word, and of no other token."""
+    """Another concept of the second word changes the graph's result at that word only."""
     model, pair = tiny("kemp").eval(), PAIRS[0]
     model.concepts[:] = PAD
     first, second = pair.context[2], pair.context[3]
     model.concepts[[first, second]] = torch.tensor([40, 41])
-    made = []
+    results = []
     model.graph_norm.register_forward_hook(
-        lambda module, inputs, output: made.append(output[0].detach())
+        lambda module, inputs, output: results.append(output[0].detach())
     )
     for concept in (40, 42):
         model.concepts[first] = concept
         model.encode(collate([pair]))
-    moved = (made[0] - made[1]).abs().amax(dim=1) > 1e-4
+    moved = (results[0] - results[1]).abs().amax(dim=1) > 1e-4
     assert moved.nonzero().flatten().tolist() == [2] + [
         i for i in range(3, len(pair.context)) if pair.context[i] == first
     ]
 
 
 def test_strong_emotion_weighs_more_in_the_emotion_and_draws_attention() -> None:
-    """w follows I; attention that already equals w costs nothing, any other does, and the loss moves the decoder."""
+    """w follows I. Attention equal to w costs nothing, other does. The loss moves the decoder."""
     model, batch = tiny("kemp"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
     memory = model.understand(batch, words)
@@ -180,7 +180,7 @@ def test_strong_emotion_weighs_more_in_the_emotion_and_draws_attention() -> None
 
 
 def test_the_emotion_is_read_at_every_position() -> None:
-    """c_e joins each attention: another c_e, with the same memory and first input, changes later words too."""
+    """Another c_e, with the same memory and first input, changes the first and later states."""
     model, batch = tiny("kemp").eval(), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
     memory = model.understand(batch, words)
@@ -197,7 +197,7 @@ def test_the_emotion_is_read_at_every_position() -> None:
 
 
 def test_without_concepts_the_context_keeps_its_own_edges() -> None:
-    """A table without concepts, and no table at all, give the same numbers; the graph still reads the context."""
+    """A table without concepts and no table give the same numbers; the graph reads the context."""
     none = tiny_tables()
     empty = replace(none, more={"concepts": torch.full((SIZE,), PAD)})
     outputs = []

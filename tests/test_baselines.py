@@ -71,7 +71,7 @@ def test_padding_order_and_company_change_nothing(name: str, shape: str) -> None
 
 @named
 def test_the_gold_label_and_the_answer_reach_no_evaluation(name: str) -> None:
-    """Another label changes no probability, and another answer no emotion; `encode` needs neither."""
+    """Another label changes no probability, another answer no emotion; `encode` needs neither."""
     model, batch = tiny(name), collate(PAIRS)
     output = evaluate(model, batch)
     flipped = evaluate(model, replace(batch, label=(batch.label + 7) % 32))
@@ -222,7 +222,7 @@ def test_label_smoothing_is_in_training_only_and_where_its_paper_has_it(name: st
 
 @named
 def test_peer_losses_sum_the_words(name: str) -> None:
-    """The loss of the words is a mean times the batch's tokens; that of the emotion stays a mean."""
+    """The words' loss is the mean times the batch's tokens; that of the emotion stays a mean."""
     mean, total = tiny(name), tiny(name, peer_losses=True)
     losses = []
     for model in (mean, total):
@@ -262,7 +262,7 @@ def test_bf16_agrees_with_float32(name: str) -> None:
 
 @named
 def test_the_poorest_context_gives_finite_numbers(name: str) -> None:
-    """CLS alone or one plain word, an answer of one token, no knowledge: no NaN, no NaN gradient."""
+    """CLS alone or one plain word, an answer of one token, no knowledge: neither NaN nor inf."""
     none = {"concepts": torch.full((SIZE,), PAD)}
     tables = replace(tiny_tables(), intensity=torch.zeros(SIZE), more=none)
     for context, speaker in (([CLS], [CLS]), ([CLS, 9], [CLS, USR])):
@@ -280,7 +280,7 @@ def test_the_poorest_context_gives_finite_numbers(name: str) -> None:
 
 @every
 def test_weights_come_back_from_a_file(name: str, tmp_path: Path) -> None:
-    """A model with empty tables, as for loading a run, gets weights and buffers (concepts, steps)."""
+    """A model with empty tables, as for loading, gets weights and buffers (concepts, steps)."""
     model = tiny(name)
     if name != "tfidf":
         model(collate(PAIRS))
@@ -343,7 +343,7 @@ def test_an_unknown_model_is_named_with_the_nearest() -> None:
 
 
 def test_tfidf_is_scikit_learns() -> None:
-    """Features and logits equal TfidfVectorizer and LogisticRegression on the same words, float64."""
+    """Features and logits equal those of TfidfVectorizer and LogisticRegression, in float64."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 

@@ -1,4 +1,4 @@
-"""The compared systems of Table 1, and TF-IDF, on one backbone; each module is readable beside its paper.
+"""The compared systems of Table 1, and TF-IDF, on one backbone. Each module is one system.
 
 They share data, batches, training, decoding and scores with CTSM. `ctsm_lib.registry` finds them.
 """

@@ -1,7 +1,7 @@
 """CEM: commonsense about the speaker enriches the context.
 
 Section 3.3 of CTSM takes its fusion from CEM. CEM runs it once. It predicts the emotion from the
-part that the reaction (xReact) refined, and answers from all of it. The diversity loss is CEM's, too.
+part that the reaction (xReact) refined, and answers from all. The diversity loss is CEM's, too.
 Source: Sabour, Zheng and Huang (2022).
 
     H_C = Encoder(E)                                              [B, L, D]

@@ -7,7 +7,7 @@ Source: Li, Chen, Ren, Ren, Tu and Chen (2020).
 The decoder reads [C_u ; C_e] as one sequence, copies from both, and begins with W_emb l, not SOS.
 
 Departure: emotion words have an intensity of at least 0.6. The data here lacks the paper's list.
-Departure: the adversarial part is left out. In the released code it gives the generator no gradient.
+Departure: the adversarial part is left out; as released, it gives the generator no gradient.
 Departure: Encoder_e has the settings `small_...`, so that EmpDG costs about as much as the others.
 """
 

@@ -4,8 +4,6 @@ Shapes: B batch, L context length, V vocabulary, F features: V words of the spea
 listener, and `HASHED` places for pairs of neighbouring words. A hash chooses the place of a pair.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -36,7 +34,9 @@ def feature_weights(split: Split, size: int) -> np.ndarray:
 
     Pairs weigh less. A pair that only one dialogue has weighs 0.
     """
-    words, pairs = features(np.int64(split.tokens), np.int64(split.speaker), size)
+    tokens = split.tokens.astype(np.int64)
+    speaker = split.speaker.astype(np.int64)
+    words, pairs = features(tokens, speaker, size)
     turns = np.diff(split.dialogue_offsets)
     dialogue = np.repeat(np.repeat(np.arange(len(turns)), turns), np.diff(split.turn_offsets))
     within = dialogue[:-1] == dialogue[1:]  # a pair does not cross from one dialogue to the next
@@ -51,8 +51,8 @@ def feature_weights(split: Split, size: int) -> np.ndarray:
 class BagExpert(nn.Module):
     """Emotion logits from the words of speaker and listener, without word vectors.
 
-    `l = 5 x W + b`, where `x_f` is the weight of each feature that occurs, scaled to length 1. Alone
-    it is right about as often as the student, and partly in other cases.
+    `l = 5 x W + b`, with `x_f` the weight of each feature that occurs, scaled to length 1. Alone it
+    is right about as often as the student, and partly in other cases.
 
     Args:
         weights: [F], result of `feature_weights`.

@@ -5,8 +5,6 @@ common words, as often as people do on average. A greedy answer then hardly ever
 the words that are in every answer.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

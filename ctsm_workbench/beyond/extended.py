@@ -1,7 +1,5 @@
 """CTSM with everything that the presets `improved` and `best` add to the paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,25 +82,26 @@ class ExtendedCTSM(CTSM):
         memory.emotion_logits = mean_of_experts(reading.student_logits, bag)
         return ExpertsMemory(**vars(memory), bag_logits=bag)
 
-    def emotion_loss(self, batch: Batch, reading: Reading, memory: Memory, **more: Any) -> Tensor:
+    def emotion_loss(
+        self, batch: Batch, reading: Reading, memory: Memory, *, losses: Any, **more: Any
+    ) -> Tensor:
         """The emotion loss, and that of the bag.
 
         Each expert has a loss of its own. With a loss of the mean, the expert that learns faster
         would leave the other no gradient.
         """
-        loss = super().emotion_loss(batch, reading, memory, **more)
+        loss = super().emotion_loss(batch, reading, memory, losses=losses, **more)
         if isinstance(memory, ExpertsMemory) and memory.bag_logits is not None:
-            more["losses"]["bag"] = mean_label_loss(memory.bag_logits, batch)
-            loss = loss + more["losses"]["bag"]
+            losses["bag"] = mean_label_loss(memory.bag_logits, batch)
+            return loss + losses["bag"]
         return loss
 
     def loss_weights(self, batch: Batch) -> LossWeights:
-        """The weights of Eq. (25). `peer_losses` turns means over words into sums over the batch."""
+        """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
         weights = super().loss_weights(batch)
         words = float(batch.total_tokens) if self.config.peer_losses else 1.0
-        return replace(
-            weights, generation=weights.generation * words, diversity=weights.diversity * words
-        )
+        generation = weights.generation * words
+        return replace(weights, generation=generation, diversity=weights.diversity * words)
 
 
 def mean_of_experts(first_BK: Tensor, second_BK: Tensor) -> Tensor:

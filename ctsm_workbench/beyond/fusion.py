@@ -1,7 +1,5 @@
 """One refining pass in place of five (preset `improved`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -12,7 +10,7 @@ from ctsm_lib.model.layers import Encoder
 
 
 class JointFusion(nn.Module):
-    """One refining encoder for all five relations. A gated MLP of its result is added to the context.
+    """One refining encoder for all five relations; a gated MLP of its result joins the context.
 
     Departure: five refining passes become one, and the context has a residual connection around
     them. This takes a third of the work.
