@@ -1,9 +1,43 @@
-"""Faster equivalents of two PyTorch operations. A reader may take both for what their names say."""
+"""Small functions on tensors that every model needs, and faster equivalents of two of PyTorch's.
 
-from __future__ import annotations
+Masks are bool and True at real tokens.
+"""
+
+import math
 
 import torch
 from torch import Tensor, nn
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis, where `mask` is True. A row without any gives zeros, never NaN."""
+    # The softmax of a row of -inf is NaN, and so is its gradient: an empty row stays open until
+    # the last line.
+    empty = ~mask.any(dim=-1, keepdim=True)
+    open_scores = scores.float().masked_fill(~(mask | empty), float("-inf"))
+    return open_scores.softmax(dim=-1).masked_fill(~mask, 0.0)
+
+
+def masked_mean(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+    """Mean over the real tokens, [B, D]; zeros where there is none."""
+    mask = mask_BL.unsqueeze(-1)
+    return (states_BLD * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+def positions(length: int, dim: int, device: torch.device, start: int = 0) -> Tensor:
+    """Sinusoidal position signal, [length, dim]. Source: Vaswani et al. (2017), Sec. 3.5."""
+    place = torch.arange(start, start + length, device=device, dtype=torch.float32).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
+    signal = torch.zeros(length, dim, device=device)
+    signal[:, 0::2] = torch.sin(place * rate)
+    signal[:, 1::2] = torch.cos(place * rate[: dim // 2])
+    return signal
+
+
+def causal_mask(length: int, before: int, device: torch.device) -> Tensor:
+    """[1, length, before + length], True where a position may read: itself and earlier ones."""
+    mask = torch.ones(length, before + length, dtype=torch.bool, device=device)
+    return mask.tril(diagonal=before).unsqueeze(0)
 
 
 class Dropout(nn.Dropout):

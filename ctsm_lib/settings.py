@@ -30,16 +30,6 @@ class LayerSizes:
 
 
 @dataclass(frozen=True)
-class LossWeights:
-    """gamma_1 to gamma_4 of Eq. (25)."""
-
-    emotion: float
-    generation: float
-    contrast: float
-    diversity: float
-
-
-@dataclass(frozen=True)
 class AnswerBias:
     """Biases of the answers of a trained model. They change its perplexity, and nothing of training."""
 
@@ -102,12 +92,6 @@ class ModelSettings:
         """Sizes of the smaller encoders' layers."""
         sizes = (self.small_heads, self.small_key_depth, self.small_ffn_dim)
         return LayerSizes(*sizes, self.ffn, self.dropout)
-
-    @property
-    def loss_weights(self) -> LossWeights:
-        """Weights of Eq. (25)."""
-        weights = (self.weight_emotion, self.weight_generation)
-        return LossWeights(*weights, self.weight_contrast, self.weight_diversity)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The training loop. Paper: Sec. 4.2."""
 
-from __future__ import annotations
-
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,14 +15,14 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 
 from ctsm_lib.batches import Shuffled
-from ctsm_lib.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, save_weights
+from ctsm_lib.checkpoint import save_weights
 from ctsm_lib.config import Config
 from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.layers import EncoderLayer
 from ctsm_lib.parallel import any_of, rank, share, world
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
-from ctsm_lib.run_folder import create_run, require_same_run
+from ctsm_lib.run_folder import create_run
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.settings import TrainingSettings
 from ctsm_lib.training_log import TrainingLog
@@ -78,16 +77,27 @@ class Progress:
 
 
 class Guard(AbstractContextManager):
-    """Watches a run; this one does nothing. `ctsm_workbench.running` has one for long runs."""
+    """Watches a run. This one does nothing; `ctsm_workbench.running` has one for long runs."""
 
     def __exit__(self, *_: object) -> None:
         return None
 
-    def begin(self, run: Training) -> None:
-        """Called before the first iteration; may refuse."""
+    def open(self, out: Path, config: Config, prepared: Prepared, facts: dict) -> None:
+        """Make the run folder, in the main process.
 
-    def check(self, run: Training) -> None:
+        Raises:
+            RunError: it exists, or cannot be written.
+        """
+        create_run(out, config, prepared.corpus.vocabulary, prepared.description | facts)
+
+    def begin(self, run: "Training") -> None:
+        """Called before the first iteration; may refuse, or put the run back where it was."""
+
+    def check(self, run: "Training") -> None:
         """Called before anything is logged or saved; raises to prevent it."""
+
+    def save(self, run: "Training") -> None:
+        """Called every `check_every` iterations and at the end."""
 
     def stop(self) -> bool:
         """Whether somebody wants the run to end after this iteration."""
@@ -97,35 +107,16 @@ class Guard(AbstractContextManager):
 class Training:
     """A run in progress: model, optimizer, order of batches, progress, log."""
 
-    def __init__(self, config: Config, prepared: Prepared, out: Path, accelerator: Accelerator):
-        self.config, self.prepared, self.out = config, prepared, out
-        self.accelerator, self.is_main = accelerator, accelerator.is_main_process
+    def __init__(
+        self, config: Config, prepared: Prepared, log: TrainingLog, accelerator: Accelerator
+    ):
+        self.config, self.prepared, self.log = config, prepared, log
+        self.accelerator = accelerator
         self.model = build_model(config, prepared).to(accelerator.device)
         self.optimizer = make_optimizer(config, self.model)
         self.pairs = prepared.pairs["train"]
         self.order = Shuffled(self.pairs, config.batch_size, config.seed)
         self.progress = Progress()
-        self.log: TrainingLog
-
-    def resume(self) -> dict | None:
-        """Go back to the newest checkpoint; returns the part of it that belongs to the log."""
-        checkpoint = newest_checkpoint(self.out)
-        if checkpoint is None:
-            return None
-        state = load_checkpoint(checkpoint, self.model, self.optimizer)
-        window = state.pop("window", None)
-        self.progress = Progress(
-            **{name: state[name] for name in vars(Progress()) if name in state}
-        )
-        return window
-
-    def save(self) -> None:
-        """Write a checkpoint, in the main process, while the others wait."""
-        state = asdict(self.progress) | {"window": self.log.asdict()}
-        if self.is_main:
-            number = self.progress.iteration
-            save_checkpoint(self.out, number, self.model, optimizer=self.optimizer, state=state)
-        self.accelerator.wait_for_everyone()
 
     def check_dev(self) -> dict[str, float]:
         """Score all dev pairs, keep the best weights, and decide whether to stop early."""
@@ -135,8 +126,9 @@ class Training:
         if progress.best is None or scores["ppl_token"] < progress.best["ppl_token"]:
             progress.best = scores | {"iteration": progress.iteration}
             progress.bad_checks = 0
-            if self.is_main:
-                save_weights(self.out / "best.safetensors", self.model, progress.best)
+            if self.accelerator.is_main_process:
+                path = self.log.path.with_name("best.safetensors")
+                save_weights(path, self.model, progress.best)
         else:
             progress.bad_checks += 1
             progress.finished = 0 < self.config.patience <= progress.bad_checks
@@ -144,61 +136,45 @@ class Training:
 
 
 def train(
-    config: Config,
-    prepared: Prepared,
-    out: Path,
-    *,
-    resume: bool = False,
-    cpu: bool = False,
-    stop_after: int | None = None,
-    progress: bool = True,
-    compiled: bool = False,
-    guard: Guard | None = None,
+    config: Config, prepared: Prepared, out: Path, *, cpu: bool = False, progress: bool = True,
+    stop_after: int | None = None, compiled: bool = False, guard: Guard | None = None,
     report: Callable[[dict], None] | None = None,
-) -> dict:
-    """Train one run, or go on with it. Paper: Sec. 4.2.
+) -> dict:  # fmt: skip
+    """Train a run. Paper: Sec. 4.2.
 
     Args:
-        out: the run folder; new, or with `resume` one that was begun.
-        stop_after: end at this iteration as if interrupted. The schedule is `max_iterations` long
-            all the same.
+        out: the run folder, which is made.
+        stop_after: end at this iteration as if interrupted; the schedule is `max_iterations` long.
         compiled: compile the layers, for GPUs.
-        guard: watches the run.
+        guard: watches the run, and may resume it.
         report: called with every record of the log, in the main process.
 
     Returns:
         iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
-
-    Raises:
-        RunError: the folder exists (or does not, with `resume`), or cannot be written.
     """
     guard = guard or Guard()
     accelerator = _accelerator(config, cpu)
-    if resume:
-        require_same_run(out, config, prepared.corpus.vocabulary)
-    elif accelerator.is_main_process:
-        used = {"device": str(accelerator.device), "threads": torch.get_num_threads()}
-        used |= {"processes": world(), "compiled": compiled, "versions": versions()}
-        create_run(out, config, prepared.corpus.vocabulary, prepared.description | used)
+    device = accelerator.device
+    if accelerator.is_main_process:
+        facts = {"device": str(device), "threads": torch.get_num_threads(), "processes": world()}
+        guard.open(out, config, prepared, facts | {"compiled": compiled, "versions": versions()})
     with guard:
-        run = Training(config, prepared, out, accelerator)
+        log = TrainingLog(out, device, progress=progress, report=report)
+        run = Training(config, prepared, log, accelerator)
         if compiled:
             compile_layers(run.model)
-        window = run.resume() if resume else None
-        run.log = TrainingLog(out, window, accelerator.device, progress=progress, report=report)
-        return run_to_end(run, guard, stop_after or config.max_iterations, resumed=resume)
+        guard.begin(run)
+        return run_to_end(run, guard, min(config.max_iterations, stop_after or sys.maxsize))
 
 
-def run_to_end(run: Training, guard: Guard, stop_after: int, *, resumed: bool = False) -> dict:
-    """The loop: all iterations that are left, with log, dev checks and checkpoints."""
+def run_to_end(run: Training, guard: Guard, last: int) -> dict:
+    """The loop: all iterations up to the last one, with log, dev checks and checkpoints."""
     config, state, log = run.config, run.progress, run.log
-    guard.begin(run)
     model, optimizer = run.accelerator.prepare(run.model, run.optimizer)
     model.train()
     if rank():  # dropout differs between processes
         torch.manual_seed(config.seed + 1_000 * rank() + 1_000_000 * state.iteration)
-    log.begin(state.iteration, config.max_iterations, resumed=resumed)
-    last = min(config.max_iterations, stop_after)
+    log.begin(state.iteration, config.max_iterations)
     begun, before, interrupted = time.monotonic(), state.seconds, False
 
     while state.iteration < last and not state.finished and not interrupted:
@@ -228,14 +204,14 @@ def run_to_end(run: Training, guard: Guard, stop_after: int, *, resumed: bool = 
         due = iteration % config.check_every == 0
         interrupted = any_of(guard.stop()) or (iteration == last and not at_end)
         if due or at_end or interrupted:
-            guard.check(run)  # spoiled weights must not replace a good checkpoint
+            guard.check(run)  # spoiled weights must not replace good ones
             if at_end or (due and iteration >= config.check_from):
                 log.write_dev(iteration, run.check_dev())
             state.seconds = before + time.monotonic() - begun
-            run.save()
+            guard.save(run)
     state.finished = state.finished or state.iteration >= config.max_iterations
     state.seconds = before + time.monotonic() - begun
-    log.close()
+    log.bar.close()
     return asdict(state) | {"interrupted": interrupted}
 
 

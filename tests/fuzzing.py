@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
-from ctsm_lib.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from ctsm_lib.checkpoint import load_weights
 from ctsm_lib.config import Config, preset
 from ctsm_lib.corpus import SPECIALS, Vocabulary, prepare_corpus
 from ctsm_lib.dialogues import COLUMNS, EMOTIONS, read_dialogues
@@ -44,6 +44,7 @@ from ctsm_workbench.judging.files import (
     write_key,
     write_sheet,
 )
+from ctsm_workbench.running.checkpoints import load_checkpoint, save_checkpoint
 from ctsm_workbench.study.responses import read_responses
 
 DIM = 3

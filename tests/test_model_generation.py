@@ -28,7 +28,8 @@ from decoder_cases import (
 from helpers import close, differ, normal, real_mask, slow_decoder, slow_distribution
 
 from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.model.generation import DiversityLoss, ResponseDecoder, Taught, previous_words
+from ctsm_lib.diversity import DiversityLoss
+from ctsm_lib.model.generation import ResponseDecoder, Taught, previous_words
 from ctsm_lib.model.pointer import PointerGenerator, Scores
 from ctsm_lib.settings import LayerSizes
 

@@ -30,17 +30,8 @@ from helpers import (
 )
 
 from ctsm_lib.corpus import PAD
-from ctsm_lib.kernels import Dropout
-from ctsm_lib.model.layers import (
-    Attention,
-    Encoder,
-    EncoderLayer,
-    FeedForward,
-    TokenEmbedding,
-    masked_mean,
-    masked_softmax,
-    positions,
-)
+from ctsm_lib.kernels import Dropout, masked_mean, masked_softmax, positions
+from ctsm_lib.model.layers import Attention, Encoder, EncoderLayer, FeedForward, TokenEmbedding
 from ctsm_lib.settings import LayerSizes
 
 FFNS = ("linear", "conv")

@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ctsm_lib import training
-from ctsm_lib.checkpoint import load_weights, newest_checkpoint, save_checkpoint
+from ctsm_lib.checkpoint import load_weights, newest_checkpoint
 from ctsm_lib.config import preset
 from ctsm_lib.errors import RunError
 from ctsm_lib.files import write_json
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.training import build_model, learning_rate, make_optimizer
+from ctsm_workbench.running.checkpoints import save_checkpoint
 from ctsm_workbench.running.train import train
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,8 +4,6 @@ The paper takes this fusion from CEM (Sabour et al., 2022).
 Shapes: B batch, L context length, R = 5 relations, S length of a relation's phrases, D width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -13,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import PAD
-from ctsm_lib.model.layers import Encoder, masked_mean
+from ctsm_lib.kernels import masked_mean
+from ctsm_lib.model.layers import Encoder
 
 COGNITIVE = 4  # xIntent, xNeed, xWant, xEffect; the fifth relation, xReact, is affective
 
@@ -21,8 +20,8 @@ COGNITIVE = 4  # xIntent, xNeed, xWant, xEffect; the fifth relation, xReact, is 
 class KnowledgeEncoder(nn.Module):
     """One vector for each of the five relations.
 
-    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation. `k_e` is the mean
-    of Encoder_emo over the words of xReact. A relation without phrases has a learned vector.
+    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation, `k_e` the mean of
+    Encoder_emo over the words of xReact. A relation without phrases has a learned vector.
     """
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
@@ -32,12 +31,7 @@ class KnowledgeEncoder(nn.Module):
         self.absent = nn.Parameter(torch.zeros(COGNITIVE + 1, dim))
 
     def forward(self, ids_BRS: Tensor, embedded_BRSD: Tensor) -> Tensor:
-        """Knowledge vectors [B, 5, D].
-
-        Args:
-            ids_BRS: CLS, then the phrases of each relation one after another, padded.
-            embedded_BRSD: their embedding.
-        """
+        """Knowledge vectors [B, 5, D]; each relation's ids are CLS and its phrases, padded."""
         batch, relations, _, dim = embedded_BRSD.shape
         mask = (ids_BRS != PAD).flatten(0, 1)  # B*R S
         embedded = embedded_BRSD.flatten(0, 1)
@@ -93,7 +87,6 @@ class SeparateFusion(nn.Module):
 
         reaction = self.emotion_knowledge_in(knowledge_BRD[:, COGNITIVE:])
         emotional = self.emotional(self.emotion_context_in(context_BLD) + reaction, mask_BL)
-
         joined = torch.cat([cognitive, emotional], dim=-1)  # B L 5D
         gated = F.silu(joined)  # silu(Z) is sigmoid(Z) * Z in one pass
         return self.second(self.first(gated).relu()), emotional

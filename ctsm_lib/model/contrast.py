@@ -3,8 +3,6 @@
 Paper: Sec. 3.6.2, Eq. (22) to (24). Shapes: B batch, V = 4 views, P = 5 pairs, D width.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,8 +40,7 @@ def pair_loss(
 def _within(view_PBD: Tensor, temperature: float) -> Tensor:
     """Similarities inside one view, [P, B, B]; a dialogue is no negative of itself."""
     itself = torch.eye(view_PBD.shape[1], dtype=torch.bool, device=view_PBD.device)
-    scores = view_PBD @ view_PBD.transpose(1, 2) / temperature
-    return scores.masked_fill(itself, float("-inf"))
+    return (view_PBD @ view_PBD.mT / temperature).masked_fill(itself, float("-inf"))
 
 
 def cross_contrastive_loss(

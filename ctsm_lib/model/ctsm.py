@@ -1,11 +1,9 @@
 """The whole model. Paper: Figure 2 and Eq. (25).
 
-Read from top to bottom, this module is Figure 2. Training runs everything. Answering and scoring
-run the student's path alone, so that no label can leak.
+Training runs everything. Answering and scoring run the student's path alone, so that no label can
+leak.
 Shapes: B batch, L context length, D width, N target tokens.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -15,22 +13,18 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
+from ctsm_lib.diversity import DiversityLoss
 from ctsm_lib.interface import Memory, Output, Tables, initialise
+from ctsm_lib.kernels import masked_mean
 from ctsm_lib.model.context import KnowledgeEncoder, SeparateFusion
 from ctsm_lib.model.contrast import cross_contrastive_loss
 from ctsm_lib.model.emotion import EmotionEncoding, EmotionStates
-from ctsm_lib.model.generation import (
-    DecoderCache,
-    DiversityLoss,
-    ResponseDecoder,
-    Taught,
-    previous_words,
-)
+from ctsm_lib.model.generation import DecoderCache, ResponseDecoder, Taught, previous_words
 from ctsm_lib.model.guidance import EmotionPredictor, label_loss, soft_label_loss
-from ctsm_lib.model.layers import Encoder, TokenEmbedding, masked_mean
+from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.model.pointer import PointerGenerator
 from ctsm_lib.parallel import gather_rows, world
-from ctsm_lib.settings import LossWeights
+from ctsm_lib.settings import ModelSettings
 
 
 @dataclass
@@ -110,17 +104,15 @@ class CTSM(nn.Module):
 
     def make_pointer(self) -> PointerGenerator:
         """The pointer generator."""
-        config = self.config
-        bias = self.log_unigram if config.output_bias == "unigram" else None
-        size = len(self.log_unigram)
-        return PointerGenerator(config.dim, size, tied=config.tie_output, bias=bias)
+        config, unigram = self.config, self.log_unigram
+        bias = unigram if config.output_bias == "unigram" else None
+        return PointerGenerator(config.dim, len(unigram), tied=config.tie_output, bias=bias)
 
     # The way of a batch through the model.
 
     def read(self, batch: Batch) -> Reading:
         """Understand contexts: everything on the student's path up to the predicted emotion."""
-        context = batch.context
-        mask = context != PAD
+        context, mask = batch.context, batch.context != PAD
         words = self._look_up(batch)
         E_C = self.embed(words.pop("context"), words.pop("speaker"))
         H_C = self.encoder(E_C, mask)  # Eq. (1)
@@ -129,8 +121,7 @@ class CTSM(nn.Module):
         emotion = self.emotion(  # Eq. (2) to (9)
             context=H_C, embedded=E_C, labels=words.pop("labels"), vad=vad, idf=idf, mask=mask
         )
-        H_stu = self.student_fusion(H_C, K, mask)
-        intensity = self.intensity[context]
+        H_stu, intensity = self.student_fusion(H_C, K, mask), self.intensity[context]
         V_stu = torch.cat([H_stu, emotion.H_ts.to(H_stu.dtype)], dim=-1)  # Eq. (16)
         student_logits, pooling = self.student(V_stu, intensity, mask)  # Eq. (17)
         return Reading(
@@ -141,8 +132,7 @@ class CTSM(nn.Module):
     def _look_up(self, batch: Batch) -> dict[str, Tensor]:
         """Word vectors of everything that a batch needs, in one look-up."""
         ids = {"context": batch.context, "speaker": batch.speaker, "knowledge": batch.knowledge}
-        # Emotion words are scaled like tokens, so that both sides of the cosine see a word alike.
-        ids["labels"] = self.labels
+        ids["labels"] = self.labels  # scaled like tokens, since a cosine compares the two
         if batch.target is not None:
             ids |= {"previous": previous_words(batch.target), "target": batch.target}
         return self.embed.look_up(ids)
@@ -156,7 +146,7 @@ class CTSM(nn.Module):
         )  # fmt: skip
 
     def encode(self, batch: Batch) -> Memory:
-        """Encode contexts for answering: the student's path."""
+        """Encode contexts for answering."""
         return self.remember(batch, self.read(batch))
 
     def start(self, memory: Memory) -> DecoderCache:
@@ -176,39 +166,36 @@ class CTSM(nn.Module):
         assert batch.target is not None
         reading = self.read(batch)
         memory = self.remember(batch, reading)
-        previous = reading.words["previous"]
-        taught = self.decoder.teach(self.embed, previous, self.start(memory), batch.target)
+        cache, previous = self.start(memory), reading.words["previous"]
+        taught = self.decoder.teach(self.embed, previous, cache, batch.target)
         nll = -taught.scores.log_prob
 
-        weights = self.loss_weights(batch)
+        weights = self.loss_weights(batch)  # gamma_1 to gamma_4
         losses = {"generation": nll.sum() / batch.total_tokens}  # Eq. (21)
         losses["student_label"] = mean_label_loss(reading.student_logits, batch)
-        total = weights.generation * losses["generation"]
-        teacher_logits = None
+        total = weights.weight_generation * losses["generation"]
+        teacher = self.teacher_path(reading) if self.training and self.config.guidance else None
         if self.training:
-            if self.config.guidance:
-                teacher_logits = self.teacher_path(reading)
-            total = total + weights.emotion * self.emotion_loss(
-                batch, reading, memory, teacher_logits=teacher_logits, losses=losses
-            )
+            emotion = self.emotion_loss(batch, reading, memory, teacher=teacher, losses=losses)
+            total = total + weights.weight_emotion * emotion
             self.diversity.update(taught)
             diversity = self.diversity.weights(taught.target) * nll
             losses["diversity"] = diversity.sum() / batch.total_tokens
-            total = total + weights.diversity * losses["diversity"]
+            total = total + weights.weight_diversity * losses["diversity"]
             # Averaging gradients over processes divides these sums by their number: undo it.
             total = total * world()
             if self.config.contrast:
                 losses["contrast"] = self.contrast_loss(batch, reading, taught)
-                total = total + weights.contrast * losses["contrast"]
+                total = total + weights.weight_contrast * losses["contrast"]
         losses["total"] = total
         return Output(
-            losses=losses, emotion_logits=memory.emotion_logits, teacher_logits=teacher_logits,
+            losses=losses, emotion_logits=memory.emotion_logits, teacher_logits=teacher,
             token_nll=nll.detach(), token_row=taught.row, token_prediction=taught.scores.prediction,
         )  # fmt: skip
 
-    def loss_weights(self, batch: Batch) -> LossWeights:
-        """gamma_1 to gamma_4 of Eq. (25) for a batch."""
-        return self.config.loss_weights
+    def loss_weights(self, batch: Batch) -> ModelSettings:
+        """The settings with the weights of Eq. (25) for a batch."""
+        return self.config
 
     def teacher_path(self, reading: Reading) -> Tensor:
         """The teacher's emotion logits [B, 32], in training. Paper: Eq. (10) to (14)."""
@@ -218,16 +205,16 @@ class CTSM(nn.Module):
 
     def emotion_loss(
         self, batch: Batch, reading: Reading, memory: Memory, *,
-        teacher_logits: Tensor | None, losses: dict[str, Tensor],
+        teacher: Tensor | None, losses: dict[str, Tensor],
     ) -> Tensor:  # fmt: skip
         """The loss of the predicted emotions, a scalar; its parts are added to `losses`.
 
-        Paper: Eq. (15), (18), (19). Without guidance (w/o EGM) it is the label loss of the student.
+        Paper: Eq. (15), (18), (19). Without a teacher (w/o EGM) it is the student's label loss.
         """
-        if teacher_logits is None:
+        if teacher is None:
             return losses["student_label"]
-        soft = soft_label_loss(reading.student_logits, teacher_logits)
-        losses["teacher"] = mean_label_loss(teacher_logits, batch)
+        soft = soft_label_loss(reading.student_logits, teacher)
+        losses["teacher"] = mean_label_loss(teacher, batch)
         losses["student"] = soft.sum() / batch.total_pairs
         hard = self.config.student_label_weight * losses["student_label"]  # 0 in the paper
         return losses["teacher"] + losses["student"] + hard
@@ -236,17 +223,14 @@ class CTSM(nn.Module):
         """The cross-contrastive loss of the batch over all processes. Paper: Eq. (22) to (24)."""
         mask = taught.mask
         H_Y = self.target_encoder(self.embed(reading.words["target"]), mask)
-        target = masked_mean(H_Y, mask)
-        context = masked_mean(reading.H_stu, reading.mask)
-        emotion = context
+        context = emotion = masked_mean(reading.H_stu, reading.mask)
         if self.emotion_view is not None:
             # The linear map of the mean is the mean of the linear map, and cheaper.
             emotion = self.emotion_view(masked_mean(reading.H_ts, reading.mask))
-        generated = masked_mean(taught.states, mask)
-        views = torch.stack([view.float() for view in (target, emotion, context, generated)], dim=1)
-        views = gather_rows(views, batch.total_pairs)
-        config = self.config
-        return cross_contrastive_loss(views, config.temperature, config.contrast_negatives)
+        views = (masked_mean(H_Y, mask), emotion, context, masked_mean(taught.states, mask))
+        stacked = torch.stack([view.float() for view in views], dim=1)
+        whole, config = gather_rows(stacked, batch.total_pairs), self.config
+        return cross_contrastive_loss(whole, config.temperature, config.contrast_negatives)
 
 
 def mean_label_loss(logits_BK: Tensor, batch: Batch) -> Tensor:

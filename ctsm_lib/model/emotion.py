@@ -3,8 +3,6 @@
 Shapes: B batch, L context length, D width of the context, K = 32 emotions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,10 +17,7 @@ VAD, IDF = 3, 1  # widths
 
 
 def state_inclination(context_BLD: Tensor, emotions_KD: Tensor, mask_BL: Tensor) -> Tensor:
-    """Inclination of each token to each emotion word: their cosine, [B, L, K]; PAD rows are zero.
-
-    Paper: Eq. (7).
-    """
+    """Inclination of each token to each emotion word, Eq. (7): their cosine, [B, L, K]."""
     cosine = F.normalize(context_BLD.float(), dim=-1) @ F.normalize(emotions_KD.float(), dim=-1).T
     return cosine * mask_BL.unsqueeze(-1)
 
@@ -45,10 +40,7 @@ class StateInclination(nn.Module):
 
 @dataclass
 class EmotionStates:
-    """Emotion embeddings V and their encodings H, by the paper's names; PAD rows are zero.
-
-    An ablation that leaves a part out has None in its place.
-    """
+    """Emotion embeddings V and their encodings H; PAD rows are zero, parts left out are None."""
 
     V_t: Tensor | None  # B L 14, trait
     V_cos: Tensor | None  # B L 32, state inclination; a part of V_s
@@ -102,11 +94,10 @@ class EmotionEncoding(nn.Module):
             V_s = torch.cat([V_cos, idf, meaning], dim=-1)  # B L 43
             H_s = self.state_encoder(V_s, mask) * keep
             V_s = V_s * keep
-        nothing = context.new_zeros((*mask.shape, 0))
+        nothing = None if self.width else meaning[..., :0]
         V_ts, H_ts = _side_by_side(V_t, V_s, nothing), _side_by_side(H_t, H_s, nothing)
         return EmotionStates(V_t=V_t, V_cos=V_cos, V_s=V_s, V_ts=V_ts, H_t=H_t, H_s=H_s, H_ts=H_ts)
 
 
-def _side_by_side(trait: Tensor | None, state: Tensor | None, nothing: Tensor) -> Tensor:
-    parts = [part for part in (trait, state) if part is not None]
-    return torch.cat(parts, dim=-1) if parts else nothing
+def _side_by_side(*parts: Tensor | None) -> Tensor:
+    return torch.cat([part for part in parts if part is not None], dim=-1)

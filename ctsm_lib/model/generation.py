@@ -1,27 +1,23 @@
-"""Response decoder and diversity loss. Paper: Sec. 3.6.1, Eq. (20), (21).
+"""Response decoder. Paper: Sec. 3.6.1, Eq. (20), (21).
 
 Shapes: B batch, T answer length, N real target tokens of a batch, L context length, D width,
 H heads, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.kernels import Dropout
+from ctsm_lib.corpus import PAD, SOS
+from ctsm_lib.kernels import Dropout, causal_mask
 from ctsm_lib.model.layers import Attention, FeedForward, TokenEmbedding
-from ctsm_lib.model.pointer import Decoded, PointerGenerator, Scores, mixture
-from ctsm_lib.parallel import all_sum
+from ctsm_lib.model.pointer import PointerGenerator, Scores, mixture
 from ctsm_lib.settings import LayerSizes
 
 Past = tuple[Tensor, Tensor, Tensor]  # a layer's keys, values and last feed-forward inputs
-Cache = TypeVar("Cache", bound="DecoderCache")
 
 
 @dataclass
@@ -51,8 +47,7 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, Past, Tensor]:
         """Apply the layer to states [B, T, D]; `memory` has keys and values of the context.
 
-        Returns the states, `past` with these positions added, and the attention to the context
-        [B, H, T, L].
+        Returns the states, `past` with these positions added, attention to the context [B, H, T, L].
         """
         normed = self.self_norm(states)
         keys, values = self.self_attention.keys_values(normed)
@@ -85,7 +80,7 @@ class DecoderCache:
     past: list[Past | None]  # for each layer, the results of earlier positions
     length: int = 0  # number of positions so far
 
-    def select(self: Cache, rows: Tensor) -> Cache:
+    def select(self, rows: Tensor) -> Self:
         """The cache of some rows, in the given order."""
         kept = {field.name: _rows_of(getattr(self, field.name), rows) for field in fields(self)}
         return replace(self, **kept)
@@ -109,12 +104,6 @@ class Taught:
     copy: Tensor  # N L
 
 
-def causal_mask(length: int, before: int, device: torch.device) -> Tensor:
-    """[1, length, before + length], True where a position may read: itself and earlier ones."""
-    mask = torch.ones(length, before + length, dtype=torch.bool, device=device)
-    return mask.tril(diagonal=before).unsqueeze(0)
-
-
 def previous_words(target_BT: Tensor) -> Tensor:
     """The decoder's input at each target position: SOS, then the target shifted by one, [B, T]."""
     return torch.cat([target_BT.new_full((len(target_BT), 1), SOS), target_BT[:, :-1]], dim=1)
@@ -123,8 +112,7 @@ def previous_words(target_BT: Tensor) -> Tensor:
 class ResponseDecoder(nn.Module):
     """Decoder layers and pointer generator. Paper: Eq. (20).
 
-    Teacher forcing (`teach`) and answering word by word (`step`) share every weight. The states that
-    the decoder attends to are `memory_dim` wide.
+    Teacher forcing (`teach`) and answering word by word (`step`) share every weight.
     """
 
     Layer: type[DecoderLayer] = DecoderLayer
@@ -173,8 +161,9 @@ class ResponseDecoder(nn.Module):
         # The vocabulary is projected at real targets only.
         place = mask.nonzero(as_tuple=True)
         row, target, copied = place[0], target_BT[place], copy[place]
-        decoded = Decoded(states[place], words[place], copied, cache.context[row])
-        scores = self.pointer.score(self.pointer(decoded, embed.words.weight), target)
+        given = {"copy": copied, "context": cache.context[row], "previous": words[place]}
+        parts = self.pointer(states[place], embed.words.weight, **given)
+        scores = self.pointer.score(parts, target)
         return Taught(scores=scores, target=target, row=row, states=states, mask=mask, copy=copied)
 
     def step(
@@ -188,40 +177,7 @@ class ResponseDecoder(nn.Module):
         real = torch.ones_like(words, dtype=torch.bool)
         states, attention = self.run(embed(vectors, start=cache.length), cache, real)
         copy = self.copy_weights(attention, words, cache)[:, 0]
-        decoded = Decoded(states[:, 0], token_B, copy, cache.context)
-        parts = self.pointer(decoded, embed.words.weight)
+        given = {"copy": copy, "context": cache.context, "previous": token_B}
+        parts = self.pointer(states[:, 0], embed.words.weight, **given)
         log_prob, alpha = mixture(parts.logits, parts.gate, parts.copy, parts.context)
         return log_prob, alpha, copy
-
-
-class DiversityLoss(nn.Module):
-    """Weights against words that the model generates too often. Paper: Eq. (25).
-
-    Source: CEM (Sabour et al., 2022). Running counts f of arg-max predictions in training give
-    `w_v = 1 - f_v / max f`, scaled to a mean of 1. The counts are a part of the checkpoint.
-    """
-
-    counts: Tensor
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.register_buffer("counts", torch.zeros(size, dtype=torch.int64))
-
-    def update(self, taught: Taught) -> None:
-        """Count the predictions of this batch in all processes, up to the first predicted EOS."""
-        end = (taught.scores.prediction == EOS).to(torch.int64)
-        in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device)
-        in_row = in_row.index_add_(0, taught.row, end)
-        # Tokens stand row by row. A token counts while its own row has no EOS yet: the running
-        # total then equals that of all rows before. (A boolean index would make a GPU wait.)
-        before_row = (in_row.cumsum(dim=0) - in_row)[taught.row]
-        counted = (end.cumsum(dim=0) == before_row).to(torch.int64)
-        new = torch.zeros_like(self.counts).scatter_add_(0, taught.scores.prediction, counted)
-        self.counts += all_sum(new)
-
-    def weights(self, target_N: Tensor) -> Tensor:
-        """The weight of each target, [N]."""
-        counts = self.counts.double()
-        most = counts.max().clamp(min=1)
-        mean = 1 - counts.sum() / (most * len(counts))
-        return ((1 - counts[target_N] / most) / mean.clamp(min=1e-9)).float()

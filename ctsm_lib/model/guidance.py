@@ -4,13 +4,11 @@ Paper: Sec. 3.5, Eq. (10) to (19).
 Shapes: B batch, L context length, W width of a token's representation, K = 32 emotions.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.model.layers import masked_softmax
+from ctsm_lib.kernels import masked_softmax
 
 
 def intensity_weights(intensity_BL: Tensor, mask_BL: Tensor) -> Tensor:

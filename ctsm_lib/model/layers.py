@@ -4,9 +4,6 @@ A name's suffix gives the shape: B batch, L tokens or queries, M attended positi
 H heads, K depth of a head, V vocabulary. Masks are bool and True at real tokens.
 """
 
-from __future__ import annotations
-
-import math
 from functools import partial
 
 import torch
@@ -14,33 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import PAD
-from ctsm_lib.kernels import Dropout
+from ctsm_lib.kernels import Dropout, masked_softmax, positions
 from ctsm_lib.settings import LayerSizes, ModelSettings
-
-
-def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis, where `mask` is True. A row without any gives zeros, never NaN."""
-    # The softmax of a row of -inf is NaN, and so is its gradient: an empty row stays open until
-    # the last line.
-    empty = ~mask.any(dim=-1, keepdim=True)
-    open_scores = scores.float().masked_fill(~(mask | empty), float("-inf"))
-    return open_scores.softmax(dim=-1).masked_fill(~mask, 0.0)
-
-
-def masked_mean(states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-    """Mean over the real tokens, [B, D]; zeros where there is none."""
-    mask = mask_BL.unsqueeze(-1)
-    return (states_BLD * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-
-
-def positions(length: int, dim: int, device: torch.device, start: int = 0) -> Tensor:
-    """Sinusoidal position signal, [length, dim]. Source: Vaswani et al. (2017), Sec. 3.5."""
-    place = torch.arange(start, start + length, device=device, dtype=torch.float32).unsqueeze(1)
-    rate = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
-    signal = torch.zeros(length, dim, device=device)
-    signal[:, 0::2] = torch.sin(place * rate)
-    signal[:, 1::2] = torch.cos(place * rate[: dim // 2])
-    return signal
 
 
 class Attention(nn.Module):
@@ -64,7 +36,7 @@ class Attention(nn.Module):
     def forward(
         self, query_BLD: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The result [B, L, D] and the weights [B, H, L, M]; `mask` broadcasts to [B, L, M]."""
+        """The result [B, L, D] and weights [B, H, L, M]; `mask` is broadcast to [B, L, M]."""
         key, value = keys_values
         query = self.query(query_BLD).unflatten(-1, (self.heads, self.depth)).transpose(1, 2)
         scores = query @ key.transpose(2, 3) * self.depth**-0.5  # B H L M

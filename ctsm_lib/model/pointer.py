@@ -4,8 +4,6 @@ Paper: Sec. 3.6.1, after See et al. (2017).
 Shapes: N target tokens of a batch, or B rows of one step; L context length, D width, V vocabulary.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -16,16 +14,6 @@ from ctsm_lib.corpus import PAD
 from ctsm_lib.kernels import TargetLogProbability
 
 TINY = torch.finfo(torch.float32).tiny
-
-
-@dataclass
-class Decoded:
-    """The decoder's results at N positions."""
-
-    states: Tensor  # N D
-    previous: Tensor  # N, the word read there; the paper's pointer generator does not use it
-    copy: Tensor  # N L, weights of the context's tokens, 0 at PAD
-    context: Tensor  # N L, their ids
 
 
 @dataclass
@@ -68,11 +56,17 @@ class PointerGenerator(nn.Module):
         output = self.output(states_ND)
         return (output if self.bias is None else F.linear(output, words_VD, self.bias)).float()
 
-    def forward(self, decoded: Decoded, words_VD: Tensor) -> Mixture:
-        """The parts of the mixture; `words_VD` is the word table."""
-        gate = self.gate(decoded.states).float()
-        logits = self.logits(decoded.states, words_VD)
-        return Mixture(logits=logits, gate=gate, copy=decoded.copy, context=decoded.context)
+    def forward(
+        self, states: Tensor, words_VD: Tensor, *, copy: Tensor, context: Tensor, previous: Tensor
+    ) -> Mixture:
+        """The parts of the mixture at N positions.
+
+        Given are decoder states [N, D], the word table, copy weights [N, L] and ids [N, L] of the
+        context's tokens, and the words [N] that were read, which do not matter in the paper.
+        """
+        gate = self.gate(states).float()
+        logits = self.logits(states, words_VD)
+        return Mixture(logits=logits, gate=gate, copy=copy, context=context)
 
     def score(self, parts: Mixture, target_N: Tensor) -> Scores:
         """Score target words."""
@@ -94,10 +88,9 @@ def mixture_at(
 ) -> Scores:
     """Log P of each target and the arg-max of P, without building P over the vocabulary.
 
-    Only words of the context can be copied. So P of a target needs the copy weight of that one
-    word, and the arg-max is either the likeliest generated word or a word of the context. Given are,
-    each [N], the log of the generated part of P at the target, the log of the softmax's denominator,
-    and the likeliest generated word.
+    Only words of the context can be copied. So the arg-max is either a word of the context or the
+    likeliest generated `word` [N]. `generated` [N] is the log of the generated part of P at the
+    target, and `log_sum` [N] the log of the softmax's denominator.
     """
     gate, copy, context = parts.gate, parts.copy, parts.context
     copied = (copy * (context == target_N.unsqueeze(1))).sum(dim=1)

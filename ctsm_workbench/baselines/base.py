@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
+from ctsm_lib.diversity import DiversityLoss
 from ctsm_lib.interface import Memory, Output, Tables, initialise
 from ctsm_lib.model.ctsm import mean_label_loss
-from ctsm_lib.model.generation import DiversityLoss, Taught, previous_words
+from ctsm_lib.model.generation import Taught, previous_words
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.parallel import world
 from ctsm_workbench.baselines.smoothing import SmoothedScores, SmoothingPointer

@@ -33,10 +33,11 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS, PAD
+from ctsm_lib.kernels import masked_mean
 from ctsm_lib.model.context import COGNITIVE, KnowledgeEncoder
 from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.guidance import intensity_weights
-from ctsm_lib.model.layers import Attention, masked_mean
+from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines import case_graphs
 from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
+from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.context import COGNITIVE
-from ctsm_lib.model.layers import Attention, FeedForward, masked_softmax
+from ctsm_lib.model.layers import Attention, FeedForward
 from ctsm_lib.model.pointer import TINY
 from ctsm_lib.parallel import gather_rows
 

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS, PAD
+from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
-from ctsm_lib.model.layers import Attention, masked_softmax
+from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
 from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.model.layers import masked_mean
+from ctsm_lib.kernels import masked_mean
 from ctsm_workbench.baselines.base import Baseline, BaselineMemory
 
 # The paper's two groups: "surprised" counts as positive, "anticipating" as negative.

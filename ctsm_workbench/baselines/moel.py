@@ -25,9 +25,8 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.interface import Tables
-from ctsm_lib.kernels import Dropout
-from ctsm_lib.model.generation import DecoderLayer, Masks, Past, causal_mask
-from ctsm_lib.model.layers import masked_softmax
+from ctsm_lib.kernels import Dropout, causal_mask, masked_softmax
+from ctsm_lib.model.generation import DecoderLayer, Masks, Past
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineDecoder, BaselineMemory
 

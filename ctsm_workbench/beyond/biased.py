@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ctsm_lib.config import Config
 from ctsm_lib.model.generation import DecoderCache, ResponseDecoder
-from ctsm_lib.model.pointer import Decoded, Mixture, PointerGenerator
+from ctsm_lib.model.pointer import Mixture, PointerGenerator
 
 RAREST = -10.0  # the tilt treats all rarer words like a word of this log frequency, 1 in 22,000
 
@@ -37,11 +37,13 @@ class BiasedPointer(PointerGenerator):
         self.copy_once = config.copy_once
         self.register_buffer("log_unigram", log_unigram, persistent=False)
 
-    def forward(self, decoded: Decoded, words_VD: Tensor) -> Mixture:
+    def forward(
+        self, states: Tensor, words_VD: Tensor, *, copy: Tensor, context: Tensor, previous: Tensor
+    ) -> Mixture:
         """The parts of the mixture, with biases."""
-        parts = super().forward(decoded, words_VD)
+        parts = super().forward(states, words_VD, copy=copy, context=context, previous=previous)
         if not self.training:
-            parts.logits = self.biased(parts.logits, decoded.previous)
+            parts.logits = self.biased(parts.logits, previous)
             parts.gate = parts.gate - self.answer_bias.copy_bias
         if self.copy_once:
             parts.gate, parts.copy = _renormalised(parts.gate, parts.copy)

@@ -13,7 +13,7 @@ from ctsm_lib.interface import Memory, Tables
 from ctsm_lib.kernels import Dropout
 from ctsm_lib.model.ctsm import CTSM, Reading, mean_label_loss
 from ctsm_lib.model.guidance import EmotionPredictor
-from ctsm_lib.settings import LossWeights
+from ctsm_lib.settings import ModelSettings
 from ctsm_workbench.beyond.bag import HASHED, BagExpert, feature_weights
 from ctsm_workbench.beyond.biased import BiasedDecoder, BiasedPointer
 from ctsm_workbench.beyond.fusion import JointFusion
@@ -96,12 +96,16 @@ class ExtendedCTSM(CTSM):
             return loss + losses["bag"]
         return loss
 
-    def loss_weights(self, batch: Batch) -> LossWeights:
+    def loss_weights(self, batch: Batch) -> ModelSettings:
         """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
-        weights = super().loss_weights(batch)
-        words = float(batch.total_tokens) if self.config.peer_losses else 1.0
-        generation = weights.generation * words
-        return replace(weights, generation=generation, diversity=weights.diversity * words)
+        config, words = self.config, float(batch.total_tokens)
+        if not config.peer_losses:
+            return config
+        return replace(
+            config,
+            weight_generation=config.weight_generation * words,
+            weight_diversity=config.weight_diversity * words,
+        )
 
 
 def mean_of_experts(first_BK: Tensor, second_BK: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,11 +21,20 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.checkpoint import save_tensors
+from ctsm_lib.checkpoint import newest_checkpoint, save_tensors
+from ctsm_lib.config import Config
 from ctsm_lib.errors import RunError
-from ctsm_lib.parallel import rank
-from ctsm_lib.training import Guard, Training, learning_rate
+from ctsm_lib.parallel import rank, world
+from ctsm_lib.prepare import Prepared
+from ctsm_lib.run_folder import require_same_run
+from ctsm_lib.training import Guard, Progress, Training, learning_rate
 from ctsm_lib.training_log import TrainingLog
+from ctsm_workbench.running.checkpoints import (
+    load_checkpoint,
+    log_state,
+    restore_log,
+    save_checkpoint,
+)
 from ctsm_workbench.running.processes import require_alike
 
 # No loss of a run that learns comes near: 16 random answers of 50 words have a sum of about 8,000.
@@ -33,10 +42,15 @@ EXPLODED = 1e6
 
 
 class LongRunGuard(Guard):
-    """Keeps a run folder for one process, ends a run gracefully, and refuses spoiled weights."""
+    """Keeps a run folder for one process, saves checkpoints, and refuses spoiled weights.
 
-    def __init__(self, out: Path):
+    Args:
+        resume: continue a run that was begun.
+    """
+
+    def __init__(self, out: Path, *, resume: bool = False):
         self.out = out
+        self.resume = resume
         self.caught: list[int] = []
         self.stack = ExitStack()
 
@@ -48,10 +62,37 @@ class LongRunGuard(Guard):
     def __exit__(self, *error: Any) -> None:
         self.stack.__exit__(*error)
 
+    def open(self, out: Path, config: Config, prepared: Prepared, facts: dict) -> None:
+        """Make the run folder, or require that it is of the same run."""
+        if self.resume:
+            require_same_run(out, config, prepared.corpus.vocabulary)
+        else:
+            super().open(out, config, prepared, facts)
+
     def begin(self, run: Training) -> None:
-        """Refuse to work together on different things."""
+        """Go back to the newest checkpoint; refuse to work together on different things."""
+        if self.resume:
+            window = None
+            if checkpoint := newest_checkpoint(self.out):
+                state = load_checkpoint(checkpoint, run.model, run.optimizer)
+                window = state.pop("window", None)
+                names = vars(Progress())
+                run.progress = Progress(**{name: state[name] for name in names if name in state})
+            restore_log(run.log, window, run.progress.iteration)
+            # Another number of threads or processes adds up in another order.
+            facts = {"threads": torch.get_num_threads(), "processes": world()}
+            run.log.write({"iteration": run.progress.iteration} | facts)
         facts = run.config.asdict() | run.prepared.description
         require_alike(facts | {"iteration": run.progress.iteration})
+
+    def save(self, run: Training) -> None:
+        """Write a checkpoint, in the main process, while the others wait."""
+        state = asdict(run.progress) | {"window": log_state(run.log)}
+        if rank() == 0:
+            save_checkpoint(
+                self.out, run.progress.iteration, run.model, optimizer=run.optimizer, state=state
+            )
+        run.accelerator.wait_for_everyone()
 
     def stop(self) -> bool:
         """Whether Ctrl-C or SIGTERM came."""
@@ -71,7 +112,7 @@ class LongRunGuard(Guard):
         path = self.out / f"bad-batch-{iteration:06d}.safetensors"
         rate = learning_rate(run.config, iteration)
         facts = {"iteration": iteration, "lr": rate, "odd": {n: str(v) for n, v in odd.items()}}
-        if run.is_main:
+        if rank() == 0:
             save_batch(path, run.pairs.collate(run.order[iteration - 1]), facts)
         values = ", ".join(f"{name} is {value:.4g}" for name, value in odd.items())
         raise RunError(

@@ -56,8 +56,8 @@ def train(
             board(record)
 
     return training.train(
-        config, prepared, out, resume=resume, cpu=cpu, stop_after=stop_after, progress=progress,
-        compiled=compiled, guard=LongRunGuard(out), report=report,
+        config, prepared, out, cpu=cpu, stop_after=stop_after, progress=progress, compiled=compiled,
+        guard=LongRunGuard(out, resume=resume), report=report,
     )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def position_signal(length, dim):
 checks.position_signal(position_signal)
 
 # %%
-from ctsm_lib.model.layers import positions
+from ctsm_lib.kernels import positions
 
 signal = positions(60, 64, torch.device("cpu"))
 figure = lessons.heatmap(
@@ -221,7 +221,7 @@ checks.masked_softmax(masked_softmax)
 # encoder is 300 wide, but its keys and values are only 40 wide in total: two heads of 20.
 
 # %%
-from ctsm_lib.model.layers import masked_softmax
+from ctsm_lib.kernels import masked_softmax
 
 
 def attend(layer, states, mask):

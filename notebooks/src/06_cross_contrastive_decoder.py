@@ -370,8 +370,8 @@ print(f"an answer has {tokens_each:.1f} tokens on average, EOS included")
 # This cell computes the four views step by step:
 
 # %%
+from ctsm_lib.kernels import masked_mean
 from ctsm_lib.model.contrast import POSITIVE_PAIRS, VIEWS, cross_contrastive_loss, pair_loss
-from ctsm_lib.model.layers import masked_mean
 
 
 @torch.no_grad()
