@@ -13,7 +13,7 @@ from torch import Tensor
 from ctsm_lib.corpus import EOS, PAD
 from ctsm_lib.model.generation import DecoderCache, ResponseDecoder, Taught, previous_words
 from ctsm_lib.model.layers import TokenEmbedding
-from ctsm_lib.model.pointer import Decoded, Mixture, PointerGenerator, Scores, mixture
+from ctsm_lib.model.pointer import Mixture, PointerGenerator, Scores, mixture
 from ctsm_lib.settings import LayerSizes
 
 DIM, SIZE = 8, 20
@@ -76,7 +76,7 @@ def parts_of(
     """The parts of a pointer generator's mixture at N positions."""
     if previous is None:
         previous = torch.full((len(states),), PAD)
-    return pointer(Decoded(states, previous, copy, context), words)
+    return pointer(states, words, copy=copy, context=context, previous=previous)
 
 
 def score_of(pointer: PointerGenerator, *given: Any, target: Tensor, **more: Any) -> Scores:

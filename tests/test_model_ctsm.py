@@ -20,7 +20,6 @@ from ctsm_lib.corpus import EOS, PAD
 from ctsm_lib.interface import Tables
 from ctsm_lib.model import CTSM
 from ctsm_lib.model.layers import Encoder
-from ctsm_lib.settings import LossWeights
 
 # Preset `paper`, its ablations (Table 3), and every option of the paper's architecture.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -73,9 +72,6 @@ def test_eq_25_default_weights_are_the_papers() -> None:
     assert config.weight_generation == 1.0
     assert config.weight_contrast == 1.0
     assert config.weight_diversity == 1.5
-    assert config.loss_weights == LossWeights(
-        emotion=1.0, generation=1.0, contrast=1.0, diversity=1.5
-    )
     assert config.student_label_weight == 0.0
     assert config.temperature == 0.07
     assert config.compressed_dim == 10

@@ -122,8 +122,8 @@ print("largest change at each position:", [round(x, 3) for x in moved[:8].tolist
 # %%
 inside = (batch.context[:, None, :] == batch.target[:, :, None]).any(dim=2)
 print(f"{inside[real].float().mean():.0%} of the target tokens occur in their context")
-print(f"alpha on average: {taught.alpha.mean():.2f}")
-order = taught.alpha.argsort()[:8].tolist()
+print(f"alpha on average: {taught.scores.alpha.mean():.2f}")
+order = taught.scores.alpha.argsort()[:8].tolist()
 print(
     "the next word where alpha is lowest:",
     ", ".join(words.words[taught.target[i]] for i in order),

@@ -25,8 +25,9 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from ctsm_lib.batches import Shuffled
-from ctsm_lib.checkpoint import load_weights, newest_checkpoint, read_log
+from ctsm_lib.checkpoint import load_weights, newest_checkpoint
 from ctsm_lib.config import preset
+from ctsm_lib.run_folder import read_log
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.sources import PROJECT
 from ctsm_lib.training import build_model, learning_rate, make_optimizer, train
