@@ -121,12 +121,12 @@ class CASE(ReadsConcepts):
     def start(self, memory: Any) -> BaselineCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
-        cognition, affect = memory.cognition, memory.affect
+        graphs = (memory.cognition, memory.affect)
         cache.memory = [
             (
                 context,
-                (layer.cognition_attention.keys_values(cognition.nodes), cognition.mask),
-                (layer.affect_attention.keys_values(affect.nodes), affect.mask),
+                (layer.cognition_attention.keys_values(graphs[0].nodes), graphs[0].mask),
+                (layer.affect_attention.keys_values(graphs[1].nodes), graphs[1].mask),
             )
             for layer, context in zip(self.decoder.layers, cache.memory, strict=True)
         ]

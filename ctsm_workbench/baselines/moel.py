@@ -64,7 +64,8 @@ class Listeners(nn.Module):
 
     def __init__(self, dim: int, sizes: LayerSizes):
         super().__init__()
-        key_depth, ffn_dim = sizes.key_depth, sizes.ffn_dim
+        key_depth = sizes.key_depth
+        ffn_dim = sizes.ffn_dim
         self.heads = sizes.heads
         self.depth = key_depth // sizes.heads
         norms = dict.fromkeys(("own", "query", "first"), (1, dim))
@@ -147,8 +148,9 @@ class MoELDecoder(BaselineDecoder):
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
-        past, memory = cache.shared_past, cache.shared_memory
-        together, cache.shared_past, _ = self.shared(embedded, past, memory, masks)
+        together, cache.shared_past, _ = self.shared(
+            embedded, past=cache.shared_past, memory=cache.shared_memory, masks=masks
+        )
         each = self.listeners(embedded, cache, masks)  # B G T D
         mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)

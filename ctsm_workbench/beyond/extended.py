@@ -98,9 +98,10 @@ class ExtendedCTSM(CTSM):
 
     def loss_weights(self, batch: Batch) -> ModelSettings:
         """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
-        config, words = self.config, float(batch.total_tokens)
+        config = self.config
         if not config.peer_losses:
             return config
+        words = float(batch.total_tokens)
         return replace(
             config,
             weight_generation=config.weight_generation * words,
