@@ -19,29 +19,24 @@ from ctsm_lib.dialogues import tokenize
 from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import RELATIONS, Inference
 
+POOL = 64  # batches among which pairs are sorted by length
+
 
 @dataclass
 class Batch:
     """One batch. B pairs, L context tokens with CLS, T target tokens with EOS, S knowledge tokens.
 
-    Attributes:
-        context: [B, L] ids, `[CLS] u1 .. un`, padded with PAD.
-        speaker: [B, L] USR, SYS or CLS for each context token, PAD where there is none.
-        knowledge: [B, 5, S] CLS and each relation's phrases one after the other.
-        target: [B, T] ids of the response with EOS; None when answering.
-        label: [B] index into `EMOTIONS`; None when answering.
-        pair: [B] numbers of the pairs in their split.
-        total_tokens, total_pairs: of the whole batch over all processes: the divisors of losses.
+    Answering needs no target, label and pair.
     """
 
-    context: Tensor
-    speaker: Tensor
-    knowledge: Tensor
-    target: Tensor | None = None
-    label: Tensor | None = None
-    pair: Tensor | None = None
-    total_tokens: int = 0
-    total_pairs: int = 0
+    context: Tensor  # [B, L] ids, `[CLS] u1 .. un`, padded with PAD
+    speaker: Tensor  # [B, L] USR, SYS or CLS for each context token, PAD where there is none
+    knowledge: Tensor  # [B, 5, S] CLS and each relation's phrases one after the other
+    target: Tensor | None = None  # [B, T] ids of the response with EOS
+    label: Tensor | None = None  # [B] index into `EMOTIONS`
+    pair: Tensor | None = None  # [B] numbers of the pairs in their split
+    total_tokens: int = 0  # of the whole batch over all processes: losses are divided by it
+    total_pairs: int = 0  # as well
 
     def __len__(self) -> int:
         return len(self.context)
@@ -57,10 +52,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Phrases:
-    """Knowledge of many utterances: `tokens` [N] and `offsets` [utterances * 5 + 1] into them."""
+    """Knowledge of many utterances."""
 
-    tokens: np.ndarray
-    offsets: np.ndarray
+    tokens: np.ndarray  # [N] ids of the phrases of all utterances and relations
+    offsets: np.ndarray  # [utterances * 5 + 1] where each relation's phrases begin in `tokens`
 
     @classmethod
     def encode(cls, inferences: Sequence[Inference], vocabulary: Vocabulary) -> Self:
@@ -152,17 +147,16 @@ class Pairs:
 class Shuffled:
     """Endless training batches; their order depends on seed and position only, for exact resuming.
 
-    Pairs are shuffled, sorted by length within pools of `pool` batches, and the batches shuffled
+    Pairs are shuffled, sorted by length within pools of `POOL` batches, and the batches shuffled
     again: little padding, but no order by length. Every epoch uses each pair once.
     """
 
-    def __init__(self, pairs: Pairs, batch_size: int, seed: int, pool: int = 64):
+    def __init__(self, pairs: Pairs, batch_size: int, seed: int):
         if len(pairs) == 0:
             raise DataError("There is no pair to train on.")
         self.pairs = pairs
         self.batch_size = batch_size
         self.seed = seed
-        self.pool = pool
         self.per_epoch = -(-len(pairs) // batch_size)
         self._epoch = -1
 
@@ -178,7 +172,7 @@ class Shuffled:
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.pairs))
-        pool = np.arange(len(order)) // (self.batch_size * self.pool)
+        pool = np.arange(len(order)) // (self.batch_size * POOL)
         context = self.pairs.context_length[order]  # sorted by this first: contexts cost most
         return order[np.lexsort((self.pairs.target_length[order], context, pool))]
 

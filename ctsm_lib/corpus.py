@@ -56,23 +56,14 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Split:
-    """The dialogues of one split as flat arrays.
+    """The dialogues of one split as flat arrays."""
 
-    Attributes:
-        tokens: [N] int32 ids of all turns, one after the other.
-        turn_offsets: [turns + 1] where each turn begins in `tokens`.
-        dialogue_offsets: [dialogues + 1] where each dialogue begins among the turns.
-        labels: [dialogues] index into `EMOTIONS`.
-        text: the turns as written, UTF-8.
-        text_offsets: [turns + 1] where each turn begins in `text`.
-    """
-
-    tokens: np.ndarray
-    turn_offsets: np.ndarray
-    dialogue_offsets: np.ndarray
-    labels: np.ndarray
-    text: np.ndarray
-    text_offsets: np.ndarray
+    tokens: np.ndarray  # [N] int32 ids of all turns, one after the other
+    turn_offsets: np.ndarray  # [turns + 1] where each turn begins in `tokens`
+    dialogue_offsets: np.ndarray  # [dialogues + 1] where each dialogue begins among the turns
+    labels: np.ndarray  # [dialogues] index into `EMOTIONS`
+    text: np.ndarray  # the turns as written, UTF-8
+    text_offsets: np.ndarray  # [turns + 1] where each turn begins in `text`
 
     def turn_text(self, turn: int) -> str:
         """A turn as it was written."""
@@ -124,9 +115,9 @@ class Corpus:
 
     vocabulary: Vocabulary
     splits: dict[str, Split]
-    fingerprint: str
-    vocab: str
-    problems: list[str] = field(default_factory=list)
+    fingerprint: str  # of the files
+    vocab: str  # "protocol" or "train": see `prepare_corpus`
+    problems: list[str] = field(default_factory=list)  # one for each row that was left out
 
     @cached_property
     def idf(self) -> np.ndarray:
@@ -144,7 +135,8 @@ class Corpus:
         df = np.bincount(seen, minlength=size)
         idf = np.log((1 + documents) / (1 + df)) + 1
         words = idf[len(SPECIALS) :][df[len(SPECIALS) :] > 0]
-        low, high = (words.min(), words.max()) if len(words) else (0.0, 1.0)
+        low = words.min(initial=idf.max())
+        high = words.max(initial=0)
         scaled = np.clip((idf - low) / max(high - low, 1e-12), 0, 1)
         scaled[df == 0] = 1.0
         scaled[: len(SPECIALS)] = 0.0

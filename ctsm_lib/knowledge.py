@@ -23,15 +23,10 @@ def empty_inference() -> Inference:
 
 
 class Provider(Protocol):
-    """A source of commonsense.
+    """A source of commonsense."""
 
-    Attributes:
-        name: the value of the setting `knowledge`.
-        fingerprint: identity of its data, its settings and the version of its code.
-    """
-
-    name: str
-    fingerprint: str
+    name: str  # the value of the setting `knowledge`
+    fingerprint: str  # identity of its data, its settings and the version of its code
 
     def infer(self, texts: Sequence[str], progress: bool = True) -> list[Inference]:
         """One inference for each text, in the order of the texts, with a list for each relation."""

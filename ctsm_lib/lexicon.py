@@ -24,15 +24,10 @@ _WAY_OUT = "Fetch it{} with `ctsm data fetch --part lexicon`."
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Ratings of words.
+    """Ratings of words."""
 
-    Attributes:
-        ratings: word -> (valence, arousal, dominance), each in [0, 1].
-        scale: "v1" where the file has values in [0, 1], "v2" where it has [-1, 1] (rescaled here).
-    """
-
-    ratings: dict[str, tuple[float, ...]]
-    scale: str = "v1"
+    ratings: dict[str, tuple[float, ...]]  # word -> (valence, arousal, dominance) in [0, 1]
+    scale: str = "v1"  # "v2" where the file has values in [-1, 1], which are rescaled
 
     def __len__(self) -> int:
         return len(self.ratings)

@@ -22,7 +22,6 @@ from ctsm_lib.errors import CtsmError, RunError
 from ctsm_lib.files import read_json, write_json
 
 FORMAT = 1
-CHANGEABLE = {"max_iterations", "patience", "check_every"}  # when a run is resumed
 
 
 def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description: dict) -> None:
@@ -70,25 +69,6 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
         return config, Vocabulary(words), description
     except CtsmError as error:
         raise RunError(f"{folder} cannot be used: {error}") from error
-
-
-def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> None:
-    """Refuse to resume a run with other settings or other words.
-
-    Raises:
-        RunError: something differs, or as `read_run`.
-    """
-    old, words, _ = read_run(folder)
-    changed = [
-        f"{name}={getattr(old, name)}"
-        for name, value in config.asdict().items()
-        if value != getattr(old, name) and name not in CHANGEABLE
-    ]
-    if changed:
-        raise RunError(f"{folder} was begun with {', '.join(changed)}; resume it with that.")
-    if words.words != vocabulary.words:
-        found = f"{len(words)} words, the data has {len(vocabulary)}"
-        raise RunError(f"{folder} was begun with {found}: it is other data.")
 
 
 def read_log(folder: Path) -> list[dict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, require_size
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import EMOTIONS, SPLITS, Vocabulary, tokenize
-from ctsm_lib.decoding import Answer, Decoding, answer_batch, answer_pairs
+from ctsm_lib.corpus import EMOTIONS, Vocabulary, tokenize
+from ctsm_lib.decoding import Answer, Decoding, answer_batch
 from ctsm_lib.errors import DataError, RunError
 from ctsm_lib.interface import Tables
 from ctsm_lib.knowledge import Provider, provider_for
@@ -19,13 +19,6 @@ from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared, make_provider
 from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
-from ctsm_lib.scores import (
-    EMOTION_SCORES,
-    WORD_SCORES,
-    response_scores,
-    score_pairs,
-    teacher_forced,
-)
 from ctsm_lib.settings import AnswerBias
 from ctsm_lib.sources import Sources
 from ctsm_lib.versions import versions
@@ -225,58 +218,3 @@ def require_same_words(run: Run, prepared: Prepared) -> None:
             f"{run.folder} was trained on other data ({trained}) than this ({given}). "
             "Set CTSM_DATA to its data."
         )
-
-
-def evaluate(
-    run: Run,
-    prepared: Prepared,
-    split: str = "test",
-    how: Decoding | None = None,
-    *,
-    device: str = "cpu",
-    progress: bool = True,
-    batch_size: int = 64,
-    on_scored: Callable[[dict], None] | None = None,
-) -> tuple[dict, list[dict]]:
-    """All scores of a split, and every answer with its context (none without predicted words).
-
-    Several processes share the work, and all get all of it.
-
-    Args:
-        on_scored: called with the arrays of `score_pairs`, e.g. to keep them.
-
-    Raises:
-        RunError: an unknown split, or the data's vocabulary is not the run's.
-    """
-    if split not in SPLITS:
-        raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
-    require_same_words(run, prepared)
-    how = how or Decoding(max_length=run.config.max_response)
-    pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
-    scored = score_pairs(run.model, pairs, device, batch_size, progress)
-    if on_scored:
-        on_scored(scored)
-    scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
-    rows: list[dict] = []
-    if run.model.predicts_words:
-        answers, logits = answer_pairs(
-            run.model, pairs, how, device=device, batch_size=batch_size, progress=progress
-        )
-        texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
-        references = [part.response_text(pair) for pair in range(len(pairs))]
-        scores |= response_scores(texts, references)
-        alphas = [alpha for answer in answers for alpha in answer.alpha]
-        scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
-        predicted = logits.argmax(axis=1) if run.model.predicts_emotion else [None] * len(pairs)
-        rows = [
-            {
-                "emotion": EMOTIONS[part.pairs[pair, 3]],
-                "predicted": None if emotion is None else EMOTIONS[int(emotion)],
-                "context": part.context_texts(pair),
-                "response": texts[pair],
-                "reference": references[pair],
-            }
-            for pair, emotion in enumerate(predicted)
-        ]
-    result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
-    return result | {"run": run.about(device, prepared.description)}, rows

@@ -5,22 +5,14 @@ Perplexity and accuracy come from one pass under teacher forcing, the others fro
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from ctsm_lib.batches import Pairs
+from ctsm_lib.dialogues import tokenizers
 from ctsm_lib.parallel import all_sum, share
-
-# None for a model that predicts no emotion, and for one that predicts no words.
-EMOTION_SCORES = ("acc", "acc_top3", "acc_top5", "macro_f1")
-WORD_SCORES = (
-    "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses", "looping",
-    "bleu", "copy_rate",
-)  # fmt: skip
 
 
 @torch.no_grad()
@@ -108,61 +100,10 @@ def teacher_forced(scored: dict[str, np.ndarray]) -> dict[str, float]:
 
 def response_tokens(text: str) -> list[str]:
     """Words as Distinct counts them: NLTK's word tokenizer on the lower-cased text."""
-    return _word_tokenizer().tokenize(text.lower())
-
-
-@cache
-def _word_tokenizer() -> Any:
-    from nltk.tokenize import NLTKWordTokenizer  # takes seconds, and training does not need it
-
-    return NLTKWordTokenizer()
+    return tokenizers()[1].tokenize(text.lower())
 
 
 def distinct(responses: Sequence[Sequence[str]], n: int) -> float:
     """Distinct n-grams divided by all n-grams, times 100; 0 for none. Source: Li et al. (2016)."""
     ngrams = [tuple(words[i : i + n]) for words in responses for i in range(len(words) - n + 1)]
     return 100 * len(set(ngrams)) / len(ngrams) if ngrams else 0.0
-
-
-def loops(words: Sequence[str]) -> bool:
-    """Whether one to four words, not only marks, occur three times in a row."""
-    words = list(words)
-    return any(
-        words[i : i + 3 * n] == 3 * words[i : i + n]
-        and any(word.isalnum() for word in words[i : i + n])
-        for n in range(1, 5)
-        for i in range(len(words) - 3 * n + 1)
-    )
-
-
-def response_scores(
-    responses: Sequence[str], references: Sequence[str] | None = None
-) -> dict[str, float | int | None]:
-    """Scores of answers as text.
-
-    Length is in words, distinct responses and looping are in percent. BLEU is sacrebleu's on
-    lower-cased words; None without references or without sacrebleu.
-    """
-    words = [response_tokens(text) for text in responses]
-    count = max(len(words), 1)
-    return {
-        "dist1": distinct(words, 1),
-        "dist2": distinct(words, 2),
-        "mean_length": sum(map(len, words)) / count,
-        "distinct_responses": 100 * len(set(map(tuple, words))) / count,
-        "looping": 100 * sum(map(loops, words)) / count,
-        "bleu": _bleu(words, references) if references is not None else None,
-        "n": len(words),
-    }
-
-
-def _bleu(words: Sequence[Sequence[str]], references: Sequence[str]) -> float | None:
-    try:
-        import sacrebleu
-    except ImportError:
-        return None
-    if not words:
-        return 0.0
-    answers = [" ".join(response) for response in words]
-    truth = [" ".join(response_tokens(text)) for text in references]
-    return float(sacrebleu.corpus_bleu(answers, [truth], tokenize="none", force=True).score)

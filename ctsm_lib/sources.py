@@ -29,22 +29,15 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Sources:
-    """The files of one data folder.
+    """The files of one data folder; None for optional ones that it lacks."""
 
-    Attributes:
-        origin: "CTSM_DATA", "data/raw", "sample" or the name of a chosen folder; part of results.
-        vectors: None where they are learned from the corpus.
-        knowledge: the folder with ATOMIC-like tables; None where there is none.
-        concepts: JSON, word -> its emotion concepts, for KEMP and CASE; None where there is none.
-    """
-
-    origin: str
+    origin: str  # "CTSM_DATA", "data/raw", "sample" or the name of a folder; part of results
     root: Path
     dialogues: Path
     lexicon: Path
-    vectors: Path | None
-    knowledge: Path | None
-    concepts: Path | None = None
+    vectors: Path | None  # else they are learned from the corpus
+    knowledge: Path | None  # the folder with ATOMIC-like tables
+    concepts: Path | None = None  # JSON, word -> its emotion concepts, for KEMP and CASE
 
     def describe(self) -> dict:
         """Each part by name, for `ctsm data status`, runs and results."""
@@ -84,7 +77,8 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
             raise DataError(f"The data folder {root} {reason}.")
     else:
         complete = RAW.is_dir() and not missing_parts(RAW)
-        origin, root = ("data/raw", RAW) if complete else ("sample", SAMPLE)
+        origin = "data/raw" if complete else "sample"
+        root = RAW if complete else SAMPLE
     lexicon = _first(root, _LEXICONS)
     missing = missing_parts(root)
     if missing or lexicon is None:

@@ -17,8 +17,6 @@ from torch import nn
 from ctsm_lib.batches import Shuffled
 from ctsm_lib.checkpoint import save_weights
 from ctsm_lib.config import Config
-from ctsm_lib.model.generation import DecoderLayer
-from ctsm_lib.model.layers import EncoderLayer
 from ctsm_lib.parallel import any_of, rank, share, world
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
@@ -137,7 +135,7 @@ class Training:
 
 def train(
     config: Config, prepared: Prepared, out: Path, *, cpu: bool = False, progress: bool = True,
-    stop_after: int | None = None, compiled: bool = False, guard: Guard | None = None,
+    stop_after: int | None = None, guard: Guard | None = None,
     report: Callable[[dict], None] | None = None,
 ) -> dict:  # fmt: skip
     """Train a run. Paper: Sec. 4.2.
@@ -145,7 +143,6 @@ def train(
     Args:
         out: the run folder, which is made.
         stop_after: end at this iteration as if interrupted; the schedule is `max_iterations` long.
-        compiled: compile the layers, for GPUs.
         guard: watches the run, and may resume it.
         report: called with every record of the log, in the main process.
 
@@ -157,12 +154,10 @@ def train(
     device = accelerator.device
     if accelerator.is_main_process:
         facts = {"device": str(device), "threads": torch.get_num_threads(), "processes": world()}
-        guard.open(out, config, prepared, facts | {"compiled": compiled, "versions": versions()})
+        guard.open(out, config, prepared, facts | {"versions": versions()})
     with guard:
         log = TrainingLog(out, device, progress=progress, report=report)
         run = Training(config, prepared, log, accelerator)
-        if compiled:
-            compile_layers(run.model)
         guard.begin(run)
         return run_to_end(run, guard, min(config.max_iterations, stop_after or sys.maxsize))
 
@@ -220,13 +215,3 @@ def _accelerator(config: Config, cpu: bool) -> Accelerator:
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     precision = "bf16" if config.precision == "bf16" else "no"
     return Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
-
-
-def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
-    """Compile each Transformer layer, for any length. The results are the same up to rounding.
-
-    The rest of a step depends on the number of real words, and its operations are large anyway.
-    """
-    for module in model.modules():
-        if isinstance(module, (EncoderLayer, DecoderLayer)):
-            module.compile(dynamic=True, backend=backend)

@@ -16,26 +16,22 @@ from tqdm import tqdm
 from ctsm_lib.cache import Built, cached, file_fingerprint
 from ctsm_lib.corpus import SPECIALS, Corpus, Vocabulary
 from ctsm_lib.errors import DataError
+from ctsm_lib.registry import vectors_learner
 
 KINDS = {-1: "none", 0: "exact", 1: "mapped", 2: "mapped from features", 3: "learned"}
 CACHE_VERSION = 1
 _LEARNED = "learned from the corpus"
+_NO_WORD = "has a vector for none of the words of the vocabulary."
 _NOT_FINITE = "has a value that is not a finite number"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of a vocabulary.
+    """Vectors of a vocabulary."""
 
-    Attributes:
-        matrix: [V, d] float32; rows of words without a vector are zero.
-        kind: [V] int8, a key of `KINDS`; -1 where there is no vector.
-        name: the file's name, or "learned from the corpus".
-    """
-
-    matrix: np.ndarray
-    kind: np.ndarray
-    name: str
+    matrix: np.ndarray  # [V, d] float32; rows of words without a vector are zero
+    kind: np.ndarray  # [V] int8, a key of `KINDS`; -1 where there is no vector
+    name: str  # the file's name, or "learned from the corpus"
 
     @property
     def found(self) -> np.ndarray:
@@ -68,7 +64,9 @@ def load_vectors(path: Path | None, corpus: Corpus, cache_folder: Path, dim: int
 
     def build() -> Built:
         read = read_npz if path and path.suffix == ".npz" else read_glove
-        matrix, kind = read(path, corpus.vocabulary, dim) if path else learn_vectors(corpus, dim)
+        matrix, kind = (
+            read(path, corpus.vocabulary, dim) if path else vectors_learner()(corpus, dim)
+        )
         return {"matrix": matrix, "kind": kind}, {}
 
     arrays, _ = cached(cache_folder, "vectors", key, build)
@@ -81,7 +79,8 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
     A first line of two numbers (word2vec's header) is skipped. A token may contain spaces: the last
     `dim` fields are the vector. The first of two rows of a word counts.
     """
-    matrix, kind = _nothing(vocabulary, dim)
+    matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)
+    kind = np.full(len(vocabulary), -1, dtype=np.int8)
     wanted = {word.encode("utf-8"): i for word, i in vocabulary.index.items() if i >= len(SPECIALS)}
     with path.open("rb") as file:
         rows = enumerate(tqdm(file, desc=path.name, unit=" rows", disable=None), start=1)
@@ -106,7 +105,9 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
             if not np.isfinite(matrix[i]).all():
                 raise DataError(f"{path}:{number}: the vector of {word[:40]!r} {_NOT_FINITE}.")
             kind[i] = 0
-    return _some(path, matrix, kind)
+    if (kind < 0).all():
+        raise DataError(f"{path} {_NO_WORD}")
+    return matrix, kind
 
 
 def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -126,12 +127,15 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     if not np.isfinite(vectors).all():
         word = words[~np.isfinite(vectors).all(axis=1)][0]
         raise DataError(f"{path}: the vector of {word!r} {_NOT_FINITE}.")
-    matrix, kind = _nothing(vocabulary, dim)
+    matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)
+    kind = np.full(len(vocabulary), -1, dtype=np.int8)
     ids = np.array([vocabulary.index.get(word, -1) for word in words.tolist()], dtype=np.int64)
     wanted = ids >= len(SPECIALS)
     matrix[ids[wanted]] = vectors[wanted]
     kind[ids[wanted]] = kinds[wanted]
-    return _some(path, matrix, kind)
+    if (kind < 0).all():
+        raise DataError(f"{path} {_NO_WORD}")
+    return matrix, kind
 
 
 def exact_share(path: Path) -> float:
@@ -150,55 +154,3 @@ def _read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in names if name in arrays.files}
     except Exception as error:  # zipfile, zlib and numpy raise many types where a byte is wrong
         raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error
-
-
-def _nothing(vocabulary: Vocabulary, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    size = len(vocabulary)
-    return np.zeros((size, dim), dtype=np.float32), np.full(size, -1, dtype=np.int8)
-
-
-def _some(path: Path, matrix: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if (kind < 0).all():
-        raise DataError(f"{path} has a vector for none of the {len(kind)} words of the vocabulary.")
-    return matrix, kind
-
-
-def learn_vectors(corpus: Corpus, dim: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Learn vectors from the training turns: positive PMI of near words, then truncated SVD.
-
-    Two words of a turn that are at most 5 words apart count 1 / distance. Words that occur once get
-    no vector. The vectors are scaled like GloVe's (mean length about 6). Where the vocabulary is
-    smaller than `dim`, the remaining columns are zero. Source: Levy, Goldberg and Dagan (2015).
-    """
-    from scipy import sparse
-    from sklearn.decomposition import TruncatedSVD
-
-    split = corpus.splits["train"]
-    tokens = split.tokens.astype(np.int64)
-    turn = np.repeat(np.arange(len(split.turn_offsets) - 1), np.diff(split.turn_offsets))
-    size = len(corpus.vocabulary)
-    pairs = sparse.csr_matrix((size, size), dtype=np.float64)
-    for distance in range(1, 6):
-        near = turn[:-distance] == turn[distance:]
-        words = (tokens[:-distance][near], tokens[distance:][near])
-        weights = np.full(near.sum(), 1 / distance)
-        pairs = pairs + sparse.csr_matrix((weights, words), shape=(size, size))
-    pairs = (pairs + pairs.T).tocoo()
-    marginal = np.asarray(pairs.sum(axis=1)).ravel()
-    context = marginal**0.75  # smoothing keeps rare context words from dominating
-    pmi = np.log(pairs.data * context.sum() / (marginal[pairs.row] * context[pairs.col]))
-    keep = (pmi > 0) & (corpus.counts[pairs.row] > 1)
-    ppmi = sparse.csr_matrix((pmi[keep], (pairs.row[keep], pairs.col[keep])), shape=(size, size))
-    if ppmi.nnz == 0:
-        raise DataError("The training dialogues are too few to learn word vectors from.")
-    rank = min(dim, int((np.diff(ppmi.indptr) > 0).sum()) - 1, size - 1)
-    svd = TruncatedSVD(max(rank, 1), algorithm="randomized", n_iter=5, random_state=0)
-    learned = svd.fit_transform(ppmi) / np.sqrt(np.maximum(svd.singular_values_, 1e-9))
-    matrix, kind = _nothing(corpus.vocabulary, dim)
-    matrix[:, : learned.shape[1]] = learned
-    found = np.linalg.norm(matrix, axis=1) > 1e-6
-    found[: len(SPECIALS)] = False
-    matrix[~found] = 0
-    matrix *= 6 / np.linalg.norm(matrix[found], axis=1).mean()
-    kind[found] = 3
-    return matrix, kind

@@ -1,4 +1,4 @@
-"""What `ctsm doctor` looks at."""
+"""The checks of `ctsm doctor`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ctsm_lib.errors import CtsmError
+from ctsm_lib.sources import cache_folder, find_sources
+
+NEEDED = ("torch", "numpy", "nltk", "accelerate", "safetensors", "sklearn", "tqdm")
+EXTRAS = {
+    "pooch": "downloads", "sacrebleu": "BLEU", "plotly": "figures", "umap": "the map",
+    "kaleido": "PNG and SVG of figures", "transformers": "COMET", "jupyterlab": "notebooks",
+    "ipywidgets": "explorers",
+}  # fmt: skip
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `ok` False means that the main job cannot run; `optional` that only an extra is missing."""
+    """One finding. Without `ok` the main job cannot run; `optional`: only an extra is missing."""
 
     name: str
     finding: str
@@ -28,58 +37,34 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """Look at Python, packages, device, memory, disk and data."""
+    """Look at Python, packages, device, disk and data."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("Python", version, sys.version_info >= (3, 11))
-    for package in ("torch", "numpy", "nltk", "accelerate", "safetensors", "sklearn", "tqdm"):
-        yield Check(
-            package,
-            "found" if find_spec(package) else "missing: pip install -e .",
-            bool(find_spec(package)),
-        )
-    extras = {"pooch": "downloads", "sacrebleu": "BLEU", "plotly": "figures", "kaleido": "PNG and SVG of figures",
-              "transformers": "COMET", "jupyterlab": "notebooks", "ipywidgets": "explorers", "umap": "the map"}  # fmt: skip
-    for package, use in extras.items():
-        found = find_spec(package) is not None
-        yield Check(
-            package, "found" if found else f"missing, needed for {use} only", True, not found
-        )
+    yield Check("Python", version, ok=sys.version_info >= (3, 11))
+    for name in NEEDED:
+        found = find_spec(name) is not None
+        yield Check(name, "found" if found else "missing: pip install -e .", ok=found)
+    for name, use in EXTRAS.items():
+        found = find_spec(name) is not None
+        finding = "found" if found else f"missing, needed for {use} only"
+        yield Check(name, finding, optional=not found)
     if find_spec("torch"):
         import torch
 
-        threads = torch.get_num_threads()
+        cpu = f"cpu with {torch.get_num_threads()} threads"
         cuda = torch.cuda.is_available()
-        device = f"cuda: {torch.cuda.get_device_name(0)}" if cuda else f"cpu with {threads} threads"
-        yield Check("device", device)
-    browser = next(
-        filter(
-            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
-        ),
-        None,
-    )
-    yield Check(
-        "browser",
-        browser or "none found, needed for PNG and SVG of figures only",
-        True,
-        browser is None,
-    )
+        yield Check("device", f"cuda: {torch.cuda.get_device_name(0)}" if cuda else cpu)
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    finding = browser or "none found, needed for PNG and SVG of figures only"
+    yield Check("browser", finding, optional=browser is None)
     free = shutil.disk_usage(".").free / 1e9
-    yield Check("disk", f"{free:.1f} GB free", free > 0.5)
+    yield Check("disk", f"{free:.1f} GB free", ok=free > 0.5)
     try:
-        from ctsm_lib.sources import cache_folder, find_sources
-
-        found_sources = find_sources()
-        yield Check(
-            "data", ", ".join(f"{name} {value}" for name, value in found_sources.describe().items())
-        )
+        data = find_sources().describe()
+        yield Check("data", ", ".join(f"{name} {value}" for name, value in data.items()))
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
-        yield Check(
-            "cache",
-            f"{folder}{'' if writable else ' cannot be written: set CTSM_CACHE'}",
-            True,
-            not writable,
-        )
+        finding = str(folder) if writable else f"{folder} cannot be written: set CTSM_CACHE"
+        yield Check("cache", finding, optional=not writable)
     except (CtsmError, OSError) as error:
-        yield Check("data", str(error), False)
+        yield Check("data", str(error), ok=False)

@@ -1,8 +1,9 @@
 """Public data from its public addresses: verified before it gets its name, or not there at all.
 
-What to fetch stands in `data/registry.toml`. A transfer grows in a hidden file of the target folder and survives an
-interruption only where the server can go on with it; archives are checked and unpacked in a temporary folder there, and
-whole files are renamed into place. One fetch at a time for a folder.
+`data/registry.toml` lists what can be fetched. A transfer grows in a hidden file of the target
+folder, which survives an interruption only if the server can continue it. Archives are checked and
+unpacked in a temporary folder there, and whole files are renamed into place. One process at a time
+may fetch into a folder.
 """
 
 from __future__ import annotations
@@ -26,17 +27,15 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.sources import SAMPLE
 
 log = logging.getLogger(__name__)
 
+REGISTRY = SAMPLE.parent / "registry.toml"  # beside the sample, in the wheel too
 TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
 BAD_ARCHIVE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    zlib.error,
-    EOFError,
-    RuntimeError,
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile),
+    *(zlib.error, EOFError, RuntimeError),
 )
 
 
@@ -73,25 +72,18 @@ class Part:
         return all(os.path.isfile(target / member.to) for member in self.members)
 
 
-def load_registry(path: Path | None = None) -> dict[str, Part]:
-    """Read a registry of one's own, or the project's, which also travels in the wheel.
+def load_registry(path: Path = REGISTRY) -> dict[str, Part]:
+    """Read a registry of parts by name.
 
     Raises:
-        DataError: the file is missing or no TOML, or a part lacks a field or has one too many.
+        DataError: the file is missing or not TOML, or a part lacks a field or has one too many.
     """
-    if path is None:
-        here = Path(__file__).resolve().parent
-        path = here.parent / "data" / "registry.toml"
-        path = path if path.is_file() else here / "_data" / "registry.toml"
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        members = {
-            name: [Member(**entry) for entry in fields.pop("members")]
-            for name, fields in document.items()
-        }
-        return {
-            name: Part(name, members=members[name], **fields) for name, fields in document.items()
-        }
+        registry = {}
+        for name, fields in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            members = [Member(**entry) for entry in fields.pop("members")]
+            registry[name] = Part(name, members=members, **fields)
+        return registry
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"The registry of downloads {path} cannot be used ({error}). Restore that file."
@@ -106,14 +98,13 @@ def fetch(
     registry: dict[str, Part] | None = None,
     progress: bool = True,
 ) -> dict[str, str]:
-    """Download what is not yet there. Every part is tried, whatever happens to the others.
+    """Download what is not yet there. If a part fails, the others are still tried.
 
     Args:
-        target: the data folder; made when missing. An archive that somebody has put there is used instead of the net.
+        target: the data folder; made when missing. An archive that was put there by hand is used.
         parts: names from the registry; None for all.
-        accept: shown the terms of a part that has some, before anything is downloaded; False leaves that part out.
-        registry: in place of the project's.
-        progress: draw progress bars where standard error is a terminal.
+        accept: is shown the terms of a part before the first download. False declines the part.
+        progress: draw progress bars if standard error is a terminal.
 
     Returns:
         part -> "fetched", "already there" or "declined".
@@ -127,27 +118,25 @@ def fetch(
         raise DataError(
             f"There is no part {', '.join(unknown)} to fetch. Choose from {', '.join(registry)}."
         )
-    chosen = [registry[name] for name in names]
-    outcome: dict[str, str] = {}
-    failures: dict[str, str] = {}
     # All questions come first: nobody wants to be asked after ten minutes of downloading.
-    declined = [
-        part
-        for part in chosen
-        if part.terms and not part.is_in(target) and not accept(part.terms.strip())
-    ]
-    for part in chosen:
+    asked = [name for name in names if registry[name].terms and not registry[name].is_in(target)]
+    outcome = {name: "declined" for name in asked if not accept(registry[name].terms.strip())}
+    failed = False
+    for name in names:
         try:
-            outcome[part.name] = "declined" if part in declined else _fetch(part, target, progress)
+            outcome[name] = outcome.get(name) or _fetch(registry[name], target, progress)
         except DataError as error:
-            failures[part.name] = str(error)
+            outcome[name] = str(error)
+            failed = True
         except OSError as error:
-            failures[part.name] = (
-                f"{part.title} cannot be stored in {target} ({error}). Choose another folder."
+            title = registry[name].title
+            outcome[name] = (
+                f"{title} cannot be stored in {target} ({error}). Choose another folder."
             )
-    if failures:
-        raise DataError("\n".join(f"{name}: {(outcome | failures)[name]}" for name in names))
-    return outcome
+            failed = True
+    if failed:
+        raise DataError("\n".join(f"{name}: {outcome[name]}" for name in names))
+    return {name: outcome[name] for name in names}
 
 
 def _fetch(part: Part, target: Path, progress: bool) -> str:
@@ -173,44 +162,45 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
 
 
 def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
-    """Get the archive into `work` from the first address that delivers it; pooch verifies and places it."""
+    """Get the archive into `work` from the first address that delivers it, verified by pooch."""
     import pooch
 
-    pooch.get_logger().setLevel(
-        logging.WARNING
-    )  # it has a handler of its own, which writes to the terminal
+    pooch.get_logger().setLevel(logging.WARNING)  # it has its own handler, for the terminal
     transfer = _Transfer(part, target, progress)
-    at_hand = {url: transfer.begun(url)[0] for url in part.urls}
-    _require_space(part, target, part.size + part.unpacked - max(at_hand.values()))
+    begun = {url: transfer.begun(url)[0] for url in part.urls}
+    _require_space(part, target, part.size + part.unpacked - max(begun.values()))
+    retrieve = partial(pooch.retrieve, known_hash=part.sha256, fname=part.archive, path=work)
     reasons = []
-    for url in sorted(part.urls, key=lambda url: -at_hand[url]):
+    for url in sorted(part.urls, key=lambda url: -begun[url]):
         try:
-            return Path(
-                pooch.retrieve(url, part.sha256, fname=part.archive, path=work, downloader=transfer)
-            )
+            return Path(retrieve(url, downloader=transfer))
         except DataError as failure:
             reasons.append(str(failure))
-            if transfer.begun(url)[0] > at_hand[url]:  # another address would start from nothing
-                reasons[-1] += " (kept: the next fetch goes on from there)"
+            if transfer.begun(url)[0] > begun[url]:  # another address would start from nothing
+                reasons[-1] += " (kept: the next fetch continues from there)"
                 break
-        except ValueError:  # pooch's word for a wrong checksum
+        except ValueError:  # this is how pooch reports a wrong checksum
             reasons.append(f"what {url} delivered does not have the sha256 {part.sha256}")
-    way_out = f"Try again later, or download {part.urls[0]} by hand into {target} and run the same command again."
-    raise DataError(f"{part.title} could not be fetched: {'; '.join(reasons)}. {way_out}")
+    raise DataError(
+        f"{part.title} could not be fetched: {'; '.join(reasons)}. Try again later, or download "
+        f"{part.urls[0]} by hand into {target} and run the same command again."
+    )
 
 
 class _Transfer:
-    """A downloader for pooch. A note beside the begun file says which version of which address its bytes are."""
+    """A downloader for pooch that can continue; a note says which version of which URL it has."""
 
     def __init__(self, part: Part, target: Path, progress: bool) -> None:
-        self.title, self.progress = part.title, progress
+        self.title = part.title
+        self.progress = progress
         self.file = target / f".{part.archive}.part"
         self.note = target / f".{part.archive}.json"
 
     def begun(self, url: str) -> tuple[int, dict]:
-        """Bytes at hand and the note; (0, {}) where nothing can be continued from this address."""
+        """Number of bytes to continue from, and the note; (0, {}) where there is nothing."""
         try:
-            note, size = json.loads(self.note.read_text(encoding="utf-8")), self.file.stat().st_size
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            size = self.file.stat().st_size
             return (size, note) if note["url"] == url and 0 < size < note["length"] else (0, {})
         except (OSError, ValueError, KeyError, TypeError):
             return 0, {}
@@ -224,195 +214,189 @@ class _Transfer:
         from urllib3.exceptions import HTTPError, TimeoutError
 
         response, start, note = self.open(url)
-        done, total, trouble = start, note["length"], "broke off"
-        with response:
-            hidden = None if self.progress else True  # None: where standard error is no terminal
-            bar = tqdm(
-                desc=self.title,
-                total=total,
-                initial=start,
-                unit="B",
-                unit_scale=True,
-                disable=hidden,
-            )
-            try:
-                if not start:
-                    self.drop()
-                if note["version"]:
-                    self.note.write_text(json.dumps(note), encoding="utf-8")
-                with bar, self.file.open("ab") as file:
-                    # Undecoded: a .gz file that is served with "Content-Encoding: gzip" would arrive unpacked.
-                    for chunk in response.raw.stream(1 << 16, decode_content=False):
-                        done += file.write(chunk)
-                        bar.update(len(chunk))
-                if total in (None, done):
-                    os.replace(self.file, output)
-                    return self.drop()
-            except TimeoutError:
-                trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
-            except HTTPError:
-                pass
-            except (
-                Exception
-            ):  # what the network or the user (Ctrl-C) ended may be kept; a full disk, say, may not
+        total = note["length"]
+        trouble = "broke off"
+        bar: dict = {"desc": self.title, "initial": start, "total": total}
+        bar["disable"] = None if self.progress else True
+        try:
+            if not start:
                 self.drop()
-                raise
-            finally:
-                if not (note["version"] and done):
-                    self.drop()
+            if note["version"]:
+                self.note.write_text(json.dumps(note), encoding="utf-8")
+            with self.file.open("ab") as file, tqdm.wrapattr(file, "write", **bar) as shown:
+                # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
+                shutil.copyfileobj(response.raw, shown, 1 << 16)
+            if total in (None, self.file.stat().st_size):
+                os.replace(self.file, output)
+                return self.drop()
+        except TimeoutError:
+            trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
+        except HTTPError:
+            pass
+        except Exception:
+            # What the network or Ctrl-C ended may be kept; after a full disk, say, it may not.
+            self.drop()
+            raise
+        finally:
+            response.close()
+            done = self.file.stat().st_size if self.file.is_file() else 0
+            if not (note["version"] and done):
+                self.drop()
         raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
 
     def open(self, url: str) -> tuple[Any, int, dict]:
-        """Ask for the rest, else for the whole: response, its first byte, note (with a version if resumable)."""
+        """Ask for the rest, or else for the whole file.
+
+        Returns:
+            The response, its first byte, and a note, which has a version if it can be continued.
+        """
         import requests
 
         start, note = self.begun(url)
-        headers = {
-            "User-Agent": "Mozilla/5.0 (compatible; ctsm-lab)",
-            "Accept-Encoding": "identity",
-        }
+        headers = {"User-Agent": "Mozilla/5.0 (compatible; ctsm-lab)"}
+        headers["Accept-Encoding"] = "identity"
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": note["version"]}
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
             cause = getattr(error.args[0] if error.args else None, "reason", None)
-            why = (
-                getattr(getattr(cause, "__cause__", None), "strerror", None) or type(error).__name__
-            )
-            why = (
-                f"no answer within {TIMEOUT_SECONDS:g} seconds"
-                if isinstance(error, requests.Timeout)
-                else why
-            )
-            raise DataError(f"{url} could not be reached ({why}; is there a network?)") from error
-        # What If-Range understands: a strong ETag, else the date of the last change.
+            system = getattr(getattr(cause, "__cause__", None), "strerror", None)
+            reason = system or type(error).__name__
+            if isinstance(error, requests.Timeout):
+                reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
+            raise DataError(
+                f"{url} could not be reached ({reason}; is there a network?)"
+            ) from error
+        # If-Range understands a strong ETag, or else the date of the last change.
         etag = response.headers.get("ETag", "W/")
         version = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
         if start and response.status_code in (206, 416):
             span = f"bytes {start}-{note['length'] - 1}/{note['length']}"
             if response.headers.get("Content-Range") == span and version in ("", note["version"]):
                 return response, start, note
+            # The file has changed and the server ignored If-Range: once more, from the start.
             response.close()
-            self.drop()  # the file has changed and the server did not heed If-Range: once more, from the start
+            self.drop()
             return self.open(url)
-        if response.status_code != 200 or "text/html" in response.headers.get("Content-Type", ""):
+        status = response.status_code
+        if status != 200 or "text/html" in response.headers.get("Content-Type", ""):
             response.close()
-            what = (
-                "a web page instead of an archive"
-                if response.status_code == 200
-                else response.reason
-            )
-            raise DataError(f"{url} answered HTTP {response.status_code}: {what}")
+            reason = response.reason if status != 200 else "a web page instead of an archive"
+            raise DataError(f"{url} answered HTTP {status}: {reason}")
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
-        resumable = total and response.headers.get("Accept-Ranges") == "bytes"
-        return response, 0, {"url": url, "version": version if resumable else "", "length": total}
+        if not total or response.headers.get("Accept-Ranges") != "bytes":
+            version = ""
+        return response, 0, {"url": url, "version": version, "length": total}
 
 
 def _require_space(part: Part, target: Path, needed: int) -> None:
-    if needed > (free := shutil.disk_usage(target).free):
-        numbers = (
-            f"{needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB are free there"
+    free = shutil.disk_usage(target).free
+    if needed > free:
+        raise DataError(
+            f"{part.title} needs {needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB "
+            "are free there. Free some space, or choose another folder."
         )
-        raise DataError(f"{part.title} needs {numbers}. Free some space, or choose another folder.")
 
 
 def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
-    """Extract the wanted members into `work`, in the registry's order; refuse an archive with a dangerous member."""
-    source = f"{part.title}: {archive if archive.parent == target else 'the archive from ' + part.urls[0]}"
-    files = [work / f"member-{i}" for i in range(len(part.members))]
+    """Extract the wanted members into `work`; refuse an archive with a dangerous member."""
+    origin = archive if archive.parent == target else f"the archive from {part.urls[0]}"
+    source = f"{part.title}: {origin}"
+    opening = zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open
     try:
-        with (
-            zipfile.ZipFile(archive)
-            if archive.suffix == ".zip"
-            else tarfile.open(archive) as opened
-        ):
-            plain: dict[PurePosixPath, tuple[int, Callable]] = {}
+        with opening(archive) as opened:
+            found: dict[PurePosixPath, tuple[int, Callable]] = {}
             for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
                 if path.anchor or ".." in path.parts or not is_file:
                     raise DataError(
-                        f"{source} holds {name!r}, a link, a device or a path out of it; do not use it."
+                        f"{source} contains {name!r}, a link, a device or a path out of the archive"
+                        "; do not use it."
                     )
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
-                    plain[PurePosixPath(name)] = (size, reader)
+                    found[PurePosixPath(name)] = (size, reader)
             wanted = []
             for end in (PurePosixPath(member.name).parts for member in part.members):
-                hits = [path for path in plain if path.parts[-len(end) :] == end]
+                hits = [path for path in found if path.parts[-len(end) :] == end]
                 if not hits:
-                    raise DataError(f"{source} holds no {'/'.join(end)}; is it another edition?")
-                wanted.append(plain[min(hits, key=lambda path: len(path.parts))])
+                    name = "/".join(end)
+                    raise DataError(f"{source} contains no {name}; is it another edition?")
+                wanted.append(found[min(hits, key=lambda path: len(path.parts))])
             _require_space(part, target, sum(size for size, _ in wanted))
+            files = [work / f"member-{i}" for i in range(len(wanted))]
             for destination, (_, reader) in zip(files, wanted, strict=True):
                 with reader() as content, destination.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
     except BAD_ARCHIVE as error:
-        raise DataError(f"{source} is no sound archive ({error}); fetch it again.") from error
+        raise DataError(f"{source} is damaged ({error}); fetch it again.") from error
     return files
 
 
 def _entries(
     opened: zipfile.ZipFile | tarfile.TarFile,
 ) -> Iterator[tuple[str, bool, int, Callable]]:
-    """All but folders: name, whether it is a plain file, size, how to open it."""
-    if isinstance(opened, zipfile.ZipFile):
-        for info in opened.infolist():
-            if not info.is_dir():  # the kind is 0 where the archive was not made on Unix
-                is_file = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-                yield info.filename, is_file, info.file_size, partial(opened.open, info)
-    else:
-        files = (entry for entry in opened if not entry.isdir())
-        yield from (
-            (entry.name, entry.isfile(), entry.size, partial(opened.extractfile, entry))
-            for entry in files
-        )
+    """Name, whether it is a plain file, size and opener of all entries but folders."""
+    if isinstance(opened, tarfile.TarFile):
+        for entry in opened:
+            if not entry.isdir():
+                reader = partial(opened.extractfile, entry)
+                yield entry.name, entry.isfile(), entry.size, reader
+        return
+    for info in opened.infolist():
+        if not info.is_dir():
+            # The kind is 0 where the archive was not made on Unix.
+            is_file = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            yield info.filename, is_file, info.file_size, partial(opened.open, info)
 
 
 def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
-    """Check the files of a part against the registry; pin those that no published checksum covers."""
+    """Check files against the registry; pin those that no published checksum covers."""
     pins_file = target / "pins.json"
     try:
-        known = (
-            dict(json.loads(pins_file.read_text(encoding="utf-8"))) if pins_file.is_file() else {}
-        )
+        text = pins_file.read_text(encoding="utf-8") if pins_file.is_file() else "{}"
+        known = dict(json.loads(text))
     except (ValueError, TypeError):
         raise DataError(f"{pins_file} is damaged. Delete it and fetch again to pin anew.") from None
     pins = dict(known)
     for member, path in zip(part.members, files, strict=True):
         again = f"Delete {target / member.to} if it is there, and fetch again."
-        if member.bytes not in (None, size := path.stat().st_size):
+        size = path.stat().st_size
+        if member.bytes not in (None, size):
             raise DataError(f"{member.to} has {size} bytes instead of {member.bytes}. {again}")
         if member.rows:
             _verify_ratings(path, member, again)
-        if part.sha256 is None and pins.setdefault(member.to, actual := _sha256(path)) != actual:
-            raise DataError(
-                f"{member.to} has the sha256 {actual}, but {pins[member.to]} was pinned at first use. {again} "
-                f"If a new edition is wanted, delete {pins_file} too."
-            )
+        if part.sha256 is None:
+            actual = _sha256(path)
+            pinned = pins.setdefault(member.to, actual)
+            if pinned != actual:
+                raise DataError(
+                    f"{member.to} has the sha256 {actual}, but {pinned} was pinned at first use. "
+                    f"{again} If a new edition is wanted, delete {pins_file} too."
+                )
     if pins != known:
         pins_file.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
 
 
 def _verify_ratings(path: Path, member: Member, again: str) -> None:
+    """Check that a lexicon has the known number of words, each with three ratings in bounds."""
     low, high = member.bounds
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-        lines = lines[
-            lines[0].rstrip().endswith("Dominance") :
-        ]  # without the header, where there is one
+        if lines[0].rstrip().endswith("Dominance"):  # the header, which some editions have
+            lines = lines[1:]
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
             if len(values) != 3 or not all(low <= value <= high for value in values):
                 raise ValueError(f"one line is {line[:60]!r}")
-    except ValueError as error:  # also what is no number, and what is no UTF-8
+    except ValueError as error:  # also for text that is not a number, or not UTF-8
         raise DataError(
-            f"{member.to} is no list of words rated from {low} to {high}: {error}. {again}"
+            f"{member.to} is not a list of words rated from {low} to {high}: {error}. {again}"
         ) from None
     if len(lines) not in member.rows:
-        raise DataError(
-            f"{member.to} has {len(lines)} rated words, none of the known numbers {member.rows}. {again}"
-        )
+        known = f"the known numbers are {member.rows}"
+        raise DataError(f"{member.to} has {len(lines)} rated words; {known}. {again}")
 
 
 def _sha256(path: Path) -> str:

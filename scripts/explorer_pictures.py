@@ -1,4 +1,6 @@
-"""The two pictures of the explorers in README.md, from the embedded sample: python scripts/explorer_pictures.py
+"""Take the two pictures of the explorers in README.md, from the embedded sample.
+
+    python scripts/explorer_pictures.py
 
 Needs the extra `dev` and Chromium or Chrome. The lessons' run is trained first where there is none.
 """
@@ -34,11 +36,11 @@ def main() -> None:
                 viewport={"width": 1120, "height": 1300}
             )
             page.goto(address, timeout=120_000)
-            page.wait_for_selector("text=What “excited” carries", timeout=120_000)
+            page.wait_for_selector("text=Values of “excited”", timeout=120_000)
             field = page.locator(".ctsm-explorer input[type=text]:visible").first
             field.fill("surprised")
             field.press("Enter")
-            page.wait_for_selector("text=What “surprised” carries")
+            page.wait_for_selector("text=Values of “surprised”")
             keep(page, "explorer_word")
             page.get_by_role("tab", name="Context").click()
             before, after = page.locator("textarea").nth(0), page.locator("textarea").nth(1)

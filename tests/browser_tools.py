@@ -1,4 +1,4 @@
-"""What the tests in a real browser share: which browser, a server in a process of its own, a page that keeps to itself."""
+"""Tools of the tests in a real browser: the browser, a server, and a page without a network."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def opened(address: str, wait_for: str, **options: Any) -> Iterator[tuple[Any, l
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         context = chromium.new_context(**options)
-        # What the page's policy forbids is stopped before this; what is not would arrive here, network or none.
+        # The page's policy stops forbidden requests before this; any other would arrive here.
         context.route(
             lambda url: not url.startswith("http://127.0.0.1"),
             lambda route: _refuse(route, elsewhere),

@@ -31,7 +31,6 @@ from ctsm_lib.dialogues import COLUMNS, EMOTIONS, read_dialogues
 from ctsm_lib.errors import CtsmError, RunError
 from ctsm_lib.lexicon import read_lexicon
 from ctsm_lib.run_folder import create_run, read_log, read_run
-from ctsm_lib.scores import response_scores
 from ctsm_lib.vectors import exact_share, read_glove, read_npz
 from ctsm_workbench.judging.files import (
     Item,
@@ -45,6 +44,7 @@ from ctsm_workbench.judging.files import (
     write_sheet,
 )
 from ctsm_workbench.running.checkpoints import load_checkpoint, save_checkpoint
+from ctsm_workbench.study.evaluation import response_scores
 from ctsm_workbench.study.responses import read_responses
 
 DIM = 3

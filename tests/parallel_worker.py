@@ -22,11 +22,12 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import RELATIONS, Inference
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import load_run
-from ctsm_lib.scores import response_scores, score_pairs
+from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.store import infer_cached
-from ctsm_workbench.study.contexts import gather, plan
+from ctsm_workbench.study.contexts import collect_states, plan
+from ctsm_workbench.study.evaluation import response_scores
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 TINY = [
@@ -95,7 +96,7 @@ def use(run: Path) -> dict:
     for name, (how, size) in ANSWERS.items():
         answers, logits = answer_pairs(loaded.model, pairs, how, batch_size=size)
         found[name] = {"answers": [asdict(answer) for answer in answers], "logits": logits.tolist()}
-    gathered = gather(
+    gathered = collect_states(
         loaded.ctsm(), plan(prepared.corpus), words, np.arange(words) % 2 == 0, progress=False
     )
     np.savez(run.parent / f"gathered-{parallel.world()}-{parallel.rank()}.npz", **vars(gathered))

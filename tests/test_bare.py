@@ -45,7 +45,8 @@ from pathlib import Path
 from ctsm_lib.config import preset
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.prepare import prepare
-from ctsm_lib.runs import evaluate, load_run
+from ctsm_lib.runs import load_run
+from ctsm_workbench.study.evaluation import evaluate
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.running.train import train
 

@@ -1,4 +1,4 @@
-"""The explorers and the judging screen as a person uses them: the served page and JupyterLab, in a real browser.
+"""The explorers and the judging screen in a real browser: the served page and JupyterLab.
 
 With `CTSM_SCREENSHOTS=folder` the tests leave pictures to look at.
 """
@@ -22,7 +22,10 @@ from ctsm_workbench.judging import ASPECTS, JudgingSession
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
-SCRIPT = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"><b>so</b> lonely"
+SCRIPT = (
+    "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+    "<b>so</b> lonely"
+)
 DRAWN = ".ctsm-figures .main-svg"
 
 
@@ -62,7 +65,7 @@ def readable(page: Any, ground: str) -> None:
     assert contrast(title, behind) >= 3 and contrast(text, behind) >= 4.5, (title, text, behind)
 
 
-# ------------------------------------------------------------------------------------------------------ the served page
+# ---------------------------------------------------------------------------------- the served page
 
 
 def test_the_page_shows_words_contexts_and_answers(tiny_run):
@@ -76,12 +79,10 @@ def test_the_page_shows_words_contexts_and_answers(tiny_run):
             elsewhere,
         ):
             wait_for(
-                "the first word's figure", lambda: "What “excited” carries" in figure_titles(page)
+                "the first word's figure", lambda: "Values of “excited”" in figure_titles(page)
             )
             type_word(page, "lonely")
-            wait_for(
-                "the typed word's figure", lambda: "What “lonely” carries" in figure_titles(page)
-            )
+            wait_for("the typed word's figure", lambda: "Values of “lonely”" in figure_titles(page))
             assert page.locator(".ctsm-figures .bars path:visible").count() >= 5 + 3 + 1
             alternative = page.locator(".ctsm-figures > div").first.get_attribute("aria-label")
             assert alternative.startswith("lonely: valence")
@@ -156,14 +157,15 @@ def test_a_dark_page_in_a_narrow_window(tiny_run):
             alone(page)
             keep_picture(page, "page-narrow-dark-context")
             page.set_viewport_size({"width": 1000, "height": 800})  # figures follow the window
-            width = "document.querySelector('.ctsm-figures .hm').closest('svg').getBoundingClientRect().width"
+            svg = "document.querySelector('.ctsm-figures .hm').closest('svg')"
+            width = f"{svg}.getBoundingClientRect().width"
             wait_for("a wider figure", lambda: page.evaluate(width) > 400)
             assert elsewhere == []
     finally:
         server.kill()
 
 
-# ----------------------------------------------------------------------------------------------------------- JupyterLab
+# --------------------------------------------------------------------------------------- JupyterLab
 
 
 class Lab:
@@ -202,8 +204,9 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
         }
         options = {
-            "ServerApp.port": port, "ServerApp.root_dir": folder / "work", "IdentityProvider.token": self.token,
+            "ServerApp.port": port, "ServerApp.root_dir": folder / "work",
             "ServerApp.port_retries": 0, "ServerApp.terminals_enabled": False,
+            "IdentityProvider.token": self.token,
         }  # fmt: skip
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
         self.process = subprocess.Popen(
@@ -236,7 +239,7 @@ class Lab:
 
 
 def run_cell(page: Any, number: int) -> None:
-    """Click into a cell and run it, once there is a kernel that waits: before that JupyterLab drops the keys."""
+    """Click into a cell and run it once a kernel is idle: before that JupyterLab drops the keys."""
     # In half a window the toolbar hides the kernel's name: it is enough that it is there.
     page.wait_for_selector(".jp-KernelName:has-text('Python 3')", state="attached", timeout=120_000)
     page.wait_for_selector(
@@ -251,7 +254,7 @@ def explore_in_lab(page: Any, name: str) -> None:
     run_cell(page, 0)
     page.wait_for_selector(f"{DRAWN}:visible", timeout=120_000)
     type_word(page, "lonely")
-    wait_for("the typed word's figure", lambda: "What “lonely” carries" in figure_titles(page))
+    wait_for("the typed word's figure", lambda: "Values of “lonely”" in figure_titles(page))
     readable(page, ".jp-Notebook")
     keep_picture(page, name)
     type_word(page, SCRIPT)
@@ -266,9 +269,9 @@ def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_r
     sheets = folder_of(tmp_path, items=5)
     kernel = tmp_path / "kernel"
     cells = [
-        f"from ctsm_lib import widgets\nwidgets.explorer({str(tiny_run)!r})",
+        f"from ctsm_workbench import explorers as widgets\nwidgets.explorer({str(tiny_run)!r})",
         f"import os, pathlib\npathlib.Path({str(kernel)!r}).write_text(str(os.getpid()))\n"
-        f"from ctsm_lib import judging\njudging.widget({str(sheets)!r}, 'eva')",
+        f"from ctsm_workbench import judging\njudging.widget({str(sheets)!r}, 'eva')",
     ]
     lab = Lab(tmp_path, cells, "JupyterLab Light")
     try:
@@ -304,7 +307,7 @@ def test_jupyterlab_explores_and_judges_and_survives_its_kernel(tmp_path, tiny_r
 def test_jupyterlab_in_the_dark_and_half_a_window(tmp_path, tiny_run):
     lab = Lab(
         tmp_path,
-        [f"from ctsm_lib import widgets\nwidgets.explorer({str(tiny_run)!r})"],
+        [f"from ctsm_workbench import explorers as widgets\nwidgets.explorer({str(tiny_run)!r})"],
         "JupyterLab Dark",
     )
     try:

@@ -10,25 +10,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ctsm_workbench.baselines import BASELINES
+from ctsm_lib.registry import available
 from ctsm_workbench.cli import app, main
 
 runner = CliRunner()
 RESULT_KEYS = {
-    "acc", "acc_top3", "acc_top5", "macro_f1", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length",
-    "distinct_responses", "bleu", "n", "run",
-}  # fmt: skip
+    *("acc", "acc_top3", "acc_top5", "macro_f1", "ppl_peer", "ppl_token", "dist1", "dist2"),
+    *("mean_length", "distinct_responses", "bleu", "n", "run"),
+}
 RUN_KEYS = {
-    "model",
-    "preset",
-    "seed",
-    "iterations",
-    "data",
-    "vectors",
-    "knowledge",
-    "vocab",
-    "device",
-    "versions",
+    *("model", "preset", "seed", "iterations", "data", "vectors", "knowledge", "vocab"),
+    *("device", "versions"),
 }
 
 
@@ -88,6 +80,33 @@ def test_python_m_runs_the_same_command(tmp_path):
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=os.environ)
     assert done.stdout.startswith("ctsm-lab ")
+
+
+def test_python_m_says_in_one_sentence_that_the_workbench_is_missing():
+    code = """
+import runpy, sys
+sys.modules["ctsm_workbench"] = None
+runpy.run_module("ctsm_lib", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "ctsm_workbench, which is not installed" in done.stderr
+
+
+def test_warnings_of_both_packages_are_shown_on_the_command_line():
+    code = """
+import logging, sys
+import ctsm_workbench.cli as cli
+
+names = ("ctsm_lib", "ctsm_workbench")
+cli.app = lambda: [logging.getLogger(f"{name}.x").warning(name) for name in names]
+sys.argv = ["ctsm", "doctor"]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "WARNING: ctsm_lib\nWARNING: ctsm_workbench\n"
 
 
 def test_data_status_names_every_part():
@@ -180,17 +199,18 @@ def test_wrong_types_are_refused(tiny_run):
 
 
 def test_chat_talks_undoes_saves_and_ends(tiny_run, tmp_path):
-    said = f"My dog died.\n/undo\n\n/nonsense\nI got a new job!\n/save {tmp_path / 'talk.json'}\n/new\n/quit\n"
-    output = ctsm("chat", tiny_run, input=said)
+    lines = ["My dog died.", "/undo", "", "/nonsense", "I got a new job!"]
+    lines += [f"/save {tmp_path / 'talk.json'}", "/new", "/quit"]
+    output = ctsm("chat", tiny_run, input="\n".join(lines) + "\n")
     assert output.count("ctsm>") == 2
     talk = json.loads((tmp_path / "talk.json").read_text())
     assert talk["turns"][0] == "I got a new job!"
     assert len(talk["turns"]) == 2
 
 
-@pytest.mark.parametrize("model", sorted(BASELINES))
+@pytest.mark.parametrize("model", sorted({*available("models")} - {"ctsm"}))
 def test_every_system_answers_and_chats(tiny_config, tiny_prepared, tmp_path, model):
-    """After two iterations: an answer as JSON, with emotions where it hears any, and two turns of talk."""
+    """After two iterations: an answer as JSON, with the emotions it predicts, and two turns."""
     from ctsm_workbench.running.train import train
 
     config = replace(

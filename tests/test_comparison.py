@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,10 @@ from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.files import write_json
 from ctsm_lib.knowledge import provider_for
-from ctsm_lib.model import Tables
+from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
-from ctsm_lib.runs import evaluate, load_run
+from ctsm_lib.runs import load_run
+from ctsm_lib.settings import AnswerBias
 from ctsm_workbench.pictures.tradeoff import tradeoff_figure
 from ctsm_workbench.study.comparison import (
     ROWS,
@@ -34,6 +34,7 @@ from ctsm_workbench.study.comparison import (
 )
 from ctsm_workbench.study.comparison.runs import missing
 from ctsm_workbench.study.comparison.tradeoff import measure, points, table
+from ctsm_workbench.study.evaluation import evaluate
 
 PAIRS = 400
 
@@ -53,16 +54,28 @@ def result(
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / f"{key}-seed{seed}.npz", **arrays)
     scores = {
-        "row": key, "budget": 4, "n": PAIRS, "examples": f"{key}-seed{seed}.npz",
+        "row": key,
+        "budget": 4,
+        "n": PAIRS,
+        "examples": f"{key}-seed{seed}.npz",
         "acc": None if right is None else 100 * float(right.mean()),
         "ppl_peer": None if nll is None else float(np.exp(nll.mean())),
-        "ppl_token": 50.0, "dist1": 1.0 + seed, "dist2": 2.0, "mean_length": 9.0, "distinct_responses": 30.0,
+        "ppl_token": 50.0,
+        "dist1": 1.0 + seed,
+        "dist2": 2.0,
+        "mean_length": 9.0,
+        "distinct_responses": 30.0,
         "config": {"batch_size": 8, "preset": "sample"},
         "run": {
-            "seed": seed, "data": "sample", "fingerprint": "f", "vectors": {"name": "v"}, "vocab": "protocol",
-            "precision": "float32", "knowledge": "none",
+            "seed": seed,
+            "data": "sample",
+            "fingerprint": "f",
+            "vectors": {"name": "v"},
+            "vocab": "protocol",
+            "precision": "float32",
+            "knowledge": "none",
         },
-    }  # fmt: skip
+    }
     write_json(folder / f"{key}-seed{seed}.json", scores | changes)
 
 
@@ -70,11 +83,11 @@ def drawn(share: float, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).random(PAIRS) < share).astype(np.int8)
 
 
-# ------------------------------------------------------------------------------------------------------------- the rows
+# ----------------------------------------------------------------------------------------- the rows
 
 
 def test_rows_are_those_of_the_paper() -> None:
-    """Every baseline and ablation has a row that can be configured, and the paper's numbers of both tables."""
+    """Every baseline and ablation has a row that can be configured, with the paper's numbers."""
     assert [row.key for row in TABLES["table3"]] == ["ctsm", *ABLATIONS]
     assert {row.model for row in TABLES["table1"]} >= {
         "moel",
@@ -125,11 +138,11 @@ def test_a_plan_that_cannot_be_run_is_refused_before_anything_runs(
         plan(tmp_path, **changes)
 
 
-# -------------------------------------------------------------------------------------------------------------- running
+# ------------------------------------------------------------------------------------------ running
 
 
 def test_runs_what_is_missing_goes_on_after_a_failure_and_repeats_nothing(tmp_path: Path) -> None:
-    """A row that cannot be run is named; the others have results; a second call runs that row alone."""
+    """A row that fails is named, the others have results; a second call runs that row alone."""
     made = plan(tmp_path, rows=["transformer", "moel", "tfidf"])
     broken = made.folder("moel", 0)
     broken.mkdir(parents=True)
@@ -216,7 +229,7 @@ def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypat
 
 
 def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatch) -> None:
-    """Two at a time, never two on one GPU, of those that we were given; and the cores are shared."""
+    """Two runs at a time, never two on one of the visible GPUs; and the cores are shared."""
     from ctsm_workbench.study.comparison import runs
 
     both, now, seen = threading.Barrier(2, timeout=20), set(), []
@@ -253,12 +266,11 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["terminal", "scheduler"])
 def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path, who: str) -> None:
-    """Ctrl-C or SIGTERM in the middle of a run: exit code 130, no run goes on alone, and the same command ends with one
-    unbroken log."""
-    command = [
-        sys.executable, "-m", "ctsm_lib", "compare", "--models", "transformer", "--budget", "120", "--preset", "sample",
-        "--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--device", "cpu", "--quiet",
-    ]  # fmt: skip
+    """Ctrl-C or SIGTERM in the middle of a run: exit code 130, no run is left behind, and the same
+    command ends with one unbroken log."""
+    options = "compare --models transformer --budget 120 --preset sample --device cpu --quiet"
+    command = [sys.executable, "-m", "ctsm_lib", *options.split()]
+    command += ["--out", str(tmp_path / "out"), "--runs", str(tmp_path / "runs")]
     log = tmp_path / "runs" / "sample-120" / "transformer-seed0" / "log.jsonl"
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -284,7 +296,7 @@ def test_an_interrupted_comparison_goes_on_from_its_checkpoint(tmp_path: Path, w
     ).exists()
 
 
-# --------------------------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 @pytest.mark.parametrize("name", ["knowledge", "concepts"])
@@ -306,7 +318,7 @@ def test_rows_that_read_other_commonsense_do_not_stand_in_one_table(
 
 
 def test_means_and_intervals_over_seeds_and_examples(tmp_path: Path) -> None:
-    """Two seeds: mean and Student's t; one seed: the bootstrap covers what the normal approximation does."""
+    """Two seeds: mean and Student's t; one seed: the bootstrap is like the normal approximation."""
     for seed in (0, 1):
         result(tmp_path, "ctsm", seed, drawn(0.5, seed), np.full(PAIRS, 3.0))
     result(tmp_path, "cem", 0, drawn(0.4, 5), np.random.default_rng(0).normal(3.2, 1, PAIRS))
@@ -327,7 +339,8 @@ def test_means_and_intervals_over_seeds_and_examples(tmp_path: Path) -> None:
 
 
 def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> None:
-    """Systems right on nearly the same examples differ clearly although their intervals overlap; sign and unit are right."""
+    """Systems that are correct on nearly the same examples differ clearly although their intervals
+    overlap; sign and unit are right."""
     mine, base = drawn(0.5, 0), np.random.default_rng(1).normal(3, 1, PAIRS)
     theirs = mine.copy()
     theirs[np.flatnonzero(mine)[:12]] = 0  # 12 of 400: 3 points less
@@ -401,13 +414,12 @@ def test_the_figure_has_a_mark_for_every_number(tmp_path: Path) -> None:
 def test_ablations_have_the_widths_of_the_specification(
     part: str, student: int, teacher: int | None
 ) -> None:
-    """Widths 343 and 43 without TEE, 314 and 14 without SEE; no teacher without EGM, no Encoder_Y without CCL."""
+    """Widths 343 and 43 without TEE, 314 and 14 without SEE; no teacher without EGM, no Encoder_Y
+    without CCL."""
     from helpers import tiny_tables
 
-    from ctsm_workbench.baselines import make_model
-
     config = preset(f"paper-{part}" if part else "paper")
-    model = make_model(config, tiny_tables(dim=300))
+    model = model_class(config)(config, tiny_tables(dim=300))
     assert model.student.attend.in_features == student
     assert model.emotion.width == student - 300
     assert (model.teacher.attend.in_features if hasattr(model, "teacher") else None) == teacher
@@ -418,33 +430,25 @@ def test_ablations_have_the_widths_of_the_specification(
     assert any("inclination" in name for name in names) == (part != "wo-see")
 
 
-# -------------------------------------------------------------------------------------------------- how answers lean
+# ------------------------------------------------------------------------------ settings of answers
 
 
-def test_a_trained_run_leans_as_it_is_told(sample_run) -> None:
-    """`lean` gives the scores of a model that was made so, and back; what training has settled is refused."""
-    from ctsm_workbench.baselines import make_model
-
+def test_answers_of_a_trained_run_can_be_biased_otherwise(sample_run) -> None:
+    """`biased` and `load_run` give the scores of a model made with these settings, and back."""
     run, prepared = sample_run
-    told = ["copy_bias=2", "tilt=0.3", "repeat_bias=-1.5"]
+    bias = AnswerBias(copy_bias=2.0, tilt=0.3, repeat_bias=-1.5)
     before, _ = evaluate(run, prepared, "valid", progress=False)
     assert before["run"]["leaning"] == {"copy_bias": 0.5}
-    run.lean(told)
-    after, answers = evaluate(run, prepared, "valid", progress=False)
+    biased = run.biased(bias)
+    after, answers = evaluate(biased, prepared, "valid", progress=False)
     assert after["run"]["leaning"] == {"copy_bias": 2.0, "tilt": 0.3, "repeat_bias": -1.5}
-    made = make_model(run.config, Tables.empty(len(run.vocabulary), run.config.dim))
-    made.load_state_dict(run.model.state_dict())
-    again, same = evaluate(replace(run, model=made.eval()), prepared, "valid", progress=False)
+    loaded = load_run(run.folder, bias=bias)
+    again, same = evaluate(loaded, prepared, "valid", progress=False)
     assert again == after and same == answers
     assert after["ppl_peer"] != before["ppl_peer"] and after["acc"] == before["acc"]
-    with pytest.raises(
-        ConfigError, match=r"dropout is settled by training\. .* copy_bias, tilt, repeat_bias"
-    ):
-        run.lean(["dropout=0.1"])
-    with pytest.raises(ConfigError, match="a finite number"):
-        run.lean(["tilt=much"])
-    run.lean(["copy_bias=0.5", "tilt=0", "repeat_bias=0"])
     assert evaluate(run, prepared, "valid", progress=False)[0] == before
+    back = biased.biased(AnswerBias(copy_bias=0.5))
+    assert evaluate(back, prepared, "valid", progress=False)[0] == before
 
 
 def test_runs_that_were_trained_with_another_leaning_are_scored_anew_and_not_trained_again(
@@ -473,7 +477,7 @@ def test_runs_that_were_trained_with_another_leaning_are_scored_anew_and_not_tra
     assert second["ppl_peer"] != first["ppl_peer"]
 
 
-# -------------------------------------------------------------------------------------------------- what diversity costs
+# ---------------------------------------------------------------------------- the cost of diversity
 
 
 @pytest.fixture(scope="module")
@@ -495,7 +499,7 @@ def sample_run(tmp_path_factory):
 def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accuracy(
     sample_run,
 ) -> None:
-    """Every point is `evaluate` with that copying and that penalty; the run is as before afterwards."""
+    """Every point is `evaluate` with that copying and penalty; the run is unchanged afterwards."""
     run, prepared = sample_run
     told: list[dict] = []
     wanted = points([0.0, 3.0], [0.0, 0.3], [0.2], run.config.copy_bias, run.config.tilt)
@@ -511,7 +515,7 @@ def test_copying_and_tilt_cost_perplexity_a_penalty_does_not_and_none_moves_accu
     assert by[0.5, 0.2]["ppl_peer"] == by[0.5, 0.0]["ppl_peer"]
     assert len({by[bias, 0.0]["ppl_peer"] for bias in (0.0, 0.5, 3.0)}) == 3
     assert by[3.0, 0.0]["copy_rate"] > by[0.0, 0.0]["copy_rate"]
-    assert (run.model.decoder.pointer.copy_bias, run.model.decoder.pointer.tilt) == (0.5, 0.0)
+    assert run.config.answer_bias() == AnswerBias(copy_bias=0.5)
     expected, _ = evaluate(run, prepared, "valid", progress=False)
     assert {name: by[0.5, 0.0][name] for name in SCORES} == {
         name: expected[name] for name in SCORES

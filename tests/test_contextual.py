@@ -1,4 +1,4 @@
-"""States from contexts: against a plain loop over occurrences, without influence of padding, and where all is known."""
+"""States from contexts: against a plain loop, with other padding, and on known cases."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.study.contexts import (
-    Gathered,
+    Collected,
     analyse_contexts,
     analysis,
+    collect_states,
     dependence,
     explained,
-    gather,
     null_bands,
     plan,
     reading,
@@ -46,7 +46,7 @@ def split_of(dialogues: list[Turns], labels: list[int]) -> Split:
 
 
 def little_corpus(seed: int = 0, dialogues: int = 40, vocabulary: int = 9) -> Any:
-    """Random dialogues of few words, so that words repeat; training has half of them. <unk> occurs, too."""
+    """Random dialogues of few words, which repeat; training has half of them. <unk> occurs, too."""
     random = np.random.default_rng(seed)
 
     def dialogue() -> Turns:
@@ -87,12 +87,12 @@ def occurrences(corpus: Any, max_context: int = 256) -> list[list[tuple[int, int
 
 @torch.no_grad()
 def slow_states(model: CTSM, row: list[tuple[int, int, int]]) -> np.ndarray:
-    """V_cos and the unit H_s of one dialogue by the model's own `read`, with nothing else in the batch."""
+    """V_cos and the unit H_s of one dialogue by the model's own `read`, alone in its batch."""
     context, speaker = ([[CLS, *[entry[i] for entry in row]]] for i in (0, 1))
     batch = Batch(torch.tensor(context), torch.tensor(speaker), torch.full((1, 5, 1), CLS))
     read = model.eval().read(batch)
-    first = model.emotion.trait_width
-    inclination, state = read["V_ts"][0, 1:, first : first + 32], read["H_ts"][0, 1:, first:]
+    assert read.V_cos is not None and read.H_s is not None
+    inclination, state = read.V_cos[0, 1:], read.H_s[0, 1:]
     state = state / state.norm(dim=-1, keepdim=True)
     return torch.cat([inclination, state], dim=-1).double().numpy()
 
@@ -109,7 +109,7 @@ def test_gather_equals_a_plain_loop_over_occurrences(
     monkeypatch.setattr(reading, "MIN_COUNT", 5)
     laid = plan(corpus)
     mask = np.arange(SIZE) % 2 == 0
-    gathered = gather(model, laid, SIZE, mask, progress=False)
+    collected = collect_states(model, laid, SIZE, mask, progress=False)
     seen: dict[int, list[np.ndarray]] = defaultdict(list)
     flat = []
     for number, row in enumerate(occurrences(corpus)):
@@ -117,21 +117,21 @@ def test_gather_equals_a_plain_loop_over_occurrences(
         for side, chosen in enumerate((lambda word: word >= FIRST_WORD, lambda word: mask[word])):
             some = [i for i, (word, _, _) in enumerate(row) if chosen(word)]
             np.testing.assert_allclose(
-                gathered.dialogue_sums[side, number], states[some].sum(axis=0), atol=1e-4
+                collected.dialogue_sums[side, number], states[some].sum(axis=0), atol=1e-4
             )
-            assert gathered.dialogue_counts[side, number] == len(some)
+            assert collected.dialogue_counts[side, number] == len(some)
         for (word, _, _), state in zip(row, states, strict=True):
             seen[word].append(state)
             flat.append(state)
     for word in range(SIZE):
-        assert gathered.count[word] == len(seen[word])
+        assert collected.count[word] == len(seen[word])
         if seen[word]:
             own = np.array(seen[word])
-            np.testing.assert_allclose(gathered.sums[word], own.sum(axis=0), atol=1e-4)
+            np.testing.assert_allclose(collected.sums[word], own.sum(axis=0), atol=1e-4)
             lengths = [(own[:, :32] ** 2).sum(), (own[:, 32:] ** 2).sum()]
-            np.testing.assert_allclose(gathered.squares[word], lengths, atol=1e-4)
-            np.testing.assert_allclose(gathered.means[word], own.mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(gathered.kept, np.array(flat)[laid.kept], atol=1e-5)
+            np.testing.assert_allclose(collected.squares[word], lengths, atol=1e-4)
+            np.testing.assert_allclose(collected.means[word], own.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(collected.kept, np.array(flat)[laid.kept], atol=1e-5)
     assert len(laid.kept) > 50
 
 
@@ -140,12 +140,12 @@ def test_what_else_is_read_at_once_changes_nothing(
     model: CTSM, tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laid, mask = plan(little_corpus()), np.ones(SIZE, dtype=bool)
-    expected = gather(model, laid, SIZE, mask, progress=False)
+    expected = collect_states(model, laid, SIZE, mask, progress=False)
     monkeypatch.setattr(reading, "TOKENS", tokens)
     assert sorted(i for block in reading._blocks(laid) for i in block) == list(
         np.flatnonzero(laid.length)
     )
-    other = gather(model, laid, SIZE, mask, progress=False)
+    other = collect_states(model, laid, SIZE, mask, progress=False)
     for name in ("count", "sums", "squares", "dialogue_sums", "dialogue_counts", "kept"):
         np.testing.assert_allclose(getattr(other, name), getattr(expected, name), atol=1e-4)
 
@@ -161,9 +161,6 @@ def test_the_plan_lays_out_every_occurrence_and_cuts_from_the_left() -> None:
         assert laid.left_out == sum(map(len, occurrences(corpus))) - len(flat)
     assert plan(corpus, 6).left_out > 0
     assert plan(corpus).split.tolist() == [0] * 20 + [1] * 10 + [2] * 10
-    assert plan(corpus).label.tolist() == [
-        int(label) for split in corpus.splits.values() for label in split.labels
-    ]
 
 
 def test_kept_occurrences_are_few_of_each_word_and_pairs_are_what_they_say(
@@ -188,8 +185,8 @@ def test_kept_occurrences_are_few_of_each_word_and_pairs_are_what_they_say(
     assert again.kept.tolist() == laid.kept.tolist()
 
 
-def made_up(features: np.ndarray, words: np.ndarray) -> tuple[Any, Gathered]:
-    """A plan and what would have been gathered, if occurrences [N, F] had these features; all of them are kept."""
+def made_up(features: np.ndarray, words: np.ndarray) -> tuple[Any, Collected]:
+    """A plan, and the states collected if occurrences [N, F] had these features; all are kept."""
     size = int(words.max()) + 1
     sums, squares = np.zeros((size, features.shape[1])), np.zeros((size, 2))
     np.add.at(sums, words, features)
@@ -200,7 +197,7 @@ def made_up(features: np.ndarray, words: np.ndarray) -> tuple[Any, Gathered]:
         tokens=words, kept=np.arange(len(words)), pairs=np.zeros((0, 3), dtype=int)
     )
     nothing = np.zeros((2, 0, features.shape[1]))
-    return laid, Gathered(
+    return laid, Collected(
         count, sums, squares, nothing, np.zeros((2, 0)), features.astype(np.float32)
     )
 
@@ -209,8 +206,8 @@ def test_variance_equals_numpy_s_and_needs_two_occurrences() -> None:
     random = np.random.default_rng(0)
     words = np.repeat([0, 1, 2], [1, 2, 30])
     features = random.normal(3, 1, (33, 40))
-    _, gathered = made_up(features, words)
-    own = variance(gathered)
+    _, collected = made_up(features, words)
+    own = variance(collected)
     assert np.isnan(own[0]).all()
     for word in (1, 2):
         some = features[words == word]
@@ -225,8 +222,8 @@ def test_words_that_vary_alike_are_within_chance_and_one_that_varies_more_is_not
     features = random.normal(size=(303, 40))[words] * 5 + random.normal(size=(len(words), 40))
     features[words == 300] = 1.6 * random.normal(size=(60, 40))
     features[words == 301] = 0.5 * random.normal(size=(60, 40))
-    laid, gathered = made_up(features, words)
-    depends = dependence(laid, gathered, null_bands(laid, gathered))
+    laid, collected = made_up(features, words)
+    depends = dependence(collected, null_bands(laid, collected))
     for space in ("V_cos", "H_s"):
         z = depends[f"{space}: z"]
         assert np.mean(np.abs(z[:300]) > 1) == pytest.approx(0.05, abs=0.05)
@@ -239,18 +236,18 @@ def test_words_that_vary_alike_are_within_chance_and_one_that_varies_more_is_not
 def test_the_null_has_a_word_s_own_frequency() -> None:
     random = np.random.default_rng(0)
     words = np.repeat(np.arange(400), np.tile([20, 39], 200))  # one band
-    laid, gathered = made_up(random.normal(size=(len(words), 34)), words)
-    depends = dependence(laid, gathered, null_bands(laid, gathered))["H_s: z"]
+    laid, collected = made_up(random.normal(size=(len(words), 34)), words)
+    depends = dependence(collected, null_bands(laid, collected))["H_s: z"]
     assert np.mean(np.abs(depends[::2]) > 1) == pytest.approx(
         np.mean(np.abs(depends[1::2]) > 1), abs=0.05
     )
 
 
 def test_no_frequent_word_gives_no_band() -> None:
-    laid, gathered = made_up(np.ones((3, 40)), np.array([0, 0, 1]))
-    assert null_bands(laid, gathered) == []
-    assert np.isnan(dependence(laid, gathered, [])["H_s"]).all()
-    assert explained(laid, gathered)["H_s"] is None
+    laid, collected = made_up(np.ones((3, 40)), np.array([0, 0, 1]))
+    assert null_bands(laid, collected) == []
+    assert np.isnan(dependence(collected, [])["H_s"]).all()
+    assert explained(laid, collected)["H_s"] is None
 
 
 def test_explained_finds_the_share_that_speaker_and_place_make() -> None:
@@ -270,7 +267,9 @@ def test_inclination_sees_nothing_but_word_speaker_and_place_and_the_state_sees_
 ) -> None:
     monkeypatch.setattr(reading, "MIN_COUNT", 5)
     laid = plan(little_corpus(dialogues=120))
-    result = explained(laid, gather(model, laid, SIZE, np.ones(SIZE, dtype=bool), progress=False))
+    result = explained(
+        laid, collect_states(model, laid, SIZE, np.ones(SIZE, dtype=bool), progress=False)
+    )
     assert result["V_cos"]["explained"] == pytest.approx(100, abs=1e-6)
     assert result["V_cos"]["variance"] > 1e-4
     assert 0 < result["H_s"]["explained"] < 99
@@ -280,7 +279,9 @@ def test_a_model_without_state_embedding_is_refused() -> None:
     config = tiny_config(state=False)
     laid = plan(little_corpus())
     with pytest.raises(RunError, match="state=false"):
-        gather(CTSM(config, tiny_tables()), laid, SIZE, np.ones(SIZE, dtype=bool), progress=False)
+        collect_states(
+            CTSM(config, tiny_tables()), laid, SIZE, np.ones(SIZE, dtype=bool), progress=False
+        )
 
 
 def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None:
@@ -290,11 +291,16 @@ def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None
     features = np.zeros((480, 36))
     features[:, 0] = words  # V_cos tells the word only
     features[:, 33] = words + 0.5 * side + 0.01 * random.normal(size=480)
-    laid, gathered = made_up(features, words)
+    laid, collected = made_up(features, words)
     laid.dialogue, laid.split = dialogues, (np.arange(40) >= 20).astype(int)
-    known = {"dialogue_side": np.arange(40) % 2}
-    grades = {"directions": {"V_cos": np.eye(32)[0], "H_s": np.eye(4)[1]}}
-    rows = analysis._within_words(laid, gathered, grades, known, draws=20, seed=0)
+    study = SimpleNamespace(
+        laid=laid,
+        states=collected,
+        dialogue_side=np.arange(40) % 2,
+        directions={"V_cos": np.eye(32)[0], "H_s": np.eye(4)[1]},
+        draws=20,
+    )
+    rows = analysis._within_words(study)
     assert [row["dialogues_of"] for row in rows] == ["training", "held out"]
     for row in rows:
         assert row["words"] == 12

@@ -223,7 +223,7 @@ def test_a_changed_file_is_prepared_again(tmp_path):
 
 
 def test_the_sample_is_what_the_readme_says(sample_sources):
-    """480 dialogues, 15 for each emotion, 4 to 6 turns, nearly all turns distinct, listener Dist-2 above 25."""
+    """480 dialogues, 15 for each emotion, 4 to 6 turns, nearly all distinct, Dist-2 above 25."""
     from ctsm_lib.scores import distinct, response_tokens
 
     dialogues = [

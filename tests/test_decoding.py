@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ctsm_lib.config import overridden
 from ctsm_lib.corpus import EOS, PAD, SOS
 from ctsm_lib.decoding import NEVER, Decoding, answer_batch, answer_pairs
 from ctsm_lib.errors import ConfigError
+from ctsm_lib.settings import overridden
 from ctsm_lib.training import build_model
 
 

@@ -1,4 +1,4 @@
-"""Figure 2: a valid and stable picture in which nothing collides, that names real modules and lights what it is told."""
+"""Figure 2: a valid, stable picture without collisions; it names real modules and lights parts."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ import pytest
 
 import ctsm_lib
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.model.contrast import PAIRS
+from ctsm_lib.model.contrast import POSITIVE_PAIRS
 from ctsm_workbench.pictures import diagram
-from ctsm_workbench.pictures.diagram import Diagram, alternative_text, architecture, write_diagram
-from ctsm_workbench.pictures.diagram_layout import (
-    BOXES,
+from ctsm_workbench.pictures.diagram import (
     HEIGHT,
-    JOINTS,
     PARTS,
-    UNPAIRED,
-    VIEWS,
     WIDTH,
-    WIRES,
+    Diagram,
+    alternative_text,
+    architecture,
+    write_diagram,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
 LIBRARY = Path(ctsm_lib.__file__).parent
 NARROW = "fijlrtI.,:;[] "
+Point = tuple[float, float]
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def tree(lit: str = "") -> ET.Element:
     return ET.fromstring(architecture(lit))
+
+
+def words(element: ET.Element) -> str:
+    return "".join(element.itertext())
 
 
 def rectangle(element: ET.Element) -> Rectangle:
@@ -47,7 +50,7 @@ def rectangle(element: ET.Element) -> Rectangle:
 
 
 def extent(text: ET.Element) -> Rectangle:
-    """Where a text stands, estimated by characters for DejaVu Sans, the widest of the usual fonts."""
+    """The place of a text, estimated by characters for DejaVu Sans, the widest usual font."""
     size = float(text.get("font-size", "nan"))
     wide = 0.66 if text.get("font-weight") else 0.6
     spans = list(text) or [text]
@@ -70,6 +73,55 @@ def extent(text: ET.Element) -> Rectangle:
     return left, y - 0.75 * size, left + width, y + 0.2 * size
 
 
+class Box:
+    """A step of the picture, read from its group."""
+
+    def __init__(self, group: ET.Element):
+        self.part = group.get("data-part")
+        self.frame = rectangle(group[0])
+        self.color = group[0].get("stroke", "")
+        self.tint = group[0].get("fill", "")
+        texts = group.findall(f"{SVG}text")
+        self.title = words(texts[0])
+        self.loss = "".join(words(text) for text in texts if text.get("fill") == "#ffffff")
+        self.text = [words(text) for text in texts[1:]]
+        names = [text for text in texts if text.get("font-family")]
+        self.modules = [name for text in names for name in words(text).split(", ")]
+
+
+class Wire:
+    """A wire, read from its group: the boxes it joins, its corners, and whether it is an arrow."""
+
+    def __init__(self, group: ET.Element):
+        self.source = group.get("data-from", "").split()
+        self.target = group.get("data-to", "").split()
+        line = group.find(f"{SVG}polyline[2]")
+        assert line is not None
+        self.corners = [point(corner) for corner in line.get("points", "").split()]
+        head = group.find(f"{SVG}path")
+        self.arrow = head is not None
+        if head is not None:  # the line ends inside the head, which ends at the box
+            self.corners[-1] = point(head.get("d", "").removeprefix("M").partition("L")[0])
+
+
+def point(text: str) -> Point:
+    x, y = map(float, text.split(","))
+    return x, y
+
+
+def boxes(root: ET.Element) -> dict[str, ET.Element]:
+    return {key: group for group in root.iter(f"{SVG}g") if (key := group.get("data-box"))}
+
+
+BOXES = {key: Box(group) for key, group in boxes(tree()).items()}
+WIRES = [Wire(group) for group in tree().iterfind(f"{SVG}g[@data-layer='wires']/{SVG}g")]
+JOINTS = {
+    (float(dot.get("cx", "nan")), float(dot.get("cy", "nan")))
+    for dot in tree().iter(f"{SVG}circle")
+}
+VIEWS = {name: group for group in tree().iter(f"{SVG}g") if (name := group.get("data-view"))}
+
+
 def overlap(a: Rectangle, b: Rectangle) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
@@ -78,26 +130,21 @@ def within(a: Rectangle, b: Rectangle) -> bool:
     return b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3]
 
 
-def boxes(root: ET.Element) -> dict[str, ET.Element]:
-    return {key: group for group in root.iter(f"{SVG}g") if (key := group.get("data-box"))}
-
-
-def segments() -> list[tuple[tuple[str, ...], Rectangle]]:
-    """Straight pieces of all wires, as thick as they are drawn, with the boxes that the wire joins."""
+def segments() -> list[tuple[list[str], Rectangle]]:
+    """Straight pieces of all wires, as thick as they are drawn, with the boxes that they join."""
     found = []
-    for source, target, way, _, _ in WIRES:
-        corners = [tuple(map(float, corner.split(","))) for corner in way.split()]
-        for (x0, y0), (x1, y1) in pairwise(corners):
+    for wire in WIRES:
+        for (x0, y0), (x1, y1) in pairwise(wire.corners):
             piece = (min(x0, x1) - 0.8, min(y0, y1) - 0.8, max(x0, x1) + 0.8, max(y0, y1) + 0.8)
-            found.append((tuple(source.split() + target.split()), piece))
+            found.append((wire.source + wire.target, piece))
     return found
 
 
-# --- the file ---------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------
 
 
 def test_it_stands_alone() -> None:
-    """Valid XML that refers to nothing outside: a page without network shows it, and so does an image viewer."""
+    """Valid XML that refers to nothing outside, as offline pages and image viewers need it."""
     root = tree()
     assert root.tag == f"{SVG}svg" and root.get("role") == "img"
     assert root.get("viewBox") == f"0 0 {WIDTH} {HEIGHT}" and root.get("width") == str(WIDTH)
@@ -135,7 +182,7 @@ def test_an_unknown_name_is_refused_with_those_that_exist(name: str) -> None:
         assert all(part in str(caught.value) for part in PARTS)
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 
 def test_every_module_on_it_exists() -> None:
@@ -151,43 +198,51 @@ def test_every_module_on_it_exists() -> None:
 
 def test_no_module_of_the_model_is_forgotten() -> None:
     named = {module for box in BOXES.values() for module in box.modules}
-    beyond = {"model/bag"}  # the paper's figure has none
-    assert {
-        f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")
-    } - beyond <= named
+    modules = {f"model/{path.stem}" for path in (LIBRARY / "model").glob("[a-z]*.py")}
+    assert modules <= named
 
 
 def test_every_equation_is_on_it() -> None:
     """Eq. 1 to 25, each in the box of the step that it describes."""
     found: set[int] = set()
     for box in BOXES.values():
-        if box.paper.startswith("Eq. "):
-            for span in box.paper.removeprefix("Eq. ").split(", "):
-                first, _, last = span.partition("–")
-                found |= set(range(int(first), int(last or first) + 1))
+        for text in box.text:
+            if text.startswith("Eq. "):
+                for span in text.removeprefix("Eq. ").split(", "):
+                    first, _, last = span.partition("–")
+                    found |= set(range(int(first), int(last or first) + 1))
     assert found == set(range(1, 26))
 
 
+def test_every_box_names_its_place_in_the_paper() -> None:
+    data_only = {"response", "intensity"}  # no room; their modules' boxes name it
+    for key, box in BOXES.items():
+        assert (key in data_only) != any(re.match(r"(Eq|Sec)\. \d", text) for text in box.text), key
+
+
 def test_the_five_pairs_are_the_models() -> None:
-    """Drawn are all pairs of the four views but one; the loss has the same."""
-    symbols = {"target": "H_Y", "emotion": "H_{ts}", "context": "H_C^{stu}", "generated": "P_w"}
-    drawn = {frozenset(pair) for pair in combinations(VIEWS, 2)} - {frozenset(UNPAIRED)}
-    assert drawn == {frozenset((symbols[a], symbols[b])) for a, b in PAIRS}
-    lines = {
-        tuple(float(line.get(end, "nan")) for end in ("x1", "y1", "x2", "y2"))
-        for line in tree().iter(f"{SVG}line")
-    }
-    assert {frozenset(((a, b), (c, d))) for a, b, c, d in lines} == {
-        frozenset(VIEWS[v] for v in pair) for pair in drawn
-    }
+    """All pairs of the four views but one are drawn; the loss has the same."""
+    symbols = {"target": "HY", "emotion": "Hts", "context": "HCstu", "generated": "Pw"}
+    assert {name: words(group).strip() for name, group in VIEWS.items()} == symbols
+    middles = {}
+    for name, group in VIEWS.items():
+        left, top, right, bottom = rectangle(group[0])
+        middles[(left + right) / 2, (top + bottom) / 2] = name
+    drawn = []
+    for line in tree().iter(f"{SVG}line"):
+        x1, y1, x2, y2 = (float(line.get(end, "nan")) for end in ("x1", "y1", "x2", "y2"))
+        drawn.append(frozenset((middles[x1, y1], middles[x2, y2])))
+    assert len(drawn) == len(set(drawn)) == 5
+    assert set(drawn) == {frozenset(pair) for pair in POSITIVE_PAIRS}
 
 
 def test_each_summand_of_the_total_is_taken_somewhere() -> None:
-    total = set(re.findall(r"L_\{?\w+\}?", BOXES["total"].text[0]))
+    total = set(re.findall(r"L\w+", BOXES["total"].text[0]))
+    assert len(total) == 5
     assert {box.loss for box in BOXES.values() if box.loss} == total
 
 
-# --- what is lit ------------------------------------------------------------------------------------------------------
+# --- what is lit ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -241,13 +296,11 @@ def test_a_notebook_shows_it() -> None:
     assert html.unescape(alt) == alternative_text("guidance")
 
 
-# --- nothing collides -------------------------------------------------------------------------------------------------
+# --- nothing collides -----------------------------------------------------------------------------
 
 
 def test_no_box_overlaps_another_or_leaves_the_picture() -> None:
-    places = {
-        key: (box.x, box.y, box.x + box.width, box.y + box.height) for key, box in BOXES.items()
-    }
+    places = {key: box.frame for key, box in BOXES.items()}
     for (a, first), (b, second) in combinations(places.items(), 2):
         assert not overlap(first, second), (a, b)
     assert all(within(place, (10, 10, WIDTH - 10, HEIGHT - 10)) for place in places.values())
@@ -276,32 +329,34 @@ def test_no_wire_runs_through_a_box() -> None:
     """Wires touch borders only, also those of the boxes they join."""
     for ends, piece in segments():
         for key, box in BOXES.items():
-            inner = (box.x + 1, box.y + 1, box.x + box.width - 1, box.y + box.height - 1)
+            left, top, right, bottom = box.frame
+            inner = (left + 1, top + 1, right - 1, bottom - 1)
             assert not overlap(inner, piece), (ends, key)
 
 
 def test_wires_begin_at_a_box_or_joint_and_arrows_end_at_their_box() -> None:
-    def touches(point: str, key: str) -> bool:
-        x, y = map(float, point.split(","))
-        box = BOXES[key]
-        across, down = box.x <= x <= box.x + box.width, box.y <= y <= box.y + box.height
-        return (across and y in (box.y, box.y + box.height)) or (
-            down and x in (box.x, box.x + box.width)
-        )
+    def touches(corner: Point, key: str) -> bool:
+        x, y = corner
+        left, top, right, bottom = BOXES[key].frame
+        across, down = left <= x <= right, top <= y <= bottom
+        return (across and y in (top, bottom)) or (down and x in (left, right))
 
-    for source, target, way, arrow, _ in WIRES:
-        first, *_, last = way.split()
-        assert first in JOINTS or any(touches(first, key) for key in source.split()), way
-        assert any(touches(last, key) for key in target.split()) if arrow else last in JOINTS, way
+    for wire in WIRES:
+        first, last = wire.corners[0], wire.corners[-1]
+        assert first in JOINTS or any(touches(first, key) for key in wire.source), wire.corners
+        if wire.arrow:
+            assert any(touches(last, key) for key in wire.target), wire.corners
+        else:
+            assert last in JOINTS, wire.corners
 
 
 def test_every_step_is_reached_from_the_data() -> None:
-    """Follow the wires from what is read from files; only the total loss and two boxes of the last row stand apart."""
+    """Follow the wires from the files; the total loss and two boxes of the last row stand apart."""
     reached = {"dialogue", "vectors", "lexicon", "response", "intensity"}
     for _ in BOXES:
-        for source, target, *_ in WIRES:
-            if reached & set(source.split()):
-                reached |= set(target.split())
+        for wire in WIRES:
+            if reached & set(wire.source):
+                reached |= set(wire.target)
     assert set(BOXES) - reached == {"total", "polarity", "baselines"}
 
 
@@ -318,30 +373,35 @@ def contrast(a: str, b: str) -> float:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_text_is_legible_lit_and_pale(part: str) -> None:
-    """WCAG's 4.5 for text; the ground is the picture's own, so that the page's colour does not matter."""
-    color, tint = PARTS[part]
-    assert contrast(color, tint) >= 4.5 and contrast(diagram.INK, tint) >= 7
-    assert contrast("#ffffff", color) >= 4.5  # the names of losses
+    """WCAG's 4.5 for text; the picture has its own ground, whatever colour the page has."""
+    for box in BOXES.values():
+        if box.part == part:
+            assert contrast(box.color, box.tint) >= 4.5 and contrast(diagram.INK, box.tint) >= 7
+            assert contrast("#ffffff", box.color) >= 4.5  # the names of losses
+            assert box.tint != "#ffffff"
     assert (
         contrast(diagram.PALE_INK, "#ffffff") >= 4.5
         and contrast(diagram.PALE_INK, diagram.GROUND) >= 4.5
     )
-    assert tint != "#ffffff"
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_without_a_browser_there_is_the_svg_and_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("BROWSER_PATH", raising=False)
-    with caplog.at_level(logging.WARNING):
+    monkeypatch.setenv("BROWSER_PATH", "/no/such/chromium")
+    with caplog.at_level(logging.WARNING, logger="ctsm_workbench"):
         written = write_diagram(tmp_path / "new" / "folder")
     assert [path.name for path in written] == ["fig2.svg"]
     assert written[0].read_text(encoding="utf-8") == architecture()
-    assert len(caplog.records) == 1 and "BROWSER_PATH" in caplog.text
+    (message,) = own_messages(caplog)
+    assert message.startswith("fig2 has no new PNG, ") and "BROWSER_PATH" in message
+
+
+def own_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("ctsm_workbench")]
 
 
 def test_a_browser_that_fails_costs_the_png_only(
@@ -351,9 +411,9 @@ def test_a_browser_that_fails_costs_the_png_only(
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setenv("BROWSER_PATH", str(broken))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="ctsm_workbench"):
         written = write_diagram(tmp_path / "out")
-    assert [path.name for path in written] == ["fig2.svg"] and len(caplog.records) == 1
+    assert [path.name for path in written] == ["fig2.svg"] and len(own_messages(caplog)) == 1
 
 
 def test_with_a_browser_there_is_a_png_at_twice_the_size(tmp_path: Path) -> None:
@@ -361,6 +421,7 @@ def test_with_a_browser_there_is_a_png_at_twice_the_size(tmp_path: Path) -> None
         shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
     ):
         pytest.skip("no Chromium or Chrome here; CI has one")
+    pytest.importorskip("kaleido")
     png = write_diagram(tmp_path)[1]
     header = png.read_bytes()[:24]
     assert header.startswith(b"\x89PNG\r\n\x1a\n")

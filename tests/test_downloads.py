@@ -16,6 +16,7 @@ import socket
 import sys
 import tarfile
 import threading
+import tomllib
 import zipfile
 from collections import namedtuple
 from dataclasses import replace
@@ -24,11 +25,15 @@ from pathlib import Path
 import pytest
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.sources import SAMPLE
 from ctsm_workbench import downloads
 from ctsm_workbench.downloads import Member, Part, fetch, load_registry
 
 BIG = random.Random(0).randbytes(400_000)  # several chunks, and nothing that compresses
-WORDS = "Word\tValence\tArousal\tDominance\naaah\t0.479\t0.606\t0.291\nlove\t1.0\t0.519\t0.67\nice cream\t0.9\t0.5\t0\n"
+WORDS = (
+    "Word\tValence\tArousal\tDominance\n"
+    "aaah\t0.479\t0.606\t0.291\nlove\t1.0\t0.519\t0.67\nice cream\t0.9\t0.5\t0\n"
+)
 
 
 def zipped(members: dict[str, bytes | str]) -> bytes:
@@ -171,14 +176,14 @@ def left(target: Path) -> list[str]:
 
 
 def fails(target: Path, *parts: Part, leaving: list[str] | None = None, **options) -> str:
-    """The message of a fetch that must fail, whose leavings must be these (nothing, unless told)."""
+    """The message of a fetch that must fail, and leave these files, by default none."""
     with pytest.raises(DataError) as caught:
         get(target, *parts, **options)
     assert left(target) == (leaving or [])
     return str(caught.value)
 
 
-# --- what works -------------------------------------------------------------------------------------------------------
+# --- what works -----------------------------------------------------------------------------------
 
 
 def test_fetches_once_and_only_the_wanted_members(server, target, capfd):
@@ -186,19 +191,28 @@ def test_fetches_once_and_only_the_wanted_members(server, target, capfd):
     dialogues = tarred(
         *(entry(f"./ed/{split}.csv") for split in ("train", "valid")), entry("ed", tarfile.DIRTYPE)
     )
-    lexicon = zipped({"__MACOSX/NRC-VAD-Lexicon.txt": "shadow", "NRC/deep/NRC-VAD-Lexicon.txt": "another",
-                      "NRC/": "", "NRC/NRC-VAD-Lexicon.txt": WORDS})  # fmt: skip
+    lexicon = zipped(
+        {
+            "__MACOSX/NRC-VAD-Lexicon.txt": "shadow",
+            "NRC/deep/NRC-VAD-Lexicon.txt": "another",
+            "NRC/": "",
+            "NRC/NRC-VAD-Lexicon.txt": WORDS,
+        }
+    )
     server.answers = {
         "/v.zip": sends(vectors),
         "/d.tar.gz": sends(dialogues),
         "/l.zip": sends(lexicon),
     }
+    splits = ("train", "valid")
+    dialogue_members = [Member(f"ed/{split}.csv", f"dialogues/{split}.csv") for split in splits]
     parts = [
         make_part(server.url("/v.zip"), body=vectors),
-        make_part(server.url("/d.tar.gz"), body=dialogues, name="dialogues",
-                  members=[Member(f"ed/{split}.csv", f"dialogues/{split}.csv") for split in ("train", "valid")]),
+        make_part(
+            server.url("/d.tar.gz"), body=dialogues, name="dialogues", members=dialogue_members
+        ),
         make_lexicon(server.url("/l.zip")),
-    ]  # fmt: skip
+    ]
     assert get(target, *parts) == dict.fromkeys(["vectors", "dialogues", "lexicon"], "fetched")
     expected = [
         "NRC-VAD-Lexicon.txt",
@@ -249,10 +263,8 @@ def test_archive_put_there_by_hand_is_used_and_stays(server, target):
     target.mkdir()
     (target / "v.zip").write_bytes(body[:-1])
     message = fails(target, part, leaving=["v.zip"])
-    assert (
-        f"{target / 'v.zip'} is damaged or another file: its sha256 is not {part.sha256}. Delete it."
-        in message
-    )
+    assert f"{target / 'v.zip'} is damaged or another file: its sha256 is not " in message
+    assert f"is not {part.sha256}. Delete it." in message
     (target / "v.zip").write_bytes(body)
     assert get(target, part) == {"vectors": "fetched"}
     assert left(target) == ["big.txt", "v.zip"]
@@ -289,7 +301,7 @@ def test_second_address_when_the_first_fails(server, target):
     assert left(target) == ["big.txt"]
 
 
-def test_project_registry(monkeypatch, tmp_path):
+def test_project_registry():
     registry = load_registry()
     assert list(registry) == ["dialogues", "lexicon", "vectors"]
     places = [member.to for part in registry.values() for member in part.members]
@@ -303,13 +315,11 @@ def test_project_registry(monkeypatch, tmp_path):
     assert registry["lexicon"].sha256 is None
     assert 20_007 in registry["lexicon"].members[0].rows
 
-    (tmp_path / "lib/ctsm_lib/_data").mkdir(parents=True)  # as a wheel lays it out
-    shutil.copy(
-        Path(downloads.__file__).parent.parent / "data/registry.toml",
-        tmp_path / "lib/ctsm_lib/_data",
-    )
-    monkeypatch.setattr(downloads, "__file__", str(tmp_path / "lib/ctsm_lib/downloads.py"))
-    assert load_registry() == registry
+    # A wheel has it beside the sample as well.
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert SAMPLE.parent / "registry.toml" == downloads.REGISTRY
+    assert Path(included["data/registry.toml"]).parent == Path(included["data/sample"]).parent
 
 
 @pytest.mark.parametrize(
@@ -330,7 +340,7 @@ def test_unknown_part(target):
         fetch(target, ["glove"], accept=bool)
 
 
-# --- servers and networks that fail -----------------------------------------------------------------------------------
+# --- servers and networks that fail ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -358,8 +368,8 @@ def test_bad_answers(server, target, answer, sentence):
     assert message.startswith("vectors: Test vectors could not be fetched: ")
     assert sentence in message
     assert message.count("\n") == 0
-    way_out = f"Try again later, or download {part.urls[0]} by hand into {target} and run the same command again."
-    assert message.endswith(way_out)
+    by_hand = f"download {part.urls[0]} by hand into {target} and run the same command again."
+    assert message.endswith(f"Try again later, or {by_hand}")
 
 
 def test_closed_port(target, monkeypatch):
@@ -422,14 +432,14 @@ def test_folder_that_cannot_be_one(tmp_path):
         get(tmp_path / "file", make_part("http://127.0.0.1:1/v.zip"))
 
 
-# --- interruptions ----------------------------------------------------------------------------------------------------
+# --- interruptions --------------------------------------------------------------------------------
 
 HALF = [".v.zip.json", ".v.zip.part"]
 
 
 @pytest.fixture
 def begun(server, target):
-    """A transfer that broke off half-way on a server that can go on: (part, the archive, bytes at hand)."""
+    """A transfer that broke off half-way and can continue: (part, the archive, bytes at hand)."""
     body = zipped({"big.txt": BIG})
     server.answers["/v.zip"] = sends(
         body[:200_000], announced=len(body), ETag='"one"', Accept_Ranges="bytes"
@@ -437,10 +447,8 @@ def begun(server, target):
     part = make_part(server.url("/v.zip"), server.url("/mirror"), body=body)
     message = fails(target, part, leaving=HALF)
     size = (target / ".v.zip.part").stat().st_size
-    assert (
-        f"broke off after {size} of {len(body)} bytes (kept: the next fetch goes on from there). Try"
-        in message
-    )
+    kept = "(kept: the next fetch continues from there)"
+    assert f"broke off after {size} of {len(body)} bytes {kept}. Try" in message
     assert 0 < size <= 200_000
     assert (target / ".v.zip.part").read_bytes() == body[:size]
     assert len(server.requests) == 1  # the mirror would have begun anew
@@ -593,7 +601,7 @@ def test_members_larger_than_announced_are_noticed_before_unpacking(server, targ
     assert "needs 0.4 MB" in fails(target, make_part(server.url("/v.zip"), body=body))
 
 
-# --- archives and contents --------------------------------------------------------------------------------------------
+# --- archives and contents ------------------------------------------------------------------------
 
 
 def zip_with_link() -> bytes:
@@ -612,46 +620,42 @@ def zip_with_link() -> bytes:
         (
             "v.zip",
             zipped({"big.txt": "text", "../out.txt": "evil"}),
-            "holds '../out.txt', a link, a device or a path",
+            "contains '../out.txt', a link, a device or a path",
         ),
         (
             "v.zip",
             zipped({"big.txt": "text", "..\\out.txt": "evil"}),
             "out.txt', a link, a device or a path out",
         ),
-        ("v.zip", zipped({"/abs/big.txt": "evil"}), "holds '/abs/big.txt', a link"),
-        ("v.zip", zipped({"C:/big.txt": "evil"}), "holds 'C:/big.txt', a link"),
-        ("v.zip", zip_with_link(), "holds 'link', a link"),
+        ("v.zip", zipped({"/abs/big.txt": "evil"}), "contains '/abs/big.txt', a link"),
+        ("v.zip", zipped({"C:/big.txt": "evil"}), "contains 'C:/big.txt', a link"),
+        ("v.zip", zip_with_link(), "contains 'link', a link"),
         (
             "v.tar.gz",
             tarred(entry("big.txt", tarfile.SYMTYPE, "/etc/passwd")),
-            "holds 'big.txt', a link",
+            "contains 'big.txt', a link",
         ),
         (
             "v.tar.gz",
             tarred(entry("big.txt"), entry("hard", tarfile.LNKTYPE, "big.txt")),
-            "holds 'hard', a link",
+            "contains 'hard', a link",
         ),
         (
             "v.tar.gz",
             tarred(entry("big.txt"), entry("null", tarfile.CHRTYPE)),
-            "holds 'null', a link, a device",
+            "contains 'null', a link, a device",
         ),
-        ("v.tar.gz", tarred(entry("/abs/big.txt")), "holds '/abs/big.txt', a link"),
-        ("v.tar.gz", tarred(entry("x/../../big.txt")), "holds 'x/../../big.txt', a link"),
-        ("v.zip", zipped({"notes.txt": "text"}), "holds no big.txt; is it another edition?"),
+        ("v.tar.gz", tarred(entry("/abs/big.txt")), "contains '/abs/big.txt', a link"),
+        ("v.tar.gz", tarred(entry("x/../../big.txt")), "contains 'x/../../big.txt', a link"),
+        ("v.zip", zipped({"notes.txt": "text"}), "contains no big.txt; is it another edition?"),
         (
             "v.zip",
             zipped({"big.txt": BIG})[:-30],
-            "is no sound archive (File is not a zip file); fetch it again.",
+            "is damaged (File is not a zip file); fetch it again.",
         ),
-        (
-            "v.zip",
-            zipped({"big.txt": BIG}).replace(BIG[:99], bytes(99)),
-            "is no sound archive (Bad CRC-32",
-        ),
-        ("v.tar.gz", tarred(entry("big.txt"), content=BIG)[:-1000], "is no sound archive ("),
-        ("v.tar.gz", b"text", "is no sound archive (file could not be opened"),
+        ("v.zip", zipped({"big.txt": BIG}).replace(BIG[:99], bytes(99)), "is damaged (Bad CRC-32"),
+        ("v.tar.gz", tarred(entry("big.txt"), content=BIG)[:-1000], "is damaged ("),
+        ("v.tar.gz", b"text", "is damaged (file could not be opened"),
     ],
 )
 def test_archives_that_are_refused(server, target, name, body, sentence):
@@ -665,17 +669,17 @@ def test_archives_that_are_refused(server, target, name, body, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (WORDS + "more\t0.1\t0.2\t0.3\n", "has 4 rated words, none of the known numbers [3]."),
+        (WORDS + "more\t0.1\t0.2\t0.3\n", "has 4 rated words; the known numbers are [3]."),
         (
             WORDS.replace("0.479", "-0.479"),
-            "is no list of words rated from 0.0 to 1.0: one line is 'aaah",
+            "is not a list of words rated from 0.0 to 1.0: one line is 'aaah",
         ),
-        (WORDS.replace("0.479", "1.5"), "is no list of words rated from 0.0 to 1.0"),
-        (WORDS.replace("0.479", "nan"), "is no list of words rated from 0.0 to 1.0"),
-        (WORDS.replace("0.479", "high"), "is no list of words rated from 0.0 to 1.0"),
-        (WORDS.replace("\t0.479", ""), "is no list of words rated from 0.0 to 1.0"),
-        (b"\xff\xfe" + WORDS.encode(), "is no list of words rated from 0.0 to 1.0"),
-        ("", "is no list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("0.479", "1.5"), "is not a list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("0.479", "nan"), "is not a list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("0.479", "high"), "is not a list of words rated from 0.0 to 1.0"),
+        (WORDS.replace("\t0.479", ""), "is not a list of words rated from 0.0 to 1.0"),
+        (b"\xff\xfe" + WORDS.encode(), "is not a list of words rated from 0.0 to 1.0"),
+        ("", "is not a list of words rated from 0.0 to 1.0"),
     ],
 )
 def test_content_is_checked_where_no_checksum_is_known(server, target, text, sentence):

@@ -1,9 +1,7 @@
-"""Pictures: what is drawn, that it is legible, and that files are repeatable, offline, and possible with no browser."""
+"""Pictures: the drawing, its legibility, and files that are repeatable and need no network."""
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
 import logging
 import re
@@ -26,7 +24,7 @@ from ctsm_workbench.pictures import (
     training_curve,
     write_figure,
 )
-from ctsm_workbench.pictures.export import BUNDLES, PARTS, page
+from ctsm_workbench.pictures.export import page
 from ctsm_workbench.study.polarity import analyse
 
 
@@ -78,19 +76,16 @@ def test_the_template_is_transparent_and_large_enough() -> None:
     assert layout["font"]["size"] >= 13
 
 
-@pytest.mark.parametrize("rated_only", [False, True])
-def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(
-    analysis: dict, rated_only: bool
-) -> None:
-    figure, suffix = fig3(analysis, rated_only), "_rated_only" if rated_only else ""
+def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(analysis: dict) -> None:
+    figure = fig3(analysis)
     rows = analysis["labels"]
     traces = by_name(figure)
     assert list(traces) == ["Trait", "State", "differs: trait", "differs: state"]
-    same = [row for row in rows if not row[f"differ{suffix}"]]
-    differ = [row for row in rows if row[f"differ{suffix}"]]
+    same = [row for row in rows if not row["differ"]]
+    differ = [row for row in rows if row["differ"]]
     assert differ, "the stub has words that differ"
     assert list(traces["Trait"].x) == [row["valence"] for row in same]
-    with_state = [row for row in same if row[f"state{suffix}"] is not None]
+    with_state = [row for row in same if row["state"] is not None]
     assert list(traces["State"].y) == [row["arousal"] for row in with_state], (
         "agreeing marks lie on each other"
     )
@@ -101,7 +96,7 @@ def test_fig3_draws_each_word_where_it_is_and_moves_the_state_that_differs(
         == figures.BLUE
     )
     for row, x in zip(differ, traces["differs: state"].x, strict=True):
-        assert np.sign(x - row["valence"]) == (1 if row[f"state{suffix}"] else -1), (
+        assert np.sign(x - row["valence"]) == (1 if row["state"] else -1), (
             "towards its own polarity"
         )
     axes = figure.layout.scene
@@ -225,56 +220,54 @@ def test_html_is_the_same_byte_for_byte_and_needs_no_network(
         pages.append((tmp_path / "new" / folder / f"{name}.html").read_bytes())
     assert pages[0] == pages[1]
     page = pages[0].decode()
-    library = unpacked(page)
-    own = page.replace(re.search(r'<script type="text/plain" id="plotly-js">([^<]*)', page)[1], "")
-    for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", own):
-        assert "src" not in tag and "http" not in tag, "everything is inside"
-    assert library.startswith("/**\n* plotly.js (") and "Plotly" in library
-    assert len(page) < 1_500_000, "small enough to be committed"
+    sources = [
+        source
+        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page)
+        for source in re.findall(r"""(?:src|href)=["']([^"']*)""", tag)
+    ]
+    assert sources == ["plotly.min.js"], "everything else is inside"
+    library = (tmp_path / "new" / "one" / "plotly.min.js").read_text(encoding="utf-8")
+    assert library.startswith("/**\n* plotly.js v") and "Plotly" in library
+    assert len(page) < 200_000, "the library is beside the page, once for all pages"
     assert f'id="{name}"' in page
     assert "color-scheme:light dark" in page
-    described = json.loads(re.search(r'-figure">(.*?)</script>', page, re.DOTALL)[1])
-    assert [trace["type"] for trace in described["data"]] == [
+    assert [trace["type"] for trace in drawn(page)["data"]] == [
         t.type for t in FIGURES[name](analysis).data
     ]
     data = json.loads((tmp_path / "new" / "one" / f"{name}.json").read_text(encoding="utf-8"))
     assert data == analysis
 
 
-def unpacked(page: str) -> str:
-    """The plotly.js of a page."""
-    packed = re.search(r'<script type="text/plain" id="plotly-js">([^<]*)', page)[1]
-    return gzip.decompress(base64.b64decode(packed)).decode()
+def drawn(page: str) -> dict:
+    """The data and layout in the page's call of `Plotly.newPlot`."""
+    rest = page[page.index("Plotly.newPlot(") :]
+    data, end = json.JSONDecoder().raw_decode(rest, rest.index("["))
+    layout, _ = json.JSONDecoder().raw_decode(rest, rest.index("{", end))
+    return {"data": data, "layout": layout}
 
 
-def test_the_partial_libraries_are_of_the_package_s_version_and_draw_what_they_are_used_for() -> (
-    None
-):
-    import plotly.offline
-
-    for bundle, traces in BUNDLES.items():
-        library = gzip.decompress((PARTS / f"plotly-{bundle}.min.js.gz").read_bytes()).decode()
-        version = re.search(r"plotly.js \([^)]*\) v(\d+)\.", library)[1]
-        assert version == plotly.offline.get_plotlyjs_version().split(".")[0], (
-            "renew figures/plotly_js, see its README"
-        )
-        for trace in traces:
-            assert f'name:"{trace}"' in library
-
-
-def test_a_page_takes_the_smallest_library_and_text_cannot_leave_its_script() -> None:
+def test_a_page_is_as_wide_as_its_window_and_text_cannot_leave_its_script() -> None:
     import plotly.graph_objects as go
 
-    flat = page(
-        go.Figure(go.Bar(x=[1], y=[1], hovertext="</script><script>alert(1)</script>")), "bars"
-    )
-    assert "</script><script>alert" not in flat
-    assert "cartesian" in unpacked(flat)[:100]
-    deep = page(go.Figure(go.Scatter3d(x=[1], y=[1], z=[1])), "marks", extra="<p>a note</p>")
-    assert "gl3d" in unpacked(deep)[:100]
-    assert "<p>a note</p>" in deep
-    whole = unpacked(page(go.Figure([go.Scatter3d(), go.Scattergl()]), "both"))
-    assert len(whole) > 4_000_000
+    text = "</script><script>alert(1)</script>"
+    figure = go.Figure(go.Bar(x=[1], y=[1], hovertext=text), {"width": 980, "height": 400})
+    bars = page(figure, "bars", extra="<p>a note</p>")
+    assert "</script><script>alert" not in bars
+    assert drawn(bars)["data"][0]["hovertext"] == text
+    assert "width" not in drawn(bars)["layout"] and '"responsive": true' in bars
+    assert "<p>a note</p>" in bars
+
+
+def test_a_library_of_another_plotly_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plotly.offline import get_plotlyjs
+
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    (tmp_path / "plotly.min.js").write_text("older", encoding="utf-8")
+    write_figure(training_curve([]), {"records": []}, tmp_path, "empty")
+    script = (tmp_path / "plotly.min.js").read_text(encoding="utf-8")
+    assert script == get_plotlyjs() and len(script) > 4_000_000
 
 
 def test_fig3_filters_words_in_the_page_only(

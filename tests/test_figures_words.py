@@ -1,4 +1,4 @@
-"""Pictures of words: Figure 1, the map, the words that differ, states from contexts; and what they are drawn from."""
+"""Pictures of words: Figure 1, the map, words that differ, states from contexts, and their data."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_fig1_shows_every_occurrence_over_the_32_emotions_from_negative_to_posit
 ) -> None:
     figure = fig1(excited)
     order = np.argsort(excited["label_valence"], kind="stable")
-    heat, heard = traces(figure, "V_cos"), traces(figure, "heard")
-    assert list(heat.x) == list(heard.x) == [EMOTIONS[i] for i in order]
+    heat, predicted = traces(figure, "V_cos"), traces(figure, "predicted")
+    assert list(heat.x) == list(predicted.x) == [EMOTIONS[i] for i in order]
     assert list(heat.y) == ["A", "B1", "B2"]
     for shown, row in zip(heat.z, excited["rows"], strict=True):
         np.testing.assert_allclose(shown, np.array(row["V_cos"])[order])
-    assert list(heard.y) == ["A", "B"]
-    np.testing.assert_allclose(heard.z[1], 100 * np.array(excited["rows"][1]["heard"])[order])
+    assert list(predicted.y) == ["A", "B"]
+    np.testing.assert_allclose(predicted.z[1], 100 * np.array(excited["rows"][1]["heard"])[order])
     assert (
         heat.zmax
         == -heat.zmin
@@ -97,9 +97,11 @@ def test_fig1_parts_do_not_overlap_however_many_contexts(tiny_run: Any) -> None:
             < spans[1][1]
             < spans[0][0]
             < spans[0][1]
-            == 1
+            == pytest.approx(1)
         )
-        assert len(traces(figure, "heard").y) == len(set(traces(figure, "heard").y)) == count
+        assert (
+            len(traces(figure, "predicted").y) == len(set(traces(figure, "predicted").y)) == count
+        )
 
 
 def columns(prepared: Prepared) -> dict:
@@ -107,9 +109,10 @@ def columns(prepared: Prepared) -> dict:
     words = prepared.corpus.vocabulary.words[len(SPECIALS) : len(SPECIALS) + 60]
     n = len(words)
     return {
-        "description": prepared.description, "note": coordinates.NOTE, "settings": {"neighbours": 5, "seed": 0},
-        "word": words, "x": list(range(n)), "y": [0.0] * n, "count": list(range(n)), "trait": [[1, 0, None][i % 3] for i in range(n)],
-        "state": [i % 2 for i in range(n)],
+        "description": prepared.description, "note": coordinates.NOTE,
+        "settings": {"neighbours": 5, "seed": 0}, "word": words,
+        "x": list(range(n)), "y": [0.0] * n, "count": list(range(n)),
+        "trait": [[1, 0, None][i % 3] for i in range(n)], "state": [i % 2 for i in range(n)],
     }  # fmt: skip
 
 
@@ -148,7 +151,7 @@ def test_the_map_s_search_knows_every_word_and_breaks_out_of_nothing(
     assert "another seed gives another map" in box
     page = export.page(word_map_figure(data), "map", box)
     assert 'id="map"' in page and 'getElementById("map")' in page
-    assert not re.search(r"<script[^>]*\ssrc\s*=", page)
+    assert re.findall(r"<script[^>]*\ssrc\s*=\s*([^>]*)>", page) == ['"plotly.min.js"']
 
 
 @pytest.mark.slow
@@ -288,7 +291,7 @@ def test_pages_are_the_same_byte_for_byte(
         page = export.page(draw(), name)
         assert page == export.page(draw(), name)
         assert len(page) < 1_500_000
-        assert "http://" not in page.split('id="plotly-js"')[0]
+        assert "http" not in page
 
 
 def test_committed_pictures_hold_few_ratings() -> None:

@@ -123,7 +123,7 @@ def test_clean_phrase(tail: str, phrase: str) -> None:
     assert clean_phrase(tail) == phrase
 
 
-def test_clean_phrases_keeps_the_first_distinct_ones_that_say_something() -> None:
+def test_clean_phrases_keeps_the_first_distinct_ones_that_are_not_empty() -> None:
     tails = ["none", "to go", "go", "go.", "a dog", "b cat", "c cow", "d hen", "e pig"]
     assert clean_phrases(tails) == ["go", "a dog", "b cat", "c cow", "d hen"]
     assert clean_phrases([]) == []
@@ -185,7 +185,8 @@ def test_malformed_rows_are_counted_and_the_first_is_named(
         )
     with (folder / "events.jsonl").open("a") as file:
         file.write(
-            '\n{"event": "PersonX sings"\n{"event": 3}\n{"event": "PersonX sings", "xIntent": "no list"}\n[1]\n'
+            '\n{"event": "PersonX sings"\n{"event": 3}\n'
+            '{"event": "PersonX sings", "xIntent": "no list"}\n[1]\n'
         )
     with caplog.at_level(logging.WARNING):
         tails, problems = read_atomic(folder)
@@ -228,7 +229,7 @@ def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, mes
         read_atomic(folder)
 
 
-def test_files_that_say_nothing(tmp_path: Path) -> None:
+def test_files_without_any_phrase(tmp_path: Path) -> None:
     write_table(tmp_path / "empty.tsv", [("John sings", "xReact", "none")])
     with pytest.raises(DataError, match="no phrase for any event"):
         AtomicRetrieval(tmp_path).infer(["i sing"])
@@ -327,9 +328,9 @@ def slow_search(
     for event in events:
         best = 0.0
         for words in clauses:
-            said = stems.stems_of(words)
-            value = similarity(said, event) * stems.subject_weight(words)
-            if any(stem in ("not", "never", "no") for stem in said) != any(
+            found_stems = stems.stems_of(words)
+            value = similarity(found_stems, event) * stems.subject_weight(words)
+            if any(stem in ("not", "never", "no") for stem in found_stems) != any(
                 s in ("not", "never", "no") for s in event
             ):
                 value *= 0.55
@@ -355,7 +356,8 @@ TEXTS = [
     "i am so lonely because i never find my dog and never bake a cake",
     "cake " * 50,
     "",
-    "I baked a cake but I couldn't find my wallet so I was lonely. Get up. Then we flew to the moon",
+    "I baked a cake but I couldn't find my wallet so I was lonely. "
+    "Get up. Then we flew to the moon",
 ]
 
 
@@ -417,9 +419,10 @@ def tiny_comet(tmp_path: Path) -> Path:
     )
     torch.manual_seed(0)
     config = BartConfig(
-        vocab_size=len(words), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64, init_std=1.0,
-        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=2,
+        vocab_size=len(words), d_model=16, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
+        decoder_ffn_dim=16, max_position_embeddings=64, init_std=1.0, bos_token_id=0,
+        pad_token_id=1, eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=2,
     )  # fmt: skip
     folder = tmp_path / "tiny-comet"
     BartForConditionalGeneration(config).save_pretrained(folder)

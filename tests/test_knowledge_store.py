@@ -19,7 +19,7 @@ from ctsm_workbench.retrieval.store import infer_cached
 
 
 class Counting:
-    """A provider that says what it is asked, and how often."""
+    """A provider that keeps the texts that it is asked about."""
 
     name = "comet"
 

@@ -28,7 +28,7 @@ def test_v1_with_and_without_header(tmp_path, header, end):
     assert found.ratings == {"happy": (1.0, 0.735, 0.772), "murder": (0.01, 0.9, 0.5)}
 
 
-def test_v2_is_brought_to_0_1_and_said_aloud(tmp_path, caplog):
+def test_v2_is_rescaled_to_0_1_with_a_warning(tmp_path, caplog):
     found = lexicon(
         tmp_path,
         "term\tvalence\tarousal\tdominance\nhappy\t1.0\t0.0\t0.5\nmurder\t-1.0\t0.8\t0.0\n",

@@ -42,7 +42,8 @@ def _prepared(config):
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_scores_and_answers_are_the_same(runs, name):
-    from ctsm_lib.runs import evaluate, load_run
+    from ctsm_lib.runs import load_run
+    from ctsm_workbench.study.evaluation import evaluate
 
     run, expected = load_run(runs / name), EXPECTED[name]
     scores, rows = evaluate(run, _prepared(run.config), "test", progress=False)

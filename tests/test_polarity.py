@@ -1,4 +1,4 @@
-"""Trait and state polarity on vocabularies small enough to know the answer, and against plain loops."""
+"""Trait and state polarity on vocabularies with a known answer, and against plain loops."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from ctsm_lib import polarity as rule_of_the_paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
+from ctsm_lib.polarity import (
+    NO_STATE,
+    TIE,
+    centroids,
+    shuffled_shares,
+    state_polarity,
+    trait_polarity,
+)
 from ctsm_lib.vectors import Vectors
 from ctsm_workbench.study.polarity import (
-    NO_STATE,
     QUALITIES,
-    TIE,
     PolarityReport,
     Rule,
     analyse,
     analyse_prepared,
-    centroids,
     choices,
-    shuffled_shares,
-    state_polarity,
-    trait_polarity,
 )
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.
@@ -36,7 +38,7 @@ VECTORS = np.array([[4, 0], [3, 1], [0, 4], [1, 3], [1, 3]], dtype=np.float32)
 
 
 def random_words(n: int = 60, dim: int = 5, seed: int = 0) -> dict[str, Any]:
-    """A vocabulary with unrated and vector-less words, vectors of three qualities, and valence in the vectors."""
+    """Words without rating or vector, vectors of three qualities, and valence in the vectors."""
     random = np.random.default_rng(seed)
     valence = np.round(random.random(n), 2)
     vectors = random.normal(size=(n, dim)).astype(np.float32)
@@ -151,7 +153,8 @@ def test_the_word_among_the_others_is_the_one_that_differs() -> None:
 
 @pytest.mark.parametrize("trait", [[1, 0, 2, 2], [0, 1, 2, 2]])  # 2: in neither group
 def test_a_tie_is_negative_and_a_zero_vector_has_no_state(trait: list[int]) -> None:
-    # The third word lies half-way between the groups; 0.1 and 0.3 are not exact, and rounding must not decide.
+    # The third word lies half-way between the groups; 0.1 and 0.3 are not exact in binary, but
+    # rounding must not decide.
     vectors = np.array([[0.1, 0.3], [0.3, 0.1], [0.7, 0.7], [0.0, 0.0]])
     for dtype in (np.float64, np.float32):
         assert state_polarity(vectors.astype(dtype), np.array(trait)).tolist() == [
@@ -194,7 +197,8 @@ def test_leave_one_out_takes_the_own_vote_away() -> None:
     trait = np.array([1, 1, 0, 0])
     assert state_polarity(vectors, trait).tolist() == [1, 1, 0, 0]
     assert state_polarity(vectors, trait, leave_one_out=True).tolist() == [0, 0, 0, 0]
-    # A word alone in its group has no centroid to be compared with, and neither has one whose rest cancels out.
+    # A word alone in its group has no centroid to be compared with, and neither has one whose
+    # rest cancels out.
     assert state_polarity(vectors, np.array([1, 0, 0, 0]), leave_one_out=True)[0] == NO_STATE
     cancel = np.array([[1.0, 2.0], [-1.0, -2.0], [0.5, 0.1], [3.0, 1.0]])
     assert state_polarity(cancel, np.array([1, 1, 1, 0]), leave_one_out=True)[2] == NO_STATE
@@ -221,10 +225,25 @@ def test_the_five_words_give_the_known_answer() -> None:
     analysis = small(labels=("surprised", "good", "absent"))
     assert json.loads(json.dumps(analysis, allow_nan=False)) == analysis
     assert analysis["choices"][0] | {"low": 0, "high": 0} == {
-        "label": "the paper's rule", "unrated": "negative", "missing": "left out", "count": "all", "vectors": "all",
-        "unit": False, "leave_one_out": False, "weighted": False, "threshold": 0.5, "band": 0.0, "words": 5,
-        "differ": 1, "share": 20.0, "low": 0, "high": 0, "positive_trait": 60.0, "positive_state": 40.0, "reason": "",
-    }  # fmt: skip
+        "label": "the paper's rule",
+        "unrated": "negative",
+        "missing": "left out",
+        "count": "all",
+        "vectors": "all",
+        "unit": False,
+        "leave_one_out": False,
+        "weighted": False,
+        "threshold": 0.5,
+        "band": 0.0,
+        "words": 5,
+        "differ": 1,
+        "share": 20.0,
+        "low": 0,
+        "high": 0,
+        "positive_trait": 60.0,
+        "positive_state": 40.0,
+        "reason": "",
+    }
     by_label = {row["label"]: row for row in analysis["choices"]}
     assert by_label["all words, by frequency"]["share"] == pytest.approx(100 * 6 / 20)
     assert analysis["labels_differ"] == ["surprised"]
@@ -436,7 +455,7 @@ def test_a_rule_of_one_s_own_stands_among_the_choices() -> None:
 
 
 def test_random_vectors_toss_a_coin() -> None:
-    """What `missing="random"` stands for: N(0, 0.01^2) vectors are as near to one centroid as to the other."""
+    """Why `missing="random"` tosses a coin: N(0, 0.01^2) vectors are near to neither centroid."""
     random = np.random.default_rng(1)
     vectors = random.normal(size=(4000, 50))
     trait = (random.random(4000) < 0.4).astype(int)
@@ -462,7 +481,7 @@ def test_the_defaults_are_the_paper_s_rule() -> None:
 @pytest.mark.real
 @pytest.mark.slow
 def test_section_5_4_on_the_real_data(request: pytest.FixtureRequest) -> None:
-    """The numbers that were computed independently on the shared data (with approximate vectors)."""
+    """Numbers that were computed independently, with approximate vectors."""
     if "real" not in request.config.getoption("markexpr"):
         pytest.skip("tokenises the whole corpus, for a minute: run it with -m real")
     real_data = request.getfixturevalue("real_data")

@@ -8,13 +8,12 @@ import pytest
 from ctsm_lib.scores import (
     distinct,
     emotion_scores,
-    loops,
     perplexities,
-    response_scores,
     response_tokens,
     score_pairs,
     teacher_forced,
 )
+from ctsm_workbench.study.evaluation import loops, response_scores
 
 
 def test_the_two_perplexities_of_a_constructed_case():
@@ -38,7 +37,8 @@ def test_emotion_scores_by_counting():
     logits[3, 9] = -9
     scores = emotion_scores(logits, np.array([3, 5, 8, 9]))
     assert (scores["acc"], scores["acc_top3"], scores["acc_top5"]) == (25, 50, 75)
-    # F1: class 3 has one hit, one false alarm: 2/3; labels 5, 8, 9 and predictions 4, 1: 0. Six classes occur.
+    # F1: class 3 has one hit and one false alarm, 2/3; labels 5, 8, 9 and predictions 4, 1 have 0.
+    # Six classes occur.
     assert scores["macro_f1"] == pytest.approx(100 * (2 / 3) / 6)
 
 

@@ -1,4 +1,4 @@
-"""Both polarities against outside standards, on data where the answer is known, and against plain loops."""
+"""Both polarities against outside standards, on data with a known answer and by plain loops."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from scipy.stats import spearmanr
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.lexicon import Lexicon
+from ctsm_workbench.study.intervals import auc, rank_correlation
 from ctsm_workbench.study.polarity import outside_standards, standards
 from ctsm_workbench.study.polarity.standards import (
     against_labels,
     against_lexicon,
-    auc,
     dialogue_words,
     label_sides,
-    rank_correlation,
 )
 
 
 def slow_auc(scores: list[float], positive: list[int], negative: list[int]) -> float:
-    """Every pair of a positive and a negative case, one after the other; a tie is half a success."""
+    """Every pair of a positive and a negative case in turn; a tie is half a success."""
     wins = pairs = 0.0
     for a, up in zip(scores, positive, strict=True):
         for b, down in zip(scores, negative, strict=True):
@@ -83,8 +82,9 @@ def test_dialogue_words_equal_a_plain_loop(tiny_prepared: Any) -> None:
     assert counts.shape == (len(labels), len(corpus.vocabulary) - len(SPECIALS))
 
 
-def test_labels_are_foretold_by_what_foretells_them_only() -> None:
-    # Words 0 and 1 occur in positive dialogues, 2 and 3 in negative ones, 4 everywhere; the last dialogue has no side.
+def test_labels_are_predicted_by_informative_scores_only() -> None:
+    # Words 0 and 1 occur in positive dialogues, 2 and 3 in negative ones, 4 everywhere; the last
+    # dialogue has no side.
     counts = sparse.csr_matrix(
         np.array(
             [[2, 1, 0, 0, 1], [1, 0, 0, 0, 3], [0, 0, 1, 2, 1], [0, 0, 0, 1, 1], [0, 0, 9, 9, 9]]

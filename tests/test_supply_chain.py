@@ -13,7 +13,6 @@ SOURCES = [
     path
     for folder in ("ctsm_lib", "ctsm_workbench", "notebooks", "scripts", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
-    if "plotly_js" not in path.parts
 ]
 RUNS_TEXT = {
     "eval",

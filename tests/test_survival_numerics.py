@@ -23,7 +23,7 @@ from ctsm_lib.checkpoint import load_tensors, newest_checkpoint
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.errors import RunError
-from ctsm_lib.model import Output
+from ctsm_lib.interface import Output
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.run_folder import read_log, read_run
 from ctsm_lib.runs import load_run

@@ -5,7 +5,8 @@ import pytest
 
 from ctsm_lib.corpus import SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
-from ctsm_lib.vectors import exact_share, learn_vectors, load_vectors, read_glove, read_npz
+from ctsm_lib.vectors import exact_share, load_vectors, read_glove, read_npz
+from ctsm_workbench.retrieval.learned_vectors import learn_vectors
 
 WORDS = Vocabulary([*SPECIALS, "cat", "dog", ". . .", "bird"])
 
@@ -126,7 +127,7 @@ def test_vectors_are_cached_and_described(tmp_path, tiny_prepared):
 
 
 def test_glove_is_streamed(tmp_path):
-    """Memory depends on the vocabulary, not on the file: GloVe's 400,000 rows must not need a gigabyte."""
+    """Memory depends on the vocabulary, not on the file: GloVe has 400,000 rows, a gigabyte."""
     import tracemalloc
 
     path = tmp_path / "glove.txt"

@@ -174,8 +174,10 @@ class CTSM(nn.Module):
         losses = {"generation": nll.sum() / batch.total_tokens}  # Eq. (21)
         losses["student_label"] = mean_label_loss(reading.student_logits, batch)
         total = weights.weight_generation * losses["generation"]
-        teacher = self.teacher_path(reading) if self.training and self.config.guidance else None
+        teacher = None
         if self.training:
+            if self.config.guidance:
+                teacher, _ = self.teacher_path(reading)
             emotion = self.emotion_loss(batch, reading, memory, teacher=teacher, losses=losses)
             total = total + weights.weight_emotion * emotion
             self.diversity.update(taught)
@@ -197,11 +199,11 @@ class CTSM(nn.Module):
         """The settings with the weights of Eq. (25) for a batch."""
         return self.config
 
-    def teacher_path(self, reading: Reading) -> Tensor:
-        """The teacher's emotion logits [B, 32], in training. Paper: Eq. (10) to (14)."""
+    def teacher_path(self, reading: Reading) -> tuple[Tensor, Tensor]:
+        """The teacher's logits [B, 32] and pooling weights [B, L]. Paper: Eq. (10) to (14)."""
         H_tchr = self.teacher_fusion(reading.H_C, reading.K, reading.mask)
         V_tchr = torch.cat([H_tchr, reading.V_ts.to(H_tchr.dtype)], dim=-1)  # Eq. (10)
-        return self.teacher(V_tchr, reading.intensity, reading.mask)[0]
+        return self.teacher(V_tchr, reading.intensity, reading.mask)
 
     def emotion_loss(
         self, batch: Batch, reading: Reading, memory: Memory, *,

@@ -1,4 +1,4 @@
-"""What this machine can do at best, and what a piece of work cannot do without."""
+"""The best that this machine can do, and the least that a piece of work needs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 _aten = torch.ops.aten
-_LOOK_UPS = (
-    _aten.embedding,
-    _aten.index,
-    _aten.index_select,
-    _aten.gather,
-)  # read rows, not the whole table
+# These read some rows of a table, not the whole of it.
+_LOOK_UPS = (_aten.embedding, _aten.index, _aten.index_select, _aten.gather)
 
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations of matrix products, and bytes that have to be moved at least."""
+    """Floating-point operations of matrix products, and the least bytes that must be moved."""
 
     flops: float = 0.0
     bytes: float = 0.0
@@ -31,83 +27,85 @@ class Work:
     def __add__(self, other: Work) -> Work:
         return Work(self.flops + other.flops, self.bytes + other.bytes)
 
-    def at_best(self, matrix: float, memory: float) -> tuple[float, str]:
-        """Seconds that no program can undercut, and which of the two bounds is meant: the larger one.
 
-        Args:
-            matrix, memory: FLOP/s and byte/s of this machine.
-        """
-        products, moves = self.flops / matrix, self.bytes / memory
-        return max(products, moves), "matrix products" if products >= moves else "memory"
+def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: float) -> dict:
+    """Compare a rate with the highest that is possible.
+
+    Args:
+        work: the least that is needed for `done` examples.
+        per_s: examples per second, as measured.
+        matrix, memory: FLOP/s and byte/s of this machine.
+
+    Returns:
+        limit (examples per second), share_of_limit, and bound: the one that takes longer.
+    """
+    bounds = {"matrix products": work.flops / matrix, "memory": work.bytes / memory}
+    bound = max(bounds, key=bounds.__getitem__)
+    seconds = bounds[bound]
+    return {"limit": done / seconds, "share_of_limit": per_s * seconds / done, "bound": bound}
+
+
+def shortest(work: Callable[[], object], seconds: float, least: int = 1) -> float:
+    """The shortest time of `work()`, tried for some seconds and at least so many times."""
+    tries: list[float] = []
+    while len(tries) < least or sum(tries) < seconds:
+        begun = time.perf_counter()
+        work()
+        tries.append(time.perf_counter() - begun)
+    return min(tries)
 
 
 def matrix_rate(
     dtype: torch.dtype = torch.float32, size: int = 1024, seconds: float = 1.0
 ) -> float:
-    """FLOP/s of large matrix products, the best of several measurements."""
-    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    return 2 * size**3 / _best(lambda: left @ right, seconds)
+    """FLOP/s of large matrix products."""
+    matrix = torch.randn(size, size).to(dtype)
+    return 2 * size**3 / shortest(lambda: matrix @ matrix, seconds)
 
 
 def memory_rate(size: float, seconds: float = 0.5) -> float:
-    """Byte/s of reading `size` bytes again and again, the best of several measurements.
-
-    What fits into a cache comes from there, in this measurement as in the work that is judged by it.
-    """
+    """Byte/s of reading `size` bytes again and again, from a cache where they fit into it."""
     rows = torch.ones(max(int(size) // 4096, 1), 1024)
     vector = torch.ones(1024)
-    return rows.nbytes / min(
-        _best(lambda: rows @ vector, seconds / 2), _best(rows.sum, seconds / 2)
-    )
-
-
-def _best(work: Callable[[], object], seconds: float) -> float:
-    best, end = float("inf"), time.perf_counter() + seconds
-    while best == float("inf") or time.perf_counter() < end:
-        begun = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - begun)
-    return best
+    product = shortest(lambda: rows @ vector, seconds / 2)
+    return rows.nbytes / min(product, shortest(rows.sum, seconds / 2))
 
 
 def count(work: Callable[[], object], model: nn.Module) -> Work:
-    """FLOPs of the matrix products of `work()`, and the bytes of the model's parameters that it reads, each once."""
+    """FLOPs of `work()`, and the bytes of the parameters that it reads, each counted once."""
     with FlopCounterMode(display=False) as products, _ParametersRead(model) as parameters:
         work()
-    return Work(products.get_total_flops(), parameters.bytes)
+    whole = sum(parameters.sizes[pointer] for pointer in parameters.read)
+    return Work(products.get_total_flops(), whole + parameters.rows)
 
 
 def training_bytes(model: nn.Module) -> int:
-    """Bytes that a step with Adam moves at least: a weight is read forwards and backwards, its gradient written; then
-    weight, gradient and both moments are read, weight and moments written."""
+    """The least bytes that a training step with Adam moves.
+
+    A weight is read in both directions and its gradient is written. Then weight, gradient and both
+    moments are read, and weight and moments are written.
+    """
     return 10 * sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
 
 
 class _ParametersRead(TorchDispatchMode):
-    """Notes which parameters operations read."""
+    """Records the parameters that operations read: as a whole, or bytes of single rows."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.sizes = {
-            p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()
-        }
+        storages = [parameter.untyped_storage() for parameter in model.parameters()]
+        self.sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
         self.read: set[int] = set()
         self.rows = 0
-
-    @property
-    def bytes(self) -> int:
-        return sum(self.sizes[pointer] for pointer in self.read) + self.rows
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        pointers = {
-            value.untyped_storage().data_ptr() for value in args if isinstance(value, Tensor)
-        }
-        if not function.is_view and (found := pointers & self.sizes.keys()):
-            if function.overloadpacket in _LOOK_UPS:
-                self.rows += result.nbytes
-            else:
-                self.read |= found
+        tensors = [value for value in args if isinstance(value, Tensor)]
+        found = {tensor.untyped_storage().data_ptr() for tensor in tensors} & self.sizes.keys()
+        if found and function.overloadpacket in _LOOK_UPS:
+            self.rows += result.nbytes
+        elif not function.is_view:
+            self.read |= found
         return result

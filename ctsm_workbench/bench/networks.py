@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,53 +16,39 @@ from ctsm_lib.batches import Batch, Pairs, Shuffled
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import SOS
 from ctsm_lib.decoding import Answer, Decoding, answer_batch
-from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.training import build_model, make_optimizer
-from ctsm_workbench.baselines import AnyModel, Baseline
-from ctsm_workbench.bench.limits import Work, count, matrix_rate, memory_rate, training_bytes
-from ctsm_workbench.bench.memory import peak_memory
+from ctsm_workbench.bench import limits, peak_memory
+from ctsm_workbench.bench.limits import Work, count
 from ctsm_workbench.bench.scaling import Step, model_growth
-from ctsm_workbench.bench.task import Measured, Task, beside_limit, row
+from ctsm_workbench.bench.task import Measured, Task, row
 
 AT_ONCE = 64  # pairs, as in `ctsm evaluate`
+WARM_UP = 10  # training steps before the clock starts
 WORDS = 10  # of an answer whose growth is measured
-
-T = TypeVar("T")
-Talker = CTSM | Baseline  # TF-IDF says nothing
 
 
 def training(task: Task) -> Measured:
-    """Steps of training on the data's own batches."""
-    config, prepared = task.config, task.prepared("train")
+    """Training steps on the data's own batches."""
+    config = task.config
+    prepared = task.prepared("train")
     pairs = prepared.pairs["train"]
     order = Shuffled(pairs, config.batch_size, config.seed)
     began = peak_memory()
     model = build_model(config, prepared)
     step = training_step(config, model)
-    for iteration in range(10):
-        step(pairs.collate(order[iteration]))
-    done, iteration, begun = 0, 10, time.perf_counter()
-    while time.perf_counter() - begun < task.seconds:
-        done += step(pairs.collate(order[iteration]))
-        iteration += 1
-    per_s = done / (time.perf_counter() - begun)
+    batches = (order[iteration] for iteration in itertools.count())
+    per_s = _rate(lambda index: step(pairs.collate(index)), batches, task.seconds, warm_up=WARM_UP)
     measured = row(per_s, "examples/s", began)
-    sample = [order[number] for number in range(10, min(iteration, 30))]
-    works = [count(partial(step, pairs.collate(index)), model) for index in sample]
-    examples, flops, moved = (
-        sum(map(len, sample)),
-        sum(work.flops for work in works),
-        training_bytes(model),
-    )
-    matrix = matrix_rate(torch.bfloat16 if config.precision == "bf16" else torch.float32)
-    whole = Work(flops, moved * len(sample))
-    measured |= beside_limit(whole, examples, per_s, matrix, memory_rate(moved))
-    if task.grow:
-        words = len(prepared.corpus.vocabulary)
-        measured["growth"] = model_growth(
-            config, words, lambda new: training_step(config, new), task.seconds / 40
-        )
+    sample = [order[iteration] for iteration in range(WARM_UP, 3 * WARM_UP)]
+    examples = sum(map(len, sample))
+    flops = sum(count(partial(step, pairs.collate(index)), model).flops for index in sample)
+    moved = limits.training_bytes(model)
+    matrix = limits.matrix_rate(torch.bfloat16 if config.precision == "bf16" else torch.float32)
+    work = Work(flops, moved * len(sample))
+    memory = limits.memory_rate(moved)
+    measured |= limits.beside_limit(work, examples, per_s, matrix=matrix, memory=memory)
+    measured |= _growth(task, prepared, partial(training_step, config))
     lengths = [pairs.context_length[index] + 1 for index in sample]
     padded = sum(length.max() * len(length) for length in lengths)
     facts = {
@@ -73,15 +60,15 @@ def training(task: Task) -> Measured:
         "matrix_gflop_per_s": matrix / 1e9,
         "data": prepared.description,
     }
-    return Measured({"training": measured}, facts)
+    return {"training": measured}, facts
 
 
-def training_step(config: Config, model: AnyModel) -> Step:
-    """A step of training: from a batch to changed weights. It returns how many examples it saw."""
+def training_step(config: Config, model: Any) -> Step:
+    """A training step: from a batch to changed weights."""
     model.train()
     optimizer = make_optimizer(config, model)
 
-    def step(batch: Batch) -> int:
+    def step(batch: Batch) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
             total = model(batch).losses["total"]
         total.backward()
@@ -89,101 +76,82 @@ def training_step(config: Config, model: AnyModel) -> Step:
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad()
-        return len(batch)
 
     return step
 
 
 def scoring(task: Task) -> Measured:
     """Teacher forcing over a part of the test split."""
-    prepared, pairs, model = _tested(task)
-    began, step = peak_memory(), scoring_step(model)
+    prepared, model = _tested(task)
+    pairs = prepared.pairs["test"]
+    began = peak_memory()
+    step = scoring_step(model)
     some = _spread(list(pairs.in_order(AT_ONCE)))
-    per_s = _rate(lambda index: step(pairs.collate(index)), some, task.seconds / 2)
+    per_s = _rate(lambda index: step(pairs.collate(index)), itertools.cycle(some), task.seconds / 2)
     measured = row(per_s, "pairs/s", began)
     works = [count(partial(step, pairs.collate(index)), model) for index in some]
     measured |= _limit(works, sum(map(len, some)), per_s, works[0].bytes)
-    if task.grow:
-        words = len(prepared.corpus.vocabulary)
-        measured["growth"] = model_growth(task.config, words, scoring_step, task.seconds / 40)
-    return Measured({"scoring": measured})
+    return {"scoring": measured | _growth(task, prepared, scoring_step)}, {}
 
 
-def scoring_step(model: AnyModel) -> Step:
-    """A step of scoring. It returns how many pairs it saw."""
-    model.eval()
-
-    @torch.no_grad()
-    def step(batch: Batch) -> int:
-        model(batch)
-        return len(batch)
-
-    return step
+def scoring_step(model: Any) -> Step:
+    """A scoring step: one forward pass."""
+    return torch.no_grad()(model.eval().forward)
 
 
 def decoding(task: Task) -> Measured:
-    """Greedy answers, many at once and one by one: of a trained run over the whole test split, else over a part of it,
-    always with as many words as there may be."""
-    prepared, pairs, model = _tested(task)
+    """Greedy answers, many at once and one by one.
+
+    A trained run answers the whole test split; an untrained model answers a part of it, always with
+    as many words as there may be.
+    """
+    prepared, model = _tested(task)
+    pairs = prepared.pairs["test"]
     how = Decoding(max_length=task.config.max_response)
     batches = list(pairs.in_order(AT_ONCE))
-    began, some = peak_memory(), _spread(batches)
-
-    def answer(index: np.ndarray) -> int:
-        return len(answer_batch(model, _question(pairs, index), how)[0])
-
-    rate = (
-        _rate(answer, batches, 0, len(batches)) if task.run else _rate(answer, some, task.seconds)
-    )
-    rows = {"decoding": row(rate, "answers/s", began)}
+    some = _spread(batches)
     singles = [index[:1] for index in some]
-    one = _rate(answer, singles, task.seconds / 4)
+    began = peak_memory()
+
+    def answer(index: np.ndarray) -> None:
+        answer_batch(model, _question(pairs, index), how)
+
+    if task.run:
+        rate = _rate(answer, [batches[0], *batches])
+        about = f"{task.run.name}, whole test split"
+    else:
+        rate = _rate(answer, itertools.cycle(some), task.seconds)
+        about = f"untrained, {how.max_length} words an answer"
+    rows = {"decoding": row(rate, "answers/s", began)}
+    one = _rate(answer, itertools.cycle(singles), task.seconds / 4)
     rows["one answer"] = row(one, "answers/s", began)
-    for name, per_s, counted in (
-        ("decoding", rate, some[1::4] or some),
-        ("one answer", one, singles[1::4] or singles),
-    ):
-        works, step_bytes = zip(
-            *(_answering(model, _question(pairs, index), how) for index in counted), strict=True
-        )
-        rows[name] |= _limit(works, sum(map(len, counted)), per_s, step_bytes[0])
-    if task.grow:
-        words = len(prepared.corpus.vocabulary)
-        rows["decoding"]["growth"] = model_growth(
-            task.config, words, decoding_step, task.seconds / 40
-        )
-    told = (
-        f"{task.run.name}, whole test split"
-        if task.run
-        else f"untrained, {how.max_length} words an answer"
-    )
-    facts = {
-        "decode_answers_per_s": rate,
-        "decode_one_s": 1 / one,
-        "decode_model": told,
-        "data": prepared.description,
-    }
-    return Measured(rows, facts)
+    for name, per_s, items in (("decoding", rate, some), ("one answer", one, singles)):
+        counted = items[1::4] or items
+        found = [_answering(model, _question(pairs, index), how) for index in counted]
+        works = [work for work, _ in found]
+        rows[name] |= _limit(works, sum(map(len, counted)), per_s, found[0][1])
+    rows["decoding"] |= _growth(task, prepared, decoding_step)
+    facts = {"decode_answers_per_s": rate, "decode_one_s": 1 / one, "decode_model": about}
+    return rows, facts | {"data": prepared.description}
 
 
-def decoding_step(model: AnyModel) -> Step:
-    """Ten words of every answer, whatever the model would like to end; it returns how many answers."""
-    talker = cast(Talker, model.eval())
+def decoding_step(model: Any) -> Step:
+    """Ten words of every answer, also where the model would end sooner."""
+    model.eval()
 
     @torch.no_grad()
-    def step(batch: Batch) -> int:
-        cache = talker.start(talker.encode(batch))
+    def step(batch: Batch) -> None:
+        cache = model.start(model.encode(batch))
         token = torch.full((len(batch),), SOS)
         for _ in range(WORDS):
-            token = talker.step(cache, token)[0].argmax(dim=1)
-        return len(batch)
+            token = model.step(cache, token)[0].argmax(dim=1)
 
     return step
 
 
 @torch.no_grad()
-def _answering(model: Talker, batch: Batch, how: Decoding) -> tuple[Work, float]:
-    """What answering a batch cannot do without, and the bytes of one word: weights are read again for each."""
+def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
+    """The least work of answering a batch, and the bytes of the weights, read for each word."""
     answers: list[Answer] = []
     products = count(lambda: answers.extend(answer_batch(model, batch, how)[0]), model)
     steps = min(max(len(answer.ids) for answer in answers) + 1, how.max_length)
@@ -193,10 +161,17 @@ def _answering(model: Talker, batch: Batch, how: Decoding) -> tuple[Work, float]
     return Work(products.flops, reading.bytes + steps * word.bytes), word.bytes
 
 
-def _tested(task: Task) -> tuple[Prepared, Pairs, Talker]:
+def _growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
+    if not task.grow:
+        return {}
+    words = len(prepared.corpus.vocabulary)
+    return {"growth": model_growth(task.config, words, make_step, task.seconds / 40)}
+
+
+def _tested(task: Task) -> tuple[Prepared, Any]:
     prepared = task.prepared("test")
     model = task.loaded.model if task.loaded else build_model(task.config, prepared)
-    return prepared, prepared.pairs["test"], cast(Talker, model.eval())
+    return prepared, model.eval()
 
 
 def _question(pairs: Pairs, index: np.ndarray) -> Batch:
@@ -204,23 +179,32 @@ def _question(pairs: Pairs, index: np.ndarray) -> Batch:
 
 
 def _limit(works: Sequence[Work], done: int, per_s: float, again: float) -> dict:
-    """Limit of float32; `again`: the bytes that are read again and again."""
-    return beside_limit(sum(works, Work()), done, per_s, matrix_rate(), memory_rate(again))
+    """The limit in float32; `again` is the number of bytes that are read again and again."""
+    rates = {"matrix": limits.matrix_rate(), "memory": limits.memory_rate(again)}
+    return limits.beside_limit(sum(works, Work()), done, per_s, **rates)
 
 
-def _spread(items: list[T], most: int = 12) -> list[T]:
-    """Up to twelve items, evenly spread: short, middle and long contexts."""
-    return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)]
+def _spread(batches: list[np.ndarray], most: int = 12) -> list[np.ndarray]:
+    """Up to twelve batches, evenly spread: short, middle and long contexts."""
+    places = np.linspace(0, len(batches) - 1, min(len(batches), most))
+    return [batches[place] for place in places.astype(int)]
 
 
 def _rate(
-    work: Callable[[np.ndarray], int], items: list[np.ndarray], seconds: float, least: int = 1
+    work: Callable[[np.ndarray], object],
+    batches: Iterable[np.ndarray],
+    seconds: float = float("inf"),
+    warm_up: int = 1,
 ) -> float:
-    """What is done in a second, over the items again and again: for some seconds, and at least so many items."""
-    work(items[0])
-    done, begun = 0, time.perf_counter()
-    for number, item in enumerate(items * 1_000, start=1):
-        done += work(item)
-        if number >= least and time.perf_counter() - begun > seconds:
+    """Examples per second over batches, for some seconds or until there are no more of them."""
+    ahead = iter(batches)
+    for index in itertools.islice(ahead, warm_up):
+        work(index)
+    done = 0
+    begun = time.perf_counter()
+    for index in ahead:
+        work(index)
+        done += len(index)
+        if time.perf_counter() - begun > seconds:
             break
     return done / (time.perf_counter() - begun)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ctsm_lib.corpus import SPECIALS, Corpus
-from ctsm_lib.model import CTSM
+from ctsm_lib.corpus import SPECIALS
 from ctsm_lib.prepare import make_provider
 from ctsm_lib.training import build_model
-from ctsm_workbench.bench.limits import count, matrix_rate, memory_rate
-from ctsm_workbench.bench.memory import peak_memory
-from ctsm_workbench.bench.scaling import growth, part_of, thirds
-from ctsm_workbench.bench.task import Measured, Task, beside_limit, row
-from ctsm_workbench.study.contexts import gather, plan
+from ctsm_workbench.bench import peak_memory
+from ctsm_workbench.bench.limits import beside_limit, count, matrix_rate, memory_rate
+from ctsm_workbench.bench.scaling import dialogues_in, growth, part_of, thirds
+from ctsm_workbench.bench.task import Measured, Task, row
+from ctsm_workbench.study.contexts import collect_states, plan
 from ctsm_workbench.study.polarity import analyse
 
 READ = 1_600  # dialogues of the contextual pass
@@ -23,55 +24,46 @@ ASKED = 4_096  # utterances of retrieval
 
 
 def retrieval(task: Task) -> Measured:
-    """Commonsense for utterances whose answers are not on disk. Text and sparse matrices: no bound by arithmetic.
+    """Commonsense for utterances whose answers are not on disk; nothing with `knowledge=none`.
 
-    With `knowledge=none` there is nothing to measure.
+    Text and sparse matrices have no bound by arithmetic.
     """
     provider = make_provider(task.config, task.sources)
     if provider.name == "none":
-        return Measured()
+        return {}, {}
     split = task.prepared(knowledge=False).corpus.splits["train"]
     texts = list(dict.fromkeys(split.turn_text(turn) for turn in split.pairs[:ASKED, 4]))
-    began, begun = peak_memory(), time.perf_counter()
+    began = peak_memory()
+    begun = time.perf_counter()
     provider.infer(texts[:1], progress=False)
     note = f"{provider.name}; making it ready took {time.perf_counter() - begun:.1f} s more"
-
-    def ask(size: int) -> Callable[[], object]:
-        return lambda: provider.infer(texts[:size], progress=False)
-
-    found = growth(ask, thirds(len(texts)) if task.grow else [len(texts)], 0)
-    return Measured(
-        {
-            "retrieval": row(
-                len(texts) / found["seconds"][-1],
-                "texts/s",
-                began,
-                note=note,
-                **task.grew(corpus=found),
-            )
-        }
+    seconds, growing = _by_size(
+        task, lambda size: partial(provider.infer, texts[:size], progress=False), len(texts)
     )
+    return {"retrieval": row(len(texts) / seconds, "texts/s", began, note=note, **growing)}, {}
 
 
 def polarity(task: Task) -> Measured:
-    """The whole analysis of Section 5.4. Its time goes into draws and sorting: no bound by arithmetic."""
+    """The whole analysis of Section 5.4. Draws and sorting have no bound by arithmetic."""
     prepared = task.prepared(knowledge=False)
-    words, vectors, first = prepared.corpus.vocabulary.words, prepared.vectors, len(SPECIALS)
+    words = prepared.corpus.vocabulary.words
+    first = len(SPECIALS)
     vad, rated = prepared.lexicon.table(prepared.corpus.vocabulary, task.config.neutral_vad)
-    began, dialogues = peak_memory(), _dialogues(prepared.corpus)
+    began = peak_memory()
+    dialogues = dialogues_in(prepared.corpus)
 
     def analysis(size: int) -> Callable[[], object]:
         ids = np.arange(first, len(words))
         if size < dialogues:
             tokens = [split.tokens for split in part_of(prepared.corpus, size).splits.values()]
             ids = np.intersect1d(ids, np.concatenate(tokens))
-        kind, counts = vectors.kind[ids], prepared.corpus.counts[ids]
-        of_words = (vad[ids, 0], rated[ids], vectors.matrix[ids], kind >= 0, counts)
-        return lambda: analyse([words[i] for i in ids], *of_words, vad=vad[ids], kind=kind)
+        kind = prepared.vectors.kind[ids]
+        vectors = prepared.vectors.matrix[ids]
+        facts = (vad[ids, 0], rated[ids], vectors, kind >= 0, prepared.corpus.counts[ids])
+        return lambda: analyse([words[i] for i in ids], *facts, vad=vad[ids], kind=kind)
 
-    found = growth(analysis, thirds(dialogues) if task.grow else [dialogues], 0)
-    per_s = (len(words) - first) / found["seconds"][-1]
-    return Measured({"polarity": row(per_s, "words/s", began, **task.grew(corpus=found))})
+    seconds, growing = _by_size(task, analysis, dialogues)
+    return {"polarity": row((len(words) - first) / seconds, "words/s", began, **growing)}, {}
 
 
 def contextual(task: Task) -> Measured:
@@ -81,27 +73,29 @@ def contextual(task: Task) -> Measured:
         RunError: the run is of a baseline, or has no state embedding.
     """
     prepared = task.prepared(knowledge=False)
-    words, most = len(prepared.corpus.vocabulary), min(_dialogues(prepared.corpus), READ)
-    model = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
-    assert isinstance(model, CTSM)
-    began, everything = peak_memory(), np.ones(words, dtype=bool)
+    words = len(prepared.corpus.vocabulary)
+    most = min(dialogues_in(prepared.corpus), READ)
+    model: Any = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
+    began = peak_memory()
 
     def read(size: int) -> Callable[[], object]:
         laid = plan(part_of(prepared.corpus, size), task.config.max_context)
-        return lambda: gather(model, laid, words, everything, progress=False)
+        return lambda: collect_states(
+            model, laid, words, np.ones(words, dtype=bool), progress=False
+        )
 
-    found = growth(read, thirds(most) if task.grow else [most], 0)
+    seconds, growing = _by_size(task, read, most)
     tokens = len(plan(part_of(prepared.corpus, most), task.config.max_context).tokens)
-    per_s = tokens / found["seconds"][-1]
-    measured = row(per_s, "words/s", began, **task.grew(corpus=found))
+    per_s = tokens / seconds
+    measured = row(per_s, "words/s", began, **growing)
     work = count(read(most), model)
-    return Measured(
-        {
-            "contextual": measured
-            | beside_limit(work, tokens, per_s, matrix_rate(), memory_rate(work.bytes))
-        }
-    )
+    measured |= beside_limit(work, tokens, per_s, matrix_rate(), memory_rate(work.bytes))
+    return {"contextual": measured}, {}
 
 
-def _dialogues(corpus: Corpus) -> int:
-    return sum(len(split.labels) for split in corpus.splits.values())
+def _by_size(
+    task: Task, make: Callable[[int], Callable[[], object]], most: int
+) -> tuple[float, dict]:
+    """Seconds for the largest size, tried once, and the growth of a row if it was asked for."""
+    found = growth(make, thirds(most) if task.grow else [most], 0)
+    return found["seconds"][-1], {"growth": {"corpus": found}} if task.grow else {}

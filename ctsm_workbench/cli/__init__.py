@@ -1,7 +1,7 @@
 """`ctsm ...`: the command line, a module for each theme.
 
-Every command imports what it needs when it runs, so that `--help` is quick. A new command is a function in the module of
-its theme and a line in `COMMANDS` below; options that others have as well stand in `shared`.
+Every command imports what it needs when it runs, so that `--help` is quick. To add a command, write
+a function in the module of its theme and name it below. `shared` has options of several commands.
 """
 
 from __future__ import annotations
@@ -17,34 +17,15 @@ import typer
 
 from ctsm_lib import __version__
 from ctsm_lib.errors import CtsmError
-from ctsm_workbench.cli import analysis, comparing, data, judge, pictures, talk, training
+from ctsm_workbench.cli import analysis, data, people, training
+from ctsm_workbench.cli.shared import speaks
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "doctor": data.doctor,
-    "train": training.train,
-    "evaluate": training.evaluate,
-    "score": training.score,
-    "compare": comparing.compare,
-    "tradeoff": comparing.tradeoff,
-    "respond": talk.respond,
-    "chat": talk.chat,
-    "explore": talk.explore,
-    "polarity": analysis.polarity,
-    "contextual": pictures.contextual,
-    "figures": pictures.figures,
-    "bench": analysis.bench,
-}
-DATA_COMMANDS: dict[str, Callable[..., None]] = {
-    "fetch": data.fetch,
-    "status": data.status,
-    "prepare": data.prepare,
-    "knowledge": data.knowledge,
-}
-JUDGE_COMMANDS: dict[str, Callable[..., None]] = {
-    "make": judge.make,
-    "serve": judge.serve,
-    "score": judge.score,
-}
+HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
+SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
+ALLOCATOR = {  # freed memory is kept for the next step
+    "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "67108864", "THP_MEM_ALLOC_ENABLE": "1", "CTSM_ALLOCATOR": "1",
+}  # fmt: skip
 
 app = typer.Typer(
     help="ctsm-lab: trait and state emotions in conversation (CTSM, LREC-COLING 2024).",
@@ -53,17 +34,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Fetch, prepare and name the data that is used.", no_args_is_help=True)
-for name, command in COMMANDS.items():
-    app.command(name)(command)
-for name, command in DATA_COMMANDS.items():
-    data_app.command(name)(command)
-app.add_typer(data_app, name="data")
 judge_app = typer.Typer(
-    help="Let people judge which of two answers is better, blind.", no_args_is_help=True
+    help="Let people judge, blind, which of two answers is better.", no_args_is_help=True
 )
-for name, command in JUDGE_COMMANDS.items():
-    judge_app.command(name)(command)
+app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+COMMANDS: dict[typer.Typer, tuple[Callable[..., None], ...]] = {
+    app: (
+        *(data.doctor, training.train, training.evaluate, training.score),
+        *(training.compare, training.tradeoff, people.respond, people.chat, people.explore),
+        *(analysis.polarity, analysis.contextual, analysis.figures, analysis.bench),
+    ),
+    data_app: (data.fetch, data.status, data.prepare, data.knowledge),
+    judge_app: (people.make, people.serve, people.score),
+}
+for group, commands in COMMANDS.items():
+    for command in commands:
+        group.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -76,63 +63,48 @@ def _root(
 
 
 def _better_allocator(arguments: list[str]) -> None:
-    """Start again with allocator settings that only count before Python starts: freed memory is kept for the next step."""
-    heavy = {"train", "evaluate", "bench", "compare", "tradeoff", "contextual"}
-    if (
-        sys.platform != "linux"
-        or not heavy & set(arguments[:1])
-        or os.environ.get("CTSM_ALLOCATOR")
-    ):
-        return
-    settings = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "4000000000",
-                "THP_MEM_ALLOC_ENABLE": "1", "CTSM_ALLOCATOR": "1"}  # fmt: skip
-    environment = settings | os.environ
-    os.execve(sys.executable, [sys.executable, "-m", "ctsm_lib", *arguments], environment)
+    """Start Python again with allocator settings, which are only read when a process starts."""
+    heavy = bool(arguments) and arguments[0] in HEAVY
+    if heavy and sys.platform == "linux" and "CTSM_ALLOCATOR" not in os.environ:
+        command = [sys.executable, "-m", "ctsm_lib", *arguments]
+        os.execve(sys.executable, command, ALLOCATOR | os.environ)
 
 
 def _refuse_several(arguments: list[str]) -> None:
-    """End where several processes were launched for a command that is one process's: each would do and write the same."""
-    together = arguments[:1] in (["train"], ["evaluate"], ["contextual"]) or arguments[:2] == [
-        "data",
-        "prepare",
-    ]
+    """End if several processes were launched for a command that each of them would do alone."""
+    together = any(arguments[: len(names)] == names for names in SHARED_OUT)
     if os.environ.get("WORLD_SIZE", "1") == "1" or together:
         return
-    if os.environ.get("RANK", "0") == "0":
+    if speaks():
         typer.echo(
-            "error: several processes can share train, evaluate, contextual and data prepare; run this command without "
-            "torchrun, accelerate launch or WORLD_SIZE.",
+            "error: several processes can share train, evaluate, contextual and data prepare; "
+            "run this command without torchrun, accelerate launch or WORLD_SIZE.",
             err=True,
         )
     raise SystemExit(1)
 
 
 def main() -> None:
-    """Run the command line; what users can mend is one sentence and exit code 1."""
+    """Run the command line. An error that users can correct is one sentence and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     _better_allocator(sys.argv[1:])
     _refuse_several(sys.argv[1:])
-    for stream in (
-        sys.stdin,
-        sys.stdout,
-        sys.stderr,
-    ):  # bytes or letters that a terminal has no sign for end no talk
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
+            # A character that the terminal cannot show must not end a conversation.
             stream.reconfigure(errors="replace")
     try:
-        app(standalone_mode=True)
+        app()
     except CtsmError as error:
-        number = os.environ.get(
-            "RANK", "0"
-        )  # of processes that share the work, one may lack what the others have
-        typer.echo(f"error{f' in process {number}' if number != '0' else ''}: {error}", err=True)
+        # With several processes, an error may be in one of them only.
+        process = "" if speaks() else f" in process {os.environ['RANK']}"
+        typer.echo(f"error{process}: {error}", err=True)
         raise SystemExit(1) from None
     except OSError as error:
         if not error.filename:
             raise
-        typer.echo(
-            f"error: {error.filename}: {error.strerror}.", err=True
-        )  # a full disk, a file that is not ours
+        # Such as a full disk, or a file that belongs to somebody else.
+        typer.echo(f"error: {error.filename}: {error.strerror}.", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
+from typer import Option
 
+from ctsm_lib import sources
 from ctsm_lib.errors import ConfigError
-from ctsm_workbench.cli.shared import (
-    Device,
-    JsonFile,
-    JsonFlag,
-    Quiet,
-    Sets,
-    Vectors,
-    check_writable,
-    prepared_data,
-    print_json,
-    save_json,
-    shared_device,
-)
+from ctsm_workbench.cli import shared
 
 
 def doctor() -> None:
-    """Say whether this machine can run everything, and what is missing."""
+    """Check whether this machine can run everything, and name what is missing."""
     from ctsm_workbench.doctor import examine
 
-    healthy = True
+    checks = []
     for check in examine():
         typer.echo(f"{check.sign} {check.name:<22} {check.finding}")
-        healthy = healthy and check.ok
-    if not healthy:
+        checks.append(check)
+    if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
 
 def fetch(
-    part: Annotated[
-        list[str] | None, typer.Option(help="dialogues, lexicon or vectors. Default: all.")
-    ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Folder to fill. Default: data/raw.")] = None,  # noqa: UP045
-    accept_terms: Annotated[
-        bool, typer.Option(help="Accept the data's terms without being asked.")
-    ] = False,
-    quiet: Quiet = False,
+    part: Annotated[list[str] | None, Option(help="dialogues, lexicon, vectors.")] = None,
+    out: Annotated[Path | None, Option(help="Folder to fill. Default: data/raw.")] = None,
+    accept_terms: Annotated[bool, Option(help="Accept all terms of use.")] = False,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Download EmpatheticDialogues, the NRC VAD lexicon and GloVe (862 MB) from their public addresses."""
-    from ctsm_lib import sources
+    """Download EmpatheticDialogues, the NRC VAD lexicon and GloVe (862 MB) from the web."""
     from ctsm_workbench.downloads import fetch as download
 
     def accept(terms: str) -> bool:
-        typer.echo(terms.strip())
+        typer.echo(terms)
         return accept_terms or typer.confirm("Do you accept these terms?")
 
     target = out or sources.RAW
@@ -60,11 +46,9 @@ def fetch(
     typer.echo(f"{target} lacks {', '.join(missing)}." if missing else f"{target} is complete.")
 
 
-def status(as_json: JsonFlag = False, vectors: Vectors = None) -> None:
+def status(as_json: shared.JsonFlag = False, vectors: shared.Vectors = None) -> None:
     """Name the data that is used: dialogues, lexicon, vectors, knowledge."""
-    from ctsm_lib.sources import find_sources
-
-    found = find_sources(vectors=vectors)
+    found = sources.find_sources(vectors=vectors)
     parts = found.describe() | {"folder": str(found.root)}
     if found.vectors is not None and found.vectors.suffix == ".npz":
         from ctsm_lib.vectors import exact_share
@@ -73,77 +57,70 @@ def status(as_json: JsonFlag = False, vectors: Vectors = None) -> None:
         if share < 1:
             parts["vectors"] += f": approximate vectors, {share:.0%} exact"
     if as_json:
-        return print_json(parts)
+        return shared.print_json(parts)
     for name, value in parts.items():
         typer.echo(f"{name:<10} {value}")
     if found.origin == "sample":
-        typer.echo(
-            "This is the small invented sample. `ctsm data fetch` gets the real data; or set CTSM_DATA."
-        )
+        typer.echo("This is the small invented sample.")
+        typer.echo("To use the real data, run `ctsm data fetch` or set CTSM_DATA.")
 
 
 def prepare(
-    preset: Annotated[str, typer.Option(help="Whose settings count.")] = "",
-    settings: Sets = None,
-    vectors: Vectors = None,
-    device: Device = "auto",
-    quiet: Quiet = False,
+    preset: shared.Preset = "",
+    settings: shared.Sets = None,
+    vectors: shared.Vectors = None,
+    device: shared.Device = "auto",
+    quiet: shared.Quiet = False,
 ) -> None:
-    """Tokenise, find or generate knowledge and cut vectors once, so that training starts at once.
+    """Tokenise, find or generate knowledge and select vectors once, so that training starts soon.
 
-    Several GPUs share out what COMET generates: torchrun --nproc-per-node 2 -m ctsm_lib data prepare ...
+    Several GPUs share COMET's work: torchrun --nproc-per-node 2 -m ctsm_lib data prepare ...
     """
-    import time
-
-    from ctsm_lib import parallel
-
     begun = time.monotonic()
-    chosen, quiet = shared_device(device), quiet or not parallel.speaks()
-    _, prepared = prepared_data(preset, settings, vectors, quiet, device=chosen)
-    parallel.leave()
-    if not parallel.speaks():
+    with shared.together(device, quiet) as (chosen, progress):
+        _, prepared = shared.prepared_data(
+            preset, settings or (), vectors, device=chosen, progress=progress
+        )
+    if not shared.speaks():
         return
     for split, pairs in prepared.pairs.items():
         typer.echo(f"{split:<6} {len(pairs):>7,} pairs")
     for problem in prepared.corpus.problems[:20]:
         typer.echo(f"left out: {problem}")
-    print_json(prepared.description)
+    shared.print_json(prepared.description)
     typer.echo(f"ready after {time.monotonic() - begun:.1f} s")
 
 
 def knowledge(
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    cases: Annotated[
-        Path | None, typer.Option(help="Write random cases to this Markdown file.")
-    ] = None,
-    count: Annotated[int, typer.Option(help="How many cases.")] = 20,
-    seed: Annotated[int, typer.Option(help="Which cases.")] = 0,
-    as_json: JsonFile = None,
-    settings: Sets = None,
-    quiet: Quiet = False,
+    split: shared.Split = "test",
+    cases: Annotated[Path | None, Option(help="Write random cases to this Markdown file.")] = None,
+    count: Annotated[int, Option(help="Number of cases.")] = 20,
+    seed: shared.Seed = 0,
+    as_json: shared.JsonFile = None,
+    settings: shared.Sets = None,
+    quiet: shared.Quiet = False,
 ) -> None:
-    """How many utterances get commonsense, and what: numbers, and random cases for people to judge."""
-    from ctsm_lib.sources import cache_folder
+    """Count the utterances for which commonsense is found, and write cases for people to judge."""
     from ctsm_lib.versions import versions
     from ctsm_workbench.retrieval.cases import coverage, write_cases
 
     if count < 1:
         raise ConfigError(f"--count {count} is not possible: it must be a whole number from 1.")
-    check_writable(cases, as_json)
-    _, prepared = prepared_data("", settings, None, quiet, splits=[split])
-    part, provider = prepared.corpus.splits[split], prepared.provider
+    shared.check_writable(cases, as_json)
+    _, prepared = shared.prepared_data(settings=settings or (), splits=[split], progress=not quiet)
+    part = prepared.corpus.splits[split]
     texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
-    inferences = provider.infer_all(texts, cache_folder(), not quiet)
-    result: dict = coverage(inferences) | {
-        "split": split,
-        "run": prepared.description | {"seed": seed, "versions": versions()},
-    }
+    provider = prepared.provider
+    inferences = provider.infer_all(texts, sources.cache_folder(), not quiet)
+    run = prepared.description | {"seed": seed, "versions": versions()}
+    result = coverage(inferences) | {"split": split, "run": run}
     if cases:
         about = (
-            f"Provider `{provider.name}`, split {split} of {prepared.description['data']}, seed {seed}. Each utterance "
-            "is the last one before an answer, shortened to its last twelve words; all phrases are shown. Made by "
+            f"Provider `{provider.name}`, split {split} of {prepared.description['data']}, "
+            f"seed {seed}. Each utterance is the last one before an answer, shortened to its last "
+            "twelve words; all phrases are shown. Made by "
             f"`ctsm data knowledge --split {split} --seed {seed} --cases FILE`."
         )
         write_cases(cases, texts, inferences, about, count, seed)
-    save_json(as_json, result)
-    print_json(result)
+    shared.save_json(as_json, result)
+    shared.print_json(result)

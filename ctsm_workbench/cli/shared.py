@@ -1,129 +1,184 @@
-"""What several commands share: options, the data they begin with, the file and the scores they end with."""
+"""Options that several commands have, and the first and last steps that they share.
+
+The names of the options are read by typer when a command is declared. Functions import what needs
+torch when they are called, so that `ctsm --help` is quick.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer import Argument, Option
 
-if TYPE_CHECKING:  # these import torch, and `ctsm --help` is to be quick
-    from ctsm_lib.config import Config
+from ctsm_lib.config import Config, preset
+from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.settings import AnswerBias, overridden
+from ctsm_lib.sources import Sources, find_sources
+
+if TYPE_CHECKING:
     from ctsm_lib.decoding import Decoding
     from ctsm_lib.prepare import Prepared
     from ctsm_lib.runs import Run as TrainedRun
 
-# Typer reads annotations when it runs, and wants `Optional` where a value may be absent.
-Run = Annotated[Path, typer.Argument(help="Run folder.")]
-Vectors = Annotated[
-    Path | None, typer.Option("--vectors", help="Word vectors: GloVe text or .npz.")
+Number = TypeVar("Number", int, float)
+BIASES = [field.name for field in fields(AnswerBias)]
+
+Run = Annotated[Path, Argument(help="Run folder.")]
+Split = Annotated[str, Option(help="train, valid or test.")]
+Preset = Annotated[
+    str, Option(help="paper, improved, best or sample. Default: improved; sample on the sample.")
 ]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: key=value. Repeatable.")
-]
+Vectors = Annotated[Path | None, Option(help="Word vectors: GloVe text or .npz.")]
+Sets = Annotated[list[str] | None, Option("--set", help="Change a setting: key=value. Repeatable.")]
 DecodingSets = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option(
-        "--set",
-        help="How to answer: key=value, of decoding, or copy_bias, tilt, repeat_bias. Repeatable.",
-    ),
+    list[str] | None,
+    Option("--set", help=f"Of decoding, or {', '.join(BIASES)}: key=value. Repeatable."),
 ]
-Method = Annotated[str, typer.Option(help="greedy, beam or nucleus.")]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", help="Write the result as JSON to this file.")
-]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-Device = Annotated[
-    str, typer.Option(help="cpu, cuda, mps or auto (an accelerator where there is one).")
-]
+Method = Annotated[str, Option(help="greedy, beam or nucleus.")]
+Seed = Annotated[int, Option(help="Random seed.")]
+JsonFile = Annotated[Path | None, Option("--json", help="Write the result as JSON to this file.")]
+JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, Option("--quiet", help="Show no progress bars.")]
+Device = Annotated[str, Option(help="cpu, cuda, mps, or auto: an accelerator where there is one.")]
+Host = Annotated[str, Option(help="Address to listen at. Default: this computer only.")]
+Port = Annotated[int, Option(help="Port; the next free one is used if this one is taken.")]
+Theme = Annotated[str, Option(help="light or dark.")]
+Browser = Annotated[bool, Option(help="Open a browser.")]
 
 
-def prepared_data(
-    preset_name: str,
-    settings: list[str] | None,
-    vectors: Path | None,
-    quiet: bool,
-    config: Config | None = None,
-    splits: Sequence[str] = ("train", "valid", "test"),
-    device: str = "cpu",
-) -> tuple[Config, Prepared]:
-    """Configuration and data; which preset is the default depends on whether there is real data."""
-    from ctsm_lib.config import preset
-    from ctsm_lib.parallel import speaks
-    from ctsm_lib.prepare import prepare
-    from ctsm_lib.sources import find_sources
+def speaks() -> bool:
+    """True in the process that prints and writes; of several, that is the first one."""
+    return os.environ.get("RANK", "0") == "0"
 
-    sources = find_sources(vectors=vectors)
-    if config is None:
-        default = "sample" if sources.origin == "sample" else "improved"
-        config = preset(preset_name or default, settings or [])
-    if sources.origin == "sample" and not quiet and speaks():
-        typer.echo("Using the small invented sample (no CTSM_DATA, no data/raw).", err=True)
-    return config, prepare(config, sources, splits, device=device, progress=not quiet)
+
+def say(text: str, error: bool = False) -> None:
+    """Print a line, in one process only."""
+    if speaks():
+        typer.echo(text, err=error)
+
+
+@contextmanager
+def together(device: str, quiet: bool) -> Iterator[tuple[str, bool]]:
+    """Work with the processes that were launched together with this one, if there are any.
+
+    Yields:
+        The device to compute on, and whether this process shows its progress.
+    """
+    from ctsm_workbench.running import processes
+
+    chosen = chosen_device(device)
+    processes.meet(chosen)
+    yield chosen, speaks() and not quiet
+    processes.leave()
 
 
 def chosen_device(name: str) -> str:
-    """The device that a name stands for; a ConfigError where it is not to be had."""
+    """The device for --device NAME. Raises ConfigError where there is no such device."""
     import torch
-
-    from ctsm_lib.errors import ConfigError
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("it is none of cpu, cuda, mps, auto")
+            raise RuntimeError("it must be cpu, cuda, mps or auto")
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"--device {name} is not to be had here: {str(error).splitlines()[0]}"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name} cannot be used here: {reason}") from None
     return name
 
 
-def shared_device(name: str) -> str:
-    """The device that a name stands for, after meeting the processes that were launched together with this one."""
-    from ctsm_lib import parallel
-
-    chosen = chosen_device(name)
-    parallel.meet(chosen)
-    return chosen
+def default_preset(sources: Sources) -> str:
+    """The preset that suits the data: a small model for the sample."""
+    return "sample" if sources.origin == "sample" else "improved"
 
 
-def decoding(run: TrainedRun, method: str, settings: list[str] | None) -> Decoding:
-    """How answers are chosen; the run is told how they are to lean."""
-    from ctsm_lib.config import LEANINGS, overridden
+def prepared_data(
+    preset_name: str = "",
+    settings: Sequence[str] = (),
+    vectors: Path | None = None,
+    *,
+    config: Config | None = None,
+    splits: Sequence[str] = ("train", "valid", "test"),
+    device: str = "cpu",
+    progress: bool = False,
+) -> tuple[Config, Prepared]:
+    """The configuration, made from a preset unless it is given, and the data prepared for it."""
+    from ctsm_lib.prepare import prepare
+
+    sources = find_sources(vectors=vectors)
+    config = config or preset(preset_name or default_preset(sources), settings)
+    if sources.origin == "sample" and progress:
+        say("Using the small invented sample (no CTSM_DATA, no data/raw).", error=True)
+    return config, prepare(config, sources, splits, device=device, progress=progress)
+
+
+def open_run(folder: Path, device: str = "cpu") -> TrainedRun:
+    """A trained run; a note about its weights is printed."""
+    from ctsm_lib.runs import load_run
+
+    run = load_run(folder, device)
+    if run.note:
+        say(f"note: {run.note}", error=True)
+    return run
+
+
+def sources_or_none() -> Sources | None:
+    """The data, to retrieve commonsense from. A run can answer without it."""
+    try:
+        return find_sources()
+    except DataError:
+        return None
+
+
+def ready_to_answer(
+    run: TrainedRun, method: str, settings: Sequence[str] | None
+) -> tuple[TrainedRun, Decoding]:
+    """The run with the biases of its answers that were set, and the way to choose answers."""
     from ctsm_lib.decoding import Decoding
 
-    leaning = [
-        setting for setting in settings or [] if setting.partition("=")[0].strip() in LEANINGS
-    ]
-    run.lean(leaning)
-    others = [setting for setting in settings or [] if setting not in leaning]
-    return overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
+    settings = settings or ()
+    biases = [text for text in settings if text.partition("=")[0].strip() in BIASES]
+    if biases:
+        run = run.biased(overridden(run.config.answer_bias(), biases))
+    others = [text for text in settings if text not in biases]
+    how = overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
+    return run, how
+
+
+def numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
+    """The numbers of an option such as `--tilt 0,0.1,0.2`."""
+    with suppress(ValueError):
+        found = [kind(part) for part in text.split(",") if part.strip()]
+        if all(map(math.isfinite, found)):
+            return found
+    wanted = "whole numbers" if kind is int else "finite numbers"
+    raise ConfigError(f"{option} {text} is not possible: write {wanted} with commas, as in 0,1,2.")
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Refuse, before minutes of work, a file that could not be written after them."""
-    from ctsm_lib.errors import ConfigError
-
+    """Refuse a file that cannot be written before the work for it begins, which takes minutes."""
     for path in filter(None, paths):
         folder = next((parent for parent in path.absolute().parents if parent.exists()), path)
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder: name a file in it.")
+            raise ConfigError(f"{path} is a folder. Name a file in it.")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ConfigError(
-                f"{path} cannot be written: {folder} is no folder that you may write to."
+                f"{path} cannot be written: {folder} is not a folder you may write to."
             )
 
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
-    """Write a result where the user wants one."""
-    from ctsm_lib.checkpoint import write_json
+    """Write a result as JSON, if a file was named for it."""
+    from ctsm_lib.files import write_json
 
     if path:
         write_json(path, value)
@@ -135,13 +190,25 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print scores for people to read, and below what they were made with."""
+    """Print scores, and below them the run that they belong to."""
     for name, value in scores.items():
         if isinstance(value, int | float):
-            typer.echo(
-                f"{name:<20} {value:>10,.2f}"
-                if isinstance(value, float)
-                else f"{name:<20} {value:>10,}"
-            )
+            form = ",.2f" if isinstance(value, float) else ","
+            typer.echo(f"{name:<20} {value:>10{form}}")
     for name, value in scores.get("run", {}).items():
         typer.echo(f"  {name}: {value}")
+
+
+def print_paths(paths: Iterable[Path]) -> None:
+    """Print the names of the files that were written."""
+    for path in paths:
+        typer.echo(str(path))
+
+
+def end_with(failed: Iterable[str]) -> None:
+    """Name all that failed, if anything did, and end with exit code 1."""
+    failed = list(failed)
+    for text in failed:
+        typer.echo(f"failed: {text}", err=True)
+    if failed:
+        raise typer.Exit(1)

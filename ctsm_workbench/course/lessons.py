@@ -110,7 +110,7 @@ def trained_run() -> Run:
 
     To use another run, such as one trained overnight, set `CTSM_RUN` to its folder.
     """
-    from ctsm_lib.training import train
+    from ctsm_workbench.running.train import train
 
     folder = run_folder()
     prepared = data()

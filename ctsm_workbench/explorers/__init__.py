@@ -1,10 +1,11 @@
-"""The laboratory by hand: explorers of a word, of a context, and of answers, for notebook cells and for a page.
+"""Interactive explorers of words, contexts and answers, for notebook cells and for a page.
 
     from ctsm_workbench import explorers as widgets
     widgets.explorer()                  # all three, with the lessons' data and run
     widgets.answer_explorer("runs/one", "runs/two")
 
-`word`, `context` and `answer` compute and draw, and need no screen; `panels` has the controls.
+`word`, `context` and `answer` compute reports; `figures` draws them and `texts` describes them.
+Only `panels` (the controls) and `widget` (the drawing) need ipywidgets and anywidget.
 """
 
 from __future__ import annotations
@@ -14,98 +15,78 @@ from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import RunError
-from ctsm_lib.runs import Run
+from ctsm_lib.runs import Run, load_run
+from ctsm_workbench.course import lessons
 
 MOST_RUNS = 8
 
 
 def word_explorer(start: str = "excited") -> Any:
-    """Look words up: what they carry, both polarities, neighbours, occurrences.
+    """Look words up: ratings, both polarities, nearest words, occurrences.
 
     Raises:
         ConfigError: ipywidgets or anywidget is not installed.
     """
-    from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.panels import WordPanel
-    from ctsm_workbench.explorers.word import Words
+    from ctsm_workbench.explorers import panels
 
-    return WordPanel(Words(lessons.data()), start).view
+    return panels.WordPanel(panels.Words(lessons.data()), start).view
 
 
 def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
-    """See what a run makes of a dialogue, token by token, and what a change does.
+    """See how a run reads a dialogue, token by token, and how an edit changes that.
 
     Args:
-        turns: to begin with, the speaker's first.
-        run: a run or its folder; the lessons' own where it is left out.
+        turns: the dialogue to begin with, the speaker's turn first.
+        run: a run or its folder; by default the lessons' own run.
 
     Raises:
-        RunError: the folder holds no run, or one of a baseline.
+        RunError: the folder holds no run, or the run is of a baseline.
     """
-    from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.panels import FIRST_TURN, ContextPanel
-    from ctsm_workbench.explorers.shared import voice
+    from ctsm_workbench.explorers import panels
 
-    chosen = voice(_run(run))
-    chosen.run.ctsm()
-    return ContextPanel(chosen, lessons.data(), turns or (FIRST_TURN,)).view
+    [chosen] = load_runs([] if run is None else [run])
+    start = turns or (panels.FIRST_TURN,)
+    return panels.ContextPanel(panels.voice(chosen), lessons.data(), start).view
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
-    """Talk to one run, or to two beside each other.
+    """Talk to one run, or to two side by side.
 
     Args:
-        runs: runs or their folders, which the menus offer; the lessons' own where they are left out.
+        runs: runs or their folders, which the menus offer; by default the lessons' own run.
 
     Raises:
-        RunError: a folder holds no run, or there are too many.
+        RunError: a folder holds no run, or there are more than `MOST_RUNS`.
     """
-    from ctsm_workbench.explorers.panels import AnswerPanel
+    from ctsm_workbench.explorers import panels
 
-    return AnswerPanel(_voices(runs)).view
+    return panels.AnswerPanel([panels.voice(run) for run in load_runs(runs)]).view
 
 
 def explorer(*runs: Run | Path | str) -> Any:
-    """All three behind tabs, with the lessons' data.
-
-    Args:
-        runs: as for `answer_explorer`; the first is the one whose contexts are looked into.
+    """Open all three explorers behind tabs; the context explorer reads with the first run.
 
     Raises:
         RunError: as `answer_explorer`, or the first run is of a baseline.
     """
-    from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.panels import AnswerPanel, ContextPanel, WordPanel, tabs
-    from ctsm_workbench.explorers.word import Words
+    from ctsm_workbench.explorers import panels
 
-    prepared, voices = lessons.data(), _voices(runs)
-    voices[0].run.ctsm()
-    panels = {
-        "Word": WordPanel(Words(prepared)),
-        "Context": ContextPanel(voices[0], prepared),
-        "Answer": AnswerPanel(voices),
-    }
-    return tabs(panels)
+    prepared = lessons.data()
+    voices = [panels.voice(run) for run in load_runs(runs)]
+    return panels.tabs(
+        Word=panels.WordPanel(panels.Words(prepared)),
+        Context=panels.ContextPanel(voices[0], prepared),
+        Answer=panels.AnswerPanel(voices),
+    )
 
 
-def _run(run: Run | Path | str | None) -> Run | Path | str:
-    from ctsm_workbench.course import lessons
-
-    return lessons.trained_run() if run is None else run
-
-
-def _voices(runs: Sequence[Run | Path | str]) -> list[Any]:
-    from ctsm_workbench.explorers.shared import voice
-
-    require_few(runs)
-    return [voice(run) for run in runs or [_run(None)]]
-
-
-def require_few(runs: Sequence[object]) -> None:
-    """Refuse more runs than a computer may hold at once.
+def load_runs(runs: Sequence[Run | Path | str]) -> list[Run]:
+    """Load runs; the lessons' own run where none is named, which may be trained first.
 
     Raises:
-        RunError: there are more than `MOST_RUNS`.
+        RunError: a folder holds no run, or there are more than `MOST_RUNS`.
     """
     if len(runs) > MOST_RUNS:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
+    chosen = runs or [lessons.trained_run()]
+    return [run if isinstance(run, Run) else load_run(Path(run).expanduser()) for run in chosen]

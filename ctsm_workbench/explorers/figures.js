@@ -1,12 +1,10 @@
-// Draws plotly figures side by side, below each other where the window is narrow. The part of plotly.js that they need
-// travels compressed with this file, so that no network is asked, and is unpacked once for all widgets of a page.
-const PACKED = "@PLOTLY@";
-
-async function unpack() {
-  const bytes = Uint8Array.from(atob(PACKED), c => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+// Draws plotly figures side by side, or one below the other where the window is narrow. The script of plotly comes
+// compressed in the model that the trait `library` names, and is unpacked once for all widgets of a page.
+async function unpack(model) {
+  const library = await model.widget_manager.get_model(model.get("library").slice("IPY_MODEL_".length));
+  const stream = new Blob([library.get("packed")]).stream().pipeThrough(new DecompressionStream("gzip"));
   const module = { exports: {} };
-  // The library looks for a loader of modules: this one is ours, whatever else the page has.
+  // The script looks for a loader of modules: it gets this one, whatever else the page has.
   new Function("module", "exports", "define", await new Response(stream).text())(module, module.exports, undefined);
   return module.exports;
 }
@@ -16,7 +14,7 @@ function render({ model, el }) {
   let last = Promise.resolve(), gone = false;
 
   async function draw() {
-    globalThis.ctsmPlotly ??= unpack();
+    globalThis.ctsmPlotly ??= unpack(model);
     const Plotly = await globalThis.ctsmPlotly;
     if (gone) return;
     const figures = model.get("figures");

@@ -1,18 +1,21 @@
-"""A page without code: what one line of Python shows in a notebook, served by Voila to this computer only."""
+"""A page without code that shows one widget, served by Voila to this computer only."""
 
 from __future__ import annotations
 
 import secrets
 import tempfile
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
 from ctsm_lib.errors import ConfigError
 
-# Only this server is spoken to: Voila's page names a public address for icons that are not needed here.
+# The page may ask this server only. Voila's template names a public address for icons, which the
+# explorers do not need.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: data: blob:; object-src 'none'; frame-ancestors 'none'"
+    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: data: blob:; "
+    "object-src 'none'; frame-ancestors 'none'"
 )
 
 
@@ -26,15 +29,15 @@ def serve_page(
     browser: bool = True,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Serve what `code` shows as a page until Ctrl-C. Everybody who opens it gets a kernel of their own.
+    """Serve a widget as a page until Ctrl-C. Every visitor gets a kernel of their own.
 
     Args:
-        code: Python whose last line is a widget. Nothing that a visitor types may get into it.
-        name: of the page, letters only.
+        code: Python whose last line is a widget. It must not contain anything that a visitor typed.
+        name: the page's name, letters only.
         host, port: where to listen; the next free port if that one is taken.
         theme: light or dark.
-        browser: open one.
-        announce: is told the address, which carries a token: nobody gets in without it.
+        browser: open the page in a browser.
+        announce: receives the address, which holds the token that visitors need.
 
     Raises:
         ConfigError: Voila is not installed, no port is free, or the theme does not exist.
@@ -46,35 +49,25 @@ def serve_page(
         from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
-        raise ConfigError(
-            "Serving the page needs Voila: pip install 'ctsm-lab[notebooks]'."
-        ) from None
+        message = "Serving the page needs Voila: pip install 'ctsm-lab[notebooks]'."
+        raise ConfigError(message) from None
     token = secrets.token_urlsafe(24)
 
     class Page(Voila):
-        """Voila with a word to whoever started it, once it listens."""
+        """Voila that announces its address once it listens."""
 
         def launch_browser(self) -> None:
             shown = f"[{self.ip}]" if ":" in self.ip else self.ip
             address = f"http://{shown}:{self.port}/?token={token}"
             announce(address)
             if browser:
-                import webbrowser
-
                 webbrowser.open(address)
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     settings = Config()
     settings.Application.log_level = "WARN"
-    settings.Voila.ip = host
-    settings.Voila.port = port
-    settings.Voila.token = token
-    settings.Voila.open_browser = True
+    settings.Voila.update(ip=host, port=port, token=token, open_browser=True)
     settings.Voila.tornado_settings = {"headers": {"Content-Security-Policy": _POLICY}}
     settings.VoilaConfiguration.theme = theme
     with tempfile.TemporaryDirectory() as place:
@@ -85,6 +78,5 @@ def serve_page(
         try:
             app.start()
         except SystemExit:
-            raise ConfigError(
-                f"No free port near {port} on {host}. Choose another with --port."
-            ) from None
+            message = f"No free port near {port} on {host}. Choose another with --port."
+            raise ConfigError(message) from None

@@ -1,13 +1,11 @@
-"""Pictures of the paper and ours, each written with the JSON it was drawn from.
+"""Pictures of the paper and others, each written with the JSON it was drawn from.
 
-`house` has what all share, `export` writes them; every other module draws one picture. plotly is imported when a picture
-is drawn: reading results needs no plotting library.
+`house` has what all share, `export` writes them; every other module draws one picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
 
 from ctsm_workbench.pictures.choices import sensitivity
 from ctsm_workbench.pictures.contextual import contextual_figure
@@ -19,13 +17,10 @@ from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, template
 from ctsm_workbench.pictures.map import search_box, word_map_figure
 from ctsm_workbench.pictures.training import training_curve
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 # Drawn from the analysis of Section 5.4.
 FIGURES: dict[str, Callable[[dict], go.Figure]] = {"fig3": fig3, "sensitivity": sensitivity}
 
 __all__ = [
-    "BLUE", "FIGURES", "INK", "ORANGE", "contextual_figure", "discrepant_figure", "fig1", "fig3", "search_box", "sensitivity",
-    "template", "training_curve", "word_map_figure", "write_figure",
+    "BLUE", "FIGURES", "INK", "ORANGE", "contextual_figure", "discrepant_figure", "fig1", "fig3",
+    "search_box", "sensitivity", "template", "training_curve", "word_map_figure", "write_figure",
 ]  # fmt: skip

@@ -1,78 +1,63 @@
-"""The most frequent words whose trait and state polarity differ, with a few words of a dialogue around each."""
-
-from __future__ import annotations
+"""The most frequent words whose trait and state differ, each in a few words of a dialogue."""
 
 import html
-from typing import TYPE_CHECKING
 
-from ctsm_workbench.pictures.house import BLUE, ORANGE, size, source_line
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from ctsm_workbench.pictures.house import BLUE, ORANGE, STYLE, data_line, finish, note
 
 _SIGN = {1: "+", 0: "−"}
-_ROW, _GAP, _TOP, _BOTTOM = 26, 58, 104, 88  # pixels
+_POLARITY = {1: "positive", 0: "negative"}
+_ROW = 26  # pixels of a word
+_GAP = 58  # pixels between the parts
 
 
 def discrepant_figure(data: dict) -> go.Figure:
-    """A bar for each word as long as it is frequent, its two sides, and a quotation; a part for each rule.
+    """A bar for each word's frequency, its two polarities, and a quotation; a part for each rule.
 
-    Args:
-        data: what `polarity.discrepant_words` returns.
+    `data` is what `polarity.discrepant_words` returns.
     """
-    import plotly.graph_objects as go
-
-    parts = [(name, part) for name, part in data["rules"].items() if part["words"]]
-    heights = [_ROW * len(part["words"]) for _, part in parts]
-    total = max(sum(heights) + _GAP * (len(parts) - 1), _ROW)
-    figure, top = go.Figure(), 1.0
-    for number, ((name, part), height) in enumerate(zip(parts, heights, strict=True), start=1):
-        rows, suffix = part["words"], "" if number == 1 else str(number)
-        labels = [html.escape(row["word"], quote=False) for row in rows]
-        figure.add_bar(
-            y=list(range(len(rows))), x=[row["count"] for row in rows], orientation="h", name=name, showlegend=False,
-            marker={"color": [ORANGE if row["trait"] else BLUE for row in rows]}, width=0.7,
-            xaxis=f"x{suffix}", yaxis=f"y{suffix}", customdata=[[label, _sides(row)] for label, row in zip(labels, rows, strict=True)],
-            hovertemplate="%{customdata[0]}: %{customdata[1]}, %{x:,} times<extra></extra>",
-        )  # fmt: skip
-        for i, row in enumerate(rows):
-            figure.add_annotation(
-                text=f"<b>{_SIGN[row['trait']]} → {_SIGN[row['state']]}</b>   {_marked(row)}", x=0.43, y=i,
-                xref="paper", yref=f"y{suffix}", xanchor="left", showarrow=False, font={"size": 13}, align="left",
-            )  # fmt: skip
-        figure.add_annotation(
-            text=f"<b>{html.escape(name)}</b>: {part['differ']:,} of {part['of']:,} differ", x=0, y=top, xref="paper",
-            yref="paper", xanchor="left", yanchor="bottom", yshift=4, showarrow=False,
-        )  # fmt: skip
-        bottom = max(top - height / total, 0.0)
-        figure.update_layout({
-            f"xaxis{suffix}": {"rangemode": "tozero", "domain": [0, 0.4], "anchor": f"y{suffix}", "nticks": 5, "ticks": "",
-                               "title": {"text": "times in training" if number == len(parts) else ""}},
-            f"yaxis{suffix}": {"domain": [bottom, top], "anchor": f"x{suffix}", "range": [len(rows) - 0.5, -0.5],
-                               "tickvals": list(range(len(rows))), "ticktext": labels, "ticks": "", "showgrid": False},
-        })  # fmt: skip
-        top = bottom - _GAP / total
-    size(figure, _TOP + total + _BOTTOM, left=20, right=20, top=_TOP, bottom=_BOTTOM).update_layout(
-        title={
-            "text": "The most frequent words that mean one thing and lie with the other",
-            "y": 0.98,
-            "yanchor": "top",
-        }
+    rules = {name: rule for name, rule in data["rules"].items() if rule["words"]}
+    heights = [_ROW * len(rule["words"]) for rule in rules.values()]
+    inner = sum(heights) + _GAP * (len(rules) - 1)
+    figure = make_subplots(
+        rows=len(rules), cols=1, row_heights=heights, vertical_spacing=_GAP / inner
     )
-    figure.add_annotation(
-        text=f'trait → state polarity; bars: <span style="color:{ORANGE}">positive</span> or '
-        f'<span style="color:{BLUE}">negative</span> trait', x=0, y=1, xref="paper", yref="paper", xanchor="left",
-        yanchor="bottom", yshift=32, showarrow=False, font={"size": 13},
-    )  # fmt: skip
-    return source_line(figure, data, "unrated words count as negative in the paper's rule")
+    for number, (name, rule) in enumerate(rules.items(), start=1):
+        _draw_rule(figure, name, rule["words"], number)
+        top = figure.layout[f"yaxis{number if number > 1 else ''}"].domain[1]
+        heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
+        note(figure, heading, 0, top, size=14, yshift=4)
+    figure.update_xaxes(**STYLE["discrepant"]["counts"])
+    figure.update_xaxes(title_text="times in training", row=len(rules))
+    title = "The most frequent words whose trait and state polarity differ"
+    finish(figure, "discrepant", title, inner=inner)
+    positive = f'<span style="color:{ORANGE}">positive</span>'
+    negative = f'<span style="color:{BLUE}">negative</span>'
+    note(figure, f"trait → state polarity; bars: {positive} or {negative} trait", 0, 1, yshift=32)
+    return data_line(figure, data, "unrated words count as negative in the paper's rule")
 
 
-def _sides(row: dict) -> str:
-    words = {1: "positive", 0: "negative"}
-    return f"trait {words[row['trait']]}{'' if row['rated'] else ' (not rated)'}, state {words[row['state']]}"
+def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> None:
+    """Bars and quotations of one rule in its part of the figure."""
+    part = {"row": number, "col": 1}
+    places = list(range(len(rows)))
+    labels = [html.escape(row["word"], quote=False) for row in rows]
+    tips = [f"{label}: {_polarities(row)}" for label, row in zip(labels, rows, strict=True)]
+    colors = [ORANGE if row["trait"] else BLUE for row in rows]
+    look = STYLE["discrepant"]["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
+    figure.add_bar(x=[row["count"] for row in rows], y=places, **look, **part)
+    ticks = {"tickvals": places, "ticktext": labels, "ticks": "", "showgrid": False}
+    figure.update_yaxes(range=[len(rows) - 0.5, -0.5], **ticks, **part)
+    for place, row in zip(places, rows, strict=True):
+        signs = f"<b>{_SIGN[row['trait']]} → {_SIGN[row['state']]}</b>"
+        before, after = (html.escape(text, quote=False) for text in row["quotation"])
+        quoted = f"{before} <b>{labels[place]}</b> {after}".strip()
+        axis = f"y{number if number > 1 else ''}"
+        note(figure, f"{signs}   {quoted}", 0.43, place, yref=axis, yanchor="middle")
 
 
-def _marked(row: dict) -> str:
-    """The quotation with its word in bold."""
-    before, after = (html.escape(text, quote=False) for text in row["quotation"])
-    return f"{before} <b>{html.escape(row['word'], quote=False)}</b> {after}".strip()
+def _polarities(row: dict) -> str:
+    rated = "" if row["rated"] else " (not rated)"
+    return f"trait {_POLARITY[row['trait']]}{rated}, state {_POLARITY[row['state']]}"

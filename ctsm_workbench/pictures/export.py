@@ -1,115 +1,76 @@
-"""Writing a picture: HTML that works offline, the JSON it was drawn from, PNG and SVG where there is a browser."""
+"""Writing a picture: a page that works offline, its data as JSON, and PNG and SVG by a browser."""
 
-from __future__ import annotations
-
-import base64
-import gzip
 import html
 import json
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from string import Template
+from typing import Any
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+import plotly.graph_objects as go
+import plotly.io
+import plotly.offline
+
+from ctsm_workbench.pictures.house import COLOURS, HERE
 
 log = logging.getLogger(__name__)
-
-PARTS = Path(__file__).parent / "plotly_js"
-# Traces that a partial plotly.js can draw; see the README there. Anything else takes the whole library.
-BUNDLES = {"cartesian": {"scatter", "bar", "heatmap"}, "gl3d": {"scatter3d", "mesh3d"}}
-# The library is unpacked by the browser: 0.7 MB instead of 4.8. `color-scheme` lets the transparent picture lie on a
-# dark page; a narrow window gets a narrow picture.
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><meta name="viewport" content="width=device-width">
-<style>:root{{color-scheme:light dark}}body{{font:15px/1.5 {font};max-width:980px;margin:8px}}</style></head>
-<body>
-<div id="{name}">{title}: the picture is drawn by a browser that runs scripts (2023 or newer).</div>
-{extra}
-<script type="application/json" id="{name}-figure">{figure}</script>
-<script type="text/plain" id="plotly-js">{library}</script>
-<script>
-(async () => {{
-  const packed = Uint8Array.from(atob(document.getElementById("plotly-js").textContent), c => c.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const script = document.createElement("script");
-  script.textContent = await new Response(stream).text();
-  document.head.append(script);
-  const figure = JSON.parse(document.getElementById("{name}-figure").textContent);
-  const place = document.getElementById("{name}");
-  place.textContent = "";
-  figure.layout.width = Math.max(360, Math.min(figure.layout.width || 980, document.documentElement.clientWidth - 24));
-  await Plotly.newPlot(place, figure.data, figure.layout, {{displaylogo: false}});
-  place.dispatchEvent(new Event("drawn"));
-}})();
-</script>
-</body></html>
-"""
 
 
 def write_figure(
     figure: go.Figure, data: dict, out: Path, name: str, extra: str = ""
 ) -> list[Path]:
-    """Write a figure as HTML that works offline, the JSON it was drawn from, and PNG and SVG where that is possible.
+    """Write a figure as a page, its data as JSON, and PNG and SVG where that is possible.
+
+    The page reads `plotly.min.js` beside it, which all pages of a folder share and which is
+    written with the first.
 
     Args:
         data: what the figure was drawn from.
-        out, name: folder, made when missing, and the files' name without ending.
-        extra: HTML below the picture, in the page only. Its script may wait for the event `drawn` of the picture's
-            element, whose id is `name`.
+        extra: HTML below the picture, in the page only.
 
     Returns:
-        What was written. Without kaleido or Chromium that is HTML and JSON, and one logged sentence says so.
+        The files of this figure. Without kaleido or Chromium they are HTML and JSON, and one
+        logged sentence says so.
     """
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     out.mkdir(parents=True, exist_ok=True)
+    script = out / "plotly.min.js"
+    library = plotly.offline.get_plotlyjs()
+    # One that is there may be of an older plotly.
+    if not script.exists() or script.read_text(encoding="utf-8") != library:
+        script.write_text(library, encoding="utf-8")
     written = []
     for ending, text in (("html", page(figure, name, extra)), ("json", document)):
         written.append(out / f"{name}.{ending}")
         written[-1].write_text(text, encoding="utf-8")
-    return written + _stills(figure, out, name)
+    picture: dict[str, Any] = figure.to_dict()
+    picture["layout"].pop("updatemenus", None)  # nobody can press a button of a still picture
+    return written + write_stills(picture, out, name, ("png", "svg"))
 
 
 def page(figure: go.Figure, name: str, extra: str = "") -> str:
-    """The figure as one HTML page that needs no other file; the same figure gives the same bytes."""
-    import plotly.io
-
-    from ctsm_workbench.pictures.house import FONT
-
-    description = plotly.io.to_json(figure, validate=False, engine="json")
-    return _PAGE.format(
-        title=html.escape(figure.layout.title.text or name),
-        font=FONT,
-        name=name,
-        extra=extra,
-        figure=description.replace("</", "<\\/"),  # a "</script>" in a text must not end the script
-        library=base64.b64encode(_library(figure)).decode(),
-    )
+    """A page that needs `plotly.min.js` beside it; the same figure gives the same bytes."""
+    drawn: dict[str, Any] = figure.to_dict()
+    drawn["layout"].pop("width", None)  # a narrow window gets a narrow picture
+    usual = {"full_html": False, "include_plotlyjs": "directory", "validate": False}
+    picture = plotly.io.to_html(drawn, {"displaylogo": False}, div_id=name, **usual)
+    template = Template((HERE / "page.html").read_text(encoding="utf-8"))
+    title = html.escape(figure.layout.title.text or name)
+    return template.substitute(title=title, font=COLOURS["font"], picture=picture, extra=extra)
 
 
-def _library(figure: go.Figure) -> bytes:
-    """The smallest plotly.js that draws this figure, compressed."""
-    types = {trace.type for trace in figure.data}
-    for name, known in BUNDLES.items():
-        if types <= known:
-            return (PARTS / f"plotly-{name}.min.js.gz").read_bytes()
-    import plotly.offline
-
-    return gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)
-
-
-def _stills(figure: go.Figure, out: Path, name: str) -> list[Path]:
+def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) -> list[Path]:
+    """Write a plotly figure, given as a dictionary, as PNG (twice the size) or SVG."""
     written: list[Path] = []
-    size = {"width": figure.layout.width, "height": figure.layout.height}
-    picture: dict[str, Any] = figure.to_dict()
-    picture["layout"].pop("updatemenus", None)  # nobody can press a button of a still picture
+    size = {key: picture["layout"][key] for key in ("width", "height")}
     try:
         import kaleido
 
-        for ending, scale in (("png", 2), ("svg", 1)):
-            options = size | {"format": ending, "scale": scale}
-            # MathJax would be fetched from the network. Kaleido itself looks at BROWSER_PATH for the browser.
+        for ending in endings:
+            options = size | {"format": ending, "scale": 2 if ending == "png" else 1}
+            # MathJax would be fetched from the network. Kaleido itself looks at BROWSER_PATH.
             image = kaleido.calc_fig_sync(picture, options, kopts={"mathjax": False, "timeout": 60})
             if ending == "svg":  # plotly.js draws the six digits in these names at random
                 image = re.sub(rb"\b(topdefs-|defs-|clip|legend|trace)[0-9a-f]{6}", rb"\1", image)
@@ -117,5 +78,7 @@ def _stills(figure: go.Figure, out: Path, name: str) -> list[Path]:
             written.append(out / f"{name}.{ending}")
     except Exception as error:  # whatever a browser does wrong, the picture itself is there
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        log.warning("%s has no new PNG and SVG, which need kaleido and Chromium: %s", name, reason)
+        kinds = " and ".join(ending.upper() for ending in endings)
+        needs = "which need kaleido and Chromium (BROWSER_PATH may name it)"
+        log.warning("%s has no new %s, %s: %s", name, kinds, needs, reason)
     return written

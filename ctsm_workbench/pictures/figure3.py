@@ -1,251 +1,134 @@
 """Figure 3: the 32 emotion words in valence-arousal-dominance space. Paper: Figure 3."""
 
-from __future__ import annotations
-
 import html
 import math
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, size, source_line
+from ctsm_workbench.pictures.house import BLUE, INK, STYLE, data_line, finish
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+_VAD = ("valence", "arousal", "dominance")
+_POLARITY = {0: "negative", 1: "positive", None: "none (no vector)"}
+_OFFSET = 0.09  # distance of the state mark from the trait mark where they differ
+# For the labels, which are placed for the still picture:
+_STYLE = STYLE["fig3"]
+_SCENE = _STYLE["layout"]["scene"]
+_EYE = np.array(list(_SCENE["camera"]["eye"].values()))
+_ASPECT = np.array(list(_SCENE["aspectratio"].values()))
+_PIXELS = 325.0  # of one unit along an axis of aspect 1
+_STEPS = (0.3, 0.5, 0.7)  # points of the line from a mark to its label that should be free
+_GAPS = (8, 14, 22, 34, 48, 64)  # pixels between a mark and its label
 
-_EYE = np.array([-1.0, -1.75, 0.62])  # Figure 3 is seen from here: valence runs to the right
-_ASPECT = np.array(
-    [1.75, 1.35, 1.35]
-)  # valence is the longest axis: it is what the picture is about
-_PIXELS = 325.0  # of one unit along an axis of aspect 1, in the still picture; for the labels only
-_OFFSET = 0.09  # how far the state mark lies from the trait mark where they differ
 
+def fig3(analysis: dict) -> go.Figure:
+    """The emotion words in VAD space, with a state mark beside the trait mark where they differ.
 
-def fig3(analysis: dict, rated_only: bool = False) -> go.Figure:
-    """Figure 3: the emotion words in VAD space, the state mark beside the trait mark where the two polarities differ.
-
-    Args:
-        analysis: what `polarity.analyse` returns, with arousal and dominance.
-        rated_only: take the centroids of rated words instead of the paper's rule.
-
-    Returns:
-        A figure whose labels are placed for the still picture; they follow when it is turned.
-
-    Paper: Figure 3.
+    The labels are placed for the still picture; they follow when the figure is turned.
+    Paper: Figure 3. `analysis` is what `polarity.analyse` returns, with arousal and dominance.
     """
-    import plotly.graph_objects as go
-
-    suffix = "_rated_only" if rated_only else ""
     rows = [row for row in analysis["labels"] if row["arousal"] is not None]
-    trait = np.array([[row["valence"], row["arousal"], row["dominance"]] for row in rows]).reshape(
-        -1, 3
-    )
-    known = np.array([row[f"state{suffix}"] is not None for row in rows], dtype=bool)
-    differ = np.array([bool(row[f"differ{suffix}"]) for row in rows], dtype=bool)
+    trait = np.array([[row[name] for name in _VAD] for row in rows]).reshape(-1, 3)
+    known = np.array([row["state"] is not None for row in rows], dtype=bool)
+    differ = np.array([bool(row["differ"]) for row in rows], dtype=bool)
     state = trait.copy()
     state[:, 0] += _OFFSET * differ * np.array([1 - 2 * row["trait"] for row in rows])
-
-    def marks(
-        where: np.ndarray, points: np.ndarray, name: str, marker: dict, **options: Any
-    ) -> go.Scatter3d:
-        texts = [_hover(row, suffix) for row, yes in zip(rows, where, strict=True) if yes]
-        x, y, z = points[where].T.tolist()
-        hover = {"hovertext": texts, "hoverinfo": "text"}
-        return go.Scatter3d(
-            x=x, y=y, z=z, name=name, mode="markers", marker=marker, **hover, **options
-        )
-
-    circle, diamond = (
-        {"size": 6, "symbol": "circle"},
-        {"size": 9, "symbol": "diamond-open", "line": {"width": 2}},
-    )
-    figure = go.Figure(
-        [
-            _middle(),
-            _links(trait[differ], state[differ]),
-            marks(~differ, trait, "Trait", circle | {"color": ORANGE}),
-            marks(known & ~differ, state, "State", diamond | {"color": INK}),
-            marks(differ, trait, "differs: trait", circle | {"color": BLUE}),
-            marks(differ, state, "differs: state", diamond | {"color": BLUE}),
-        ]
-    )
-    choice = "centroids of rated words" if rated_only else "the paper's rule"
-    # No tick at 0.5: the titles stand there.
-    axis = {"range": [-0.04, 1.06], "tickvals": [0, 0.25, 0.75, 1], "title": {"font": {"size": 16}}}
-    camera = {
-        "eye": dict(zip("xyz", _EYE.tolist(), strict=True)),
-        "projection": {"type": "orthographic"},
-    }
+    # Lines from the trait marks to their state marks; None ends a line.
+    gaps = np.full((len(rows), 3), None)
+    links = np.stack([trait, state, gaps], axis=1)[differ].reshape(-1, 3)
+    tips = np.array([_hover(row) for row in rows])
+    figure = go.Figure()
+    figure.add_mesh3d(**_STYLE["plane"])
+    figure.add_scatter3d(**_xyz(links), **_STYLE["links"])
+    same = ~differ
+    groups = ((trait, same), (state, known & same), (trait, differ), (state, differ))
+    for (name, marker), (points, some) in zip(_STYLE["marks"].items(), groups, strict=True):
+        own = {"name": name, "marker": marker, "hovertext": tips[some].tolist()}
+        figure.add_scatter3d(**_xyz(points[some]), **own, **_STYLE["mark"])
     annotations = _labels(rows, trait, state, differ)
-    size(figure, 820, left=0, right=0, top=60, bottom=40).update_layout(
-        title_text=f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ",
-        legend={
-            "x": 0.99,
-            "xanchor": "right",
-            "y": 0.99,
-            "font": {"size": 15},
-            "itemsizing": "constant",
-        },
-        scene={
-            "xaxis": axis | {"title": {"text": "Valence"}},
-            "yaxis": axis | {"title": {"text": "Arousal"}},
-            "zaxis": axis | {"title": {"text": "Dominance"}},
-            "aspectratio": dict(zip("xyz", _ASPECT.tolist(), strict=True)),
-            "camera": camera,
-            "annotations": annotations,
-        },
-        updatemenus=[_filters(annotations, differ)],
-    )
-    return source_line(figure, analysis, choice)
+    title = f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ"
+    finish(figure, "fig3", title)
+    figure.update_layout(scene_annotations=annotations, updatemenus=[_filters(annotations, differ)])
+    return data_line(figure, analysis, "the paper's rule")
+
+
+def _xyz(points: np.ndarray) -> dict:
+    return dict(zip("xyz", points.T.tolist(), strict=True))
 
 
 def _filters(annotations: list[dict], differ: np.ndarray) -> dict:
-    """Buttons of the live picture: all words, those that differ, those that agree."""
+    """Buttons of the live picture that choose the marks and labels shown."""
     buttons = []
-    for label, same, other in (
-        ("all words", True, True),
-        ("words that differ", False, True),
-        ("that agree", True, False),
-    ):
-        shown = [
-            note
-            for note, blue in zip(annotations[1:], differ, strict=True)
-            if (other if blue else same)
-        ]
+    for label, (same, other) in _STYLE["filters"].items():
+        wanted = np.where(differ, other, same)
+        shown = [text for text, yes in zip(annotations[1:], wanted, strict=True) if yes]
         visible = {"visible": [True, other, same, same, other, other]}
         args = [visible, {"scene.annotations": [annotations[0], *shown]}]
         buttons.append({"label": label, "method": "update", "args": args})
-    place = {
-        "x": 0.01,
-        "xanchor": "left",
-        "y": 0.99,
-        "yanchor": "top",
-        "direction": "right",
-        "showactive": True,
-    }
-    return {
-        "type": "buttons",
-        "buttons": buttons,
-        "font": {"color": INK},
-        "bgcolor": "rgba(0,0,0,0)",
-    } | place
+    place = {"x": 0.01, "y": 0.99, "yanchor": "top"}
+    return STYLE["shared"]["buttons"] | place | {"buttons": buttons}
 
 
-def _hover(row: dict, suffix: str) -> str:
-    sides = {0: "negative", 1: "positive", None: "none (no vector)"}
+def _hover(row: dict) -> str:
     unrated = "" if row["rated"] else " (not in the lexicon: neutral)"
-    cosine = [
-        ("none" if row[name] is None else f"{row[name]:.3f}")
-        for name in ("cos_positive", "cos_negative")
+    cosines = [
+        f"{'none' if row[f'cos_{name}'] is None else format(row[f'cos_{name}'], '.3f')} to {name}"
+        for name in ("positive", "negative")
     ]
     return (
-        f"<b>{html.escape(row['word'])}</b>{unrated}<br>valence {row['valence']:.3f}, arousal {row['arousal']:.3f}, "
-        f"dominance {row['dominance']:.3f}<br>trait {sides[row['trait']]}, state {sides[row['state' + suffix]]}<br>"
-        f"cosine to the positive words {cosine[0]}, to the negative words {cosine[1]} (the paper's rule)"
+        f"<b>{html.escape(row['word'])}</b>{unrated}<br>"
+        f"{', '.join(f'{name} {row[name]:.3f}' for name in _VAD)}<br>"
+        f"trait {_POLARITY[row['trait']]}, state {_POLARITY[row['state']]}<br>"
+        f"cosine {', '.join(cosines)} words (the paper's rule)"
     )
-
-
-def _middle() -> go.Mesh3d:
-    """The plane where the trait's polarity changes."""
-    import plotly.graph_objects as go
-
-    y, z = [0, 1, 1, 0], [0, 0, 1, 1]
-    return go.Mesh3d(
-        x=[0.5] * 4,
-        y=y,
-        z=z,
-        i=[0, 0],
-        j=[1, 2],
-        k=[2, 3],
-        color=INK,
-        opacity=0.1,
-        hoverinfo="skip",
-    )
-
-
-def _links(begin: np.ndarray, end: np.ndarray) -> go.Scatter3d:
-    import plotly.graph_objects as go
-
-    points = np.stack([begin, end, np.full_like(begin, np.nan)], axis=1).reshape(-1, 3)
-    x, y, z = ([None if math.isnan(v) else v for v in column] for column in points.T.tolist())
-    line = {"color": BLUE, "width": 6}
-    return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False)
 
 
 def _labels(
     rows: list[dict], trait: np.ndarray, state: np.ndarray, differ: np.ndarray
 ) -> list[dict]:
-    """Scene annotations, each pulled from its mark to where it covers the fewest others in the still picture."""
+    """Scene annotations: one at the middle plane, and a label for each word, tied to its mark."""
+    texts = [row["word"] + ("" if row["rated"] else " (unrated)") for row in rows]
     view = -_EYE / np.linalg.norm(_EYE)
     right = np.cross(view, [0, 0, 1])
     right /= np.linalg.norm(right)
-    screen = (
-        _ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * _PIXELS
-    )  # [3, 2] to pixels, y down
-    marks = np.concatenate([trait @ screen, state[differ] @ screen])
-    anchors = marks[: len(rows)]
-    texts = [row["word"] + ("" if row["rated"] else " (unrated)") for row in rows]
-    width = np.where(differ, 4.9, 4.2)  # half a letter; bold ones are wider
-    half = np.array(
-        [[w * len(text) + 2, 9.5] for w, text in zip(width, texts, strict=True)]
-    ).reshape(-1, 2)  # of labels
+    # [3, 2] from the space to pixels of the still picture, to the right and down.
+    screen = _ASPECT[:, None] * np.stack([right, -np.cross(right, view)], axis=1) * _PIXELS
+    letter = np.where(differ, 4.9, 4.2)  # half of one; bold ones are wider
+    half = [[width * len(text) + 2, 9.5] for width, text in zip(letter, texts, strict=True)]
+    away = _place(trait @ screen, state[differ] @ screen, np.array(half).reshape(-1, 2))
+    annotations: list[dict] = [_STYLE["middle"]]
+    for i, text in enumerate(texts):
+        color = BLUE if differ[i] else INK
+        font = {"size": 15, "color": color, "weight": 600 if differ[i] else 400}
+        place = _xyz(trait[i]) | dict(zip(("ax", "ay"), away[i].round(1).tolist(), strict=True))
+        own = {"text": html.escape(text), "font": font, "arrowcolor": color}
+        annotations.append(_STYLE["label"] | place | own)
+    return annotations
+
+
+def _place(anchors: np.ndarray, others: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Offsets [n, 2] of labels from their marks, where they cover the fewest marks and labels.
+
+    All in pixels: `anchors` [n, 2] and `others` [m, 2] are marks, those with a label and those
+    without; `half` [n, 2] is half the width and height of each label.
+    """
     angles = np.arange(24) * math.tau / 24
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    placed = np.zeros((len(rows), 2))
-    done = np.zeros(len(rows), dtype=bool)
+    away = np.full_like(half, np.inf)  # not placed yet
     for _ in range(4):  # the first round places, the others mend
         for i in np.argsort(anchors[:, 1], kind="stable"):
-            spots = np.concatenate(
-                [ring * (half[i] * [1, 0.9] + gap) for gap in (8, 14, 22, 34, 48, 64)]
-            )
-            boxes = anchors[i] + spots  # [spots, 2] middles
-            others = done & (np.arange(len(rows)) != i)
-            leaders = [
-                anchors[others] + step * (placed - anchors)[others] for step in (0.3, 0.5, 0.7)
-            ]
-            points = np.concatenate([marks, *leaders])
-            cost = 4 * _overlap(boxes, half[i], placed[others], half[others])
-            cost += 3 * _overlap(boxes, half[i], points, np.full((len(points), 2), 7.0))
-            for step in (0.3, 0.5, 0.7):  # the own leader should cross no label
-                cost += 3 * _overlap(
-                    anchors[i] + step * spots, np.full(2, 4.0), placed[others], half[others]
-                )
-            placed[i] = boxes[np.argmin(cost + 2 * np.linalg.norm(spots, axis=1))]
-            done[i] = True
-    middle = {
-        "x": 0.5,
-        "y": 1,
-        "z": 1,
-        "text": "valence 0.5",
-        "showarrow": False,
-        "xanchor": "left",
-        "yanchor": "bottom",
-    }
-    annotations: list[dict] = [middle | {"font": {"size": 13, "color": INK}}]
-    for i, text in enumerate(texts):
-        color, (ax, ay) = BLUE if differ[i] else INK, np.round(placed[i] - anchors[i], 1).tolist()
-        x, y, z = trait[i].tolist()
-        font = {"size": 15, "color": color, "weight": 600 if differ[i] else 400}
-        place = {
-            "x": x,
-            "y": y,
-            "z": z,
-            "ax": ax,
-            "ay": ay,
-            "xanchor": "center",
-            "yanchor": "middle",
-            "borderpad": 0,
-        }
-        arrow = {
-            "showarrow": True,
-            "arrowhead": 0,
-            "arrowwidth": 0.8,
-            "arrowcolor": color,
-            "standoff": 5,
-            "opacity": 1,
-        }
-        annotations.append({"text": html.escape(text), "font": font, **place, **arrow})
-    return annotations
+            spots = np.concatenate([ring * (half[i] * [1, 0.9] + gap) for gap in _GAPS])
+            away[i] = np.inf
+            lines = [anchors + step * away for step in _STEPS]
+            points = np.concatenate([anchors, others, *lines])
+            boxes = anchors[i] + spots
+            cost = 4 * _overlap(boxes, half[i], anchors + away, half)
+            cost += 3 * _overlap(boxes, half[i], points, np.full(2, 7.0))
+            for step in _STEPS:  # the own line should cross no label
+                line = anchors[i] + step * spots
+                cost += 3 * _overlap(line, np.full(2, 4.0), anchors + away, half)
+            away[i] = spots[np.argmin(cost + 2 * np.linalg.norm(spots, axis=1))]
+    return away
 
 
 def _overlap(

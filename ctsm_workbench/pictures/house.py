@@ -1,86 +1,88 @@
-"""The house style of all pictures: colours, fonts, sizes, and the line below that says what was drawn."""
-
-from __future__ import annotations
+"""The house style of all pictures, read from `style.toml`, and the notes on a picture."""
 
 import html
-from typing import TYPE_CHECKING
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+import plotly.graph_objects as go
 
-# The background is transparent: each colour has a contrast of at least 4 to white and to a dark page (#0d1117) alike.
-# Blue and orange stay apart for every kind of colour blindness; marks differ in shape, too.
-INK, BLUE, ORANGE, GRID = "#75797f", "#2a7de1", "#c45f0a", "rgba(125,130,138,0.28)"
-SOLID_GRID = "#9a9da3"  # WebGL draws half-transparent lines white on transparent ground
-FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+HERE = Path(__file__).parent
+_TEXT = (HERE / "style.toml").read_text(encoding="utf-8")
+COLOURS: dict[str, str] = tomllib.loads(_TEXT)["colours"]
+STYLE = tomllib.loads(Template(_TEXT).substitute(COLOURS))
+BLUE = COLOURS["blue"]
+ORANGE = COLOURS["orange"]
+INK = COLOURS["ink"]
 
 
 def template() -> dict:
-    """The house template: fonts, colours and transparent paper, as plotly's `layout.template` takes it."""
-    axis = {
-        "gridcolor": GRID,
-        "zerolinecolor": GRID,
-        "linecolor": INK,
-        "automargin": True,
-        "ticks": "outside",
-    }
-    scene_axis = {
-        "gridcolor": SOLID_GRID,
-        "zeroline": False,
-        "showbackground": False,
-        "linecolor": INK,
-        "color": INK,
-    }
-    layout = {
-        "font": {"family": FONT, "size": 14, "color": INK},
-        "title": {"x": 0.01, "xanchor": "left", "font": {"size": 18}},
-        "colorway": [BLUE, ORANGE, INK],
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": {"bgcolor": "rgba(0,0,0,0)"},
-        "hoverlabel": {"font": {"family": FONT, "size": 14}},
-        "xaxis": axis,
-        "yaxis": axis,
-        "scene": {
-            "bgcolor": "rgba(0,0,0,0)",
-            "xaxis": scene_axis,
-            "yaxis": scene_axis,
-            "zaxis": scene_axis,
-        },
-    }
-    return {"layout": layout}
+    """The house template: fonts, colours and transparent paper, as `layout.template` takes it."""
+    return dict(STYLE["template"])
 
 
-def size(
-    figure: go.Figure, height: int, *, left: int, right: int, top: int, bottom: int
+def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -> go.Figure:
+    """Give a figure the house template, its layout of `style.toml` and the width of all pictures.
+
+    Args:
+        picture: name of the table in `style.toml`.
+        inner: pixels between the upper and the lower margin, where the height depends on the data.
+    """
+    figure.update_layout(template=template(), width=980, **STYLE[picture]["layout"])
+    if inner:
+        figure.layout.height = inner + figure.layout.margin.t + figure.layout.margin.b
+    if title:
+        figure.layout.title = {"text": title, "y": 1 - 16 / figure.layout.height, "yanchor": "top"}
+    return figure
+
+
+def note(
+    figure: go.Figure, text: str, x: float = 0, y: float = 0, size: int = 13, **place: Any
 ) -> go.Figure:
-    """The house template, the width of all pictures, and margins in pixels."""
-    margin = {"l": left, "r": right, "t": top, "b": bottom}
-    return figure.update_layout(template=template(), width=980, height=height, margin=margin)
+    """Add text above a point of the picture and to its right, in shares of its width and height.
+
+    `place` are options of `add_annotation` that change this.
+    """
+    usual = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+    place = usual | {"showarrow": False, "font": {"size": size}} | place
+    return figure.add_annotation(text=text, x=x, y=y, **place)
 
 
-def source_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
-    """Say below the picture what it was drawn from; approximate vectors are named as such."""
+def data_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
+    """Add the last line of a picture: `choice`, the data and the vectors.
+
+    Approximate vectors are named as such. Call it after `finish`.
+    """
     parts = [choice]
     if description := analysis.get("description"):
         vectors = description["vectors"]
-        note = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
-        data = "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
-        parts += [f"data: {data}", f"vectors: {vectors['name']}{note}"]
-    place = {
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0,
-        "y": 0,
-        "xanchor": "left",
-        "yanchor": "top",
-        "showarrow": False,
-    }
-    shift = 26 - figure.layout.margin.b
-    return figure.add_annotation(
-        text=html.escape("; ".join(parts), False),
-        font={"size": 12},
-        yshift=shift,
-        xshift=10,
-        **place,
-    )
+        kind = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
+        parts += [f"data: {corpus_name(description)}", f"vectors: {vectors['name']}{kind}"]
+    return _last_line(figure, parts)
+
+
+def run_line(figure: go.Figure, run: dict, *remarks: str) -> go.Figure:
+    """Add the last line of a picture: a run's preset, its length, its data, and remarks."""
+    trained = f"preset {run['preset']}, {run['iterations']:,} iterations on {corpus_name(run)}"
+    return _last_line(figure, [trained, *remarks])
+
+
+def corpus_name(description: dict) -> str:
+    """The name of the dialogues: the sample is never taken for the real ones."""
+    return "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
+
+
+def _last_line(figure: go.Figure, parts: list[str]) -> go.Figure:
+    margin = figure.layout.margin
+    text = html.escape("; ".join(parts), quote=False)
+    shift = {"xshift": max(0, 10 - margin.l), "yshift": 26 - margin.b}
+    return note(figure, text, size=12, yanchor="top", **shift)
+
+
+def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:
+    """Horizontal error bars from each value to the bounds `low` and `high` of its row."""
+    above = [round(row["high"] - value, 4) for value, row in zip(values, rows, strict=True)]
+    below = [round(value - row["low"], 4) for value, row in zip(values, rows, strict=True)]
+    return STYLE["shared"]["interval"] | {"array": above, "arrayminus": below, "color": color}

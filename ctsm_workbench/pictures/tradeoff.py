@@ -1,112 +1,88 @@
-"""Accuracy and perplexity against diversity, a line for each thing that can be turned."""
+"""Accuracy and perplexity against diversity, a line for each setting that is varied."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Sequence
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, size
+from ctsm_workbench.pictures.house import STYLE, finish
 from ctsm_workbench.study.comparison.published import ROWS, SCORES
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
-# Colour, mark, where its labels are: lines meet in one point.
-STYLES = (
-    (BLUE, "circle", "top left"),
-    (INK, "triangle-up", "bottom right"),
-    (ORANGE, "square", "top right"),
-)
-TRAINED = (ORANGE, "star", "top right")
-SAME = (
-    "preset",
-    "model",
-    "seed",
-    "iteration",
-    "dropout",
-    "copy_once",
-    "repeat_bias",
-    *KINDS.values(),
-)
-PANELS = {"acc": "accuracy (%)", "ppl_peer": "perplexity (less is better)"}
-
-
-def _line(rows: Sequence[dict], run: str, key: str) -> list[dict]:
-    """The longest line along `key` of a run, everything else the same, in order."""
-    others = [name for name in KINDS.values() if name != key]
-    lines: dict[tuple, list[dict]] = {}
-    for row in rows:
-        if row["run"] == run:
-            lines.setdefault(tuple(row[name] for name in others), []).append(row)
-    longest = max(lines.values(), key=len)
-    return sorted(longest, key=lambda row: row[key])
-
-
-def _trained_apart(rows: Sequence[dict]) -> list[list[dict]]:
-    """Lines of runs that differ in their strength of L_div alone."""
-    lines: dict[tuple, dict[float, dict]] = {}
-    for row in rows:
-        lines.setdefault(tuple(row.get(name, 0.0) for name in SAME), {})[
-            row["weight_diversity"]
-        ] = row
-    return [[line[weight] for weight in sorted(line)] for line in lines.values() if len(line) > 1]
-
-
-def _lines(rows: Sequence[dict]) -> list[tuple[str, str, list[dict], tuple[str, str, str], int]]:
-    """Name, what varies, points, style, and which one of its kind, of every line."""
-    apart = _trained_apart(rows)
-    found = []
-    for (kind, key), style in zip(KINDS.items(), STYLES, strict=True):
-        for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
-            line = _line(rows, run, key)
-            own = [row for row in rows if row["run"] == run]
-            alone = (
-                kind == "copying" and len(own) == 1 and not any(own[0] in other for other in apart)
-            )
-            if len(line) > 1 or alone:
-                found.append((f"{run}: {kind}", key, line, style, number))
-    for number, line in enumerate(apart, start=1):
-        name = f"preset {line[0]['preset']}, {line[0]['iteration']:,} iterations: L_div in training"
-        found.append((name, "weight_diversity", line, TRAINED, number))
-    return found
+_KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
+_DASHES = ("solid", "dot", "dash", "dashdot")
+_PANELS = ("acc", "ppl_peer")
+_HOVER = ("dist1", "mean_length", "distinct_responses")
+# Runs that agree in these and differ in their strength of L_div are a line.
+_TRAINING = ("preset", "model", "seed", "iteration", "dropout", "copy_once", "repeat_bias")
 
 
 def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     """Dist-2 to the right, one panel for accuracy and one for perplexity.
 
-    Args:
-        rows: as `comparison.tradeoff.measure` gives them, of one split.
+    `rows` are as `comparison.tradeoff.measure` gives them, of one split.
     """
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=1, cols=2, subplot_titles=list(PANELS.values()), horizontal_spacing=0.09
-    )
+    style = STYLE["tradeoff"]
+    figure = make_subplots(**style["grid"])
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
-    for column, score in enumerate(PANELS, start=1):
-        for name, key, points, (colour, symbol, place), number in _lines(rows):
-            line = [row for row in points if row[score] is not None]
-            flat = (
-                len({row[score] for row in line}) == 1 and len(line) > 1
-            )  # labels would lie on those of other lines
+    for column, score in enumerate(_PANELS, start=1):
+        panel = {"row": 1, "col": column, "showlegend": column == 1}
+        for name, key, line, dash in _lines(rows):
+            points = [row for row in line if row[score] is not None]
+            # Of a flat line the labels would lie on those of other lines.
+            flat = score == "acc" and len(points) > 1 and len({row[score] for row in points}) == 1
             figure.add_scatter(
-                x=[row["dist2"] for row in line], y=[row[score] for row in line], row=1, col=column,
-                mode="lines+markers" if flat and score == "acc" else "lines+markers+text",
-                text=[f"{row[key]:g}" for row in line], textposition=place,
-                name=name, legendgroup=name, showlegend=column == 1,
-                line={"color": colour, "dash": ("solid", "dot", "dash", "dashdot")[number % 4]},
-                marker={"symbol": symbol, "size": 8},
-                customdata=[[row["dist1"], row["mean_length"], row["distinct_responses"]] for row in line],
-                hovertemplate="%{text}: %{y:.2f}, Dist-2 %{x:.2f}, Dist-1 %{customdata[0]:.2f}, %{customdata[1]:.1f} words, "
-                "%{customdata[2]:.0f} % distinct",
-            )  # fmt: skip
-        figure.add_scatter(
-            x=[paper["dist2"]], y=[paper[score]], row=1, col=column, mode="markers", name="the paper (test)",
-            showlegend=column == 1, marker={"symbol": "diamond-open", "size": 11, "color": INK},
-        )  # fmt: skip
-    figure.update_xaxes(title_text="Dist-2, greedy")
-    legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
-    return size(figure, 520, left=60, right=20, top=80, bottom=130).update_layout(
-        legend=legend, title="What diversity costs"
-    )
+                x=[row["dist2"] for row in points],
+                y=[row[score] for row in points],
+                text=[f"{row[key]:g}" for row in points],
+                customdata=[[row[about] for about in _HOVER] for row in points],
+                mode="lines+markers" if flat else "lines+markers+text",
+                **style["shared"] | style["lines"][key] | panel,
+                **{"name": name, "legendgroup": name, "line_dash": dash},
+            )
+        look = STYLE["shared"]["paper"] | {"name": "the paper (test)"} | panel
+        figure.add_scatter(x=[paper["dist2"]], y=[paper[score]], **look)
+    return finish(figure, "tradeoff", "Accuracy and perplexity against diversity")
+
+
+def _lines(rows: Sequence[dict]) -> Iterator[tuple[str, str, list[dict], str]]:
+    """Name, setting that varies, points and dash of each line.
+
+    Lines go along one setting of the answers of a run, or along the strength of L_div of runs.
+    """
+    trained = _over_runs(rows)
+    for kind, key in _KINDS.items():
+        for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
+            own = [row for row in rows if row["run"] == run]
+            line = _longest(own, key)
+            # A run of one point is shown once, as a copying line.
+            alone = kind == "copying" and len(own) == 1 and not any(own[0] in of for of in trained)
+            if len(line) > 1 or alone:
+                yield f"{run}: {kind}", key, line, _DASHES[number % len(_DASHES)]
+    for number, line in enumerate(trained, start=1):
+        name = f"preset {line[0]['preset']}, {line[0]['iteration']:,} iterations: L_div in training"
+        yield name, "weight_diversity", line, _DASHES[number % len(_DASHES)]
+
+
+def _longest(rows: Sequence[dict], key: str) -> list[dict]:
+    """The longest line along `key`, all other settings of the answers the same."""
+    lines = _grouped(rows, [name for name in _KINDS.values() if name != key])
+    longest: list[dict] = max(lines, key=len)
+    return sorted(longest, key=lambda row: row[key])
+
+
+def _over_runs(rows: Sequence[dict]) -> list[list[dict]]:
+    """Lines of runs that differ in their strength of L_div alone."""
+    lines = []
+    for group in _grouped(rows, [*_TRAINING, *_KINDS.values()]):
+        by_weight = {row["weight_diversity"]: row for row in group}
+        if len(by_weight) > 1:
+            lines.append([by_weight[weight] for weight in sorted(by_weight)])
+    return lines
+
+
+def _grouped(rows: Sequence[dict], keys: Sequence[str]) -> list[list[dict]]:
+    """Rows that agree in all keys, group by group."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(key, 0.0) for key in keys), []).append(row)
+    return list(groups.values())

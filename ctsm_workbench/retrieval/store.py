@@ -116,10 +116,10 @@ class _Store:
                 operational = isinstance(error, (OSError, sqlite3.OperationalError))
                 if inode and not damaged and (not operational or "column" in str(error)):
                     damaged = inode
-                else:
-                    log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
-                    self.usable = "locked" in str(error)  # another process's lock will end
-                    return None
+                    continue
+                log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
+                self.usable = "locked" in str(error)  # another process's lock will end
+                break
         return None
 
     def _put_aside(self, inode: int) -> None:

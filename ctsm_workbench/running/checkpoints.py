@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from ctsm_lib.cache import digest
 from ctsm_lib.checkpoint import load_tensors, load_weights, save_tensors, save_weights
+from ctsm_lib.config import Config
+from ctsm_lib.corpus import Vocabulary
 from ctsm_lib.errors import RunError
 from ctsm_lib.files import read_json, remove, write_json, write_text
 from ctsm_lib.parallel import rank
+from ctsm_lib.run_folder import read_run
 from ctsm_lib.training_log import TrainingLog
 
 STATE: dict[str, type | tuple[type, ...]] = {
@@ -27,6 +30,27 @@ STATE: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 # The optimizer's values of a parameter, and the least value that each can have.
 ADAM = {"step": 1.0, "exp_avg": -math.inf, "exp_avg_sq": 0.0}
+
+CHANGEABLE = {"max_iterations", "patience", "check_every"}  # when a run is resumed
+
+
+def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> None:
+    """Refuse to resume a run with other settings or other words.
+
+    Raises:
+        RunError: something differs, or as `read_run`.
+    """
+    old, words, _ = read_run(folder)
+    changed = [
+        f"{name}={getattr(old, name)}"
+        for name, value in config.asdict().items()
+        if value != getattr(old, name) and name not in CHANGEABLE
+    ]
+    if changed:
+        raise RunError(f"{folder} was begun with {', '.join(changed)}; resume it with that.")
+    if words.words != vocabulary.words:
+        found = f"{len(words)} words, the data has {len(vocabulary)}"
+        raise RunError(f"{folder} was begun with {found}: it is other data.")
 
 
 def save_checkpoint(

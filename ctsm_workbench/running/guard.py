@@ -24,14 +24,16 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.checkpoint import newest_checkpoint, save_tensors
 from ctsm_lib.config import Config
 from ctsm_lib.errors import RunError
+from ctsm_lib.model.generation import DecoderLayer
+from ctsm_lib.model.layers import EncoderLayer
 from ctsm_lib.parallel import rank, world
 from ctsm_lib.prepare import Prepared
-from ctsm_lib.run_folder import require_same_run
 from ctsm_lib.training import Guard, Progress, Training, learning_rate
 from ctsm_lib.training_log import TrainingLog
 from ctsm_workbench.running.checkpoints import (
     load_checkpoint,
     log_state,
+    require_same_run,
     restore_log,
     save_checkpoint,
 )
@@ -46,11 +48,13 @@ class LongRunGuard(Guard):
 
     Args:
         resume: continue a run that was begun.
+        compiled: compile the layers, for GPUs.
     """
 
-    def __init__(self, out: Path, *, resume: bool = False):
+    def __init__(self, out: Path, *, resume: bool = False, compiled: bool = False):
         self.out = out
         self.resume = resume
+        self.compiled = compiled
         self.caught: list[int] = []
         self.stack = ExitStack()
 
@@ -67,10 +71,12 @@ class LongRunGuard(Guard):
         if self.resume:
             require_same_run(out, config, prepared.corpus.vocabulary)
         else:
-            super().open(out, config, prepared, facts)
+            super().open(out, config, prepared, facts | {"compiled": self.compiled})
 
     def begin(self, run: Training) -> None:
         """Go back to the newest checkpoint; refuse to work together on different things."""
+        if self.compiled:
+            compile_layers(run.model)
         if self.resume:
             window = None
             if checkpoint := newest_checkpoint(self.out):
@@ -119,6 +125,16 @@ class LongRunGuard(Guard):
             f"Iteration {iteration}: {values or f'{spoiled} is no longer finite'}. Its batch is in "
             f"{path}; the saved weights are from before. Lower learning_rate, or set clip=1."
         )
+
+
+def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
+    """Compile each Transformer layer, for any length. The results are the same up to rounding.
+
+    The rest of a step depends on the number of real words, and its operations are large anyway.
+    """
+    for module in model.modules():
+        if isinstance(module, (EncoderLayer, DecoderLayer)):
+            module.compile(dynamic=True, backend=backend)
 
 
 def unsound_losses(log: TrainingLog) -> tuple[int, dict[str, float]] | None:

@@ -1,6 +1,4 @@
-"""Files of answers: JSON lines with `response` and, where there is one, `reference`."""
-
-from __future__ import annotations
+"""Files of answers: JSON lines with a `response` and, where there is one, a `reference`."""
 
 import json
 from pathlib import Path
@@ -9,17 +7,16 @@ from ctsm_lib.errors import DataError
 
 
 def numbered_rows(path: Path) -> list[tuple[int, dict]]:
-    """Objects of a JSON-lines file, each with a text `response`, and the line on which each stands.
+    """Line numbers and objects of a JSON-lines file, each object with a text `response`.
 
     Raises:
-        DataError: the file is missing, empty, or a line is not such an object (with its number).
+        DataError: the file is missing or empty, or a line (it is named) is not such an object.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing. `ctsm evaluate RUN --responses {path}` makes one."
-        ) from None
+        way = f"`ctsm evaluate RUN --responses {path}` makes one."
+        raise DataError(f"{path} is missing. {way}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
     rows = []
@@ -31,9 +28,8 @@ def numbered_rows(path: Path) -> list[tuple[int, dict]]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{number}: not JSON: {error}") from error
         if not isinstance(row, dict) or not isinstance(row.get("response"), str):
-            raise DataError(
-                f'{path}:{number}: expected an object with a text "response", found {line[:60]!r}.'
-            )
+            wanted = 'an object with a text "response"'
+            raise DataError(f"{path}:{number}: expected {wanted}, found {line[:60]!r}.")
         rows.append((number, row))
     if not rows:
         raise DataError(f"{path} holds no response.")
@@ -52,7 +48,6 @@ def read_responses(path: Path) -> tuple[list[str], list[str] | None]:
         return responses, None
     for line, row in rows:
         if not isinstance(row["reference"], str):
-            raise DataError(
-                f'{path}:{line}: "reference" should be text, found {str(row["reference"])[:60]!r}.'
-            )
+            found = str(row["reference"])[:60]
+            raise DataError(f'{path}:{line}: "reference" should be text, found {found!r}.')
     return responses, [row["reference"] for _, row in rows]

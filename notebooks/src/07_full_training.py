@@ -30,8 +30,9 @@ from ctsm_lib.config import preset
 from ctsm_lib.run_folder import read_log
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.sources import PROJECT
-from ctsm_lib.training import build_model, learning_rate, make_optimizer, train
+from ctsm_lib.training import build_model, learning_rate, make_optimizer
 from ctsm_workbench.course import checks, lessons
+from ctsm_workbench.running.train import train
 from safetensors.torch import load_file
 from torch import nn
 

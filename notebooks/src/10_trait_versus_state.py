@@ -579,7 +579,7 @@ lessons.show(
 # word.
 
 # %%
-from ctsm_workbench.study.contexts import analyse_contexts, explained, gather, plan
+from ctsm_workbench.study.contexts import analyse_contexts, collect_states, explained, plan
 
 run = lessons.trained_run()
 
@@ -604,7 +604,9 @@ some = dataclasses.replace(prepared, corpus=dataclasses.replace(prepared.corpus,
 # %%
 laid = plan(some.corpus, run.config.max_context)
 is_rated = some.lexicon.table(some.corpus.vocabulary)[1]
-gathered = gather(run.model, laid, len(some.corpus.vocabulary), is_rated, progress=False)
+gathered = collect_states(
+    run.model, laid, len(some.corpus.vocabulary), is_rated, progress=False
+)
 source = explained(laid, gathered, draws=50)
 print(
     f"{len(laid.tokens):,} occurrences in {len(laid.begin)} dialogues; {source['pairs']} pairs"

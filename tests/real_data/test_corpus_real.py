@@ -54,9 +54,7 @@ def test_40_percent_of_the_words_are_rated(corpus, real_data):
     assert rated.sum() == 9_443
 
 
-def test_vectors_cover_the_vocabulary_and_say_that_they_are_approximate(
-    corpus, real_data, tmp_path
-):
+def test_vectors_cover_the_vocabulary_and_are_described_as_approximate(corpus, real_data, tmp_path):
     vectors = load_vectors(real_data / "glove.6B.300d.extended.npz", corpus, tmp_path)
     assert vectors.describe()["note"] == "approximate vectors"
     assert vectors.describe()["covered"] == pytest.approx(1, abs=0.01)

@@ -121,14 +121,16 @@ def test_generations_of_a_real_comet_become_clean_phrases() -> None:
     path = FOLDER / "atomic2020_BART_generations.jsonl"
     if not path.is_file():
         pytest.skip(f"{path} is missing")
-    said: list[Inference] = []
+    generated: list[Inference] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         if row["relation"] in RELATIONS:
-            said.append({row["relation"]: clean_phrases(row["generations"])})
-    phrases = [phrase for inference in said for found in inference.values() for phrase in found]
+            generated.append({row["relation"]: clean_phrases(row["generations"])})
+    phrases = [
+        phrase for inference in generated for found in inference.values() for phrase in found
+    ]
     assert len(phrases) > 1_000
-    assert sum(any(inference.values()) for inference in said) / len(said) > 0.95
+    assert sum(any(inference.values()) for inference in generated) / len(generated) > 0.95
     assert not [
         p for p in phrases if p.startswith("to ") or {"personx", "persony", "none"} & set(p.split())
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ctsm_lib.scores import response_scores
+from ctsm_workbench.study.evaluation import response_scores
 from ctsm_workbench.study.responses import read_responses
 
 pytestmark = pytest.mark.real

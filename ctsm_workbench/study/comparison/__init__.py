@@ -1,4 +1,4 @@
-"""Tables 1 and 3: every system at the same budget on the same data, with intervals, beside the paper's numbers."""
+"""Tables 1 and 3: every system with the same budget and data, beside the paper's numbers."""
 
 from ctsm_workbench.study.comparison.published import ROWS, SCORES, TABLES, Row
 from ctsm_workbench.study.comparison.runs import Plan, run_missing

@@ -1,6 +1,4 @@
-"""Running what is missing: each row and seed in a process of its own, so that one that fails takes no other with it."""
-
-from __future__ import annotations
+"""Missing runs: each row and seed has a process of its own, so that a failure stays alone."""
 
 import json
 import os
@@ -9,101 +7,38 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
-from types import FrameType
 from typing import IO
 
+import torch
 from tqdm import tqdm
 
-from ctsm_lib.checkpoint import read_json, read_run, write_json
-from ctsm_lib.config import LEANINGS, Config, preset
+from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_lib.files import read_json, write_json
+from ctsm_lib.run_folder import read_run
 from ctsm_workbench.study.comparison.published import ROWS, Row
 
-CHECKPOINTS = 4  # of a run, at least: what an interruption costs
-
-
-class _Interrupted(CtsmError):
-    """Somebody stopped a run: that is the end of the comparison, and no failure of its row."""
-
-
-@dataclass
-class _Children:
-    """The processes at work, to be told what the comparison is told: to end."""
-
-    stopped: threading.Event = field(default_factory=threading.Event)
-    running: set[subprocess.Popen[bytes]] = field(default_factory=set)
-
-    def call(self, command: list[str], environment: dict[str, str], output: IO[str]) -> int:
-        """Exit code of a command that writes to `output`.
-
-        Raises:
-            _Interrupted: the comparison is to end, or the command was.
-        """
-        if self.stopped.is_set():
-            raise _Interrupted
-        with subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT
-        ) as child:
-            self.running.add(child)
-            if self.stopped.is_set():  # since it was asked above
-                child.terminate()
-            code = child.wait()
-            self.running.discard(child)
-        if code in (130, -signal.SIGINT) or (code and self.stopped.is_set()):
-            raise _Interrupted
-        return code
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """Pass on Ctrl-C and SIGTERM, which a terminal sends to the runs as well, but `kill` and a scheduler do not."""
-
-        def handler(number: int, frame: FrameType | None) -> None:
-            self.stopped.set()
-            for child in list(self.running):
-                child.send_signal(number)
-            raise KeyboardInterrupt
-
-        numbers = (
-            (signal.SIGINT, signal.SIGTERM)
-            if threading.current_thread() is threading.main_thread()
-            else ()
-        )
-        old = {number: signal.signal(number, handler) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, previous in old.items():
-                signal.signal(number, previous)
+CHECKPOINTS = 4  # of a run, at least: an interruption costs a quarter of it at most
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared.
+    """Rows and seeds to compare, and the settings that all of them share."""
 
-    Attributes:
-        rows: keys of `ROWS`.
-        budget: iterations of every run, whatever its model.
-        preset: backbone and optimisation of every run.
-        out: results, one JSON (and its examples) for each row and seed; the tables are made of these.
-        runs: run folders.
-        settings: `key=value` for every run.
-        workers: runs at a time; processor cores, or GPUs, are shared among them.
-    """
-
-    rows: Sequence[str]
+    rows: Sequence[str]  # keys of `ROWS`
     seeds: Sequence[int]
-    budget: int
-    preset: str
-    out: Path
-    runs: Path
-    settings: Sequence[str] = ()
-    workers: int = 1
+    budget: int  # iterations of every run, whatever its model
+    preset: str  # backbone and optimisation of every run
+    out: Path  # results, one JSON (and its examples) for each row and seed
+    runs: Path  # run folders
+    settings: Sequence[str] = ()  # `key=value` for every run
+    workers: int = 1  # runs at a time; they share the processor cores or the GPUs
     device: str = "auto"
     vectors: Path | None = None
 
@@ -113,14 +48,13 @@ class Plan:
                 raise ConfigError(f"There is no row {key!r}. There are: {', '.join(ROWS)}.")
         for name, value in (("--budget", self.budget), ("--workers", self.workers)):
             if value < 1:
-                raise ConfigError(
-                    f"{name} {value} is not possible: it must be a whole number from 1."
-                )
+                raise ConfigError(f"{name} {value} is not possible: use a whole number from 1.")
         if "-wo-" in self.preset:
             raise ConfigError(
-                f"--preset {self.preset} leaves a part out of CTSM; ablations are rows: --models table3."
+                f"--preset {self.preset} leaves a part out of CTSM. Ablations are rows of the "
+                "table: use --models table3."
             )
-        self.config("ctsm", 0)
+        self.config("ctsm", 0)  # raises for an unknown preset or setting
 
     def config(self, key: str, seed: int) -> Config:
         """The configuration of one run."""
@@ -129,15 +63,14 @@ class Plan:
         return preset(name, self.changes(row, seed))
 
     def changes(self, row: Row, seed: int) -> list[str]:
-        """What differs from the preset: the same for every row but for model and seed."""
+        """Settings that differ from the preset; the same for all rows except model and seed."""
         every = max(1, self.budget // CHECKPOINTS)
-        return [
-            f"max_iterations={self.budget}", f"check_every={every}", f"check_from={self.budget}", "patience=0",
-            *self.settings, f"model={row.model}", f"seed={seed}",
-        ]  # fmt: skip
+        changes = [f"max_iterations={self.budget}", f"check_every={every}", "patience=0"]
+        changes += [f"check_from={self.budget}", *self.settings]
+        return [*changes, f"model={row.model}", f"seed={seed}"]
 
     def result(self, key: str, seed: int) -> Path:
-        """Where the scores of one run are kept; its examples lie beside them."""
+        """The file with the scores of one run; its examples lie beside it."""
         return self.out / "comparison" / f"{self.preset}-{self.budget}" / f"{key}-seed{seed}.json"
 
     def folder(self, key: str, seed: int) -> Path:
@@ -146,10 +79,13 @@ class Plan:
 
 
 def missing(plan: Plan) -> list[tuple[str, int]]:
-    """Rows and seeds without a result of exactly this configuration."""
-    return [
-        (key, seed) for seed in plan.seeds for key in plan.rows if not _is_done(plan, key, seed)
-    ]
+    """Rows and seeds without a result of exactly this configuration.
+
+    Raises:
+        ConfigError: a result is there, but of another configuration.
+    """
+    rows = [(key, seed) for seed in plan.seeds for key in plan.rows]
+    return [(key, seed) for key, seed in rows if not _is_done(plan, key, seed)]
 
 
 def _is_done(plan: Plan, key: str, seed: int) -> bool:
@@ -157,152 +93,158 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
     if not path.is_file():
         return False
     result = read_json(path)
-    found, run = result.get("config"), result.get("run")
-    # When dev pairs are scored changes nothing where the last weights are kept.
-    last = isinstance(run, dict) and run.get("iterations") in (plan.budget, 0)
-    free = {"check_every", "check_from"} if last else {"check_every"}
-    wanted = {
-        name: value for name, value in plan.config(key, seed).asdict().items() if name not in free
-    }
+    found = result.get("config")
+    run = result.get("run")
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a result of `ctsm compare`. Move it elsewhere.")
-    if differing := [name for name, value in wanted.items() if found.get(name, value) != value]:
-        name = differing[0]
-        raise ConfigError(
-            f"{path} is of a run with {name}={found[name]}, not {wanted[name]}. Choose another --out, or delete it to run this row again."
-        )
+    free = {"check_every"}
+    if isinstance(run, dict) and run.get("iterations") in (plan.budget, 0):
+        free.add("check_from")  # the last weights are the same, whenever dev pairs are scored
+    for name, wanted in plan.config(key, seed).asdict().items():
+        if name not in free and found.get(name, wanted) != wanted:
+            raise ConfigError(
+                f"{path} is the result of a run with {name}={found[name]}, not {wanted}. Choose "
+                "another --out, or delete the file to run this row again."
+            )
     return True
+
+
+class _Interrupted(Exception):
+    """Somebody stopped a run. This ends the comparison; it is not a failure of the row."""
+
+
+class _Children:
+    """The running processes, which end when the comparison is interrupted."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.running: set[subprocess.Popen[bytes]] = set()
+
+    def call(self, command: list[str], env: dict[str, str], output: IO[str]) -> int:
+        """Run a command that writes to `output`, and return its exit code."""
+        if self.stopped.is_set():
+            raise _Interrupted
+        with subprocess.Popen(command, env=env, stdout=output, stderr=output) as child:
+            self.running.add(child)
+            if self.stopped.is_set():  # set since the check above
+                child.terminate()
+            code = child.wait()
+            self.running.discard(child)
+        if code in (130, -signal.SIGINT):
+            self.stopped.set()  # here, so that this worker does not begin the next row
+        if code and self.stopped.is_set():
+            raise _Interrupted
+        return code
+
+    def stop(self) -> None:
+        """End all processes with a checkpoint; some may have got a terminal's Ctrl-C already."""
+        self.stopped.set()
+        for child in list(self.running):
+            child.terminate()
 
 
 def run_missing(
     plan: Plan, progress: bool = True, report: Callable[[str], None] = print
 ) -> list[str]:
-    """Train and score every row and seed that has no result yet; interrupted runs go on.
+    """Train and score every row and seed that has no result yet; interrupted runs continue.
 
     Args:
-        report: told about each run that ends, and why one failed.
+        report: gets a line about each run that ends, with the reason where one failed.
 
     Returns:
-        What failed, as "row, seed N: last line of its log". The others are run all the same.
+        The failures, as "row, seed N: last line of its log". The other rows are run all the same.
+
+    Raises:
+        KeyboardInterrupt: the comparison or one of its runs was interrupted.
     """
     waiting = missing(plan)
-    places: Queue[int] = Queue()
-    for place in range(plan.workers):
-        places.put(place)
-    failed: list[str] = []
+    environments = _environments(plan)
     children = _Children()
+    failed = []
 
     def work(key: str, seed: int) -> None:
-        place = places.get()
+        environment = environments.get()
         try:
-            _run(plan, key, seed, place, children)
-        except _Interrupted:
-            children.stopped.set()  # a worker is free before the loop below hears why
-            raise
+            _run(plan, key, seed, environment=environment, children=children)
         finally:
-            places.put(place)
+            environments.put(environment)
 
-    bar = tqdm(
-        total=len(waiting), desc="runs", unit="run", disable=None if progress and waiting else True
-    )
-    with children.told(), ThreadPoolExecutor(plan.workers) as pool:
-        jobs: dict[Future[None], tuple[str, int]] = {
-            pool.submit(work, *item): item for item in waiting
-        }
+    with ExitStack() as stack:
+        # SIGTERM, which schedulers send, interrupts like Ctrl-C.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        quiet = None if progress and waiting else True
+        bar = stack.enter_context(tqdm(total=len(waiting), desc="runs", unit="run", disable=quiet))
+        pool = stack.enter_context(ThreadPoolExecutor(plan.workers))
         try:
-            for job, (key, seed) in _as_they_end(jobs):
+            jobs = {pool.submit(work, *item): item for item in waiting}
+            for job in as_completed(jobs):
+                key, seed = jobs[job]
+                name = f"{key}, seed {seed}"
                 bar.update()
                 try:
                     job.result()
-                    report(f"{key}, seed {seed}: done")
-                except _Interrupted:
-                    raise
+                    report(f"{name}: done")
                 except CtsmError as error:
-                    failed.append(f"{key}, seed {seed}: {error}")
-                    report(f"{key}, seed {seed}: FAILED: {error}")
-        except (
-            KeyboardInterrupt,
-            _Interrupted,
-        ):  # the runs have heard it, too, and end with a checkpoint
+                    failed.append(f"{name}: {error}")
+                    report(f"{name}: FAILED: {error}")
+        except (KeyboardInterrupt, _Interrupted):
+            children.stop()
             pool.shutdown(cancel_futures=True)
             raise KeyboardInterrupt from None
-    bar.close()
     return failed
 
 
-def _as_they_end(
-    jobs: dict[Future[None], tuple[str, int]],
-) -> Iterator[tuple[Future[None], tuple[str, int]]]:
-    pending = set(jobs)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from ((job, jobs[job]) for job in done)
+def _environments(plan: Plan) -> Queue[dict[str, str]]:
+    """An environment for each worker: its share of the cores; with several workers, its own GPU."""
+    shared = dict(os.environ)
+    shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // plan.workers)))
+    count = torch.cuda.device_count() if plan.device in ("auto", "cuda") else 0
+    visible = shared.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
+    environments: Queue[dict[str, str]] = Queue()
+    for worker in range(plan.workers):
+        own = {"CUDA_VISIBLE_DEVICES": visible[worker % len(visible)]}
+        environments.put(shared | (own if count and plan.workers > 1 else {}))
+    return environments
 
 
-def _run(plan: Plan, key: str, seed: int, place: int, children: _Children) -> None:
-    """Train and score one run; its output goes to a log beside its folder."""
-    folder, result, row = plan.folder(key, seed), plan.result(key, seed), ROWS[key]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    name = f"{plan.preset}-{row.part}" if row.part else plan.preset
-    sets = [part for change in plan.changes(row, seed) for part in ("--set", change)]
-    vectors = ["--vectors", str(plan.vectors)] if plan.vectors else []
-    common = [*vectors, "--device", plan.device, "--quiet"]
-    begin = ["--resume"] if (folder / "run.json").is_file() else ["--preset", name]
-    scores, examples = folder.parent / f".{folder.name}.json", result.with_suffix(".npz")
+def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children: _Children) -> None:
+    """Train and score one run; its output is kept in a log beside its folder."""
+    config = plan.config(key, seed)
+    folder = plan.folder(key, seed)
+    result = plan.result(key, seed)
     log = folder.parent / f"{folder.name}.log"
-    # A run that was trained with other strengths of these is as good: they are of answers only.
-    leaning = [f"{name}={getattr(plan.config(key, seed), name)}" for name in LEANINGS]
-    lean = [part for setting in leaning for part in ("--set", setting)]
+    scores = folder.parent / f".{folder.name}.json"
+    examples = result.with_suffix(".npz")
+    common = ["--device", plan.device, "--quiet"]
+    if plan.vectors:
+        common += ["--vectors", str(plan.vectors)]
+    # These change answers only: a run that was trained with other values is not trained again.
+    biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]
+    folder.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with log.open("a", encoding="utf-8") as output:
-        if not _trained(folder):
-            _call(
-                ["train", "--out", str(folder), *begin, *sets, *common],
-                plan,
-                place,
-                output,
-                log,
-                children,
-            )
-        _call(
-            ["evaluate", str(folder), "--json", str(scores), "--examples", str(examples), *lean, *common],
-            plan, place, output, log, children,
-        )  # fmt: skip
+
+        def call(*arguments: str, settings: Sequence[str]) -> None:
+            command = [sys.executable, "-m", "ctsm_lib", *arguments, *common]
+            command += [part for setting in settings for part in ("--set", setting)]
+            output.write(json.dumps(command) + "\n")
+            output.flush()
+            if code := children.call(command, environment, output):
+                text = log.read_text(encoding="utf-8", errors="replace")
+                last = [line for line in text.splitlines() if line.strip()][-1]
+                raise CtsmError(f"{last} (exit code {code}; {log})")
+
+        # A run of a fixed budget scores the dev split at its end only: then it has best weights.
+        if not (folder / "best.safetensors").is_file():
+            resumed = (folder / "run.json").is_file()
+            begin = ["--resume"] if resumed else ["--preset", config.preset]
+            call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
+        files = ["--json", str(scores), "--examples", str(examples)]
+        call("evaluate", str(folder), *files, settings=biases)
     value = read_json(scores)
     scores.unlink()
-    value |= {
-        "row": key, "budget": plan.budget, "config": read_run(folder)[0].override(leaning).asdict(),
-        "seconds": round(time.monotonic() - began), "examples": examples.name,
-    }  # fmt: skip
+    value |= {"row": key, "budget": plan.budget, "examples": examples.name}
+    value["config"] = read_run(folder)[0].override(biases).asdict()
+    value["seconds"] = round(time.monotonic() - began)
     write_json(result, value)
-
-
-def _trained(folder: Path) -> bool:
-    """Whether the last weights were scored: a run of a fixed budget checks at its end only."""
-    return (folder / "best.safetensors").is_file()
-
-
-def _call(
-    arguments: list[str], plan: Plan, place: int, output: IO[str], log: Path, children: _Children
-) -> None:
-    environment = dict(os.environ)
-    if plan.workers > 1 and plan.device in ("auto", "cuda"):
-        import torch
-
-        if count := torch.cuda.device_count():
-            visible = environment.get(
-                "CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))
-            ).split(",")
-            environment["CUDA_VISIBLE_DEVICES"] = visible[place % len(visible)]
-    threads = max(1, (os.cpu_count() or 1) // plan.workers)
-    environment.setdefault("OMP_NUM_THREADS", str(threads))
-    command = [sys.executable, "-m", "ctsm_lib", *arguments]
-    output.write(json.dumps(command) + "\n")
-    output.flush()
-    if code := children.call(command, environment, output):
-        lines = [
-            line
-            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.strip()
-        ]
-        raise CtsmError(f"{lines[-1] if lines else 'no output'} (exit code {code}; {log})")

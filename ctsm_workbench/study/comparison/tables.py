@@ -1,244 +1,197 @@
-"""From results of runs to a table: means over seeds, intervals, and whether CTSM differs from each row.
+"""From results of runs to a table: means over seeds, intervals, and differences to CTSM.
 
-Intervals: over two seeds or more, Student's t around their mean; with one seed the percentile bootstrap over test
-examples, which says nothing of other seeds. Differences: paired bootstrap over test examples, scores averaged over the
-seeds that both systems have. Sources: Efron and Tibshirani (1993); Koehn (2004).
+Over two seeds or more the interval of a mean is Student's t; with one seed it is a bootstrap over
+test examples. Differences: paired bootstrap over test examples, with scores averaged over the
+seeds that both systems have.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
-from ctsm_lib.checkpoint import read_json
 from ctsm_lib.errors import DataError
+from ctsm_lib.files import read_json
 from ctsm_workbench.study.comparison.published import SCORES, Row
+from ctsm_workbench.study.intervals import means, percentiles, student_interval
+from ctsm_workbench.study.sentences import sentence
 
 DRAWS = 2_000
+SUMMARISED = (*SCORES, "ppl_token", "mean_length", "distinct_responses")
+PARTS = {"acc": "right", "ppl_peer": "nll"}  # the array of each example that a score is a mean of
+DATA = ("data", "fingerprint", "vectors", "vocab", "precision")  # alike in all runs of a table
+Examples = dict[int, dict[str, np.ndarray]]  # seed -> right [n] and nll [n], where a row has them
 
 
 def collect(rows: Sequence[Row], folder: Path) -> dict:
-    """Everything that a table shows.
+    """The content of a table.
 
     Args:
         folder: results of `run_missing`: ROW-seedN.json and their examples.
 
     Returns:
-        rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and values; `against_ctsm`
-        with the differences (CTSM minus the row) in acc and ln ppl_peer. budget, batch_size, data, knowledge, concepts:
-        what all share (of the last two those that read them). not_run: names without a result.
+        rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and
+        values; `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer.
+        budget, batch_size, n, data, ...: what all rows share, and commonsense (`knowledge`,
+        `concepts`) of those that use it. not_run: names without a result.
 
     Raises:
         DataError: results of different budget or data lie in the folder.
     """
     found = {row.key: _results(folder, row.key) for row in rows}
-    every = [result for results in found.values() for result in results]
-    shared = _shared(every, folder) if every else {}
     examples = {key: _examples(folder, results) for key, results in found.items()}
     table = []
     for row in rows:
-        entry: dict = {
-            "key": row.key,
-            "name": row.name,
-            "paper": dict(zip(SCORES, row.paper, strict=True)),
-        }
         results = found[row.key]
+        entry: dict = {"key": row.key, "name": row.name}
+        entry["paper"] = dict(zip(SCORES, row.paper, strict=True))
         entry["seeds"] = [result["run"]["seed"] for result in results]
         if results:
             entry["knowledge"] = results[0]["run"].get("knowledge")
             entry["scores"] = {
                 score: _summary([result.get(score) for result in results], score, examples[row.key])
-                for score in (*SCORES, "ppl_token", "mean_length", "distinct_responses")
+                for score in SUMMARISED
             }
             if row.key != "ctsm" and found.get("ctsm"):
                 entry["against_ctsm"] = _against(examples["ctsm"], examples[row.key])
         table.append(entry)
+    shared = _shared([result for results in found.values() for result in results], folder)
     return shared | {"rows": table, "not_run": [row.name for row in rows if not found[row.key]]}
 
 
 def _results(folder: Path, key: str) -> list[dict]:
-    found = [read_json(path) for path in sorted(folder.glob(f"{key}-seed*.json"))]
+    found = [read_json(path) for path in folder.glob(f"{key}-seed*.json")]
     return sorted(found, key=lambda result: result["run"]["seed"])
 
 
 def _shared(results: Sequence[dict], folder: Path) -> dict:
-    """What all results must have in common to stand in one table."""
-
-    def facts(result: dict) -> dict:
-        run, config = result["run"], result["config"]
-        data = {
-            name: run[name] for name in ("data", "fingerprint", "vectors", "vocab", "precision")
-        }
-        return {
-            "budget": result["budget"],
-            "batch_size": config["batch_size"],
-            "n": result["n"],
-        } | data
-
-    first = facts(results[0])
-    read: dict[str, str] = {}
+    """The facts that all results must have in common to stand in one table."""
+    shared: dict = {}
     for result in results:
         run = result["run"]
-        optional = {
-            name: value
-            for name in ("knowledge", "concepts")
-            if (value := run.get(name)) not in (None, "not read")
-        }
-        read = optional | read  # of the first one that reads it
-        own, others = facts(result) | optional, first | read
-        if differing := [name for name, value in own.items() if value != others[name]]:
-            name = differing[0]
-            raise DataError(
-                f"{folder}: {result['row']}, seed {run['seed']} has {name} {own[name]}, others {others[name]}. "
-                "One table needs the same budget and data for all: move one of them elsewhere."
-            )
-    return first | read | {"preset": results[0]["config"]["preset"].partition("-wo-")[0]}
+        facts = {"budget": result["budget"], "batch_size": result["config"]["batch_size"]}
+        facts |= {"n": result["n"]} | {name: run[name] for name in DATA}
+        for name in ("knowledge", "concepts"):
+            if run.get(name) not in (None, "not read"):  # rows that use none stand beside any
+                facts[name] = run[name]
+        shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
+        for name, value in facts.items():
+            if value != shared[name]:
+                raise DataError(
+                    f"{folder}: {result['row']}, seed {run['seed']} has {name} {value}, others "
+                    f"{shared[name]}. All results in one table need the same budget and data: "
+                    "move one of them elsewhere."
+                )
+    return shared
 
 
-def _examples(folder: Path, results: Sequence[dict]) -> dict[int, dict[str, np.ndarray]]:
-    """Seed -> right [n] (1: emotion right; None without emotions) and nll [n] (mean of its tokens; None without words)."""
+def _examples(folder: Path, results: Sequence[dict]) -> Examples:
     examples = {}
     for result in results:
         path = folder / result["examples"]
         if path.is_file():
             with np.load(path, allow_pickle=False) as kept:
-                examples[result["run"]["seed"]] = {name: kept[name] for name in kept.files}
+                examples[result["run"]["seed"]] = dict(kept)
     return examples
 
 
-def _summary(
-    values: Sequence[float | None], score: str, examples: dict[int, dict[str, np.ndarray]]
-) -> dict | None:
+def _bootstrap(values: np.ndarray) -> np.ndarray:
+    """Means of resampled examples, [DRAWS]; the same draws for every array of this length."""
+    return means(values, DRAWS, np.random.default_rng(0))[1:]
+
+
+def _summary(values: list[float | None], score: str, examples: Examples) -> dict | None:
     """Mean and 95 % interval of a score."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    mean, of = float(np.mean(known)), ""
-    interval: tuple[float, float] | tuple[None, None] = (None, None)
+    summary: dict = {"mean": float(np.mean(known)), "low": None, "high": None}
+    summary |= {"interval_over": "", "values": values}
     if len(known) > 1:
-        half = float(
-            stats.t.ppf(0.975, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known))
-        )
-        interval, of = (mean - half, mean + half), "seeds"
-    elif (part := {"acc": "right", "ppl_peer": "nll"}.get(score)) and examples:
-        drawn = _bootstrap(next(iter(examples.values()))[part])
+        summary["low"], summary["high"] = student_interval(known)
+        summary["interval_over"] = "seeds"
+    elif score in PARTS and examples:
+        drawn = _bootstrap(next(iter(examples.values()))[PARTS[score]])
         drawn = 100 * drawn if score == "acc" else np.exp(drawn)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        interval, of = (float(low), float(high)), "examples"
-    return {
-        "mean": mean,
-        "low": interval[0],
-        "high": interval[1],
-        "interval_over": of,
-        "values": list(values),
-    }
+        summary["low"], summary["high"] = percentiles(drawn)
+        summary["interval_over"] = "examples"
+    return summary
 
 
-def _bootstrap(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Means of resampled examples, [DRAWS]. The same draws for every call with as many values: pairs stay pairs."""
-    random, means = np.random.default_rng(seed), np.empty(DRAWS)
-    for draw in range(DRAWS):  # a matrix of all draws would need 80 MB
-        means[draw] = values[random.integers(0, len(values), len(values))].mean()
-    return means
-
-
-def _against(
-    ctsm: dict[int, dict[str, np.ndarray]], other: dict[int, dict[str, np.ndarray]]
-) -> dict:
-    """CTSM minus another row, over the seeds that both have: acc in points, ppl_peer as a ratio minus 1 in percent."""
+def _against(ctsm: Examples, other: Examples) -> dict:
+    """CTSM minus a row over common seeds: acc in points, ppl_peer as ratio minus 1 in percent."""
     seeds = sorted(ctsm.keys() & other.keys())
     result: dict = {"seeds": seeds}
-    for part, name in (("right", "acc"), ("nll", "ppl_peer")):
-        pairs = [
-            (ctsm[seed][part], other[seed][part])
-            for seed in seeds
-            if part in ctsm[seed] and part in other[seed]
-        ]
-        if not pairs:
+    for name, part in PARTS.items():
+        both = [seed for seed in seeds if part in ctsm[seed] and part in other[seed]]
+        if not both:
             continue
-        difference = np.mean([mine - theirs for mine, theirs in pairs], axis=0)
+        difference = np.mean([ctsm[seed][part] - other[seed][part] for seed in both], axis=0)
         drawn = _bootstrap(difference)
-        # Two-sided: how often resampling turns the sign round.
-        p = min(1.0, 2 * min(float((drawn <= 0).mean()), float((drawn >= 0).mean())) + 1 / DRAWS)
-        value, (low, high) = float(difference.mean()), np.quantile(drawn, [0.025, 0.975])
-        scale = (lambda x: 100 * x) if name == "acc" else (lambda x: 100 * (np.exp(x) - 1))
-        result[name] = {
-            "difference": scale(value),
-            "low": float(scale(low)),
-            "high": float(scale(high)),
-            "p": p,
-        }
+        # Two-sided: twice the share of samples in which the sign is the other one.
+        reverse = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
+        values = np.array([difference.mean(), *percentiles(drawn)])
+        values = 100 * (values if name == "acc" else np.exp(values) - 1)
+        result[name] = dict(zip(("difference", "low", "high"), values.tolist(), strict=True))
+        result[name]["p"] = min(1.0, 2 * reverse + 1 / DRAWS)
     return result
 
 
 def markdown(table: dict) -> str:
-    """The table for people: the paper's number, ours, seeds, interval; below it what was compared."""
-    lines = [
-        "| | acc, paper | acc | ppl_peer, paper | ppl_peer | Dist-1, paper | Dist-1 | Dist-2, paper | Dist-2 | words | seeds | CTSM better in acc | in ppl_peer |",
-        "|---|" + "---|" * 12,
-    ]
+    """The table as Markdown: the paper's numbers, ours, intervals; below it the shared facts."""
+    names = ("acc", "ppl_peer", "Dist-1", "Dist-2")
+    heads = [head for name in names for head in (f"{name}, paper", name)]
+    heads += ["words", "seeds", "CTSM better in acc", "in ppl_peer"]
+    lines = []
     for row in table["rows"]:
+        scores = row.get("scores", {})
+        against = row.get("against_ctsm", {})
+        length = scores.get("mean_length")
         cells = [row["name"]]
         for score in SCORES:
-            cells += [_number(row["paper"][score]), _cell(row.get("scores", {}).get(score))]
-        length = row.get("scores", {}).get("mean_length")
-        cells += [
-            f"{length['mean']:.1f}" if length else "-",
-            str(len(row["seeds"])) if row["seeds"] else "not run",
-        ]
-        against = row.get("against_ctsm", {})
-        cells += [
-            _verdict(against.get("acc"), "points", True),
-            _verdict(against.get("ppl_peer"), "%", False),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return (
-        "\n".join(
-            [*lines, "", f"{caption(table)} CTSM better: paired bootstrap over test examples."]
-        )
-        + "\n"
-    )
+            paper = row["paper"][score]
+            cells += ["-" if paper is None else f"{paper:.2f}", _cell(scores.get(score))]
+        cells.append(f"{length['mean']:.1f}" if length else "-")
+        cells.append(str(len(row["seeds"])) if row["seeds"] else "not run")
+        cells.append(_verdict(against.get("acc"), "points", sign=1))
+        cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
+        lines.append(cells)
+    note = f"{caption(table)} {sentence('comparison', 'better')}"
+    return f"{markdown_table(['', *heads], lines)}\n{note}\n"
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lines of a Markdown table."""
+    lines = [" | ".join(row) for row in (heads, *rows)]
+    lines = [f"| {line.lstrip()} |\n" for line in lines]
+    return "".join([lines[0], "|---" * len(heads) + "|\n", *lines[1:]])
 
 
 def caption(table: dict) -> str:
-    """What all rows share, in words."""
+    """The facts that all rows share, as sentences."""
     if "budget" not in table:
-        return "Nothing has been run yet."
-    vectors = table["vectors"] or {}
-    text = (
-        f"Every run: preset {table['preset']}, {table['budget']:,} iterations x {table['batch_size']}, the last weights; "
-        f"data {table['data']}, {table['n']:,} test pairs, vectors {vectors.get('name')}, "
-        f"commonsense {table.get('knowledge', 'not read')}, emotion concepts {table.get('concepts', 'not read')}, "
-        f"{table['precision']}. "
-        "Intervals of 95 %: over seeds by Student's t; with one seed over test examples by bootstrap, which says nothing of "
-        "other seeds."
-    )
-    return text + (f" Not run: {', '.join(table['not_run'])}." if table["not_run"] else "")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+        return sentence("comparison", "nothing")
+    facts = {"knowledge": "not read", "concepts": "not read"} | table
+    facts["vectors"] = (table["vectors"] or {}).get("name")
+    texts = [sentence("comparison", "shared", **facts), sentence("comparison", "intervals")]
+    if table["not_run"]:
+        texts.append(sentence("comparison", "not_run", rows=", ".join(table["not_run"])))
+    return " ".join(texts)
 
 
 def _cell(summary: dict | None) -> str:
     if summary is None:
         return "-"
     if summary["low"] is None:
-        return _number(summary["mean"])
+        return f"{summary['mean']:.2f}"
     return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
 
 
-def _verdict(difference: dict | None, unit: str, more: bool) -> str:
+def _verdict(difference: dict | None, unit: str, sign: int) -> str:
     if difference is None:
         return "-"
-    sign = 1 if more else -1
-    clear = difference["low"] > 0 or difference["high"] < 0
     text = f"{sign * difference['difference']:+.2f} {unit}"
-    return (
-        f"{text}, p {'<' if difference['p'] <= 1 / DRAWS else '='} {max(difference['p'], 1 / DRAWS):.3f}"
-        if clear
-        else f"{text}, not clear"
-    )
+    if difference["low"] <= 0 <= difference["high"]:
+        return f"{text}, not clear"
+    p = difference["p"]
+    return f"{text}, p {'<' if p <= 1 / DRAWS else '='} {max(p, 1 / DRAWS):.3f}"

@@ -1,10 +1,9 @@
-"""What diversity costs: runs scored at several strengths of copying, of the tilt, and of a penalty on frequent words.
+"""The cost of diversity: runs scored at several strengths of copying, of the tilt, and of a penalty
+on frequent words.
 
-None of them touches how an emotion is heard. Copying and tilt change the model's own distribution, and so its perplexity;
-the penalty is one of decoding and leaves perplexity as it is. Runs trained with other strengths of L_div change all of it.
+None of these changes the predicted emotion. Copying and tilt change the model's own distribution,
+and so its perplexity; the penalty belongs to decoding and leaves perplexity as it is.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,16 +11,20 @@ from dataclasses import asdict, dataclass
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.prepare import Prepared
-from ctsm_lib.runs import Run, evaluate
-from ctsm_workbench.baselines.tfidf import TfIdf
+from ctsm_lib.runs import Run
+from ctsm_lib.settings import AnswerBias
 from ctsm_workbench.study.comparison.published import ROWS, SCORES
+from ctsm_workbench.study.comparison.tables import markdown_table
+from ctsm_workbench.study.evaluation import evaluate
 
 KEPT = (*SCORES, "ppl_token", "mean_length", "distinct_responses", "looping", "copy_rate", "n")
+# Settings of training that tell two runs of the same name apart.
+ABOUT = ("preset", "model", "seed", "weight_diversity", "dropout", "copy_once", "repeat_bias")
 
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """One way to answer: copying and tilt as settings of the model have them, `penalty` as decoding's `unigram_penalty`."""
+    """One way to answer: the settings copy_bias and tilt, and decoding's `unigram_penalty`."""
 
     copy_bias: float
     tilt: float = 0.0
@@ -35,19 +38,12 @@ def points(
     copy_bias: float,
     tilt: float,
 ) -> list[Point]:
-    """A line along each strength from what the run has, `copy_bias` and `tilt` and no penalty; the others stay."""
-    copied, tilted = (
-        (Point(bias, tilt) for bias in copy_biases),
-        (Point(copy_bias, other) for other in tilts),
-    )
-    return sorted(
-        {
-            Point(copy_bias, tilt),
-            *copied,
-            *tilted,
-            *(Point(copy_bias, tilt, more) for more in penalties),
-        }
-    )
+    """A line along each strength, from the run's own `copy_bias` and `tilt` and no penalty."""
+    found = {Point(copy_bias, tilt)}
+    found |= {Point(bias, tilt) for bias in copy_biases}
+    found |= {Point(copy_bias, other) for other in tilts}
+    found |= {Point(copy_bias, tilt, penalty) for penalty in penalties}
+    return sorted(found)
 
 
 def measure(
@@ -60,58 +56,50 @@ def measure(
     progress: bool = True,
     report: Callable[[dict], None] = lambda row: None,
 ) -> list[dict]:
-    """Scores at every point, greedy; those that `known` holds are not measured again.
+    """Scores at every point with greedy decoding.
 
     Args:
-        known: rows of an earlier measurement.
-        report: told of each new row, so that nothing is lost.
+        known: rows of an earlier measurement; their points are not measured again.
+        report: gets each new row at once, so that an interruption loses nothing.
 
     Returns:
-        For each point: run, split, data, preset, seed, iteration, weight_diversity, dropout, copy_once, repeat_bias,
-        copy_bias, tilt, penalty and `KEPT`.
+        For each point: run, split, data, iteration, `ABOUT`, the point and `KEPT`.
 
     Raises:
-        ConfigError: the model says nothing, so that there is nothing to vary.
+        ConfigError: the model generates no answers.
     """
-    if isinstance(run.model, TfIdf):
-        raise ConfigError(f"{run.folder} gives no answers: there is no diversity to measure.")
-    own, told = run.config, run.about(device, prepared.description)
-    about = {
-        "run": run.folder.name, "split": split, "data": told["fingerprint"], "preset": own.preset,
-        "model": own.model, "seed": own.seed, "iteration": run.iteration,
-        "weight_diversity": own.weight_diversity, "dropout": own.dropout,
-        "copy_once": own.copy_once, "repeat_bias": own.repeat_bias,
-    }  # fmt: skip
+    if not run.model.predicts_words:
+        raise ConfigError(f"{run.folder} generates no answers: there is no diversity to measure.")
+    own = run.config
+    data = run.about(device, prepared.description)["fingerprint"]
+    about = {"run": run.folder.name, "split": split, "data": data, "iteration": run.iteration}
+    about |= {name: getattr(own, name) for name in ABOUT}
     rows = []
-    try:
-        for point in wanted:
-            here = about | asdict(point)
-            row = next(
-                (old for old in known if here.items() <= ({"repeat_bias": 0.0} | old).items()), None
-            )
-            if row is None:
-                run.lean([f"copy_bias={point.copy_bias}", f"tilt={point.tilt}"])
-                how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
-                scores, _ = evaluate(run, prepared, split, how, device, progress)
-                row = here | {name: scores[name] for name in KEPT}
-                report(row)
-            rows.append(row)
-    finally:
-        run.lean([f"copy_bias={own.copy_bias}", f"tilt={own.tilt}"])
+    for point in wanted:
+        here = about | asdict(point)
+        # Older rows are of before `repeat_bias` existed.
+        same = [old for old in known if here.items() <= ({"repeat_bias": 0.0} | old).items()]
+        if same:
+            rows.append(same[0])
+            continue
+        biased = run.biased(AnswerBias(point.copy_bias, point.tilt, own.repeat_bias))
+        how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
+        scores, _ = evaluate(biased, prepared, split, how, device=device, progress=progress)
+        rows.append(here | {name: scores[name] for name in KEPT})
+        report(rows[-1])
     return rows
 
 
 def table(rows: Sequence[dict]) -> str:
-    """Markdown, a line a point, with the paper's CTSM below."""
-    head = "| run | L_div | copying | tilt | penalty | acc | ppl_peer | Dist-1 | Dist-2 | words | distinct |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|"]
+    """Markdown, a line for each point, with the paper's CTSM below."""
+    heads = ["run", "L_div", "copying", "tilt", "penalty", "acc", "ppl_peer", "Dist-1", "Dist-2"]
+    heads += ["words", "distinct"]
+    lines = []
     for row in rows:
-        acc = "-" if row["acc"] is None else f"{row['acc']:.2f}"
-        lines.append(
-            f"| {row['run']} | {row['weight_diversity']:g} | {row['copy_bias']:g} | {row['tilt']:g} "
-            f"| {row['penalty']:g} | {acc} | {row['ppl_peer']:.2f} | {row['dist1']:.2f} | {row['dist2']:.2f} | {row['mean_length']:.1f} "
-            f"| {row['distinct_responses']:.0f} % |"
-        )
-    paper = " | ".join(f"{value:.2f}" for value in ROWS["ctsm"].paper if value is not None)
-    lines.append(f"| the paper, test | 1.5 | 0 | 0 | 0 | {paper} | - | - |")
-    return "\n".join(lines) + "\n"
+        strengths = [row[name] for name in ("weight_diversity", "copy_bias", "tilt", "penalty")]
+        cells = [row["run"], *(f"{strength:g}" for strength in strengths)]
+        cells += ["-" if row[score] is None else f"{row[score]:.2f}" for score in SCORES]
+        lines.append([*cells, f"{row['mean_length']:.1f}", f"{row['distinct_responses']:.0f} %"])
+    paper = [f"{value:.2f}" for value in ROWS["ctsm"].paper]
+    lines.append(["the paper, test", "1.5", "0", "0", "0", *paper, "-", "-"])
+    return markdown_table(heads, lines)

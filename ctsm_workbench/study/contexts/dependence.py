@@ -1,135 +1,131 @@
-"""How much a word varies between its contexts, what of that is more than chance, and what it comes from.
+"""How much a word varies between contexts, how much of this is more than chance, and its sources.
 
-Variance here: half the expected squared distance of two occurrences of a word, summed over the features of a space. The
-estimate has no bias for rare words, but scatters more; the null says how much.
-Legend of shapes: W words, K kept occurrences, P pairs, F features.
+Variance here: half the expected squared distance of two occurrences of a word, summed over the
+features of a space. The estimate has no bias for rare words but scatters more; the null bands show
+how much. Legend of shapes: W words, F features.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
-from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Gathered, Plan
+from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Collected, Plan
+from ctsm_workbench.study.intervals import percentiles, resampled
 
-BANDS, DRAWS = 2.0, 400  # words of one band differ in frequency by less than this factor
+BANDS = 2.0  # words of one band differ in frequency by less than this factor
+DRAWS = 400  # simulated words for each band
+MOST = 2_000  # occurrences drawn for a simulated word
 
 
-def variance(gathered: Gathered) -> np.ndarray:
-    """[W, 2] unbiased variance of every word in V_cos and H_s; nan for a word that occurs once or never."""
-    n = gathered.count[:, None]
-    inside = np.stack(
-        [(gathered.sums[:, part] ** 2).sum(axis=1) for part in SPACES.values()], axis=1
-    )
+def variance(collected: Collected) -> np.ndarray:
+    """[W, 2] unbiased variance in V_cos and H_s; nan for a word that occurs once or never."""
+    n = collected.count[:, None]
+    squares = [(collected.sums[:, part] ** 2).sum(axis=1) for part in SPACES.values()]
     with np.errstate(invalid="ignore", divide="ignore"):
-        result = (gathered.squares - inside / n) / (n - 1)
+        result = (collected.squares - np.stack(squares, axis=1) / n) / (n - 1)
     return np.where(n > 1, np.maximum(result, 0), np.nan)
 
 
-def null_bands(laid: Plan, gathered: Gathered, seed: int = 0) -> list[dict]:
-    """What a word's variance would be if it varied like the other words of its frequency: by chance only.
+def null_bands(laid: Plan, collected: Collected) -> list[dict]:
+    """The variance that a word would have if it varied like the other words of its frequency.
 
-    Residuals (an occurrence minus its word's mean) of all words within a band of frequency are one pool; made-up words of
-    as many occurrences are drawn from it, `DRAWS` for each band and space.
+    Residuals (an occurrence minus its word's mean) of all words within a band of frequency are one
+    pool, from which simulated words of as many occurrences are drawn.
 
     Returns:
-        A row for each band: counts from `low` to below `high`, words, and for each space mean, low and high (95 %).
-        The draws have the frequency of the band's median word; `dependence` scales them to a word's own.
+        A row for each band: counts from `low` to below `high`, words, and for each space mean, low
+        and high (95 %) for the band's median word; `dependence` scales them to a word's own count.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
+    count = collected.count
     word = laid.tokens[laid.kept]
-    count = gathered.count
-    frequent = word[count[word] >= MIN_COUNT]
-    if not len(frequent):
-        return []
-    weight = np.sqrt(count[word] / np.maximum(count[word] - 1, 1))[
-        :, None
-    ]  # an occurrence is part of its word's mean
-    residual = (gathered.kept - gathered.means[word]) * weight
-    rows, low = [], float(MIN_COUNT)
-    while low <= count.max():
+    own = count[word]
+    # An occurrence is part of its word's mean, which makes residuals too short by this factor.
+    weight = np.sqrt(own / np.maximum(own - 1, 1))[:, None]
+    residual = (collected.kept - collected.means[word]) * weight
+    rows = []
+    low = float(MIN_COUNT)
+    while low <= own.max(initial=0):
         high = low * BANDS
-        pool = np.flatnonzero((count[word] >= low) & (count[word] < high))
-        words = np.flatnonzero((count >= low) & (count < high))
+        pool = np.flatnonzero((own >= low) & (own < high))
+        members = count[(count >= low) & (count < high)]
         if len(pool) > 1:
-            n = int(np.median(count[words]))
-            drawn = random.choice(pool, (DRAWS, min(n, 2_000)))
-            row: dict = {"low": low, "high": high, "words": len(words), "median": n}
+            n = int(np.median(members))
+            drawn = random.choice(pool, (DRAWS, min(n, MOST)))
+            row: dict = {"low": low, "high": high, "words": len(members), "median": n}
             for name, part in SPACES.items():
-                row[name] = _interval(residual[:, part], drawn, n)
+                row[name] = _null(residual[:, part], drawn, n)
             rows.append(row)
         low = high
     return rows
 
 
-def _interval(residual: np.ndarray, drawn: np.ndarray, n: int) -> dict:
-    """Mean and 95 % interval of the variance of made-up words; more than are drawn scatter less, as 1 / sqrt(n)."""
-    size, values = drawn.shape[1], np.empty(len(drawn))
+def _null(residual: np.ndarray, drawn: np.ndarray, n: int) -> dict:
+    """Mean and 95 % interval of the variance of simulated words of `n` occurrences."""
+    size = drawn.shape[1]
+    values = np.empty(len(drawn))
     for i, pick in enumerate(drawn):
         some = residual[pick].astype(np.float64)
         values[i] = ((some**2).sum() - (some.sum(axis=0) ** 2).sum() / size) / (size - 1)
-    scale = np.sqrt(size / n)
-    low, high = np.quantile(values, (0.025, 0.975))
+    scale = np.sqrt(size / n)  # more occurrences than are drawn scatter less
     mean = float(values.mean())
+    low, high = percentiles(values)
     return {"mean": mean, "low": mean + (low - mean) * scale, "high": mean + (high - mean) * scale}
 
 
-def dependence(laid: Plan, gathered: Gathered, bands: list[dict]) -> dict[str, np.ndarray]:
-    """Each word's variance over that of its band, [W] by name of the space; nan where it is too rare to say.
+def dependence(collected: Collected, bands: list[dict]) -> dict[str, np.ndarray]:
+    """Each word's variance divided by that of its band, [W] for each space; nan for rare words.
 
-    Also `V_cos: z` and `H_s: z`: how many half-widths of the null interval a word lies from the null's mean; beyond -1
-    and 1 it varies less or more than words of its frequency do by chance.
+    Also `V_cos: z` and `H_s: z`: the distance of a word from the null's mean in half-widths of the
+    null interval; below -1 and above 1 it varies less or more than is likely by chance.
     """
-    own, count = variance(gathered), gathered.count
+    own = variance(collected)
+    count = collected.count
     result: dict[str, np.ndarray] = {}
     for column, name in enumerate(SPACES):
-        ratio, z = np.full(len(count), np.nan), np.full(len(count), np.nan)
+        ratio = np.full(len(count), np.nan)
+        z = np.full(len(count), np.nan)
         for row in bands:
-            some = (count >= row["low"]) & (count < row["high"])
             null = row[name]
-            if null["mean"] > 0:
-                ratio[some] = own[some, column] / null["mean"]
-                wide = np.sqrt(row["median"] / count[some])
-                away = own[some, column] - null["mean"]
-                half = (
-                    np.where(away < 0, null["mean"] - null["low"], null["high"] - null["mean"])
-                    * wide
-                )
-                z[some] = away / np.maximum(half, 1e-12)
+            if null["mean"] <= 0:
+                continue
+            some = (count >= row["low"]) & (count < row["high"])
+            away = own[some, column] - null["mean"]
+            half = np.where(away < 0, null["mean"] - null["low"], null["high"] - null["mean"])
+            half *= np.sqrt(row["median"] / count[some])
+            ratio[some] = own[some, column] / null["mean"]
+            z[some] = away / np.maximum(half, 1e-12)
         result |= {name: ratio, f"{name}: z": z}
     return result
 
 
-def explained(laid: Plan, gathered: Gathered, draws: int = 200, seed: int = 0) -> dict:
-    """Share of a word's variance that who speaks and the place in the dialogue make, without any other word.
+def explained(laid: Plan, collected: Collected, draws: int = 200) -> dict:
+    """The share of a word's variance that comes from speaker and place, not from other words.
 
-    Half the squared distance of two occurrences of the same word, speaker and place, against that of two of the same word
-    anywhere. V_cos is a function of word, speaker and place (Eq. 6 takes the embedding), so its share has to be 1.
+    Half the squared distance of two occurrences of the same word, speaker and place, against that
+    of two of the same word anywhere. V_cos is a function of word, speaker and place (Eq. 6 takes
+    the embedding), so its share has to be 1.
 
     Returns:
-        For each space the variance, what is left between occurrences alike in speaker and place, and the share
-        explained (%), with an interval from resampled pairs.
+        For each space the variance, the variance of occurrences alike in speaker and place, and the
+        share explained (%), with an interval from resampled pairs; None without pairs.
     """
-    first, twin, other = (gathered.kept[laid.pairs[:, i]].astype(np.float64) for i in range(3))
-    random, pairs = np.random.default_rng(seed), len(laid.pairs)
-    result: dict = {"pairs": pairs}
-    for name, part in SPACES.items():
-        if not pairs:
-            result[name] = None
-            continue
+    first, twin, other = (collected.kept[rows].astype(np.float64) for rows in laid.pairs.T)
+    random = np.random.default_rng(0)
+    result: dict = {"pairs": len(first)} | dict.fromkeys(SPACES)
+    for name, part in SPACES.items() if len(first) else ():
         alike = ((first - twin)[:, part] ** 2).sum(axis=1) / 2
         anywhere = ((first - other)[:, part] ** 2).sum(axis=1) / 2
-        picks = [np.arange(pairs), *(random.integers(pairs, size=pairs) for _ in range(draws))]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.array(
-                [100 * (1 - alike[pick].sum() / anywhere[pick].sum()) for pick in picks]
-            )
-        low, high = np.nanquantile(share[1:], (0.025, 0.975)) if draws else (share[0], share[0])
-        values = {
-            "variance": anywhere.mean(),
-            "alike": alike.mean(),
-            "explained": share[0],
-            "low": low,
-            "high": high,
-        }
-        result[name] = {key: round(float(value), 6) for key, value in values.items()}
+        shares = _shares(alike, anywhere, draws, random)
+        values = [anywhere.mean(), alike.mean(), shares[0], *percentiles(shares[-draws:])]
+        names = ("variance", "alike", "explained", "low", "high")
+        result[name] = {key: round(float(v), 6) for key, v in zip(names, values, strict=True)}
     return result
+
+
+def _shares(
+    alike: np.ndarray, anywhere: np.ndarray, draws: int, random: np.random.Generator
+) -> np.ndarray:
+    def share(pick: np.ndarray) -> float:
+        return 100 * (1 - alike[pick].sum() / anywhere[pick].sum())
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return resampled(share, len(alike), draws, random)

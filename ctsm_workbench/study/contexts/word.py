@@ -1,6 +1,4 @@
-"""One word in contexts of one's own: what Figure 1 shows, for any word and any text."""
-
-from __future__ import annotations
+"""One word in any contexts, as the paper's Figure 1 shows it."""
 
 from collections.abc import Sequence
 
@@ -12,6 +10,7 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import Provider
 from ctsm_lib.runs import Run, clean_turn
 from ctsm_workbench.study.contexts.reading import read_states
+from ctsm_workbench.study.intervals import rounded
 
 # The contexts of the paper's Figure 1.
 PAPER_WORD = "excited"
@@ -29,15 +28,16 @@ def word_in_contexts(
     provider: Provider | None = None,
     device: str = "cpu",
 ) -> dict:
-    """A word's trait, and in each context its state inclination and the emotions that the whole context is heard with.
+    """A word's trait; in each context its state inclination and the emotions of the whole text.
 
     Args:
-        contexts: each one turn of a speaker; where the word stands several times, each of them is a row.
-        provider: of commonsense for the emotions heard; none where it is left out. V_cos does not depend on it.
+        contexts: one turn of a speaker each; every occurrence of the word in it gives a row.
+        provider: commonsense for the predicted emotions. V_cos does not depend on it.
 
     Returns:
-        What JSON holds: word, trait (valence, arousal, dominance; None where the word is unrated), emotions, label
-        valences, rows (context, number of the context, place, V_cos, length of the difference of H_s to the first row).
+        JSON data: word, trait (valence, arousal, dominance; None where the word is unrated),
+        emotions, label valences, rows (context, number of the context, place, V_cos, H_s, and the
+        predicted emotions as `heard`).
 
     Raises:
         DataError: the run does not know the word, or a context lacks it.
@@ -45,52 +45,45 @@ def word_in_contexts(
 
     Paper: Figure 1, Eq. (7).
     """
-    word, model = word.strip().lower(), run.ctsm()
+    word = word.strip().lower()
+    model = run.ctsm()
     (index,) = run.vocabulary.encode([word])
     if index == UNK:
-        raise DataError(
-            f"The run's {len(run.vocabulary):,} words do not include {word!r}. Choose another --word."
-        )
+        known = f"The run's {len(run.vocabulary):,} words"
+        raise DataError(f"{known} do not include {word!r}. Choose another --word.")
     turns = [clean_turn(text) for text in contexts]
     inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
-    batch = context_batch(
-        [[turn] for turn in turns], inferences, run.vocabulary, run.config.max_context
-    ).to(device)
-    inclination, state = (
-        part.float().cpu() for part in read_states(model, batch.context, batch.speaker)
-    )
-    heard = model.encode(batch).emotion_logits.float().softmax(dim=-1).cpu()
+    conversations = [[turn] for turn in turns]
+    batch = context_batch(conversations, inferences, run.vocabulary, run.config.max_context)
+    batch = batch.to(device)
+    inclination, state = read_states(model, batch.context, batch.speaker)
+    predicted = model.encode(batch).emotion_logits.float().softmax(dim=-1)
     rows = []
     for number, turn in enumerate(turns):
         places = (batch.context[number] == index).nonzero().flatten().tolist()
         if not places:
             raise DataError(f"The context {turn!r} does not have the word {word!r}.")
-        for place in places:
-            rows.append(
-                {
-                    "context": turn, "number": number, "place": place,
-                    "V_cos": [round(value, 5) for value in inclination[number, place].tolist()],
-                    "H_s": [round(value, 5) for value in state[number, place].tolist()],
-                    "heard": [round(value, 5) for value in heard[number].tolist()],
-                }
-            )  # fmt: skip
-    vad = model.vad.cpu()
-    labels = vad[model.labels.cpu(), 0].tolist()
+        rows += [
+            {
+                "context": turn,
+                "number": number,
+                "place": place,
+                "V_cos": rounded(inclination[number, place].tolist(), 5),
+                "H_s": rounded(state[number, place].tolist(), 5),
+                "heard": rounded(predicted[number].tolist(), 5),
+            }
+            for place in places
+        ]
+    names = ("valence", "arousal", "dominance")
     rated = bool(model.intensity[index] != 0)  # exactly 0 for unrated words alone
-    trait = dict(
-        zip(
-            ("valence", "arousal", "dominance"),
-            (round(v, 3) for v in vad[index].tolist()),
-            strict=True,
-        )
-    )
+    trait = dict(zip(names, rounded(model.vad[index].tolist(), 3), strict=True))
     return {
         "description": run.about(device),
         "note": run.note,
         "word": word,
         "trait": trait if rated else None,
         "emotions": list(EMOTIONS),
-        "label_valence": [round(value, 3) for value in labels],
+        "label_valence": rounded(model.vad[model.labels, 0].tolist(), 3),
         "knowledge": provider.name if provider else "none",
         "rows": rows,
     }

@@ -1,29 +1,15 @@
-"""How often what a word means by itself and where its vector lies disagree, and what that number depends on.
+"""The share of words whose rating and vector disagree in polarity, and what it depends on.
 
-`rule` is the paper's rule, `choices` what it leaves open, `analysis` the whole of Section 5.4, `standards` its check
-against the dialogues' labels and a second lexicon, `discrepant` the words that differ, `coordinates` a map of all.
+`choices` counts by the rules that the paper leaves open, `analysis` is the whole of Section 5.4,
+`standards` a check against the dialogues' labels and a second lexicon, `discrepant` lists the words
+that differ, `coordinates` makes a map of all words.
 """
 
-from ctsm_lib.polarity import (
-    NO_STATE,
-    TIE,
-    centroids,
-    shuffled_shares,
-    state_polarity,
-    trait_polarity,
-)
-from ctsm_workbench.study.polarity.analysis import (
-    PAPER_LABEL,
-    PAPER_SHARE,
-    analyse,
-    analyse_prepared,
-)
+from ctsm_workbench.study.polarity.analysis import PAPER_SHARE, analyse, analyse_prepared
 from ctsm_workbench.study.polarity.choices import BANDS, QUALITIES, THRESHOLDS, PolarityReport, Rule
 from ctsm_workbench.study.polarity.coordinates import word_map
 from ctsm_workbench.study.polarity.discrepant import discrepant_words
 from ctsm_workbench.study.polarity.standards import outside_standards
 
-__all__ = [
-    "BANDS", "NO_STATE", "PAPER_LABEL", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "TIE", "PolarityReport", "Rule", "analyse",
-    "analyse_prepared", "centroids", "discrepant_words", "outside_standards", "shuffled_shares", "state_polarity", "trait_polarity", "word_map",
-]  # fmt: skip
+__all__ = ["BANDS", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "PolarityReport", "Rule"]
+__all__ += ["analyse", "analyse_prepared", "discrepant_words", "outside_standards", "word_map"]

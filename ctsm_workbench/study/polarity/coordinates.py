@@ -1,6 +1,4 @@
-"""A map of the vocabulary in two dimensions, by UMAP. Source: McInnes, Healy and Melville (2018)."""
-
-from __future__ import annotations
+"""A map of the vocabulary in two dimensions. Source: McInnes, Healy and Melville (2018), UMAP."""
 
 import hashlib
 
@@ -15,35 +13,37 @@ from ctsm_lib.sources import cache_folder
 from ctsm_workbench.study.polarity.standards import word_scores
 
 NOTE = (
-    "UMAP keeps neighbours: words that lie close together have similar vectors. How far apart two groups are, how large a "
-    "group is, and the directions of the map mean nothing; another seed gives another map."
+    "UMAP keeps neighbours: words that lie close together have similar vectors. The distance "
+    "between two groups, the size of a group and the directions of the map have no meaning; "
+    "another seed gives another map."
 )
 
 
 def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
-    """Where the most frequent words lie on a map of their vectors, and on which sides they are.
+    """Positions of the most frequent words on a map of their vectors, and both polarities.
 
     Args:
-        words: how many of those that have a vector, the most frequent first; the emotion labels are always there.
-        neighbours: how many neighbours UMAP keeps together.
+        words: number of words with a vector, the most frequent first; emotion labels are added.
+        neighbours: the number of neighbours that UMAP keeps together.
 
     Returns:
-        Columns: word, x, y, count, trait (1, 0, None where unrated) and state (centroids of rated words); a note.
+        Columns: word, x, y, count, trait (1, 0, None where unrated) and state; a note.
 
     Raises:
         ConfigError: umap-learn is not installed, or there are too few words for a map.
     """
-    first, vocabulary = len(SPECIALS), prepared.corpus.vocabulary
+    first = len(SPECIALS)
+    vocabulary = prepared.corpus.vocabulary
+    counts = prepared.corpus.counts[first:]
     scores, rated, has = word_scores(prepared)
-    order = np.argsort(-prepared.corpus.counts[first:], kind="stable")
+    order = np.argsort(-counts, kind="stable")
     labels = np.array([vocabulary.index[emotion] - first for emotion in EMOTIONS])
     chosen = order[has[order]][:words]
     chosen = np.concatenate([chosen, np.setdiff1d(labels[has[labels]], chosen)])
     if len(chosen) <= neighbours:
-        raise ConfigError(
-            f"{len(chosen)} words with a vector are too few for a map with {neighbours} neighbours."
-        )
-    place = _coordinates(np.asarray(prepared.vectors.matrix[first:][chosen]), neighbours, seed)
+        reason = f"are too few for a map with {neighbours} neighbours."
+        raise ConfigError(f"{len(chosen)} words with a vector {reason}")
+    place = _coordinates(prepared.vectors.matrix[first:][chosen], neighbours, seed)
     trait = trait_polarity(scores["trait"])
     return {
         "description": prepared.description,
@@ -52,7 +52,7 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
         "word": [vocabulary.words[first + i] for i in chosen],
         "x": place[:, 0].round(3).tolist(),
         "y": place[:, 1].round(3).tolist(),
-        "count": prepared.corpus.counts[first:][chosen].tolist(),
+        "count": counts[chosen].tolist(),
         "trait": [int(trait[i]) if rated[i] else None for i in chosen],
         "state": (scores["state, rated centroids"][chosen] > 0).astype(int).tolist(),
     }
@@ -64,18 +64,13 @@ def _coordinates(vectors: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
     except ImportError:
         raise ConfigError("The map needs umap-learn: pip install 'ctsm-lab[analysis]'.") from None
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    key = {
-        "vectors": hashlib.sha256(vectors.tobytes()).hexdigest(),
-        "neighbours": neighbours,
-        "seed": seed,
-    }
+    key = {"neighbours": neighbours, "seed": seed, "umap": umap.__version__}
+    key["vectors"] = hashlib.sha256(vectors.tobytes()).hexdigest()
 
     def build() -> tuple[Arrays, dict]:
         # One thread: with more of them, the same seed gives different maps.
-        model = umap.UMAP(
-            n_neighbors=neighbours, min_dist=0.1, metric="cosine", random_state=seed, n_jobs=1
-        )
-        place = np.asarray(model.fit_transform(vectors), dtype=np.float32)
+        how = {"min_dist": 0.1, "metric": "cosine", "random_state": seed, "n_jobs": 1}
+        place = umap.UMAP(n_neighbors=neighbours, **how).fit_transform(vectors).astype(np.float32)
         return {"place": place - place.mean(axis=0)}, {}
 
-    return cached(cache_folder(), "map", key | {"umap": umap.__version__}, build)[0]["place"]
+    return cached(cache_folder(), "map", key, build)[0]["place"]

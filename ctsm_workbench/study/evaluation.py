@@ -1,0 +1,164 @@
+"""Evaluation of a run: all scores of a split, and the files that it leaves."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ctsm_lib.corpus import EMOTIONS, SPLITS
+from ctsm_lib.decoding import Decoding, answer_pairs
+from ctsm_lib.dialogues import quotation
+from ctsm_lib.errors import RunError
+from ctsm_lib.files import beside, write_text
+from ctsm_lib.prepare import Prepared
+from ctsm_lib.runs import Run, require_same_words
+from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
+
+# None for a model that predicts no emotion, and for one that predicts no words.
+EMOTION_SCORES = ("acc", "acc_top3", "acc_top5", "macro_f1")
+WORD_SCORES = (
+    "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses", "looping",
+    "bleu", "copy_rate",
+)  # fmt: skip
+
+
+def evaluate(
+    run: Run,
+    prepared: Prepared,
+    split: str = "test",
+    how: Decoding | None = None,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
+    batch_size: int = 64,
+    on_scored: Callable[[dict], None] | None = None,
+) -> tuple[dict, list[dict]]:
+    """All scores of a split, and every answer with its context (none without predicted words).
+
+    Several processes share the work, and all get all of it.
+
+    Args:
+        on_scored: called with the arrays of `score_pairs`, e.g. to keep them.
+
+    Raises:
+        RunError: an unknown split, or the data's vocabulary is not the run's.
+    """
+    if split not in SPLITS:
+        raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
+    require_same_words(run, prepared)
+    how = how or Decoding(max_length=run.config.max_response)
+    pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
+    scored = score_pairs(run.model, pairs, device, batch_size, progress)
+    if on_scored:
+        on_scored(scored)
+    scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
+    rows: list[dict] = []
+    if run.model.predicts_words:
+        answers, logits = answer_pairs(
+            run.model, pairs, how, device=device, batch_size=batch_size, progress=progress
+        )
+        texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
+        references = [part.response_text(pair) for pair in range(len(pairs))]
+        scores |= response_scores(texts, references)
+        alphas = [alpha for answer in answers for alpha in answer.alpha]
+        scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
+        predicted = logits.argmax(axis=1) if run.model.predicts_emotion else [None] * len(pairs)
+        rows = [
+            {
+                "emotion": EMOTIONS[part.pairs[pair, 3]],
+                "predicted": None if emotion is None else EMOTIONS[int(emotion)],
+                "context": part.context_texts(pair),
+                "response": texts[pair],
+                "reference": references[pair],
+            }
+            for pair, emotion in enumerate(predicted)
+        ]
+    result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
+    return result | {"run": run.about(device, prepared.description)}, rows
+
+
+def loops(words: Sequence[str]) -> bool:
+    """Whether one to four words, not only marks, occur three times in a row."""
+    words = list(words)
+    return any(
+        words[i : i + 3 * n] == 3 * words[i : i + n]
+        and any(word.isalnum() for word in words[i : i + n])
+        for n in range(1, 5)
+        for i in range(len(words) - 3 * n + 1)
+    )
+
+
+def response_scores(
+    responses: Sequence[str], references: Sequence[str] | None = None
+) -> dict[str, float | int | None]:
+    """Scores of answers as text.
+
+    Length is in words, distinct responses and looping are in percent. BLEU is sacrebleu's on
+    lower-cased words; None without references or without sacrebleu.
+    """
+    words = [response_tokens(text) for text in responses]
+    count = max(len(words), 1)
+    return {
+        "dist1": distinct(words, 1),
+        "dist2": distinct(words, 2),
+        "mean_length": sum(map(len, words)) / count,
+        "distinct_responses": 100 * len(set(map(tuple, words))) / count,
+        "looping": 100 * sum(map(loops, words)) / count,
+        "bleu": _bleu(words, references) if references is not None else None,
+        "n": len(words),
+    }
+
+
+def _bleu(words: Sequence[Sequence[str]], references: Sequence[str]) -> float | None:
+    try:
+        import sacrebleu
+    except ImportError:
+        return None
+    if not words:
+        return 0.0
+    answers = [" ".join(response) for response in words]
+    truth = [" ".join(response_tokens(text)) for text in references]
+    return float(sacrebleu.corpus_bleu(answers, [truth], tokenize="none", force=True).score)
+
+
+def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
+    """Write one JSON object in each line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
+    """Write scores of each example to a `.npz`.
+
+    `right` [n] is 1 where the emotion was predicted; `nll` [n] is the mean over an answer's tokens.
+    A model that predicts no emotion, or no words, has none.
+    """
+    arrays = {}
+    if "logits" in scored:
+        arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
+    if "nll" in scored:
+        arrays["nll"] = (scored["nll"] / np.maximum(scored["tokens"], 1)).astype(np.float32)
+    with beside(path) as side, side.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
+    """Write random answers and the commonest ones as Markdown; contexts are short quotations."""
+    chosen = random.Random(seed).sample(list(rows), min(count, len(rows)))
+    lines = [
+        f"# {len(chosen)} random answers out of {len(rows):,}",
+        "",
+        "| emotion | predicted | last turn | answer |",
+        "|---|---|---|---|",
+    ]
+    for row in chosen:
+        last = quotation(row["context"][-1])
+        cells = (row["emotion"], row["predicted"] or "-", last, row["response"])
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    common = Counter(row["response"] for row in rows).most_common(15)
+    lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]
+    lines += [f"| {text or '(nothing)'} | {times} |" for text, times in common]
+    write_text(path, "\n".join(lines) + "\n")

@@ -1,0 +1,12 @@
+"""Sentences about results; their texts are in `sentences.toml`."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+_TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+
+
+def sentence(part: str, name: str, /, **values: Any) -> str:
+    """The sentence `name` of a part of the study, with these values filled in."""
+    return _TEXTS[part][name].format(**values)
