@@ -12,16 +12,12 @@ from torch import nn
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.interface import Tables
-<<<<<<< HEAD
 from ctsm_lib.registry import model_class
 
 # Those that give answers. TF-IDF does not.
 SYSTEMS = (
     "ctsm", "transformer", "multi-transformer", "moel", "mime", "empdg", "kemp", "cem", "case",
 )  # fmt: skip
-=======
-from ctsm_workbench.baselines import make_model
->>>>>>> h-base
 
 
 def concept_tables(seed: int = 0) -> Tables:

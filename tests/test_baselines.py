@@ -18,11 +18,7 @@ from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.decoding import Decoding, answer_batch
 from ctsm_lib.errors import ConfigError, RunError
 from ctsm_lib.interface import Output, Tables
-<<<<<<< HEAD
 from ctsm_lib.registry import available
-=======
-from ctsm_workbench.baselines import BASELINES, make_model
->>>>>>> h-base
 
 named = pytest.mark.parametrize("name", SYSTEMS)
 every = pytest.mark.parametrize("name", [*SYSTEMS, "tfidf"])

@@ -27,11 +27,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS
 from ctsm_lib.interface import Tables
 from ctsm_lib.model import CTSM
-<<<<<<< HEAD
 from ctsm_lib.model.context import KnowledgeEncoder, SeparateFusion
-=======
-from ctsm_lib.model.context import FUSIONS, JointFusion, KnowledgeEncoder, SeparateFusion
->>>>>>> h-base
 from ctsm_lib.model.layers import Encoder
 from ctsm_lib.settings import LayerSizes
 
