@@ -21,20 +21,12 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
-<<<<<<< HEAD
 from ctsm_lib.registry import available
-=======
->>>>>>> h-base
 from ctsm_lib.run_folder import read_log
 from ctsm_lib.runs import load_run
 from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import PROJECT
-<<<<<<< HEAD
-from ctsm_lib.training import build_model, train
-=======
 from ctsm_lib.training import build_model
-from ctsm_workbench.baselines import BASELINES
->>>>>>> h-base
 from ctsm_workbench.course import checks, lessons
 from ctsm_workbench.running.train import train
 from ctsm_workbench.study.comparison import SCORES, TABLES, markdown

@@ -24,19 +24,11 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 from ctsm_lib.decoding import Decoding
-<<<<<<< HEAD
-from ctsm_lib.runs import evaluate
-=======
->>>>>>> h-base
 from ctsm_workbench import judging
 from ctsm_workbench.course import checks, lessons
 from ctsm_workbench.judging.files import judge_file, write_answers
 from ctsm_workbench.judging.scoring import gather, score
-<<<<<<< HEAD
-from ctsm_workbench.study.writing import write_jsonl
-=======
 from ctsm_workbench.study.evaluation import evaluate, write_jsonl
->>>>>>> h-base
 from IPython.display import Markdown
 from scipy.stats import binomtest
 from statsmodels.stats.inter_rater import aggregate_raters
