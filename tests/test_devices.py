@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ctsm_lib import training
 from ctsm_lib.run_folder import read_run
-from ctsm_workbench.running.log import read_log
 from ctsm_workbench.baselines.transformer import Transformer
+from ctsm_workbench.running.log import read_log
 
 # Operations whose result has a size, or is a number, that the host cannot know before the device
 # has computed it.

@@ -22,12 +22,12 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from ctsm_lib.registry import available
-from ctsm_workbench.running.log import read_log
 from ctsm_lib.runs import load_run
 from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import PROJECT
 from ctsm_lib.training import build_model
 from ctsm_workbench.course import checks, lessons
+from ctsm_workbench.running.log import read_log
 from ctsm_workbench.running.train import train
 from ctsm_workbench.study.comparison import SCORES, TABLES, markdown
 from IPython.display import Markdown
