@@ -776,7 +776,7 @@ def test_what_cannot_be_explored_is_said_before_anything_is_served(
         "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
     )
     from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.page import serve
+    from ctsm_workbench.explorers.serving import serve
 
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     with pytest.raises(RunError):

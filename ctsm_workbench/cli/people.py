@@ -95,7 +95,7 @@ def explore(
     browser: shared.Browser = True,
 ) -> None:
     """Explore words, contexts and answers on a page. Ctrl-C ends."""
-    from ctsm_workbench.explorers.page import serve
+    from ctsm_workbench.explorers.serving import serve
 
     def announce(address: str) -> None:
         typer.echo(f"Explorers at {address}\nCtrl-C ends.")

@@ -5,10 +5,8 @@
     widgets.answer_explorer("runs/one", "runs/two")
 
 `word`, `context` and `answer` compute reports; `figures` draws them and `texts` describes them.
-Only `panels` (the controls) and `widget` (the drawing) need ipywidgets and anywidget.
+Only `panels` and `widget` need ipywidgets and anywidget; without them they raise `ConfigError`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +20,7 @@ MOST_RUNS = 8
 
 
 def word_explorer(start: str = "excited") -> Any:
-    """Look words up: ratings, both polarities, nearest words, occurrences.
-
-    Raises:
-        ConfigError: ipywidgets or anywidget is not installed.
-    """
+    """Look words up: ratings, both polarities, nearest words, occurrences."""
     from ctsm_workbench.explorers import panels
 
     return panels.WordPanel(panels.Words(lessons.data()), start).view
@@ -37,10 +31,7 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
 
     Args:
         turns: the dialogue to begin with, the speaker's turn first.
-        run: a run or its folder; by default the lessons' own run.
-
-    Raises:
-        RunError: the folder holds no run, or the run is of a baseline.
+        run: a run or its folder, but not of a baseline; by default the lessons' own run.
     """
     from ctsm_workbench.explorers import panels
 
@@ -50,30 +41,19 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
-    """Talk to one run, or to two side by side.
-
-    Args:
-        runs: runs or their folders, which the menus offer; by default the lessons' own run.
-
-    Raises:
-        RunError: a folder holds no run, or there are more than `MOST_RUNS`.
-    """
+    """Talk to one run, or to two side by side. The menus offer the runs that `load_runs` loads."""
     from ctsm_workbench.explorers import panels
 
     return panels.AnswerPanel([panels.voice(run) for run in load_runs(runs)]).view
 
 
 def explorer(*runs: Run | Path | str) -> Any:
-    """Open all three explorers behind tabs; the context explorer reads with the first run.
-
-    Raises:
-        RunError: as `answer_explorer`, or the first run is of a baseline.
-    """
-    from ctsm_workbench.explorers import panels
+    """Open all three explorers behind tabs; the context explorer reads with the first run."""
+    from ctsm_workbench.explorers import panels, widget
 
     prepared = lessons.data()
     voices = [panels.voice(run) for run in load_runs(runs)]
-    return panels.tabs(
+    return widget.tabs(
         Word=panels.WordPanel(panels.Words(prepared)),
         Context=panels.ContextPanel(voices[0], prepared),
         Answer=panels.AnswerPanel(voices),
@@ -83,8 +63,7 @@ def explorer(*runs: Run | Path | str) -> Any:
 def load_runs(runs: Sequence[Run | Path | str]) -> list[Run]:
     """Load runs; the lessons' own run where none is named, which may be trained first.
 
-    Raises:
-        RunError: a folder holds no run, or there are more than `MOST_RUNS`.
+    Raises `RunError` where a folder holds no run, or where there are more than `MOST_RUNS`.
     """
     if len(runs) > MOST_RUNS:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")

@@ -3,8 +3,6 @@
 Paper: Sec. 3.6.1. Shapes: T answer tokens with EOS, L context tokens.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -91,9 +89,8 @@ class Conversation:
     def say(self, text: str) -> Exchange:
         """Say something and let every column answer. After an error nothing has been added.
 
-        Raises:
-            DataError: the text holds no word.
-            RunError: the text is too long, or a run gives no answers.
+        Raises `DataError` where the text holds no word, and `RunError` where it is too long or a
+        run gives no answers.
         """
         self.exchanges.append(self._exchange(one_line(text), self.exchanges))
         return self.exchanges[-1]
@@ -127,15 +124,13 @@ class Conversation:
 def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
     """Answer turns, the speaker's first, and trace each token of the answer.
 
-    Raises:
-        DataError: the last turn holds no word.
-        RunError: the model gives no answers.
+    Raises `DataError` where the last turn holds no word, `RunError` where the model cannot answer.
     """
     begun = time.monotonic()
     run = voice.run
     if not run.model.predicts_words:
-        silent = f"{voice.name} is a run of {run.config.model}"
-        raise RunError(f"{silent}, which predicts emotions but gives no answers.")
+        silent = f"{run.config.model}, which predicts emotions but gives no answers"
+        raise RunError(f"{voice.name} is a run of {silent}.")
     response = run.respond([turns], voice.provider, how)[0]
     ids = run.vocabulary.encode(response.words)
     if len(ids) < how.max_length:
@@ -150,12 +145,9 @@ def trace(model: Any, batch: Batch, ids: Sequence[int], words: Sequence[str]) ->
 
     Paper: Sec. 3.6.1, `P = alpha softmax(W o) + (1 - alpha) copy`.
     """
-    was_training = model.training
-    model.eval()
     target = torch.tensor([list(ids)])
     previous = model.embed.look_up({"previous": previous_words(target)})["previous"]
     taught = model.decoder.teach(model.embed, previous, model.start(model.encode(batch)), target)
-    model.train(was_training)
     weights = taught.copy.float() * (batch.context == target.T)  # T L
     alphas = taught.scores.alpha
     totals = taught.scores.log_prob.exp().double()

@@ -3,8 +3,6 @@
 Paper: Sec. 3.4.2 and 3.5. Shapes: L context tokens with CLS, 32 emotions.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,28 +30,26 @@ class Reading:
     probabilities: dict[str, np.ndarray]  # 32: the emotions that these two predict
     cut: int  # tokens cut off at the beginning
 
+    @property
+    def unread(self) -> set[str]:
+        """The tokens that the run reads as <unk>."""
+        return {token for token, known in zip(self.tokens, self.known, strict=True) if not known}
+
 
 @torch.no_grad()
 def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     """Read turns as the model does when it answers, and once more by the teacher's path.
 
-    Args:
-        turns: the speaker's turn first; "" leaves one out, and the others keep their speakers.
-
-    Raises:
-        DataError: no turn holds a word.
-        RunError: the run is of a baseline.
+    The speaker's turn is first. "" leaves a turn out, and the others keep their speakers. Raises
+    `DataError` where no turn holds a word, and `RunError` for a run of a baseline.
     """
     model = voice.run.ctsm()
     batch = voice.batch(turns)
-    was_training = model.training
-    model.eval()
     read = model.read(batch)
-    memory = model.remember(batch, read)
-    predictors = {"student": (memory.emotion_logits, read.pooling)}
+    predictors = {"student": (model.remember(batch, read).emotion_logits, read.pooling)}
     if model.config.guidance:
         predictors["teacher"] = model.teacher_path(read)
-    model.train(was_training)
+    logits = {name: found[0].float() for name, (found, _) in predictors.items()}
     typed = [token for turn in turns for token in tokenize(clean_turn(turn))]
     cut = len(typed) - (batch.context.shape[1] - 1)
     return Reading(
@@ -63,10 +59,7 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
         inclination=None if read.V_cos is None else read.V_cos[0].numpy(),
         intensity=read.intensity[0].numpy(),
         pooling={name: pooling[0].float().numpy() for name, (_, pooling) in predictors.items()},
-        probabilities={
-            name: logits[0].float().softmax(dim=-1).numpy()
-            for name, (logits, _) in predictors.items()
-        },
+        probabilities={name: row.softmax(dim=-1).numpy() for name, row in logits.items()},
         cut=cut,
     )
 
@@ -77,9 +70,7 @@ def picked_dialogue(
     """A random test context with this label, or "any", and its label; None where there is none."""
     split = corpus.splits["test"]
     labels = split.pairs[:, 3]
-    fitting = np.arange(len(labels))
-    if emotion != "any":
-        fitting = np.flatnonzero(labels == EMOTIONS.index(emotion))
+    fitting = np.flatnonzero([emotion in ("any", EMOTIONS[k]) for k in labels])
     if not len(fitting):
         return None
     pair = int(random.choice(fitting))

@@ -1,89 +1,23 @@
-"""The explorers as ipywidgets: controls only. `word`, `context` and `answer` compute the reports.
+"""The three explorers as panels. `word`, `context` and `answer` compute what they show."""
 
-Every error is a sentence in the explorer, since nobody sees a traceback in a server's log.
-"""
-
-from __future__ import annotations
-
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.decoding import Decoding
-from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.explorers import figures, texts
 from ctsm_workbench.explorers.answer import Column, Conversation
 from ctsm_workbench.explorers.context import picked_dialogue, read_context
 from ctsm_workbench.explorers.voices import Voice, runs_beside, typed_turns, voice
-from ctsm_workbench.explorers.widget import Figures, ipw
+from ctsm_workbench.explorers.widget import CONTROLS, ROW, Panel, field, ipw, row
 from ctsm_workbench.explorers.word import Words
 
 FIRST_TURN = "My sister moved to another country last week and the house is so quiet now."
-ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "width": "auto"}
-_CONTROLS = json.loads(Path(__file__).with_name("controls.json").read_text(encoding="utf-8"))
-_SETTINGS = [name for name, control in _CONTROLS.items() if "methods" in control]
-
-
-def _row(*parts: Any) -> Any:
-    return ipw.Box(list(parts), layout=ROW)
-
-
-def _field(name: str, **options: Any) -> tuple[Any, Any]:
-    """A box with a control of `controls.json` below its title, and the control itself."""
-    options = _CONTROLS[name] | options
-    options.pop("methods", None)
-    # Labels are not escaped, so a title must never be a visitor's text.
-    title = ipw.Label(options.pop("title"), layout={"margin": "0"})
-    layout = {"width": options.pop("width"), "max_width": "100%", "margin": "0 0.6rem 0.3rem 0"}
-    control = getattr(ipw, options.pop("kind"))(layout={"width": "auto"}, **options)
-    return ipw.VBox([title, control], layout=layout), control
-
-
-def tabs(**panels: Panel) -> Any:
-    """Panels behind tabs, by name."""
-    view = ipw.Tab([panel.view for panel in panels.values()], layout={"width": "auto"})
-    view.titles = list(panels)
-    view.panels = list(panels.values())
-    return view
-
-
-class Panel:
-    """A column of controls, text and figures; `view` is the widget."""
-
-    def __init__(self, *controls: Any):
-        self.message = ipw.HTML()
-        self.figures = Figures()
-        self.below = ipw.HTML()
-        parts = [*controls, self.message, self.figures, self.below]
-        self.view = ipw.VBox(parts, layout={"width": "auto"})
-        self.view.add_class("ctsm-explorer")
-        self.view.panel = self  # the panel lives as long as its widget
-
-    def guarded(self, action: Callable[[], None]) -> None:
-        """Do something, and show an error that the user can correct."""
-        try:
-            action()
-        except CtsmError as error:
-            self.message.value = texts.paragraph(str(error), "warn")
-            self.below.value = ""
-            self.figures.draw([])
-
-    def on_change(self, control: Any, action: Callable[[], None]) -> None:
-        """Do something whenever the value of a control changes."""
-        control.observe(lambda _: self.guarded(action), names="value")
-
-    def button(self, name: str, action: Callable[[], None]) -> Any:
-        """A button that does something."""
-        layout = {"width": "auto", "margin": "0 0.6rem 0.45rem 0"}
-        made = ipw.Button(description=name, layout=layout)
-        made.on_click(lambda _: self.guarded(action))
-        return made
+_SETTINGS = [name for name, control in CONTROLS.items() if "methods" in control]
 
 
 class WordPanel(Panel):
@@ -92,8 +26,8 @@ class WordPanel(Panel):
     def __init__(self, words: Words, start: str = "excited"):
         self.words = words
         self.seed = 0
-        field, self.text = _field("word", value=start)
-        super().__init__(_row(field, self.button("other occurrences", self.other)))
+        word, self.text = field("word", value=start)
+        super().__init__(row(word, self.button("other occurrences", self.other)))
         self.on_change(self.text, self.show)
         self.guarded(self.show)
 
@@ -119,16 +53,15 @@ class ContextPanel(Panel):
         self.corpus = prepared.corpus
         self.gold = ""  # the label of a picked dialogue
         self.random = np.random.default_rng(0)
-        self._quiet = False  # while the panel itself changes its controls
-        emotion, self.emotion = _field("emotion", options=["any", *EMOTIONS])
-        emotions, self.map = _field("map")
-        before, self.before = _field("before", value="\n".join(start))
-        after, self.after = _field("after")
-        leave, self.leave = _field("leave")
+        emotion, self.emotion = field("emotion", options=["any", *EMOTIONS])
+        emotions, self.map = field("map")
+        before, self.before = field("before", value="\n".join(start))
+        after, self.after = field("after")
+        leave, self.leave = field("leave")
         super().__init__(
-            _row(emotion, self.button("pick one", self.pick), emotions),
-            _row(before, after),
-            _row(leave, self.button("after = before", self.reset)),
+            row(emotion, self.button("pick one", self.pick), emotions),
+            row(before, after),
+            row(leave, self.button("after = before", self.reset)),
         )
         self.on_change(self.before, self.retype)
         self.on_change(self.leave, self.leave_out)
@@ -136,22 +69,17 @@ class ContextPanel(Panel):
         self.on_change(self.map, self.show)
         self.guarded(self.reset)
 
-    def on_change(self, control: Any, action: Callable[[], None]) -> None:
-        """Do something whenever the user, but not the panel itself, changes a control."""
-        super().on_change(control, lambda: None if self._quiet else action())
-
     def _set(self, *changes: tuple[Any, Any]) -> None:
-        self._quiet = True
+        self.quiet = True
         for control, value in changes:
             control.value = value
-        self._quiet = False
+        self.quiet = False
 
     def pick(self) -> None:
         """Show a random context of the test dialogues with the chosen label."""
         picked = picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
-            text = f"No test dialogue is about {self.emotion.value}."
-            self.message.value = texts.paragraph(text, "warn")
+            self.message.value = texts.warning(f"No test dialogue is about {self.emotion.value}.")
             return
         turns, self.gold = picked
         self._set((self.before, "\n".join(turn.replace("\n", " ") for turn in turns)))
@@ -192,10 +120,10 @@ class DecodingControls:
     """Controls that choose a run and its decoding."""
 
     def __init__(self, name: str, runs: Sequence[tuple[str, str]], chosen: str):
-        run, self.run = _field(name, options=runs, value=chosen)
-        method, self.method = _field("method")
-        self.fields = {setting: _field(setting) for setting in _SETTINGS}
-        self.view = _row(run, method, *(box for box, _ in self.fields.values()))
+        run, self.run = field(name, options=runs, value=chosen)
+        method, self.method = field("method")
+        self.fields = {setting: field(setting) for setting in _SETTINGS}
+        self.view = row(run, method, *(box for box, _ in self.fields.values()))
         for control in (self.method, self.run):
             control.observe(lambda _: self._arrange(), names="value")
         self._arrange()
@@ -203,7 +131,7 @@ class DecodingControls:
     def _arrange(self) -> None:
         """Show only the settings that the method uses."""
         for name, (box, _) in self.fields.items():
-            visible = self.run.value and self.method.value in _CONTROLS[name]["methods"]
+            visible = self.run.value and self.method.value in CONTROLS[name]["methods"]
             box.layout.display = "" if visible else "none"
 
     def decoding(self, longest: int) -> Decoding:
@@ -223,13 +151,13 @@ class AnswerPanel(Panel):
         second = voices[1].name if len(voices) > 1 else ""
         self.left = DecodingControls("left", names, voices[0].name)
         self.right = DecodingControls("right", [("none", ""), *names], second)
-        field, self.text = _field("say", value=start)
+        said, self.text = field("say", value=start)
         self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
         self.talks = ipw.Box(layout=ROW | {"align_items": "flex-start"})
         actions = {"say": self.say, "answer again": self.again}
         actions |= {"undo": self.undo, "start over": self.start_over}
         buttons = [self.button(name, action) for name, action in actions.items()]
-        typing = _row(field, *buttons, self.file)
+        typing = row(said, *buttons, self.file)
         super().__init__(self.left.view, self.right.view, typing, self.talks)
         self.on_change(self.left.run, self.start_over)
         self.on_change(self.right.run, self.start_over)
@@ -277,18 +205,16 @@ class AnswerPanel(Panel):
 
     def show(self) -> None:
         """Show each column's conversation, and figures of the last answers."""
-        columns = []
-        drawn = []
-        for number, column in enumerate(self.talk.columns):
-            about = texts.paragraph(f"{column.name}: {column.voice.describe()}", "faint")
-            layout = {"flex": "1 1 22rem", "min_width": "0", "margin": "0 0.6rem 0 0"}
-            columns.append(ipw.HTML(about + texts.transcript(self.talk, number), layout=layout))
-            if self.talk.exchanges:
-                answered = self.talk.exchanges[-1].answers[number]
-                drawn += figures.answer_figures(answered, column.name)
+        talk = self.talk
+        layout = {"flex": "1 1 22rem", "min_width": "0", "margin": "0 0.6rem 0 0"}
         for old in self.talks.children:
             old.close()
-        self.talks.children = columns
+        written = [texts.transcript(talk, number) for number in range(len(talk.columns))]
+        self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
         self.message.value = ""
-        self.file.value = texts.save_link(self.talk.asdict()) if self.talk.exchanges else ""
+        self.file.value = texts.save_link(talk.asdict()) if talk.exchanges else ""
+        drawn = []
+        for exchange in talk.exchanges[-1:]:
+            for found, column in zip(exchange.answers, talk.columns, strict=True):
+                drawn += figures.answer_figures(found, column.name)
         self.figures.draw(drawn)

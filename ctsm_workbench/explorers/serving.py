@@ -1,12 +1,11 @@
 """A page without code that shows one widget, served by Voila to this computer only."""
 
-from __future__ import annotations
-
 import secrets
 import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ctsm_lib.errors import ConfigError
 
@@ -17,6 +16,25 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: data: blob:; "
     "object-src 'none'; frame-ancestors 'none'"
 )
+
+
+def serve(runs: Sequence[Path], *, port: int = 8867, **options: Any) -> None:
+    """Serve the three explorers until Ctrl-C, by default to this computer only.
+
+    `runs` are run folders; by default the lessons' run, which is trained now where it is missing.
+    Port, options and errors are those of `serve_page`. Every error, also of runs and data, comes
+    before anything is served.
+    """
+    from ctsm_workbench import explorers
+    from ctsm_workbench.course import lessons
+    from ctsm_workbench.explorers import panels  # noqa: F401  names the package that is missing
+
+    loaded = explorers.load_runs(runs)
+    loaded[0].ctsm()
+    lessons.data()
+    folders = ", ".join(repr(str(run.folder.resolve())) for run in loaded)
+    code = f"from ctsm_workbench import explorers\nexplorers.explorer({folders})"
+    serve_page(code, "explorers", port=port, **options)
 
 
 def serve_page(
@@ -34,13 +52,11 @@ def serve_page(
     Args:
         code: Python whose last line is a widget. It must not contain anything that a visitor typed.
         name: the page's name, letters only.
-        host, port: where to listen; the next free port if that one is taken.
+        port: where to listen; the next free port if that one is taken.
         theme: light or dark.
-        browser: open the page in a browser.
         announce: receives the address, which holds the token that visitors need.
 
-    Raises:
-        ConfigError: Voila is not installed, no port is free, or the theme does not exist.
+    Raises `ConfigError` where Voila is missing, no port is free, or the theme does not exist.
     """
     if theme not in ("light", "dark"):
         raise ConfigError(f"Theme {theme!r} is neither light nor dark.")
@@ -49,8 +65,8 @@ def serve_page(
         from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
-        message = "Serving the page needs Voila: pip install 'ctsm-lab[notebooks]'."
-        raise ConfigError(message) from None
+        hint = "pip install 'ctsm-lab[notebooks]'"
+        raise ConfigError(f"Serving the page needs Voila: {hint}.") from None
     token = secrets.token_urlsafe(24)
 
     class Page(Voila):

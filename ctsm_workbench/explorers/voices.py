@@ -1,7 +1,5 @@
 """Runs that are ready to read contexts and to answer, and the text that a user typed for them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,10 +46,9 @@ class Voice:
         return ", ".join([*parts, f"commonsense: {self.provider.name}", *self.notes])
 
     def batch(self, turns: Sequence[str]) -> Batch:
-        """The batch that the model reads for turns, the speaker's first; "" leaves a turn out.
+        """The batch of a context of turns, the speaker's first; "" leaves a turn out.
 
-        Raises:
-            DataError: no turn holds a word.
+        Raises `DataError` where no turn holds a word.
         """
         cleaned = [clean_turn(turn) for turn in turns]
         spoken = [turn for turn in cleaned if tokenize(turn)]
@@ -65,6 +62,7 @@ class Voice:
 
 def voice(run: Run) -> Voice:
     """Prepare a run for reading and answering."""
+    run.model.eval()
     sources = None
     with suppress(CtsmError):
         sources = find_sources()
@@ -77,29 +75,20 @@ def voice(run: Run) -> Voice:
 def runs_beside(run: Run) -> dict[str, Path]:
     """Find the run folders beside a run and in the project's `runs/`; return them by name."""
     places = [run.folder.resolve().parent, *([PROJECT / "runs"] if PROJECT else [])]
-    found: dict[str, Path] = {run.folder.name: run.folder}
-    for place in places:
-        for path in sorted(place.glob("*/run.json")):
-            if path.parent.resolve() != run.folder.resolve():
-                found.setdefault(path.parent.name, path.parent)
+    found = {run.folder.name: run.folder}
+    for path in (path.parent for place in places for path in sorted(place.glob("*/run.json"))):
+        if path.resolve() != run.folder.resolve():
+            found.setdefault(path.name, path)
     return found
 
 
 def one_line(text: str) -> str:
-    """A typed turn on one line.
-
-    Raises:
-        RunError: the turn is longer than a model could ever read.
-    """
+    """A typed turn on one line. Raises `RunError` if it is longer than a model could ever read."""
     if len(text) > LONGEST_TURN:
         raise RunError(f"This turn has {len(text):,} characters. Take at most {LONGEST_TURN:,}.")
     return " ".join(text.split())
 
 
 def typed_turns(text: str) -> list[str]:
-    """Typed text as turns: one turn a line, the speaker's first. An empty line is a turn left out.
-
-    Raises:
-        RunError: a turn is too long.
-    """
+    """Typed text as turns: one turn a line, the speaker's first. An empty line leaves one out."""
     return [one_line(line) for line in text.replace("\r\n", "\n").rstrip("\n").split("\n")]

@@ -1,13 +1,12 @@
-"""The widget that draws the explorers' figures with the plotly.js of plotly's Python package.
+"""Widgets that the explorers are made of: drawn figures, titled controls, and a panel of both.
 
 plotly's own `FigureWidget` is not used: each of its figures sends a 5 MB script to the browser,
 and a page that connects after its kernel has drawn, as Voila's does, shows empty axes.
 """
 
-from __future__ import annotations
-
 import gzip
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,20 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ctsm_lib.errors import ConfigError
-from ctsm_workbench.explorers.figures import as_json
+from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_workbench.explorers import figures, texts
 
 try:
     import anywidget
     import ipywidgets as ipw
     import traitlets
 except ImportError as error:
-    raise ConfigError(
-        f"The explorers need {error.name}: pip install 'ctsm-lab[notebooks]'."
-    ) from None
+    hint = "pip install 'ctsm-lab[notebooks]'"
+    raise ConfigError(f"The explorers need {error.name}: {hint}.") from None
 
+ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "width": "auto"}
 _HERE = Path(__file__).parent
+CONTROLS = json.loads((_HERE / "controls.json").read_text(encoding="utf-8"))
 
 
 class Library(ipw.Widget):
@@ -49,9 +49,68 @@ class Figures(anywidget.AnyWidget):
     library: Any = traitlets.Instance(Library).tag(sync=True, **ipw.widget_serialization)
     figures: Any = traitlets.List().tag(sync=True)
 
-    def __init__(self) -> None:
-        super().__init__(library=_library())
-
-    def draw(self, figures: Sequence[go.Figure]) -> None:
+    def draw(self, drawn: Sequence[go.Figure]) -> None:
         """Show these figures in place of the present ones."""
-        self.figures = [as_json(figure) for figure in figures]
+        self.figures = [figures.as_json(figure) for figure in drawn]
+
+
+def row(*parts: Any) -> Any:
+    """Widgets beside each other, or below each other where the window is narrow."""
+    return ipw.Box(list(parts), layout=ROW)
+
+
+def field(name: str, **options: Any) -> tuple[Any, Any]:
+    """A box with a control of `controls.json` below its title, and the control itself."""
+    options = CONTROLS[name] | options
+    options.pop("methods", None)
+    # Labels are not escaped, so a title must never be a visitor's text.
+    title = ipw.Label(options.pop("title"), layout={"margin": "0"})
+    layout = {"width": options.pop("width"), "max_width": "100%", "margin": "0 0.6rem 0.3rem 0"}
+    control = getattr(ipw, options.pop("kind"))(layout={"width": "auto"}, **options)
+    return ipw.VBox([title, control], layout=layout), control
+
+
+class Panel:
+    """A column of controls, text and figures; `view` is the widget.
+
+    Every error is a sentence in the panel, since nobody sees a traceback in a server's log.
+    """
+
+    quiet = False  # while the panel itself changes its controls
+
+    def __init__(self, *controls: Any):
+        self.message = ipw.HTML()
+        self.figures = Figures(library=_library())
+        self.below = ipw.HTML()
+        parts = [*controls, self.message, self.figures, self.below]
+        self.view = ipw.VBox(parts, layout={"width": "auto"})
+        self.view.add_class("ctsm-explorer")
+        self.view.panel = self  # the panel lives as long as its widget
+
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Do something, and show an error that the user can correct."""
+        try:
+            action()
+        except CtsmError as error:
+            self.message.value = texts.warning(str(error))
+            self.below.value = ""
+            self.figures.draw([])
+
+    def on_change(self, control: Any, action: Callable[[], None]) -> None:
+        """Do something whenever the user changes the value of a control."""
+        control.observe(lambda _: None if self.quiet else self.guarded(action), names="value")
+
+    def button(self, name: str, action: Callable[[], None]) -> Any:
+        """A button that does something."""
+        layout = {"width": "auto", "margin": "0 0.6rem 0.45rem 0"}
+        made = ipw.Button(description=name, layout=layout)
+        made.on_click(lambda _: self.guarded(action))
+        return made
+
+
+def tabs(**panels: Panel) -> Any:
+    """Panels behind tabs, by name."""
+    views = [panel.view for panel in panels.values()]
+    view = ipw.Tab(views, titles=list(panels), layout={"width": "auto"})
+    view.panels = list(panels.values())
+    return view

@@ -3,8 +3,6 @@
 Paper: Sec. 3.4.1 and 5.4. Shapes: n = the vocabulary without the special tokens, d dimensions.
 """
 
-from __future__ import annotations
-
 import difflib
 from dataclasses import dataclass, field, replace
 
@@ -79,8 +77,7 @@ class Words:
     def look_up(self, text: str, seed: int = 0) -> WordReport:
         """Report on the first word of a text, with quotations chosen by the seed.
 
-        Raises:
-            DataError: the text holds no word.
+        Raises `DataError` where the text holds no word.
         """
         tokens = tokenize(text[:200])
         if not tokens:
