@@ -26,15 +26,18 @@ from ctsm_lib.runs import load_run
 from ctsm_workbench import explorers
 from ctsm_workbench.explorers.answer import Column, Conversation, answer, trace
 from ctsm_workbench.explorers.context import (
+    Remembering,
     likeliest,
     moved,
     new_tokens,
     picked_dialogue,
     read_context,
+    runs_beside,
+    typed_turns,
+    voice,
 )
 from ctsm_workbench.explorers.figures import answer_figures, as_json, context_figures, word_figures
 from ctsm_workbench.explorers.texts import context_text, occurrence_text, transcript, word_text
-from ctsm_workbench.explorers.voices import Remembering, runs_beside, typed_turns, voice
 from ctsm_workbench.explorers.word import Words
 
 SCRIPT = "<script>document.title='taken'</script><img src=x onerror=alert(1)> &amp; <b>bold</b>"

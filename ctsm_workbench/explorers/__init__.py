@@ -15,6 +15,7 @@ from typing import Any
 from ctsm_lib.errors import RunError
 from ctsm_lib.runs import Run, load_run
 from ctsm_workbench.course import lessons
+from ctsm_workbench.explorers.context import voice
 
 MOST_RUNS = 8
 
@@ -37,14 +38,14 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
 
     [chosen] = load_runs([] if run is None else [run])
     start = turns or (panels.FIRST_TURN,)
-    return panels.ContextPanel(panels.voice(chosen), lessons.data(), start).view
+    return panels.ContextPanel(voice(chosen), lessons.data(), start).view
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
     """Talk to one run, or to two side by side. The menus offer the runs that `load_runs` loads."""
     from ctsm_workbench.explorers import panels
 
-    return panels.AnswerPanel([panels.voice(run) for run in load_runs(runs)]).view
+    return panels.AnswerPanel([voice(run) for run in load_runs(runs)]).view
 
 
 def explorer(*runs: Run | Path | str) -> Any:
@@ -52,7 +53,7 @@ def explorer(*runs: Run | Path | str) -> Any:
     from ctsm_workbench.explorers import panels, widget
 
     prepared = lessons.data()
-    voices = [panels.voice(run) for run in load_runs(runs)]
+    voices = [voice(run) for run in load_runs(runs)]
     return widget.tabs(
         Word=panels.WordPanel(panels.Words(prepared)),
         Context=panels.ContextPanel(voices[0], prepared),

@@ -16,7 +16,7 @@ from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import RunError
 from ctsm_lib.model.generation import previous_words
 from ctsm_lib.runs import Response
-from ctsm_workbench.explorers.voices import Voice, one_line
+from ctsm_workbench.explorers.context import Voice, one_line
 
 COPIED = 0.5  # a word counts as copied from this share of its probability on
 

@@ -9,10 +9,9 @@ from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
-from ctsm_workbench.explorers import figures, texts
+from ctsm_workbench.explorers import context, figures, texts
 from ctsm_workbench.explorers.answer import Column, Conversation
-from ctsm_workbench.explorers.context import picked_dialogue, read_context
-from ctsm_workbench.explorers.voices import Voice, runs_beside, typed_turns, voice
+from ctsm_workbench.explorers.context import typed_turns
 from ctsm_workbench.explorers.widget import CONTROLS, ROW, Panel, field, ipw, row
 from ctsm_workbench.explorers.word import Words
 
@@ -47,7 +46,9 @@ class WordPanel(Panel):
 class ContextPanel(Panel):
     """The context explorer: what a run reads, before and after a change."""
 
-    def __init__(self, voice: Voice, prepared: Prepared, start: Sequence[str] = (FIRST_TURN,)):
+    def __init__(
+        self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = (FIRST_TURN,)
+    ):
         voice.run.ctsm()  # a baseline is refused here
         self.voice = voice
         self.corpus = prepared.corpus
@@ -77,7 +78,7 @@ class ContextPanel(Panel):
 
     def pick(self) -> None:
         """Show a random context of the test dialogues with the chosen label."""
-        picked = picked_dialogue(self.corpus, self.emotion.value, self.random)
+        picked = context.picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
             self.message.value = texts.warning(f"No test dialogue is about {self.emotion.value}.")
             return
@@ -109,8 +110,8 @@ class ContextPanel(Panel):
         """Read both texts."""
         turns = typed_turns(self.before.value)
         changed = typed_turns(self.after.value)
-        before = read_context(self.voice, turns)
-        after = read_context(self.voice, changed) if changed != turns else None
+        before = context.read_context(self.voice, turns)
+        after = context.read_context(self.voice, changed) if changed != turns else None
         self.message.value = texts.context_text(before, after, self.gold)
         every = self.map.value == "all 32"
         self.figures.draw(figures.context_figures(before, after, every))
@@ -143,10 +144,10 @@ class DecodingControls:
 class AnswerPanel(Panel):
     """The answer explorer: a conversation with one run, or with two side by side."""
 
-    def __init__(self, voices: Sequence[Voice], start: str = FIRST_TURN):
+    def __init__(self, voices: Sequence[context.Voice], start: str = FIRST_TURN):
         self.voices = {voice.name: voice for voice in voices}
         self.folders = {voice.name: voice.run.folder for voice in voices}
-        self.folders |= runs_beside(voices[0].run)
+        self.folders |= context.runs_beside(voices[0].run)
         names = [(name, name) for name in self.folders]
         second = voices[1].name if len(voices) > 1 else ""
         self.left = DecodingControls("left", names, voices[0].name)
@@ -174,7 +175,7 @@ class AnswerPanel(Panel):
         for side in [side for side in (self.left, self.right) if side.run.value]:
             name = side.run.value
             if name not in self.voices:
-                self.voices[name] = voice(load_run(self.folders[name]))
+                self.voices[name] = context.voice(load_run(self.folders[name]))
             longest = self.voices[name].run.config.max_response
             columns.append(Column(self.voices[name], side.decoding(longest)))
         return columns

@@ -49,14 +49,10 @@ def serve_page(
 ) -> None:
     """Serve a widget as a page until Ctrl-C. Every visitor gets a kernel of their own.
 
-    Args:
-        code: Python whose last line is a widget. It must not contain anything that a visitor typed.
-        name: the page's name, letters only.
-        port: where to listen; the next free port if that one is taken.
-        theme: light or dark.
-        announce: receives the address, which holds the token that visitors need.
-
-    Raises `ConfigError` where Voila is missing, no port is free, or the theme does not exist.
+    `code` is Python whose last line is a widget. It must not contain anything that a visitor typed.
+    `name` has letters only. If the port is taken, the next free one serves. `announce` receives the
+    address, which holds the token that visitors need. Raises `ConfigError` where Voila is missing,
+    no port is free, or the theme is neither light nor dark.
     """
     if theme not in ("light", "dark"):
         raise ConfigError(f"Theme {theme!r} is neither light nor dark.")
@@ -94,5 +90,5 @@ def serve_page(
         try:
             app.start()
         except SystemExit:
-            message = f"No free port near {port} on {host}. Choose another with --port."
-            raise ConfigError(message) from None
+            busy = f"No free port near {port} on {host}"
+            raise ConfigError(f"{busy}. Choose another with --port.") from None

@@ -72,7 +72,6 @@ class Words:
         self._largest = {
             name: float(np.nanmax(np.abs(self.scores[name][part]))) for name, part in used.items()
         }
-        self._tokens = np.asarray(prepared.corpus.splits["train"].tokens)
 
     def look_up(self, text: str, seed: int = 0) -> WordReport:
         """Report on the first word of a text, with quotations chosen by the seed.
@@ -118,19 +117,17 @@ class Words:
     def _nearest(self, place: int) -> list[tuple[str, float, int | None]]:
         if not self.has_vector[place]:
             return []
-        cosines = self._unit @ self._unit[place]
-        others = self.has_vector.copy()
-        others[place] = False
-        cosines[~others] = -2  # below every cosine
-        order = np.argsort(-cosines, kind="stable")[: min(NEAREST, int(others.sum()))]
+        cosines = np.where(self.has_vector, self._unit @ self._unit[place], -np.inf)
+        cosines[place] = -np.inf
         return [
             (self.words[k], float(cosines[k]), int(self.trait[k]) if self.rated[k] else None)
-            for k in order
+            for k in np.argsort(-cosines, kind="stable")[:NEAREST]
+            if np.isfinite(cosines[k])
         ]
 
     def _occurrences(self, word: int, seed: int) -> tuple[list[tuple[str, int]], list[Quotation]]:
         split = self.prepared.corpus.splits["train"]
-        places = np.flatnonzero(self._tokens == word)
+        places = np.flatnonzero(np.asarray(split.tokens) == word)
         turns = np.searchsorted(split.turn_offsets, places, side="right") - 1
         dialogues = np.searchsorted(split.dialogue_offsets, turns, side="right") - 1
         labels = np.asarray(split.labels)[dialogues]
