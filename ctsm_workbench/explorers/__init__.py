@@ -30,9 +30,7 @@ def word_explorer(start: str = "excited") -> Any:
 def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
     """See how a run reads a dialogue, token by token, and how an edit changes that.
 
-    Args:
-        turns: the dialogue to begin with, the speaker's turn first.
-        run: a run or its folder, but not of a baseline; by default the lessons' own run.
+    `turns` begin with the speaker's. `run` is a run of CTSM or its folder, or the lessons' own.
     """
     from ctsm_workbench.explorers import panels
 

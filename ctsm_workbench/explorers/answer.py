@@ -89,8 +89,7 @@ class Conversation:
     def say(self, text: str) -> Exchange:
         """Say something and let every column answer. After an error nothing has been added.
 
-        Raises `DataError` where the text holds no word, and `RunError` where it is too long or a
-        run gives no answers.
+        Errors are those of `one_line` and `answer`.
         """
         self.exchanges.append(self._exchange(one_line(text), self.exchanges))
         return self.exchanges[-1]
@@ -153,15 +152,9 @@ def trace(model: Any, batch: Batch, ids: Sequence[int], words: Sequence[str]) ->
     totals = taught.scores.log_prob.exp().double()
     # Rounding must not make the copied part larger than the whole.
     copied = torch.minimum(((1 - alphas) * weights.sum(dim=1)).double(), totals)
-    generated = totals - copied
-    sources = weights.argmax(dim=1)
+    sources = weights.argmax(dim=1).tolist()
+    parts = torch.stack([totals - copied, copied, alphas.double()], dim=1).tolist()  # T 3
     return [
-        Token(
-            word=words[ids[step]],
-            generated=float(generated[step]),
-            copied=float(copied[step]),
-            alpha=float(alphas[step]),
-            source=int(sources[step]) if copied[step] > 0 else None,
-        )
-        for step in range(len(ids))
+        Token(words[i], *part, source=source if part[1] > 0 else None)
+        for i, part, source in zip(ids, parts, sources, strict=True)
     ]

@@ -57,11 +57,11 @@ class Voice:
         cleaned = [clean_turn(turn) for turn in turns]
         spoken = [turn for turn in cleaned if tokenize(turn)]
         if not spoken:
-            problem = "There is nothing to read: no turn holds a word."
-            raise DataError(f"{problem} Type what a speaker says, one turn a line.")
+            hint = "Type what a speaker says, one turn a line"
+            raise DataError(f"There is nothing to read: no turn holds a word. {hint}.")
+        run = self.run
         inferences = self.provider.infer([spoken[-1]])
-        longest = self.run.config.max_context
-        return context_batch([cleaned], inferences, self.run.vocabulary, longest)
+        return context_batch([cleaned], inferences, run.vocabulary, run.config.max_context)
 
 
 def voice(run: Run) -> Voice:

@@ -16,7 +16,7 @@ import plotly.io
 
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.polarity import NO_STATE
-from ctsm_workbench.explorers.answer import Answered, Token
+from ctsm_workbench.explorers.answer import Answered
 from ctsm_workbench.explorers.context import Reading, likeliest, new_tokens
 from ctsm_workbench.explorers.texts import POLARITIES, label, shown
 from ctsm_workbench.explorers.word import STATES, WordReport
@@ -196,7 +196,11 @@ def answer_figures(found: Answered, name: str) -> list[go.Figure]:
 def _origin_figure(found: Answered, name: str) -> go.Figure:
     places = list(range(len(found.tokens)))
     words = ["(end)" if token.word == "<eos>" else label(token.word) for token in found.tokens]
-    tips = [_origin_tip(token, word) for token, word in zip(found.tokens, words, strict=True)]
+    tips = []
+    for token, word in zip(found.tokens, words, strict=True):
+        source = f", most from place {token.source}" if token.source else ""
+        lines = [f"{word}: {token.generated + token.copied:.3f}", f"alpha {token.alpha:.3f}"]
+        tips.append("<br>".join([*lines, f"copied {token.copied_share:.0%}{source}"]))
     traces = [
         _trace(part, places, [getattr(token, part) for token in found.tokens], hovertext=tips)
         for part in ("generated", "copied", "alpha")
@@ -206,9 +210,3 @@ def _origin_figure(found: Answered, name: str) -> go.Figure:
     title = f"Generate or copy?<br><sup>{shown(name)}</sup>"
     axis = {"tickvals": places, "ticktext": words}
     return _figure("origin", alt, traces, title_text=title, xaxis=axis)
-
-
-def _origin_tip(token: Token, word: str) -> str:
-    source = f", most from place {token.source}" if token.source else ""
-    lines = [f"{word}: {token.generated + token.copied:.3f}", f"alpha {token.alpha:.3f}"]
-    return "<br>".join([*lines, f"copied {token.copied_share:.0%}{source}"])

@@ -2,20 +2,13 @@
 
 import secrets
 import tempfile
+import tomllib
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import ConfigError
-
-# The page may ask this server only. Voila's template names a public address for icons, which the
-# explorers do not need.
-_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: data: blob:; "
-    "object-src 'none'; frame-ancestors 'none'"
-)
 
 
 def serve(runs: Sequence[Path], *, port: int = 8867, **options: Any) -> None:
@@ -77,10 +70,8 @@ def serve_page(
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    settings = Config()
-    settings.Application.log_level = "WARN"
-    settings.Voila.update(ip=host, port=port, token=token, open_browser=True)
-    settings.Voila.tornado_settings = {"headers": {"Content-Security-Policy": _POLICY}}
+    settings = Config(tomllib.loads(Path(__file__).with_name("voila.toml").read_text("utf-8")))
+    settings.Voila.update(ip=host, port=port, token=token)
     settings.VoilaConfiguration.theme = theme
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / f"{name}.ipynb"

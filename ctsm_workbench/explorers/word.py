@@ -99,10 +99,10 @@ class Words:
             return replace(report, similar=difflib.get_close_matches(word, alike, n=5, cutoff=0.7))
         labels, quotations = self._occurrences(index, seed)
         states = {}
-        for name in STATES:
+        for name, largest in self._largest.items():
             margin = float(self.scores[name][place])
             polarity = int(margin > TIE) if self.has_vector[place] else NO_STATE
-            states[name] = (margin, margin / self._largest[name], polarity)
+            states[name] = (margin, margin / largest, polarity)
         return replace(
             report,
             known=True,
