@@ -154,7 +154,8 @@ def trace(model: Any, batch: Batch, ids: Sequence[int], words: Sequence[str]) ->
     copied = torch.minimum(((1 - alphas) * weights.sum(dim=1)).double(), totals)
     sources = weights.argmax(dim=1).tolist()
     parts = torch.stack([totals - copied, copied, alphas.double()], dim=1).tolist()  # T 3
+    rows = zip(ids, parts, sources, strict=True)
     return [
-        Token(words[i], *part, source=source if part[1] > 0 else None)
-        for i, part, source in zip(ids, parts, sources, strict=True)
+        Token(words[i], made, copy, alpha=alpha, source=source if copy > 0 else None)
+        for i, (made, copy, alpha), source in rows
     ]
