@@ -20,10 +20,9 @@ from ctsm_lib.interface import Output
 from ctsm_lib.parallel import any_of, rank, share, world
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
-from ctsm_lib.run_folder import create_run
+from ctsm_lib.run_folder import create_run, versions
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.settings import TrainingSettings
-from ctsm_lib.versions import versions
 
 
 def build_model(config: Config, prepared: Prepared) -> Any:
