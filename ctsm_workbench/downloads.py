@@ -6,13 +6,12 @@ unpacked in a temporary folder there, and whole files are renamed into place. On
 may fetch into a folder.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -33,10 +32,8 @@ log = logging.getLogger(__name__)
 
 REGISTRY = SAMPLE.parent / "registry.toml"  # beside the sample, in the wheel too
 TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
-BAD_ARCHIVE = (
-    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile),
-    *(zlib.error, EOFError, RuntimeError),
-)
+BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile)
+BAD_ARCHIVE += (zlib.error, EOFError, RuntimeError)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -125,15 +122,12 @@ def fetch(
     for name in names:
         try:
             outcome[name] = outcome.get(name) or _fetch(registry[name], target, progress)
-        except DataError as error:
+        except (DataError, OSError) as error:
+            failed = True
             outcome[name] = str(error)
-            failed = True
-        except OSError as error:
-            title = registry[name].title
-            outcome[name] = (
-                f"{title} cannot be stored in {target} ({error}). Choose another folder."
-            )
-            failed = True
+            if isinstance(error, OSError):
+                unstored = f"{registry[name].title} cannot be stored in {target}"
+                outcome[name] = f"{unstored} ({error}). Choose another folder."
     if failed:
         raise DataError("\n".join(f"{name}: {outcome[name]}" for name in names))
     return {name: outcome[name] for name in names}
@@ -216,19 +210,18 @@ class _Transfer:
         response, start, note = self.open(url)
         total = note["length"]
         trouble = "broke off"
-        bar: dict = {"desc": self.title, "initial": start, "total": total}
-        bar["disable"] = None if self.progress else True
+        shown = {"desc": self.title, "disable": None if self.progress else True}
+        bar: Any = partial(tqdm.wrapattr, method="write", initial=start, total=total, **shown)
         try:
             if not start:
                 self.drop()
             if note["version"]:
                 self.note.write_text(json.dumps(note), encoding="utf-8")
-            with self.file.open("ab") as file, tqdm.wrapattr(file, "write", **bar) as shown:
+            with response, self.file.open("ab") as file, bar(file) as written:
                 # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
-                shutil.copyfileobj(response.raw, shown, 1 << 16)
+                shutil.copyfileobj(response.raw, written, 1 << 16)
             if total in (None, self.file.stat().st_size):
-                os.replace(self.file, output)
-                return self.drop()
+                return os.replace(self.file, output)
         except TimeoutError:
             trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
         except HTTPError:
@@ -238,36 +231,31 @@ class _Transfer:
             self.drop()
             raise
         finally:
-            response.close()
             done = self.file.stat().st_size if self.file.is_file() else 0
             if not (note["version"] and done):
                 self.drop()
         raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
 
     def open(self, url: str) -> tuple[Any, int, dict]:
-        """Ask for the rest, or else for the whole file.
-
-        Returns:
-            The response, its first byte, and a note, which has a version if it can be continued.
+        """Ask for the rest, or else for the whole file: the response, its first byte, and a note,
+        which has a version if the transfer can be continued.
         """
         import requests
 
         start, note = self.begun(url)
-        headers = {"User-Agent": "Mozilla/5.0 (compatible; ctsm-lab)"}
-        headers["Accept-Encoding"] = "identity"
+        agent = "Mozilla/5.0 (compatible; ctsm-lab)"
+        headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": note["version"]}
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
-            cause = getattr(error.args[0] if error.args else None, "reason", None)
-            system = getattr(getattr(cause, "__cause__", None), "strerror", None)
-            reason = system or type(error).__name__
+            system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+            reason = system[1] if system else type(error).__name__
             if isinstance(error, requests.Timeout):
                 reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-            raise DataError(
-                f"{url} could not be reached ({reason}; is there a network?)"
-            ) from error
+            found = f"{url} could not be reached ({reason}; is there a network?)"
+            raise DataError(found) from error
         # If-Range understands a strong ETag, or else the date of the last change.
         etag = response.headers.get("ETag", "W/")
         version = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
@@ -307,21 +295,18 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     opening = zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open
     try:
         with opening(archive) as opened:
-            found: dict[PurePosixPath, tuple[int, Callable]] = {}
+            found = {}
             for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
                 if path.anchor or ".." in path.parts or not is_file:
-                    raise DataError(
-                        f"{source} contains {name!r}, a link, a device or a path out of the archive"
-                        "; do not use it."
-                    )
+                    danger = "a link, a device or a path out of the archive"
+                    raise DataError(f"{source} contains {name!r}, {danger}; do not use it.")
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
                     found[PurePosixPath(name)] = (size, reader)
             wanted = []
-            for end in (PurePosixPath(member.name).parts for member in part.members):
-                hits = [path for path in found if path.parts[-len(end) :] == end]
+            for name in (member.name for member in part.members):
+                hits = [path for path in found if f"/{path}".endswith(f"/{name}")]
                 if not hits:
-                    name = "/".join(end)
                     raise DataError(f"{source} contains no {name}; is it another edition?")
                 wanted.append(found[min(hits, key=lambda path: len(path.parts))])
             _require_space(part, target, sum(size for size, _ in wanted))
@@ -334,9 +319,7 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     return files
 
 
-def _entries(
-    opened: zipfile.ZipFile | tarfile.TarFile,
-) -> Iterator[tuple[str, bool, int, Callable]]:
+def _entries(opened: Any) -> Iterator[tuple[str, bool, int, Callable]]:
     """Name, whether it is a plain file, size and opener of all entries but folders."""
     if isinstance(opened, tarfile.TarFile):
         for entry in opened:
