@@ -1,7 +1,5 @@
 """Commands for people: `ctsm respond`, `chat` and `explore`, and `ctsm judge make|serve|score`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -187,7 +185,7 @@ def score(
 
 def _talker(
     folder: Path, device: str, method: str, settings: list[str] | None
-) -> tuple[Callable[[list[str]], Response], dict, list[str]]:
+) -> tuple[Callable[[list[str]], "Response"], dict, list[str]]:
     """A function that answers a conversation, a description of the run, and notes for the user."""
     from ctsm_lib.runs import load_run
 
@@ -200,7 +198,7 @@ def _talker(
     return lambda turns: run.respond([turns], provider, how, chosen)[0], about, notes
 
 
-def _emotions(answer: Response, top: int = 5) -> str:
+def _emotions(answer: "Response", top: int = 5) -> str:
     likely = list(answer.emotions.items())[:top]
     shown = ", ".join(f"{name} {value:.0%}" for name, value in likely)
     return f"predicted: {shown}" if shown else "(this model predicts no emotion)"

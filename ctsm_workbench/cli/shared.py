@@ -1,10 +1,7 @@
 """Options that several commands have, and the first and last steps that they share.
 
-The names of the options are read by typer when a command is declared. Functions import what needs
-torch when they are called, so that `ctsm --help` is quick.
+Functions import what needs torch when they are called, so that `ctsm --help` is quick.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -110,7 +107,7 @@ def prepared_data(
     splits: Sequence[str] = ("train", "valid", "test"),
     device: str = "cpu",
     progress: bool = False,
-) -> tuple[Config, Prepared]:
+) -> tuple[Config, "Prepared"]:
     """The configuration, made from a preset unless it is given, and the data prepared for it."""
     from ctsm_lib.prepare import prepare
 
@@ -121,7 +118,7 @@ def prepared_data(
     return config, prepare(config, sources, splits, device=device, progress=progress)
 
 
-def open_run(folder: Path, device: str = "cpu") -> TrainedRun:
+def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
     """A trained run; a note about its weights is printed."""
     from ctsm_lib.runs import load_run
 
@@ -140,16 +137,15 @@ def sources_or_none() -> Sources | None:
 
 
 def ready_to_answer(
-    run: TrainedRun, method: str, settings: Sequence[str] | None
-) -> tuple[TrainedRun, Decoding]:
+    run: "TrainedRun", method: str, settings: Sequence[str] | None
+) -> tuple["TrainedRun", "Decoding"]:
     """The run with the biases of its answers that were set, and the way to choose answers."""
     from ctsm_lib.decoding import Decoding
 
-    settings = settings or ()
-    biases = [text for text in settings if text.partition("=")[0].strip() in BIASES]
+    biases = [text for text in settings or () if text.partition("=")[0].strip() in BIASES]
+    others = [text for text in settings or () if text not in biases]
     if biases:
         run = run.biased(overridden(run.config.answer_bias(), biases))
-    others = [text for text in settings if text not in biases]
     how = overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
     return run, how
 
