@@ -44,7 +44,6 @@ class Member:
     to: str
     bytes: int | None = None
     rows: Sequence[int] = ()
-    bounds: Sequence[float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ def load_registry(path: Path = REGISTRY) -> dict[str, Part]:
             registry[name] = Part(name, members=members, **fields)
         return registry
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"The registry of downloads {path} cannot be used ({error}). Restore that file."
-        ) from error
+        found = f"The registry of downloads {path} cannot be used ({error})"
+        raise DataError(f"{found}. Restore that file.") from error
 
 
 def fetch(
@@ -99,9 +97,7 @@ def fetch(
 
     Args:
         target: the data folder; made when missing. An archive that was put there by hand is used.
-        parts: names from the registry; None for all.
         accept: is shown the terms of a part before the first download. False declines the part.
-        progress: draw progress bars if standard error is a terminal.
 
     Returns:
         part -> "fetched", "already there" or "declined".
@@ -111,10 +107,8 @@ def fetch(
     """
     registry = load_registry() if registry is None else registry
     names = dict.fromkeys(registry if parts is None else parts)
-    if unknown := [name for name in names if name not in registry]:
-        raise DataError(
-            f"There is no part {', '.join(unknown)} to fetch. Choose from {', '.join(registry)}."
-        )
+    if unknown := ", ".join(name for name in names if name not in registry):
+        raise DataError(f"There is no part {unknown} to fetch. Choose from {', '.join(registry)}.")
     # All questions come first: nobody wants to be asked after ten minutes of downloading.
     asked = [name for name in names if registry[name].terms and not registry[name].is_in(target)]
     outcome = {name: "declined" for name in asked if not accept(registry[name].terms.strip())}
@@ -143,9 +137,8 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
         if not archive.is_file():
             archive = _download(part, target, Path(folder), progress)
         elif part.sha256 not in (None, _sha256(archive)):
-            raise DataError(
-                f"{archive} is damaged or another file: its sha256 is not {part.sha256}. Delete it."
-            )
+            reason = f"its sha256 is not {part.sha256}"
+            raise DataError(f"{archive} is damaged or another file: {reason}. Delete it.")
         files = _unpack(part, archive, target, Path(folder))
         _verify(part, files, target)
         for member, path in zip(part.members, files, strict=True):
@@ -282,10 +275,9 @@ class _Transfer:
 def _require_space(part: Part, target: Path, needed: int) -> None:
     free = shutil.disk_usage(target).free
     if needed > free:
-        raise DataError(
-            f"{part.title} needs {needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB "
-            "are free there. Free some space, or choose another folder."
-        )
+        found = f"in {target}, and only {free / 1e6:,.1f} MB are free there"
+        way_out = "Free some space, or choose another folder."
+        raise DataError(f"{part.title} needs {needed / 1e6:,.1f} MB {found}. {way_out}")
 
 
 def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
@@ -338,8 +330,7 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
     """Check files against the registry; pin those that no published checksum covers."""
     pins_file = target / "pins.json"
     try:
-        text = pins_file.read_text(encoding="utf-8") if pins_file.is_file() else "{}"
-        known = dict(json.loads(text))
+        known = dict(json.loads(pins_file.read_text("utf-8"))) if pins_file.is_file() else {}
     except (ValueError, TypeError):
         raise DataError(f"{pins_file} is damaged. Delete it and fetch again to pin anew.") from None
     pins = dict(known)
@@ -363,20 +354,18 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
 
 
 def _verify_ratings(path: Path, member: Member, again: str) -> None:
-    """Check that a lexicon has the known number of words, each with three ratings in bounds."""
-    low, high = member.bounds
+    """Check that a lexicon has the known number of words, each with three ratings in [0, 1]."""
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
         if lines[0].rstrip().endswith("Dominance"):  # the header, which some editions have
             lines = lines[1:]
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
-            if len(values) != 3 or not all(low <= value <= high for value in values):
+            if len(values) != 3 or not all(0 <= value <= 1 for value in values):
                 raise ValueError(f"one line is {line[:60]!r}")
     except ValueError as error:  # also for text that is not a number, or not UTF-8
-        raise DataError(
-            f"{member.to} is not a list of words rated from {low} to {high}: {error}. {again}"
-        ) from None
+        found = f"{member.to} is not a list of words rated from 0.0 to 1.0"
+        raise DataError(f"{found}: {error}. {again}") from None
     if len(lines) not in member.rows:
         known = f"the known numbers are {member.rows}"
         raise DataError(f"{member.to} has {len(lines)} rated words; {known}. {again}")

@@ -15,7 +15,7 @@ from ctsm_workbench.bench.limits import count, limit
 from ctsm_workbench.bench.scaling import corpus_growth, dialogues_in, part_of
 from ctsm_workbench.bench.task import Measured, Task, row
 from ctsm_workbench.study.contexts import collect_states, plan
-from ctsm_workbench.study.polarity import analyse
+from ctsm_workbench.study.polarity import analyse_prepared
 
 READ = 1_600  # dialogues of the contextual pass
 ASKED = 4_096  # utterances of retrieval
@@ -47,32 +47,19 @@ def polarity(task: Task) -> Measured:
     """The whole analysis of Section 5.4. Draws and sorting have no bound by arithmetic."""
     prepared = task.prepared(knowledge=False)
     corpus = prepared.corpus
-    words = corpus.vocabulary.words
-    first = len(SPECIALS)
-    vad, rated = prepared.lexicon.table(corpus.vocabulary, task.config.neutral_vad)
+    words = np.arange(len(SPECIALS), len(corpus.vocabulary))
     began = peak_memory()
     dialogues = dialogues_in(corpus)
 
     def analysis(size: int) -> Callable[[], object]:
-        ids = np.arange(first, len(words))
+        ids = words
         if size < dialogues:
             tokens = [split.tokens for split in part_of(corpus, size).splits.values()]
-            ids = np.intersect1d(ids, np.concatenate(tokens))
-        kind = prepared.vectors.kind[ids]
-        return partial(
-            analyse,
-            [words[i] for i in ids],
-            valence=vad[ids, 0],
-            rated=rated[ids],
-            vectors=prepared.vectors.matrix[ids],
-            found=kind >= 0,
-            counts=corpus.counts[ids],
-            vad=vad[ids],
-            kind=kind,
-        )
+            ids = np.intersect1d(words, np.concatenate(tokens))
+        return partial(analyse_prepared, prepared, task.config.neutral_vad, ids=ids)
 
     seconds, growing = corpus_growth(task, analysis, dialogues)
-    return {"polarity": row((len(words) - first) / seconds, "words/s", began, **growing)}, {}
+    return {"polarity": row(len(words) / seconds, "words/s", began, **growing)}, {}
 
 
 def contextual(task: Task) -> Measured:

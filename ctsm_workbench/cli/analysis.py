@@ -119,8 +119,7 @@ def figures(
     if run and "fig1" in wanted:
         loaded = shared.open_run(run)
         provider, note = loaded.provider(shared.sources_or_none())
-        if note:
-            typer.echo(f"note: {note}", err=True)
+        shared.print_notes(note)
         data = contexts.word_in_contexts(loaded, word, context or contexts.PAPER_CONTEXTS, provider)
         ending = "".join(letter if letter.isalnum() else "_" for letter in word)
         draw(pictures.fig1(data), data, f"fig1_{ending}" if context else "fig1")
@@ -146,7 +145,7 @@ def figures(
         except ConfigError as error:
             if names:
                 raise
-            typer.echo(f"note: no map: {error}", err=True)
+            shared.print_notes(f"no map: {error}")
 
 
 def bench(

@@ -31,10 +31,8 @@ def respond(
     answer_to, about, notes = _talker(run, device, method, settings)
     answer = answer_to(turns)
     if as_json:
-        shared.print_json(answer.asdict() | {"notes": notes, "run": about})
-        return
-    for text in notes:
-        typer.echo(f"note: {text}", err=True)
+        return shared.print_json(answer.asdict() | {"notes": notes, "run": about})
+    shared.print_notes(*notes)
     typer.echo(answer.text or "(an empty answer)")
     typer.echo(_emotions(answer))
 
@@ -49,8 +47,7 @@ def chat(
     from ctsm_lib.files import write_json
 
     answer_to, _, notes = _talker(run, device, method, settings)
-    for text in notes:
-        typer.echo(f"note: {text}", err=True)
+    shared.print_notes(*notes)
     typer.echo(f"Tell me what happened. {CHAT_COMMANDS}")
     turns: list[str] = []
     while True:
@@ -116,8 +113,7 @@ def make(
     systems = sheets.named_files(files)
     report = sheets.make(systems, out, items=items, checks=checks, seed=seed, key=key)
     if as_json:
-        shared.print_json(report)
-        return
+        return shared.print_json(report)
     for name, found in report["files"].items():
         more = ", ..." if found["unmatched"] > len(found["unmatched_lines"]) else ""
         lines = ", ".join(map(str, found["unmatched_lines"])) + more

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ctsm_lib.prepare import Prepared
     from ctsm_lib.runs import Run as TrainedRun
 
-Number = TypeVar("Number", int, float)
 BIASES = [field.name for field in fields(AnswerBias)]
 
 Run = Annotated[Path, Argument(help="Run folder.")]
@@ -123,8 +122,7 @@ def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
     from ctsm_lib.runs import load_run
 
     run = load_run(folder, device)
-    if run.note:
-        say(f"note: {run.note}", error=True)
+    print_notes(run.note)
     return run
 
 
@@ -150,7 +148,7 @@ def ready_to_answer(
     return run, how
 
 
-def numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
+def numbers(option: str, text: str, kind: type) -> list[Any]:
     """The numbers of an option such as `--tilt 0,0.1,0.2`."""
     with suppress(ValueError):
         found = [kind(part) for part in text.split(",") if part.strip()]
@@ -167,9 +165,14 @@ def check_writable(*paths: Path | None) -> None:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder. Name a file in it.")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ConfigError(
-                f"{path} cannot be written: {folder} is not a folder you may write to."
-            )
+            reason = f"{folder} is not a folder you may write to"
+            raise ConfigError(f"{path} cannot be written: {reason}.")
+
+
+def print_notes(*notes: str) -> None:
+    """Print remarks for the user; empty ones are left out."""
+    for text in filter(None, notes):
+        say(f"note: {text}", error=True)
 
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
