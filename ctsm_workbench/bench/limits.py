@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,11 @@ _aten = torch.ops.aten
 _LOOK_UPS = (_aten.embedding, _aten.index, _aten.index_select, _aten.gather)
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Floating-point operations of matrix products, and the least bytes that must be moved."""
 
-    flops: float = 0.0
-    bytes: float = 0.0
-
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.flops + other.flops, self.bytes + other.bytes)
+    flops: float
+    bytes: float
 
 
 def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: float) -> dict:
@@ -68,8 +63,8 @@ def memory_rate(size: float, seconds: float = 0.5) -> float:
 
 def limit(works: Sequence[Work], done: int, per_s: float, again: float) -> dict:
     """A rate in float32 beside its limit; `again` bytes are read again and again."""
-    rates = {"matrix": matrix_rate(), "memory": memory_rate(again)}
-    return beside_limit(sum(works, Work()), done, per_s, **rates)
+    least = Work(*map(sum, zip(*works, strict=True)))
+    return beside_limit(least, done, per_s, matrix=matrix_rate(), memory=memory_rate(again))
 
 
 def count(work: Callable[[], object], model: nn.Module) -> Work:

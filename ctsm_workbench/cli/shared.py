@@ -148,10 +148,15 @@ def ready_to_answer(
     return run, how
 
 
+def parts(text: str) -> list[str]:
+    """The parts of an option with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def numbers(option: str, text: str, kind: type) -> list[Any]:
     """The numbers of an option such as `--tilt 0,0.1,0.2`."""
     with suppress(ValueError):
-        found = [kind(part) for part in text.split(",") if part.strip()]
+        found = [kind(part) for part in parts(text)]
         if all(map(math.isfinite, found)):
             return found
     wanted = "whole numbers" if kind is int else "finite numbers"
