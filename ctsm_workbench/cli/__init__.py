@@ -16,7 +16,7 @@ import typer
 from ctsm_lib import __version__
 from ctsm_lib.errors import CtsmError
 from ctsm_workbench.cli import analysis, data, people, training
-from ctsm_workbench.cli.shared import speaks
+from ctsm_workbench.cli.shared import say, speaks
 
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
 SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
@@ -80,12 +80,12 @@ def _refuse_several(arguments: list[str]) -> None:
     together = any(arguments[: len(names)] == names for names in SHARED_OUT)
     if os.environ.get("WORLD_SIZE", "1") == "1" or together:
         return
-    if not speaks():
-        raise SystemExit(1)
-    _end(
+    say(
         "error: several processes can share train, evaluate, contextual and data prepare; "
-        "run this command without torchrun, accelerate launch or WORLD_SIZE."
+        "run this command without torchrun, accelerate launch or WORLD_SIZE.",
+        error=True,
     )
+    raise SystemExit(1)
 
 
 def main() -> None:

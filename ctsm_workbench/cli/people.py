@@ -75,11 +75,11 @@ def chat(
         elif line:
             try:
                 answer = answer_to([*turns, line])
+                turns += [line, answer.text]
+                emotions = _emotions(answer, 3)
+                typer.echo(f"ctsm> {answer.text or '(an empty answer)'}\n      {emotions}")
             except CtsmError as error:
                 typer.echo(str(error))
-                continue
-            turns += [line, answer.text]
-            typer.echo(f"ctsm> {answer.text or '(an empty answer)'}\n      {_emotions(answer, 3)}")
 
 
 def explore(
