@@ -18,11 +18,10 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
 
-# None for a model that predicts no emotion, and for one that predicts no words.
-EMOTION_SCORES = ("acc", "acc_top3", "acc_top5", "macro_f1")
-WORD_SCORES = (
-    "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses", "looping",
-    "bleu", "copy_rate",
+# In this order in results; None where a model predicts no emotion, or no words.
+SCORES = (
+    "acc", "acc_top3", "acc_top5", "macro_f1", "ppl_peer", "ppl_token", "dist1", "dist2",
+    "mean_length", "distinct_responses", "looping", "bleu", "copy_rate",
 )  # fmt: skip
 
 
@@ -39,23 +38,20 @@ def evaluate(
 ) -> tuple[dict, list[dict]]:
     """All scores of a split, and every answer with its context (none without predicted words).
 
-    Several processes share the work, and all get all of it.
-
-    Args:
-        on_scored: called with the arrays of `score_pairs`, e.g. to keep them.
-
-    Raises:
-        RunError: an unknown split, or the data's vocabulary is not the run's.
+    Several processes share the work, and all get all of it. `on_scored` is called with the arrays
+    of `score_pairs`, e.g. to keep them. An unknown split, or data with another vocabulary than the
+    run's, raises a `RunError`.
     """
     if split not in SPLITS:
         raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
     require_same_words(run, prepared)
     how = how or Decoding(max_length=run.config.max_response)
-    pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
+    pairs = prepared.pairs[split]
+    part = prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, batch_size, progress)
     if on_scored:
         on_scored(scored)
-    scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
+    scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
     rows: list[dict] = []
     if run.model.predicts_words:
         answers, logits = answer_pairs(
@@ -77,8 +73,8 @@ def evaluate(
             }
             for pair, emotion in enumerate(predicted)
         ]
-    result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
-    return result | {"run": run.about(device, prepared.description)}, rows
+    scores |= {"n": len(pairs), "split": split, "decoding": asdict(how)}
+    return scores | {"run": run.about(device, prepared.description)}, rows
 
 
 def loops(words: Sequence[str]) -> bool:
@@ -108,7 +104,7 @@ def response_scores(
         "mean_length": sum(map(len, words)) / count,
         "distinct_responses": 100 * len(set(map(tuple, words))) / count,
         "looping": 100 * sum(map(loops, words)) / count,
-        "bleu": _bleu(words, references) if references is not None else None,
+        "bleu": None if references is None else _bleu(words, references),
         "n": len(words),
     }
 
@@ -131,11 +127,7 @@ def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
 
 
 def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
-    """Write scores of each example to a `.npz`.
-
-    `right` [n] is 1 where the emotion was predicted; `nll` [n] is the mean over an answer's tokens.
-    A model that predicts no emotion, or no words, has none.
-    """
+    """Write to a `.npz` which emotions were `right` [n], and the mean `nll` [n] of a token."""
     arrays = {}
     if "logits" in scored:
         arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
@@ -148,12 +140,8 @@ def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
     """Write random answers and the commonest ones as Markdown; contexts are short quotations."""
     chosen = random.Random(seed).sample(list(rows), min(count, len(rows)))
-    lines = [
-        f"# {len(chosen)} random answers out of {len(rows):,}",
-        "",
-        "| emotion | predicted | last turn | answer |",
-        "|---|---|---|---|",
-    ]
+    lines = [f"# {len(chosen)} random answers out of {len(rows):,}", ""]
+    lines += ["| emotion | predicted | last turn | answer |", "|---|---|---|---|"]
     for row in chosen:
         last = quotation(row["context"][-1])
         cells = (row["emotion"], row["predicted"] or "-", last, row["response"])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.files import read_lines
 
 
 def numbered_rows(path: Path) -> list[tuple[int, dict]]:
@@ -12,14 +13,8 @@ def numbered_rows(path: Path) -> list[tuple[int, dict]]:
     Raises:
         DataError: the file is missing or empty, or a line (it is named) is not such an object.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        way = f"`ctsm evaluate RUN --responses {path}` makes one."
-        raise DataError(f"{path} is missing. {way}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
     rows = []
+    lines = read_lines(path, f"`ctsm evaluate RUN --responses {path}` makes one.")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
