@@ -16,8 +16,8 @@ from ctsm_lib.corpus import EMOTIONS, SPECIALS, SPLITS, Corpus
 from ctsm_lib.lexicon import Lexicon
 from ctsm_lib.polarity import trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study.intervals import Array, auc, compared, compared_aucs, percent
-from ctsm_workbench.study.intervals import rank_correlation, times_drawn
+from ctsm_workbench.study import intervals
+from ctsm_workbench.study.intervals import Array
 from ctsm_workbench.study.polarity.choices import QUALITIES
 from ctsm_workbench.study.sentences import sentence
 
@@ -85,20 +85,20 @@ def against_labels(counts: Counts, sides: Array, scores: Scores, draws: int = 20
     """
     kept = counts[sides >= 0]
     positive = sides[sides >= 0] == 1
-    times = times_drawn(len(positive), draws)
+    times = intervals.times_drawn(len(positive), draws)
     groups = (positive, ~positive)
     up, down = (np.asarray((kept[some].T @ times[:, some].T).T) for some in groups)  # [1 + K, n]
     size = np.asarray(kept.sum(axis=1)).ravel()
     some = size > 0
     # Rounded, so that equal dialogues stay equal.
     mean = {name: np.round((kept @ own)[some] / size[some], 12) for name, own in scores.items()}
-    occurrences = {name: auc(score, up, down) for name, score in scores.items()}
+    occurrences = {name: intervals.auc(score, up, down) for name, score in scores.items()}
     return {
         "dialogues": int(some.sum()),
         "positive_dialogues": int(positive[some].sum()),
         "occurrences": int(size.sum()),
-        "by_occurrence": compared(occurrences),
-        "by_dialogue": compared_aucs(mean, positive[some], times[:, some]),
+        "by_occurrence": intervals.compared(occurrences),
+        "by_dialogue": intervals.compared_aucs(mean, positive[some], times[:, some]),
     }
 
 
@@ -109,7 +109,7 @@ def against_lexicon(scores: Scores, known: Array, positive: Array, draws: int = 
     """
     side = positive[known]
     own = {name: score[known] for name, score in scores.items()}
-    aucs = compared_aucs(own, side, times_drawn(len(side), draws))
+    aucs = intervals.compared_aucs(own, side, intervals.times_drawn(len(side), draws))
     return {"words": len(side), "positive": int(side.sum())} | aucs
 
 
@@ -159,7 +159,9 @@ def _shares(occurs: Counts, side: Array, scores: Scores, draws: int) -> dict:
     up, down = (np.asarray(occurs[side == s].sum(axis=0), float).ravel() for s in (1, 0))
     often = up + down >= FREQUENT
     share = up[often] / (up + down)[often]
-    return {name: rank_correlation(own[often], share, draws) for name, own in scores.items()}
+    return {
+        name: intervals.rank_correlation(own[often], share, draws) for name, own in scores.items()
+    }
 
 
 def _against_vader(prepared: Prepared, draws: int) -> dict:
@@ -178,11 +180,11 @@ def _against_vader(prepared: Prepared, draws: int) -> dict:
     if both.any():
         alike = {"lexica_agree": trait_polarity(scores["trait"]) == positive}
         alike |= {f"{name}: agrees": (state > 0) == positive for name, state in states.items()}
-        result |= {name: percent(same[both]) for name, same in alike.items()}
+        result |= {name: intervals.percent(same[both]) for name, same in alike.items()}
     side = positive[known].astype(np.int8)
     if 0 < side.sum() < len(side):  # the paper's rule with VADER's ratings, for its words only
         vectors = prepared.vectors.matrix[len(SPECIALS) :][known]
-        share = percent(rule.state_polarity(vectors, side) != side)
+        share = intervals.percent(rule.state_polarity(vectors, side) != side)
         result["differ_by_vader"] = {"words": len(side), "share": share}
     return result
 
