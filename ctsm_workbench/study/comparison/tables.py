@@ -24,21 +24,19 @@ Examples = dict[int, dict[str, np.ndarray]]  # seed -> right [n] and nll [n], wh
 
 
 def collect(rows: Sequence[Row], folder: Path) -> dict:
-    """The content of a table.
+    """The content of a table, from a folder of results and examples that `run_missing` filled.
 
-    Args:
-        folder: results of `run_missing`: ROW-seedN.json and their examples.
-
-    Returns:
-        rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and
-        values; `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer.
-        budget, batch_size, n, data, ...: what all rows share, and commonsense (`knowledge`,
-        `concepts`) of those that use it. not_run: names without a result.
+    Each of `rows` has its name, the paper's scores, seeds, for each score mean, low, high and
+    values, and `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer. Beside
+    them stand the facts that all rows share, the commonsense of those that use it, and `not_run`.
 
     Raises:
         DataError: results of different budget or data lie in the folder.
     """
-    found = {row.key: _results(folder, row.key) for row in rows}
+    found = {}
+    for row in rows:
+        results = [read_json(path) for path in folder.glob(f"{row.key}-seed*.json")]
+        found[row.key] = sorted(results, key=lambda result: result["run"]["seed"])
     examples = {key: _examples(folder, results) for key, results in found.items()}
     table = []
     for row in rows:
@@ -57,11 +55,6 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
         table.append(entry)
     shared = _shared([result for results in found.values() for result in results], folder)
     return shared | {"rows": table, "not_run": [row.name for row in rows if not found[row.key]]}
-
-
-def _results(folder: Path, key: str) -> list[dict]:
-    found = [read_json(path) for path in folder.glob(f"{key}-seed*.json")]
-    return sorted(found, key=lambda result: result["run"]["seed"])
 
 
 def _shared(results: Sequence[dict], folder: Path) -> dict:

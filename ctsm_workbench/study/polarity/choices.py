@@ -136,7 +136,10 @@ def _report(trait: Array, state: Array, often: Array | None, random: Any) -> Pol
         shares = random.binomial(n, differ.mean(), 2000) / n
     else:
         weights = often + 1e-12  # a sample may hold words of weight 0 only
-        share_of = lambda i: np.average(differ[i], weights=weights[i])  # noqa: E731
+
+        def share_of(sample: Array) -> float:
+            return np.average(differ[sample], weights=weights[sample])
+
         shares = resampled(share_of, n, draws=200, random=random)[1:]
     share, *positive = np.average(np.stack([differ, trait, state]), axis=1, weights=often)
     shown = rounded([100 * value for value in (share, *percentiles(shares), *positive)])
