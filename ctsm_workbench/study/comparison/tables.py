@@ -83,7 +83,7 @@ def _examples(folder: Path, results: Sequence[dict]) -> Examples:
     for result in results:
         path = folder / result["examples"]
         if path.is_file():
-            with np.load(path, allow_pickle=False) as kept:
+            with np.load(path) as kept:
                 examples[result["run"]["seed"]] = dict(kept)
     return examples
 
@@ -98,17 +98,15 @@ def _summary(values: list[float | None], score: str, examples: Examples) -> dict
     known = [value for value in values if value is not None]
     if not known:
         return None
-    summary: dict = {"mean": float(np.mean(known)), "low": None, "high": None}
-    summary |= {"interval_over": "", "values": values}
+    interval: tuple = (None, None, "")
     if len(known) > 1:
-        summary["low"], summary["high"] = student_interval(known)
-        summary["interval_over"] = "seeds"
+        interval = (*student_interval(known), "seeds")
     elif score in PARTS and examples:
         drawn = _bootstrap(next(iter(examples.values()))[PARTS[score]])
         drawn = 100 * drawn if score == "acc" else np.exp(drawn)
-        summary["low"], summary["high"] = percentiles(drawn)
-        summary["interval_over"] = "examples"
-    return summary
+        interval = (*percentiles(drawn), "examples")
+    summary = dict(zip(("low", "high", "interval_over"), interval, strict=True))
+    return {"mean": float(np.mean(known)), **summary, "values": values}
 
 
 def _against(ctsm: Examples, other: Examples) -> dict:
@@ -141,11 +139,9 @@ def markdown(table: dict) -> str:
         against = row.get("against_ctsm", {})
         length = scores.get("mean_length")
         cells = [row["name"]]
-        for score in SCORES:
-            paper = row["paper"][score]
+        for score, paper in row["paper"].items():
             cells += ["-" if paper is None else f"{paper:.2f}", _cell(scores.get(score))]
-        cells.append(f"{length['mean']:.1f}" if length else "-")
-        cells.append(str(len(row["seeds"])) if row["seeds"] else "not run")
+        cells += [f"{length['mean']:.1f}" if length else "-", str(len(row["seeds"]) or "not run")]
         cells.append(_verdict(against.get("acc"), "points", sign=1))
         cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
         lines.append(cells)
@@ -175,9 +171,8 @@ def caption(table: dict) -> str:
 def _cell(summary: dict | None) -> str:
     if summary is None:
         return "-"
-    if summary["low"] is None:
-        return f"{summary['mean']:.2f}"
-    return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
+    interval = "" if summary["low"] is None else " ({low:.2f} to {high:.2f})"
+    return ("{mean:.2f}" + interval).format(**summary)
 
 
 def _verdict(difference: dict | None, unit: str, sign: int) -> str:
