@@ -10,12 +10,12 @@
 Nothing outside of the folder is needed to answer.
 """
 
-from __future__ import annotations
-
-import json
+import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import ctsm_lib
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import Vocabulary
 from ctsm_lib.errors import CtsmError, RunError
@@ -27,8 +27,7 @@ FORMAT = 1
 def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description: dict) -> None:
     """Begin a run folder. `run.json` is written last: without it a folder is begun anew.
 
-    Raises:
-        RunError: it exists and is not empty, or cannot be written.
+    Raises `RunError` where it exists and is not empty, or cannot be written.
     """
     begun = re.compile(r"vocabulary\.json|\.(vocabulary|run)\.json\.\d+")
     if folder.is_dir() and not all(begun.fullmatch(path.name) for path in folder.iterdir()):
@@ -43,11 +42,7 @@ def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description
 
 
 def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
-    """Configuration, vocabulary and description of a run.
-
-    Raises:
-        RunError: the folder is missing, damaged, or not a run.
-    """
+    """Configuration, vocabulary and description of a run; a `RunError` if it is none."""
     if not folder.is_dir():
         raise RunError(f"There is no run folder {folder}. `ctsm train --out {folder}` makes one.")
     run = read_json(folder / "run.json")
@@ -71,20 +66,12 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
         raise RunError(f"{folder} cannot be used: {error}") from error
 
 
-def read_log(folder: Path) -> list[dict]:
-    """The records of a run's log.
-
-    Raises:
-        RunError: there is no log, or a line of it is not a JSON object.
-    """
-    path = folder / "log.jsonl"
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        found = f"{path} is missing: {folder} is not a run folder of `ctsm train`."
-        raise RunError(found) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}).") from error
-    if not all(isinstance(record, dict) for record in records):
-        raise RunError(f"{path} is damaged: a line of it is not an object.")
-    return records
+def versions() -> dict[str, str]:
+    """Versions of the library, Python and the packages that numbers depend on."""
+    found = {"ctsm_lib": ctsm_lib.__version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "nltk", "accelerate", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

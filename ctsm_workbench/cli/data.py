@@ -51,7 +51,7 @@ def status(as_json: shared.JsonFlag = False, vectors: shared.Vectors = None) -> 
     found = sources.find_sources(vectors=vectors)
     parts = found.describe() | {"folder": str(found.root)}
     if found.vectors is not None and found.vectors.suffix == ".npz":
-        from ctsm_lib.vectors import exact_share
+        from ctsm_workbench.retrieval.vector_archives import exact_share
 
         share = exact_share(found.vectors)
         if share < 1:
@@ -101,7 +101,7 @@ def knowledge(
     quiet: shared.Quiet = False,
 ) -> None:
     """Count the utterances for which commonsense is found, and write cases for people to judge."""
-    from ctsm_lib.versions import versions
+    from ctsm_lib.run_folder import versions
     from ctsm_workbench.retrieval.cases import coverage, write_cases
 
     if count < 1:

@@ -17,9 +17,8 @@ from ctsm_lib.files import write_text
 from ctsm_lib.parallel import rank
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
-from ctsm_lib.run_folder import create_run
+from ctsm_lib.run_folder import create_run, versions
 from ctsm_lib.scores import score_pairs, teacher_forced
-from ctsm_lib.versions import versions
 from ctsm_workbench.running.checkpoints import require_same_run
 from ctsm_workbench.running.guard import LongRunGuard
 
@@ -56,10 +55,8 @@ def train(
         if board is not None:
             board(record)
 
-    return training.train(
-        config, prepared, out, cpu=cpu, stop_after=stop_after, progress=progress,
-        guard=LongRunGuard(out, resume=resume, compiled=compiled), report=report,
-    )  # fmt: skip
+    guard = LongRunGuard(out, resume=resume, compiled=compiled, progress=progress, report=report)
+    return training.train(config, prepared, out, cpu=cpu, stop_after=stop_after, guard=guard)
 
 
 def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) -> dict:
