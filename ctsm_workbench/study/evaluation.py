@@ -22,6 +22,7 @@ from ctsm_lib.parallel import all_sum, share
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
+from ctsm_workbench.study.comparison.tables import markdown_table
 
 # In this order in results; None where a model predicts no emotion, or no words.
 SCORES = (
@@ -130,13 +131,10 @@ def loops(words: Sequence[str]) -> bool:
     )
 
 
-def response_scores(
-    responses: Sequence[str], references: Sequence[str] | None = None
-) -> dict[str, float | int | None]:
-    """Scores of answers as text.
+def response_scores(responses: Sequence[str], references: Sequence[str] | None = None) -> dict:
+    """Scores of answers as text: length in words, distinct responses and looping in percent.
 
-    Length is in words, distinct responses and looping are in percent. BLEU is sacrebleu's on
-    lower-cased words; None without references or without sacrebleu.
+    BLEU is sacrebleu's on lower-cased words; None without references or without sacrebleu.
     """
     words = [response_tokens(text) for text in responses]
     count = max(len(words), 1)
@@ -181,14 +179,14 @@ def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
 
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
     """Write random answers and the commonest ones as Markdown; contexts are short quotations."""
-    chosen = random.Random(seed).sample(list(rows), min(count, len(rows)))
-    lines = [f"# {len(chosen)} random answers out of {len(rows):,}", ""]
-    lines += ["| emotion | predicted | last turn | answer |", "|---|---|---|---|"]
-    for row in chosen:
-        last = quotation(row["context"][-1])
-        cells = (row["emotion"], row["predicted"] or "-", last, row["response"])
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    drawn = random.Random(seed).sample(list(rows), min(count, len(rows)))
+    lines = [
+        (row["emotion"], row["predicted"] or "-", quotation(row["context"][-1]), row["response"])
+        for row in drawn
+    ]
+    chosen = [[cell.replace("|", "/") for cell in line] for line in lines]
     common = Counter(row["response"] for row in rows).most_common(15)
-    lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]
-    lines += [f"| {text or '(nothing)'} | {times} |" for text, times in common]
-    write_text(path, "\n".join(lines) + "\n")
+    times = [(text or "(nothing)", str(number)) for text, number in common]
+    tables = markdown_table(("emotion", "predicted", "last turn", "answer"), chosen)
+    tables += f"\n## The commonest answers\n\n{markdown_table(('answer', 'times'), times)}"
+    write_text(path, f"# {len(drawn)} random answers out of {len(rows):,}\n\n{tables}")

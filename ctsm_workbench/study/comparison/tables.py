@@ -1,8 +1,7 @@
 """From results of runs to a table: means over seeds, intervals, and differences to CTSM.
 
-Over two seeds or more the interval of a mean is Student's t; with one seed it is a bootstrap over
-test examples. Differences: paired bootstrap over test examples, with scores averaged over the
-seeds that both systems have.
+The interval of a mean over seeds is Student's t; with one seed it is a bootstrap over test
+examples. Differences: paired bootstrap over examples, scores averaged over common seeds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,10 +33,15 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
         DataError: results of different budget or data lie in the folder.
     """
     found = {}
+    examples: dict[str, Examples] = {}
     for row in rows:
         results = [read_json(path) for path in folder.glob(f"{row.key}-seed*.json")]
         found[row.key] = sorted(results, key=lambda result: result["run"]["seed"])
-    examples = {key: _examples(folder, results) for key, results in found.items()}
+        examples[row.key] = {}
+        for result in results:
+            if (path := folder / result["examples"]).is_file():
+                with np.load(path) as kept:
+                    examples[row.key][result["run"]["seed"]] = dict(kept)
     table = []
     for row in rows:
         results = found[row.key]
@@ -70,22 +74,12 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
         shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
         for name, value in facts.items():
             if value != shared[name]:
+                found = f"{result['row']}, seed {run['seed']} has {name} {value}"
                 raise DataError(
-                    f"{folder}: {result['row']}, seed {run['seed']} has {name} {value}, others "
-                    f"{shared[name]}. All results in one table need the same budget and data: "
-                    "move one of them elsewhere."
+                    f"{folder}: {found}, others {shared[name]}. All results in one table need the "
+                    "same budget and data: move one of them elsewhere."
                 )
     return shared
-
-
-def _examples(folder: Path, results: Sequence[dict]) -> Examples:
-    examples = {}
-    for result in results:
-        path = folder / result["examples"]
-        if path.is_file():
-            with np.load(path) as kept:
-                examples[result["run"]["seed"]] = dict(kept)
-    return examples
 
 
 def _bootstrap(values: np.ndarray) -> np.ndarray:

@@ -187,12 +187,11 @@ def collect_states(
     """
     model.eval()
     width = len(EMOTIONS) + model.emotion.state_width
-    shapes = {"count": (words,), "sums": (words, width), "squares": (words, len(SPACES))}
-    shapes |= {"dialogue_sums": (2, len(laid.begin), width)}
-    shapes |= {"dialogue_counts": (2, len(laid.begin))}
-    found = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
-    found["kept"] = torch.zeros(len(laid.kept), width)
-    masks = (torch.arange(words) >= len(SPECIALS), torch.from_numpy(np.asarray(mask)))
+    sums = torch.zeros(words, width, dtype=torch.float64)
+    squares = torch.zeros(words, len(SPACES), dtype=torch.float64)
+    dialogue_sums = torch.zeros(2, len(laid.begin), width, dtype=torch.float64)
+    kept = torch.zeros(len(laid.kept), width)
+    masks = torch.from_numpy(np.stack([np.arange(words) >= len(SPECIALS), mask]))  # [2, W]
     row_of = np.full(len(laid.tokens), -1)
     row_of[laid.kept] = np.arange(len(laid.kept))
     blocks = list(_blocks(laid))[parallel.share()]
@@ -213,14 +212,19 @@ def collect_states(
         word = torch.from_numpy(laid.tokens[index])
         where = torch.from_numpy(laid.dialogue[index])
         lengths = [(features[:, part] ** 2).sum(dim=1) for part in SPACES.values()]
-        found["count"].index_add_(0, word, torch.ones(len(word), dtype=torch.float64))
-        found["sums"].index_add_(0, word, features)
-        found["squares"].index_add_(0, word, torch.stack(lengths, dim=1))
-        for number, chosen in enumerate(masks):
-            found["dialogue_sums"][number].index_add_(0, where, features * chosen[word, None])
-            found["dialogue_counts"][number].index_add_(0, where, chosen[word].double())
+        sums.index_add_(0, word, features)
+        squares.index_add_(0, word, torch.stack(lengths, dim=1))
+        dialogue_sums.index_add_(1, where, features * masks[:, word, None])
         row = torch.from_numpy(row_of[index])
-        found["kept"][row[row >= 0]] = features[row >= 0].float()
+        kept[row[row >= 0]] = features[row >= 0].float()
         bar.update(len(word))
     bar.close()
-    return Collected(**{name: parallel.all_sum(array).numpy() for name, array in found.items()})
+    counted = masks.numpy()[:, laid.tokens]  # [2, N]: is the occurrence in the sum?
+    return Collected(
+        count=np.bincount(laid.tokens, minlength=words).astype(np.float64),
+        sums=parallel.all_sum(sums).numpy(),
+        squares=parallel.all_sum(squares).numpy(),
+        dialogue_sums=parallel.all_sum(dialogue_sums).numpy(),
+        dialogue_counts=np.stack([np.bincount(laid.dialogue, w, len(laid.begin)) for w in counted]),
+        kept=parallel.all_sum(kept).numpy(),
+    )
