@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.files import read_lines
@@ -10,8 +11,7 @@ from ctsm_lib.files import read_lines
 def numbered_rows(path: Path) -> list[tuple[int, dict]]:
     """Line numbers and objects of a JSON-lines file, each object with a text `response`.
 
-    Raises:
-        DataError: the file is missing or empty, or a line (it is named) is not such an object.
+    A missing or empty file, or a line (it is named) that is no such object, raises a `DataError`.
     """
     rows = []
     lines = read_lines(path, f"`ctsm evaluate RUN --responses {path}` makes one.")
@@ -34,15 +34,13 @@ def numbered_rows(path: Path) -> list[tuple[int, dict]]:
 def read_responses(path: Path) -> tuple[list[str], list[str] | None]:
     """Responses and references of a file; no references where any line lacks one.
 
-    Raises:
-        DataError: as `numbered_rows`, or a reference is not text.
+    Raises a `DataError` as `numbered_rows`, or where a reference is not text.
     """
     rows = numbered_rows(path)
-    responses = [row["response"] for _, row in rows]
-    if any(row.get("reference") is None for _, row in rows):
-        return responses, None
-    for line, row in rows:
-        if not isinstance(row["reference"], str):
-            found = str(row["reference"])[:60]
-            raise DataError(f'{path}:{line}: "reference" should be text, found {found!r}.')
-    return responses, [row["reference"] for _, row in rows]
+    references: list[Any] = [row.get("reference") for _, row in rows]
+    found = references if None not in references else None
+    for (line, _), reference in zip(rows, found or (), strict=False):
+        if not isinstance(reference, str):
+            wrong = str(reference)[:60]
+            raise DataError(f'{path}:{line}: "reference" should be text, found {wrong!r}.')
+    return [row["response"] for _, row in rows], found

@@ -1,5 +1,4 @@
-"""The cost of diversity: runs scored at several strengths of copying, of the tilt, and of a penalty
-on frequent words.
+"""The cost of diversity: runs scored at strengths of copying, tilt and a penalty on frequent words.
 
 None of these changes the predicted emotion. Copying and tilt change the model's own distribution,
 and so its perplexity; the penalty belongs to decoding and leaves perplexity as it is.

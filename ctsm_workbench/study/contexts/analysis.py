@@ -102,8 +102,8 @@ def analyse_contexts(
         result["dependence_trained_and_untrained"] = {}
         for space in SPACES:
             both = np.stack([depends[space] for depends in ratios])
-            row = rank_correlation(*both[:, ~np.isnan(both).any(axis=0)], draws)
-            result["dependence_trained_and_untrained"][space] = row
+            a, b = both[:, ~np.isnan(both).any(axis=0)]
+            result["dependence_trained_and_untrained"][space] = rank_correlation(a, b, draws)
     return result | {"conclusion": _conclusion(result)}
 
 

@@ -73,7 +73,6 @@ def plan(corpus: Corpus, max_context: int = 256) -> Plan:
     Dialogues longer than `max_context` lose their beginning, as contexts do; CLS takes one place.
     """
     parts = []
-    left_out = 0
     for number, name in enumerate(SPLITS):
         split = corpus.splits[name]
         ends = split.turn_offsets[split.dialogue_offsets]
@@ -82,10 +81,10 @@ def plan(corpus: Corpus, max_context: int = 256) -> Plan:
         inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - length, whole)
         numbers = np.full(len(length), number)
         parts.append((np.asarray(split.tokens)[inside], split.speaker[inside], length, numbers))
-        left_out += int(whole.sum() - length.sum())
     tokens, speaker, length, numbers = (
         np.concatenate(arrays).astype(np.int64) for arrays in zip(*parts, strict=True)
     )
+    left_out = sum(len(corpus.splits[name].tokens) for name in SPLITS) - len(tokens)
     begin = np.cumsum(length) - length
     dialogue = np.repeat(np.arange(len(begin)), length)
     place = np.arange(len(tokens)) - begin[dialogue] + 1

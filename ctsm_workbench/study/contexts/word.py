@@ -58,17 +58,11 @@ def word_in_contexts(
         places = (batch.context[number] == index).nonzero().flatten().tolist()
         if not places:
             raise DataError(f"The context {turn!r} does not have the word {word!r}.")
-        rows += [
-            {
-                "context": turn,
-                "number": number,
-                "place": place,
-                "V_cos": rounded(inclination[number, place].tolist(), 5),
-                "H_s": rounded(state[number, place].tolist(), 5),
-                "heard": rounded(predicted[number].tolist(), 5),
-            }
-            for place in places
-        ]
+        for place in places:
+            states = {"V_cos": inclination[number, place], "H_s": state[number, place]}
+            states["heard"] = predicted[number]
+            row = {name: rounded(values.tolist(), 5) for name, values in states.items()}
+            rows.append({"context": turn, "number": number, "place": place} | row)
     trait = None
     if model.intensity[index] != 0:  # exactly 0 for unrated words alone
         names = ("valence", "arousal", "dominance")

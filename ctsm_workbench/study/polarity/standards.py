@@ -7,6 +7,7 @@ Legend of shapes: n words, D dialogues, K bootstrap draws.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -23,7 +24,7 @@ from ctsm_workbench.study.sentences import sentence
 
 FREQUENT = 10  # dialogues that a word must occur in, so that its share of positive ones is used
 Scores = dict[str, Array]  # name -> graded polarity of n words
-Counts = sparse.csr_matrix  # [D, n]
+Counts: TypeAlias = sparse.csr_matrix  # [D, n]
 
 
 def label_sides(lexicon: Lexicon) -> Array:
@@ -156,7 +157,7 @@ def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
 
 def _shares(occurs: Counts, side: Array, scores: Scores, draws: int) -> dict:
     """Correlations of scores with the share of positive dialogues among those with a word."""
-    up, down = (np.asarray(occurs[side == s].sum(axis=0), float).ravel() for s in (1, 0))
+    up, down = (np.asarray(occurs[side == s].sum(axis=0)).ravel() for s in (1, 0))
     often = up + down >= FREQUENT
     share = up[often] / (up + down)[often]
     return {
