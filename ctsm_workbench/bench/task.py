@@ -36,8 +36,8 @@ class Task:
         """The task that `as_json` wrote."""
         given = json.loads(text)
         config = Config.from_dict(given.pop("config"))
-        found = {name: value and Path(value) for name, value in given.pop("sources").items()}
-        sources = Sources(**found | {"origin": str(found["origin"])})
+        origin, *paths = given.pop("sources").values()
+        sources = Sources(origin, *(path and Path(path) for path in paths))
         return cls(config, sources, **given | {"run": given["run"] and Path(given["run"])})
 
     @cached_property
