@@ -3,8 +3,6 @@
 A changed byte is noticed, and so are two tensors that have changed places.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -26,8 +24,7 @@ WIDTHS = ("dim", "key_depth", "ffn_dim", "small_key_depth", "small_ffn_dim", "co
 def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict | None = None) -> None:
     """Write tensors, with `facts` and a checksum in the header.
 
-    Raises:
-        RunError: the file cannot be written.
+    Raises `RunError` where the file cannot be written.
     """
     side = path.with_name(f".{path.name}.{os.getpid()}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -45,8 +42,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict | None = No
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Tensors and facts of a file that `save_tensors` wrote.
 
-    Raises:
-        RunError: it is missing, damaged, or something else.
+    Raises `RunError` where it is missing, damaged, or something else.
     """
     try:
         tensors = load_file(path)
@@ -83,9 +79,7 @@ def save_weights(path: Path, model: nn.Module, facts: dict) -> None:
 def load_weights(path: Path, model: nn.Module) -> dict:
     """Load weights into a model of the same configuration; returns the facts.
 
-    Raises:
-        RunError: the file is damaged, or its tensors are not this model's (the first difference is
-            named).
+    Raises `RunError` where the file is damaged or of another model; a difference is named.
     """
     if not path.is_file():
         raise RunError(f"{path} is missing: the run has no weights yet.")
@@ -112,9 +106,7 @@ def _kind(tensor: Tensor) -> str:
 def require_size(path: Path, config: Config) -> None:
     """Refuse weights far from the configuration, before a model of that size is made.
 
-    Raises:
-        RunError: a great width of the configuration is in no shape of the file, or the file is
-            damaged.
+    Raises `RunError` where a great width of the configuration is in no shape of the file.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -9,10 +9,10 @@ from ctsm_lib.parallel import all_sum
 
 
 class DiversityLoss(nn.Module):
-    """Weights against words that the model generates too often.
+    """Weights against words that the model generates too often. Source: Sabour et al. (2022).
 
-    Source: CEM (Sabour et al., 2022). Running counts f of arg-max predictions in training give
-    `w_v = 1 - f_v / max f`, scaled to a mean of 1. The counts are a part of the checkpoint.
+    Running counts f of arg-max predictions in training give `w_v = 1 - f_v / max f`, scaled to a
+    mean of 1. The counts are a part of the checkpoint.
     """
 
     counts: Tensor

@@ -20,8 +20,7 @@ def beside(path: Path) -> Iterator[Path]:
 
     If the block fails, `path` stays as it was and the temporary file is removed.
 
-    Raises:
-        RunError: the file cannot be written.
+    Raises `RunError` where the file cannot be written.
     """
     if not path.name or path.is_dir():
         raise RunError(f"{path} cannot be written: it is a folder.")
@@ -58,8 +57,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run.
 
-    Raises:
-        RunError: the file is missing or not JSON.
+    Raises `RunError` where the file is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -75,8 +73,7 @@ def read_json(path: Path) -> Any:
 def read_lines(path: Path, way_out: str) -> list[str]:
     """The lines of a UTF-8 data file, without line ends (LF or CRLF) and byte order mark.
 
-    Raises:
-        DataError: the file is missing (the message ends with `way_out`) or is not UTF-8.
+    Raises `DataError` where the file is missing (the message ends with `way_out`) or is not UTF-8.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")

@@ -3,10 +3,8 @@
 Shapes: B batch, L context length, N real target tokens of a batch, D width, V vocabulary.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +27,7 @@ class Tables:
     more: dict[str, Tensor] = field(default_factory=dict)  # read by models beyond the paper
 
     @classmethod
-    def empty(cls, size: int, dim: int) -> Tables:
+    def empty(cls, size: int, dim: int) -> Self:
         """Tables of the right shape, for a model whose weights come from a checkpoint."""
         zeros, labels = torch.zeros(size), torch.zeros(len(EMOTIONS), dtype=torch.int64)
         return cls(
@@ -74,17 +72,12 @@ class Model(Protocol):
     uses: frozenset[str]  # the optional data that it reads, e.g. "knowledge"
     log_unigram: Tensor  # V, as in `Tables`
 
-    def encode(self, batch: Batch) -> Memory:
-        """Encode contexts, without looking at targets or labels."""
-
-    def start(self, memory: Memory) -> Any:
-        """A decoder cache for encoded contexts; its rows can be selected."""
-
-    def step(self, cache: Any, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read one more word: log P of the next [B, V], alpha [B], copy weights [B, L]."""
-
-    def __call__(self, batch: Batch) -> Output:
-        """Losses and predictions for pairs with targets."""
+    # Encode contexts; make a decoder cache for them; read one more word, which gives log P of the
+    # next [B, V], alpha [B] and copy weights [B, L]; losses and predictions for pairs with targets.
+    def encode(self, batch: Batch) -> Memory: ...
+    def start(self, memory: Memory) -> Any: ...
+    def step(self, cache: Any, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+    def __call__(self, batch: Batch) -> Output: ...
 
 
 def initialise(model: nn.Module) -> None:

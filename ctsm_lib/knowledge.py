@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.registry import available, provider_class
+from ctsm_lib.registry import available, extension
 
 RELATIONS = ("xIntent", "xNeed", "xWant", "xEffect", "xReact")
 MAX_PHRASES = 5
@@ -51,20 +51,16 @@ class NoKnowledge(Provider):
 def provider_for(
     name: str, folder: Path | None, *, comet_model: str = "", device: object = "cpu"
 ) -> Provider:
-    """Make a provider by its name.
+    """Make a provider: `folder` holds the files of `atomic`, the model and device are of `comet`.
 
-    Args:
-        folder: holds the files of `atomic`.
-        comet_model, device: of `comet`.
-
-    Raises:
-        ConfigError: no installed package provides it.
-        DataError: the folder is missing.
+    Raises `ConfigError` where no package provides it, `DataError` where the folder is missing.
     """
     if name == "none":
         return NoKnowledge()
     if name not in (names := available("providers")):
         found = f"knowledge={name!r} does not exist; valid are {', '.join([*names, 'none'])}."
         raise ConfigError(found)
-    provider: Provider = provider_class(name).make(folder, comet_model=comet_model, device=device)
+    provider: Provider = extension("providers", name).make(
+        folder, comet_model=comet_model, device=device
+    )
     return provider

@@ -3,8 +3,6 @@
 How processes find each other is in `ctsm_workbench.running.processes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

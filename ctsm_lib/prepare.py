@@ -1,15 +1,11 @@
-"""From files to what a run needs: corpus, knowledge, pairs, per-word tables. Everything slow is cached."""
+"""From files to the data of a run: corpus, commonsense, pairs, per-word tables. It is cached."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ctsm_lib import parallel
 from ctsm_lib.batches import Pairs, Phrases
 from ctsm_lib.cache import Arrays, cached, digest, is_whole
 from ctsm_lib.config import Config
@@ -18,11 +14,10 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.interface import Tables
 from ctsm_lib.knowledge import Inference, Provider, provider_for
 from ctsm_lib.lexicon import Lexicon, intensity, read_lexicon
+from ctsm_lib.parallel import any_of, main_first, world
 from ctsm_lib.registry import model_class
 from ctsm_lib.sources import Sources, cache_folder
 from ctsm_lib.vectors import Vectors, load_vectors
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -62,51 +57,38 @@ def _table(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def provider_name(config: Config, sources: Sources) -> str:
-    """Which knowledge provider a configuration means: "auto" is `atomic` where the data folder has it."""
-    if config.knowledge != "auto":
-        return config.knowledge
-    return "atomic" if sources.knowledge else "none"
-
-
 def make_provider(config: Config, sources: Sources, device: str = "cpu") -> Provider:
-    """The knowledge provider of a configuration."""
-    name = provider_name(config, sources)
+    """The commonsense provider of a configuration; "auto" is `atomic` where the data has it."""
+    found = "atomic" if sources.knowledge else "none"
+    name = found if config.knowledge == "auto" else config.knowledge
     return provider_for(name, sources.knowledge, comet_model=config.comet_model, device=device)
 
 
 def prepare(
-    config: Config,
-    sources: Sources,
-    splits: Sequence[str] = SPLITS,
-    workers: int | None = None,
-    device: str = "cpu",
-    progress: bool = True,
-) -> Prepared:
+    config: Config, sources: Sources, splits: Sequence[str] = SPLITS, workers: int | None = None,
+    device: str = "cpu", progress: bool = True,
+) -> Prepared:  # fmt: skip
     """Read, tokenise, rate, embed and infer, or take it all from the cache.
 
-    Of several processes the main one fills the cache and the others read it; inferring is shared out among them.
+    Of several processes the main one fills the cache and the others read it; they share inferring.
 
     Args:
-        splits: for which splits knowledge is needed.
+        splits: for which splits commonsense is needed.
         workers: processes for tokenising.
         device: where COMET runs.
 
-    Raises:
-        ConfigError: an unknown split.
-        DataError: a file is missing or malformed.
+    Raises `DataError` where a file is missing or malformed.
     """
     if unknown := [split for split in splits if split not in SPLITS]:
         raise ConfigError(f"There is no split {unknown[0]!r}. There are: {', '.join(SPLITS)}.")
     folder = cache_folder()
-    with parallel.main_first():
+    with main_first():
         corpus = prepare_corpus(sources.dialogues, folder, config.vocab, workers)
         lexicon = read_lexicon(sources.lexicon)
         vectors = load_vectors(sources.vectors, corpus, folder, config.dim)
         provider = make_provider(config, sources, device)
-    pairs = {
-        split: _pairs(corpus, split, provider, config.max_context, progress) for split in splits
-    }
+    most = config.max_context
+    pairs = {split: _pairs(corpus, split, provider, most, progress) for split in splits}
     describe = getattr(model_class(config), "more_description", None)
     description = {
         "data": sources.origin,
@@ -127,15 +109,11 @@ def prepare(
 def _pairs(
     corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool
 ) -> Pairs:
-    part = corpus.splits[split]
+    part, folder, name = corpus.splits[split], cache_folder(), f"knowledge-{split}"
     if provider.name == "none":
         return Pairs(part, None, max_context)
-
-    folder, name = cache_folder(), f"knowledge-{split}"
-    key = {
-        "corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split, "provider": provider.fingerprint,
-        "words": digest(len(corpus.vocabulary)),
-    }  # fmt: skip
+    key = {"corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split}
+    key |= {"provider": provider.fingerprint, "words": digest(len(corpus.vocabulary))}
 
     def infer() -> list[Inference]:
         texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
@@ -145,9 +123,9 @@ def _pairs(
         phrases = Phrases.encode(inferred or infer(), corpus.vocabulary)
         return {"tokens": phrases.tokens, "offsets": phrases.offsets}, {}
 
-    inferred = None
-    if parallel.world() > 1 and parallel.any_of(not is_whole(folder, name, key)):
-        inferred = infer()  # all processes together, or none
-    with parallel.main_first():
+    # All processes infer together, or none.
+    missing = world() > 1 and any_of(not is_whole(folder, name, key))
+    inferred = infer() if missing else None
+    with main_first():
         arrays, _ = cached(folder, name, key, build)
     return Pairs(part, Phrases(arrays["tokens"], arrays["offsets"]), max_context)

@@ -1,8 +1,8 @@
-"""Models, commonsense providers and the learner of word vectors, by name.
+"""Models, commonsense providers and other extensions, by name.
 
-Other packages add theirs by entry points (groups `ctsm_lib.models`, `.providers` and `.vectors` in
-their pyproject.toml). The library finds them there and needs no import of them. Each function raises
-a `ConfigError` where no installed package has the name.
+Other packages add theirs by entry points (groups `ctsm_lib.models`, `.providers`, ... in their
+pyproject.toml). The library finds them there and needs no import of them. A name that no installed
+package has raises a `ConfigError`.
 """
 
 from functools import cache
@@ -21,29 +21,20 @@ def model_class(config: "Config") -> Any:
         from ctsm_lib.model import CTSM
 
         return CTSM
-    return _provided("models", config.model)
+    return extension("models", config.model)
 
 
-def provider_class(name: str) -> Any:
-    """The class of a commonsense provider."""
-    return _provided("providers", name)
-
-
-def vectors_learner() -> Any:
-    """The function that learns word vectors from a corpus."""
-    return _provided("vectors", "learned")
-
-
-def available(kind: str) -> list[str]:
-    """Names of the "models", "providers" or "vectors" of other packages."""
-    return sorted(_points(kind))
-
-
-def _provided(kind: str, name: str) -> Any:
+def extension(kind: str, name: str) -> Any:
+    """A class or function of another package: "models", "providers", "vectors" or "decoders"."""
     if name in (points := _points(kind)):
         return points[name].load()
     names = ", ".join(sorted(points)) or "none. Is ctsm-lab installed? (pip install -e .)"
     raise ConfigError(f"No installed package provides {name!r} ({kind}). There are: {names}")
+
+
+def available(kind: str) -> list[str]:
+    """The names of all extensions of a kind."""
+    return sorted(_points(kind))
 
 
 @cache  # a scan of all installed packages takes 10 ms

@@ -10,9 +10,6 @@
 Nothing outside of the folder is needed to answer.
 """
 
-from __future__ import annotations
-
-import json
 import re
 from pathlib import Path
 
@@ -27,8 +24,7 @@ FORMAT = 1
 def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description: dict) -> None:
     """Begin a run folder. `run.json` is written last: without it a folder is begun anew.
 
-    Raises:
-        RunError: it exists and is not empty, or cannot be written.
+    Raises `RunError` where it exists and is not empty, or cannot be written.
     """
     begun = re.compile(r"vocabulary\.json|\.(vocabulary|run)\.json\.\d+")
     if folder.is_dir() and not all(begun.fullmatch(path.name) for path in folder.iterdir()):
@@ -45,8 +41,7 @@ def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description
 def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
     """Configuration, vocabulary and description of a run.
 
-    Raises:
-        RunError: the folder is missing, damaged, or not a run.
+    Raises `RunError` where the folder is missing, damaged, or not a run.
     """
     if not folder.is_dir():
         raise RunError(f"There is no run folder {folder}. `ctsm train --out {folder}` makes one.")
@@ -69,22 +64,3 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
         return config, Vocabulary(words), description
     except CtsmError as error:
         raise RunError(f"{folder} cannot be used: {error}") from error
-
-
-def read_log(folder: Path) -> list[dict]:
-    """The records of a run's log.
-
-    Raises:
-        RunError: there is no log, or a line of it is not a JSON object.
-    """
-    path = folder / "log.jsonl"
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        found = f"{path} is missing: {folder} is not a run folder of `ctsm train`."
-        raise RunError(found) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}).") from error
-    if not all(isinstance(record, dict) for record in records):
-        raise RunError(f"{path} is damaged: a line of it is not an object.")
-    return records

@@ -1,11 +1,9 @@
 """A trained run, ready to answer and to be scored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ctsm_lib.batches import context_batch
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint, require_size
@@ -73,7 +71,7 @@ class Run:
             "device": device, "trained_on": self.description.get("data"), "versions": versions(),
         }  # fmt: skip
 
-    def biased(self, bias: AnswerBias) -> Run:
+    def biased(self, bias: AnswerBias) -> Self:
         """The same run with other biases of its answers; it shares no weights with this one."""
         config = replace(self.config, **asdict(bias))
         model = _new_model(config, self.vocabulary)
@@ -82,14 +80,10 @@ class Run:
         return replace(self, config=config, model=model.to(device).eval())
 
     def ctsm(self) -> CTSM:
-        """Its model, for things that only CTSM has.
-
-        Raises:
-            RunError: the run is of a baseline.
-        """
+        """Its model, for things that only CTSM has; a `RunError` for a run of a baseline."""
         if not isinstance(self.model, CTSM):
-            found = f"{self.folder} is a run of {self.config.model}"
-            raise RunError(f"{found}; this needs one of ctsm.")
+            model = self.config.model
+            raise RunError(f"{self.folder} is a run of {model}; this needs one of ctsm.")
         return self.model
 
     def provider(self, sources: Sources | None) -> tuple[Provider, str]:
@@ -103,19 +97,12 @@ class Run:
         return make_provider(self.config.override([f"knowledge={trained}"]), sources), ""
 
     def respond(
-        self,
-        contexts: Sequence[Sequence[str]],
-        provider: Provider,
-        how: Decoding | None = None,
+        self, contexts: Sequence[Sequence[str]], provider: Provider, how: Decoding | None = None,
         device: str = "cpu",
-    ) -> list[Response]:
-        """Answer conversations.
+    ) -> list[Response]:  # fmt: skip
+        """Answer conversations, each a list of turns, the speaker's first.
 
-        Args:
-            contexts: each a list of turns, the speaker's first.
-
-        Raises:
-            DataError: a context without turns or words.
+        Raises `DataError` where a context has no turn or no word.
         """
         cleaned = [[clean_turn(turn) for turn in turns] for turns in contexts]
         for turns in cleaned:
@@ -126,20 +113,14 @@ class Run:
         how = how or Decoding(max_length=self.config.max_response)
         answers, memory = answer_batch(self.model, batch.to(device), how)
         probabilities = memory.emotion_logits.float().softmax(dim=-1).tolist()
-        return [
-            self._response(answer, row) for answer, row in zip(answers, probabilities, strict=True)
-        ]
+        both = zip(answers, probabilities, strict=True)
+        return [self._response(answer, row) for answer, row in both]
 
     def _response(self, answer: Answer, probabilities: list[float]) -> Response:
         ranked = sorted(zip(EMOTIONS, probabilities, strict=True), key=lambda item: -item[1])
+        emotions = dict(ranked) if self.model.predicts_emotion else {}
         words = self.vocabulary.decode(answer.ids)
-        return Response(
-            text=detokenize(words),
-            words=words,
-            emotions=dict(ranked) if self.model.predicts_emotion else {},
-            log_prob=answer.log_prob,
-            alpha=answer.alpha,
-        )
+        return Response(detokenize(words), words, emotions, answer.log_prob, alpha=answer.alpha)
 
 
 def _new_model(config: Config, vocabulary: Vocabulary) -> Any:
@@ -152,8 +133,7 @@ def load_run(folder: Path, device: str = "cpu", bias: AnswerBias | None = None) 
     Args:
         bias: biases of its answers, in place of those that it was trained with.
 
-    Raises:
-        RunError: the folder is missing, damaged, or holds no weights yet.
+    Raises `RunError` where the folder is missing, damaged, or holds no weights yet.
     """
     config, vocabulary, description = read_run(folder)
     if bias is not None:
@@ -179,8 +159,7 @@ def load_run(folder: Path, device: str = "cpu", bias: AnswerBias | None = None) 
 def clean_turn(text: str) -> str:
     """A turn as the model may read it: no control characters, at most `MAX_CHARACTERS`.
 
-    Raises:
-        DataError: it is not text.
+    Raises `DataError` where it is not text.
     """
     if not isinstance(text, str):
         raise DataError(f"A turn is text, not {type(text).__name__}.")
@@ -207,8 +186,7 @@ def detokenize(words: Sequence[str]) -> str:
 def require_same_words(run: Run, prepared: Prepared) -> None:
     """Refuse data whose vocabulary is not the run's.
 
-    Raises:
-        RunError: it is another one; the message names both.
+    Raises `RunError` where it is another one; the message names both.
     """
     words = prepared.corpus.vocabulary
     if words.words != run.vocabulary.words:

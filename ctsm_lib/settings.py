@@ -3,14 +3,13 @@
 Every field is a name that `--set` takes. Defaults are the paper's values (preset `paper`).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import sys
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf as INF
 from typing import Any, Literal, TypeVar
 
 from ctsm_lib.errors import ConfigError
@@ -136,13 +135,23 @@ class TrainingSettings:
     precision: Literal["float32", "bf16"] = "float32"
 
 
-def overridden(settings: Settings, changes: Iterable[str]) -> Settings:
-    """Any dataclass of settings with `key=value` changes.
+def require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name}={value} is not possible: it must be {expected}.")
 
-    Raises:
-        ConfigError: no `=`, an unknown name (with the nearest valid one), or a value of the wrong
-            kind.
-    """
+
+def require_limits(settings: Any, limits: Iterable[dict]) -> None:
+    """Refuse values outside of the limits of `presets.toml`."""
+    for limit in limits:
+        for name in limit["names"].split():
+            value = getattr(settings, name)
+            holds = limit.get("least", -INF) <= value <= limit.get("most", INF)
+            holds &= limit.get("above", -INF) < value < limit.get("below", INF)
+            require(holds, name, value, limit["expected"])
+
+
+def overridden(settings: Settings, changes: Iterable[str]) -> Settings:
+    """Any dataclass of settings with `key=value` changes; a wrong one raises a `ConfigError`."""
     known = typing.get_type_hints(type(settings))
     values: dict[str, Any] = {}
     for change in changes:
@@ -171,6 +180,9 @@ def _parsed(name: str, text: str, known: dict[str, Any]) -> Any:
         return text
 
 
+KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+
+
 def checked(name: str, value: Any, known: dict[str, Any]) -> Any:
     if name not in known:
         raise ConfigError(f"There is no setting {name!r}. {nearest(name, known)}")
@@ -184,11 +196,5 @@ def checked(name: str, value: Any, known: dict[str, Any]) -> Any:
     if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     if type(value) is not kind or kind is float:
-        kinds = {
-            bool: "true or false",
-            int: "a whole number",
-            float: "a finite number",
-            str: "text",
-        }
-        raise ConfigError(f"{name}={value!r} is not possible: it must be {kinds[kind]}.")
+        require(False, name, repr(value), KINDS[kind])
     return value

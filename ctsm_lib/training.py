@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,21 +11,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
-from torch import nn
+from torch import Tensor, nn
 
-from ctsm_lib.batches import Shuffled
+from ctsm_lib.batches import Batch, Shuffled
 from ctsm_lib.checkpoint import save_weights
 from ctsm_lib.config import Config
+from ctsm_lib.interface import Output
 from ctsm_lib.parallel import any_of, rank, share, world
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import create_run
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.settings import TrainingSettings
-from ctsm_lib.training_log import TrainingLog
 from ctsm_lib.versions import versions
-
-LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
 
 
 def build_model(config: Config, prepared: Prepared) -> Any:
@@ -50,11 +47,7 @@ def make_optimizer(config: TrainingSettings, model: nn.Module) -> torch.optim.Op
 
 
 def learning_rate(config: Config, iteration: int) -> float:
-    """The learning rate of an iteration, counted from 1.
-
-    "noam": `factor d^-0.5 min(i^-0.5, i warmup^-1.5)` (Vaswani et al., 2017); "linear": up to the
-    peak during the warm-up, then down to 0.
-    """
+    """The learning rate of an iteration, counted from 1: Noam's (Vaswani et al., 2017) or linear."""
     if config.schedule == "noam":
         slope = min(iteration**-0.5, iteration * config.warmup**-1.5)
         return config.learning_rate * config.dim**-0.5 * slope
@@ -75,24 +68,27 @@ class Progress:
 
 
 class Guard(AbstractContextManager):
-    """Watches a run. This one does nothing; `ctsm_workbench.running` has one for long runs."""
+    """Accompanies a run. This one only makes the run folder; `ctsm_workbench.running` has one that
+    also logs, saves checkpoints, resumes, and stops gracefully."""
 
     def __exit__(self, *_: object) -> None:
         return None
 
     def open(self, out: Path, config: Config, prepared: Prepared, facts: dict) -> None:
-        """Make the run folder, in the main process.
-
-        Raises:
-            RunError: it exists, or cannot be written.
-        """
+        """Make the run folder, in the main process; a `RunError` refuses."""
         create_run(out, config, prepared.corpus.vocabulary, prepared.description | facts)
 
     def begin(self, run: "Training") -> None:
         """Called before the first iteration; may refuse, or put the run back where it was."""
 
-    def check(self, run: "Training") -> None:
-        """Called before anything is logged or saved; raises to prevent it."""
+    def after_step(self, run: "Training", step: "Step") -> None:
+        """Called after each iteration."""
+
+    def before_dev(self, run: "Training") -> None:
+        """Called before weights may be saved; raises to prevent it."""
+
+    def after_dev(self, run: "Training", scores: dict[str, float]) -> None:
+        """Called with the scores of a dev check."""
 
     def save(self, run: "Training") -> None:
         """Called every `check_every` iterations and at the end."""
@@ -102,13 +98,22 @@ class Guard(AbstractContextManager):
         return False
 
 
-class Training:
-    """A run in progress: model, optimizer, order of batches, progress, log."""
+@dataclass
+class Step:
+    """Results of an iteration."""
 
-    def __init__(
-        self, config: Config, prepared: Prepared, log: TrainingLog, accelerator: Accelerator
-    ):
-        self.config, self.prepared, self.log = config, prepared, log
+    output: Output
+    batch: Batch
+    norm: Tensor | None  # of the gradients, where they are clipped
+    rate: float  # the learning rate
+    is_last: bool
+
+
+class Training:
+    """A run in progress: model, optimizer, order of batches, progress."""
+
+    def __init__(self, config: Config, prepared: Prepared, out: Path, accelerator: Accelerator):
+        self.config, self.prepared, self.out = config, prepared, out
         self.accelerator = accelerator
         self.model = build_model(config, prepared).to(accelerator.device)
         self.optimizer = make_optimizer(config, self.model)
@@ -125,8 +130,7 @@ class Training:
             progress.best = scores | {"iteration": progress.iteration}
             progress.bad_checks = 0
             if self.accelerator.is_main_process:
-                path = self.log.path.with_name("best.safetensors")
-                save_weights(path, self.model, progress.best)
+                save_weights(self.out / "best.safetensors", self.model, progress.best)
         else:
             progress.bad_checks += 1
             progress.finished = 0 < self.config.patience <= progress.bad_checks
@@ -134,48 +138,41 @@ class Training:
 
 
 def train(
-    config: Config, prepared: Prepared, out: Path, *, cpu: bool = False, progress: bool = True,
+    config: Config, prepared: Prepared, out: Path, *, cpu: bool = False,
     stop_after: int | None = None, guard: Guard | None = None,
-    report: Callable[[dict], None] | None = None,
 ) -> dict:  # fmt: skip
-    """Train a run. Paper: Sec. 4.2.
+    """Train a run in the folder `out`. Paper: Sec. 4.2.
 
-    Args:
-        out: the run folder, which is made.
-        stop_after: end at this iteration as if interrupted; the schedule is `max_iterations` long.
-        guard: watches the run, and may resume it.
-        report: called with every record of the log, in the main process.
-
-    Returns:
-        iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
+    With `stop_after` it ends there as if interrupted; the schedule is `max_iterations` long. Returns
+    iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
     """
     guard = guard or Guard()
-    accelerator = _accelerator(config, cpu)
-    device = accelerator.device
+    AcceleratorState._reset_state()  # a notebook's next run may have another precision
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    precision = "bf16" if config.precision == "bf16" else "no"
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
     if accelerator.is_main_process:
-        facts = {"device": str(device), "threads": torch.get_num_threads(), "processes": world()}
-        guard.open(out, config, prepared, facts | {"versions": versions()})
+        facts = {"device": str(accelerator.device), "threads": torch.get_num_threads()}
+        facts |= {"processes": world(), "versions": versions()}
+        guard.open(out, config, prepared, facts)
     with guard:
-        log = TrainingLog(out, device, progress=progress, report=report)
-        run = Training(config, prepared, log, accelerator)
+        run = Training(config, prepared, out, accelerator)
         guard.begin(run)
         return run_to_end(run, guard, min(config.max_iterations, stop_after or sys.maxsize))
 
 
 def run_to_end(run: Training, guard: Guard, last: int) -> dict:
-    """The loop: all iterations up to the last one, with log, dev checks and checkpoints."""
-    config, state, log = run.config, run.progress, run.log
+    """The loop: all iterations up to the last one, with dev checks."""
+    config, state = run.config, run.progress
     model, optimizer = run.accelerator.prepare(run.model, run.optimizer)
     model.train()
     if rank():  # dropout differs between processes
         torch.manual_seed(config.seed + 1_000 * rank() + 1_000_000 * state.iteration)
-    log.begin(state.iteration, config.max_iterations)
     begun, before, interrupted = time.monotonic(), state.seconds, False
 
     while state.iteration < last and not state.finished and not interrupted:
         iteration = state.iteration + 1
-        index = run.order[iteration - 1]
-        batch = run.pairs.collate(index, share()).to(run.accelerator.device)
+        batch = run.pairs.collate(run.order[iteration - 1], share()).to(run.accelerator.device)
         rate = learning_rate(config, iteration)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -190,28 +187,16 @@ def run_to_end(run: Training, guard: Guard, last: int) -> dict:
         optimizer.zero_grad()
 
         state.iteration = iteration
-        log.add(output, batch, norm, examples=len(index))
-        if iteration % LOG_EVERY == 0 or iteration == last:
-            guard.check(run)
-            log.write_means(iteration, rate)
-
+        guard.after_step(run, Step(output, batch, norm, rate=rate, is_last=iteration == last))
         at_end = iteration == config.max_iterations
         due = iteration % config.check_every == 0
         interrupted = any_of(guard.stop()) or (iteration == last and not at_end)
         if due or at_end or interrupted:
-            guard.check(run)  # spoiled weights must not replace good ones
+            guard.before_dev(run)  # spoiled weights must not replace good ones
             if at_end or (due and iteration >= config.check_from):
-                log.write_dev(iteration, run.check_dev())
+                guard.after_dev(run, run.check_dev())
             state.seconds = before + time.monotonic() - begun
             guard.save(run)
     state.finished = state.finished or state.iteration >= config.max_iterations
     state.seconds = before + time.monotonic() - begun
-    log.bar.close()
     return asdict(state) | {"interrupted": interrupted}
-
-
-def _accelerator(config: Config, cpu: bool) -> Accelerator:
-    AcceleratorState._reset_state()  # a notebook's next run may have another precision
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    precision = "bf16" if config.precision == "bf16" else "no"
-    return Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])

@@ -5,8 +5,6 @@ a pair: [V, dim] float32 vectors, zero where there is none, and [V] int8 kinds, 
 A malformed file raises a `DataError` that says what was expected and what was found.
 """
 
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +14,12 @@ from tqdm import tqdm
 from ctsm_lib.cache import Built, cached, file_fingerprint
 from ctsm_lib.corpus import SPECIALS, Corpus, Vocabulary
 from ctsm_lib.errors import DataError
-from ctsm_lib.registry import vectors_learner
+from ctsm_lib.registry import extension
 
 KINDS = {-1: "none", 0: "exact", 1: "mapped", 2: "mapped from features", 3: "learned"}
 CACHE_VERSION = 1
 _LEARNED = "learned from the corpus"
-_NO_WORD = "has a vector for none of the words of the vocabulary."
-_NOT_FINITE = "has a value that is not a finite number"
+NOT_FINITE = "has a value that is not a finite number"
 
 
 @dataclass(frozen=True)
@@ -63,10 +60,11 @@ def load_vectors(path: Path | None, corpus: Corpus, cache_folder: Path, dim: int
         raise DataError(f"{path} is missing. {way_out}")
 
     def build() -> Built:
-        read = read_npz if path and path.suffix == ".npz" else read_glove
-        matrix, kind = (
-            read(path, corpus.vocabulary, dim) if path else vectors_learner()(corpus, dim)
-        )
+        if path is None:
+            matrix, kind = extension("vectors", "learned")(corpus, dim)
+        else:
+            read = extension("vectors", "npz") if path.suffix == ".npz" else read_glove
+            matrix, kind = read(path, corpus.vocabulary, dim)
         return {"matrix": matrix, "kind": kind}, {}
 
     arrays, _ = cached(cache_folder, "vectors", key, build)
@@ -103,54 +101,8 @@ def read_glove(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.n
             except ValueError:
                 matrix[i] = np.nan
             if not np.isfinite(matrix[i]).all():
-                raise DataError(f"{path}:{number}: the vector of {word[:40]!r} {_NOT_FINITE}.")
+                raise DataError(f"{path}:{number}: the vector of {word[:40]!r} {NOT_FINITE}.")
             kind[i] = 0
     if (kind < 0).all():
-        raise DataError(f"{path} {_NO_WORD}")
+        raise DataError(f"{path} has a vector for none of the words of the vocabulary.")
     return matrix, kind
-
-
-def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Read an `.npz` with `words` [n], `vectors` [n, dim] and optionally `kind` [n]."""
-    found = _read_archive(path, ["words", "vectors", "kind"])
-    words = found.get("words", np.zeros(0))
-    vectors = found.get("vectors", np.zeros(0))
-    kinds = found.get("kind", np.zeros(words.shape, dtype=np.int8))
-    shapes = words.ndim == 1 and vectors.shape == (len(words), dim) and kinds.shape == words.shape
-    types = words.dtype.kind == "U" and vectors.dtype.kind in "fiu"
-    if not shapes or not types or not np.isin(kinds, list(KINDS)).all():
-        expected = f"expected words, vectors [{dim}], kind from {min(KINDS)} to {max(KINDS)}"
-        arrays = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in found.items())
-        raise DataError(f"{path}: {expected}; found {arrays or 'none of them'}.")
-    with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite: see below
-        vectors = vectors.astype(np.float32, copy=False)
-    if not np.isfinite(vectors).all():
-        word = words[~np.isfinite(vectors).all(axis=1)][0]
-        raise DataError(f"{path}: the vector of {word!r} {_NOT_FINITE}.")
-    matrix = np.zeros((len(vocabulary), dim), dtype=np.float32)
-    kind = np.full(len(vocabulary), -1, dtype=np.int8)
-    ids = np.array([vocabulary.index.get(word, -1) for word in words.tolist()], dtype=np.int64)
-    wanted = ids >= len(SPECIALS)
-    matrix[ids[wanted]] = vectors[wanted]
-    kind[ids[wanted]] = kinds[wanted]
-    if (kind < 0).all():
-        raise DataError(f"{path} {_NO_WORD}")
-    return matrix, kind
-
-
-def exact_share(path: Path) -> float:
-    """Share of an `.npz` file's vectors that are exact; a `DataError` if it cannot be read."""
-    kind = _read_archive(path, ["kind"]).get("kind", np.zeros(1))
-    return float((kind == 0).mean()) if kind.size else 0.0
-
-
-def _read_archive(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > max(100 * path.stat().st_size, 10**8):
-            raise ValueError(f"it would unpack to {unpacked:,} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names if name in arrays.files}
-    except Exception as error:  # zipfile, zlib and numpy raise many types where a byte is wrong
-        raise DataError(f"{path} is not an .npz with `words` and `vectors`: {error}") from error

@@ -30,8 +30,8 @@ from ctsm_lib.corpus import SPECIALS, Vocabulary, prepare_corpus
 from ctsm_lib.dialogues import COLUMNS, EMOTIONS, read_dialogues
 from ctsm_lib.errors import CtsmError, RunError
 from ctsm_lib.lexicon import read_lexicon
-from ctsm_lib.run_folder import create_run, read_log, read_run
-from ctsm_lib.vectors import exact_share, read_glove, read_npz
+from ctsm_lib.run_folder import create_run, read_run
+from ctsm_lib.vectors import read_glove
 from ctsm_workbench.judging.files import (
     Item,
     Sheet,
@@ -43,7 +43,9 @@ from ctsm_workbench.judging.files import (
     write_key,
     write_sheet,
 )
+from ctsm_workbench.retrieval.vector_archives import exact_share, read_npz
 from ctsm_workbench.running.checkpoints import load_checkpoint, save_checkpoint
+from ctsm_workbench.running.log import read_log
 from ctsm_workbench.study.evaluation import response_scores
 from ctsm_workbench.study.responses import read_responses
 

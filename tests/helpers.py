@@ -1,7 +1,7 @@
 """Builders and slow references that the tests of the model share.
 
-The references (`slow_...`) are the specification's equations for one pair at a time, without batch, padding or mask, in
-numpy's float64 and plain loops. They take a module's weights and nothing else from it.
+The references (`slow_...`) are the specification's equations for one pair at a time, without batch,
+padding or mask, in numpy's float64 and plain loops. They take a module's weights and nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from ctsm_lib.model.bag import PAIRS, BagExpert
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
@@ -26,7 +25,7 @@ DIM, SIZE = 12, 50  # width and vocabulary of the tiny model
 FIRST_WORD = 7  # ids below are special
 M = TypeVar("M", bound=nn.Module)
 
-# ------------------------------------------------------------------------------------------------------------ builders
+# ----------------------------------------------------------------------------------------- builders
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,10 @@ class Pair:
 
 
 def random_pairs(count: int, seed: int = 0, *, target: int = 7) -> list[Pair]:
-    """Pairs of different lengths; words of the context repeat, targets share words with it, relations are missing.
+    """Pairs of different lengths, with repeated, shared and missing parts.
 
-    Among any three neighbours each of the five relations is missing once, and no pair lacks all five.
+    Words of the context repeat, and targets share words with it. Among any three neighbours each of
+    the five relations is missing once, and no pair lacks all five.
     """
     random = np.random.default_rng(seed)
     pairs = []
@@ -52,17 +52,19 @@ def random_pairs(count: int, seed: int = 0, *, target: int = 7) -> list[Pair]:
         words += words[:1]  # stands twice
         turn = random.integers(1, len(words))
         speaker = [USR] * turn + [SYS] * (len(words) - turn)
-        knowledge = [
-            random.integers(FIRST_WORD, SIZE, random.integers(1, 6)).tolist() for _ in range(5)
-        ]
-        knowledge = [
-            [] if (number + relation) % 3 == 0 else ids for relation, ids in enumerate(knowledge)
-        ]
+        knowledge = []
+        for relation in range(5):
+            phrases = random.integers(FIRST_WORD, SIZE, random.integers(1, 6)).tolist()
+            knowledge.append([] if (number + relation) % 3 == 0 else phrases)
         answer = random.integers(FIRST_WORD, SIZE, random.integers(2, target)).tolist()
         answer[0] = words[-1]
         pairs.append(
             Pair(
-                [CLS, *words], [CLS, *speaker], knowledge, [*answer, EOS], int(random.integers(32))
+                context=[CLS, *words],
+                speaker=[CLS, *speaker],
+                knowledge=knowledge,
+                target=[*answer, EOS],
+                label=int(random.integers(32)),
             )
         )
     return pairs
@@ -92,8 +94,8 @@ def collate(pairs: Sequence[Pair], extra: int = 0) -> Batch:
 def tiny_config(**changes: Any) -> Config:
     """Preset `paper` with small widths; no two widths alike where that could hide a mistake."""
     small: dict[str, Any] = dict(
-        dim=DIM, heads=2, key_depth=10, ffn_dim=9, small_heads=2, small_key_depth=6, small_ffn_dim=8, compressed_dim=4,
-        embedding_scale=2.0,
+        dim=DIM, heads=2, key_depth=10, ffn_dim=9, small_heads=2, small_key_depth=6,
+        small_ffn_dim=8, compressed_dim=4, embedding_scale=2.0,
     )  # fmt: skip
     return Config(**(small | changes))
 
@@ -113,12 +115,13 @@ def tiny_tables(seed: int = 0, size: int = SIZE, dim: int = DIM) -> Tables:
     log_unigram = (rand(size) + 0.01).log().log_softmax(dim=0)
     labels = torch.randperm(size - FIRST_WORD, generator=random)[:32] + FIRST_WORD
     return Tables(
-        vectors, rand(size, 3), idf, intensity, labels, log_unigram, rand(2 * size + PAIRS)
-    )
+        vectors=vectors, vad=rand(size, 3), idf=idf, intensity=intensity, labels=labels,
+        log_unigram=log_unigram,
+    )  # fmt: skip
 
 
 def randomise(module: M, seed: int = 0, scale: float = 0.3) -> M:
-    """Random parameters everywhere, biases, norms and learned vectors too: at 0 or 1 they would hide mistakes."""
+    """Random parameters everywhere: biases, norms and vectors of 0 or 1 would hide mistakes."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -129,8 +132,10 @@ def randomise(module: M, seed: int = 0, scale: float = 0.3) -> M:
 
 
 def tiny_model(seed: int = 0, **changes: Any) -> CTSM:
-    """A tiny CTSM in training mode, all parameters random."""
-    return randomise(CTSM(tiny_config(**changes), tiny_tables(seed)), seed)
+    """A tiny CTSM in training mode, all parameters random; for the paper's settings only."""
+    config = tiny_config(**changes)
+    assert not config.goes_beyond_paper(), "`beyond_cases.tiny_extended` makes such models"
+    return randomise(CTSM(config, tiny_tables(seed)), seed)
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -151,7 +156,7 @@ def close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
 
 
 def differ(first: Any, second: Any, by: float = 1e-3) -> None:
-    """Both differ visibly: what a test varies does have an effect."""
+    """Both differ visibly: the change that a test makes does have an effect."""
     assert np.abs(array(first) - array(second)).max() > by
 
 
@@ -164,7 +169,7 @@ def array(values: Any) -> np.ndarray:
     )
 
 
-# ---------------------------------------------------------------------------------------------------- slow references
+# ---------------------------------------------------------------------------------- slow references
 
 
 def slow_softmax(scores: Sequence[float]) -> list[float]:
@@ -219,20 +224,20 @@ def slow_attention(
     memory: Any,
     allowed: Callable[[int, int], bool] = lambda query, key: True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`softmax(q k / sqrt(depth)) v` of each head, the heads side by side, through the output matrix.
+    """`softmax(q k / sqrt(depth)) v` of each head, side by side, through the output matrix.
 
     Returns:
         [L, D], and the weights [H, L, M].
     """
-    heads, depth = attention.heads, attention.depth
-    query_matrix, both, result = (
-        array(getattr(attention, n).weight) for n in ("query", "key_value", "result")
-    )
-    key_matrix, value_matrix = both[: heads * depth], both[heads * depth :]
-    weights, mixed = (
-        np.zeros((heads, len(queries), len(memory))),
-        np.zeros((len(queries), heads * depth)),
-    )
+    heads = attention.heads
+    depth = attention.depth
+    query_matrix = array(attention.query.weight)
+    both = array(attention.key_value.weight)
+    key_matrix = both[: heads * depth]
+    value_matrix = both[heads * depth :]
+    result = array(attention.result.weight)
+    weights = np.zeros((heads, len(queries), len(memory)))
+    mixed = np.zeros((len(queries), heads * depth))
     for head in range(heads):
         part = slice(head * depth, (head + 1) * depth)
         for i in range(len(queries)):
@@ -249,13 +254,14 @@ def slow_attention(
     return np.array([result @ row for row in mixed]), weights
 
 
-def slow_feed_forward(ffn: nn.Module, states: np.ndarray) -> np.ndarray:
-    """`W_2 relu(W_1 x)`; a convolution adds what it sees of the neighbours (causal: of the two before)."""
+def slow_feed_forward(ffn: nn.Module, states: np.ndarray, causal: bool = False) -> np.ndarray:
+    """`W_2 relu(W_1 x)`; a convolution also reads the neighbours (causal: the two before)."""
 
     def project(layer: nn.Module, rows: np.ndarray) -> np.ndarray:
-        if ffn.kind == "linear":
+        if isinstance(layer, nn.Linear):
             return slow_linear(layer, rows)
-        weight, left = array(layer.weight), 2 if ffn.causal else 1
+        weight = array(layer.weight)
+        left = 2 if causal else 1
         out = []
         for place in range(len(rows)):
             total = array(layer.bias).copy()
@@ -278,7 +284,9 @@ def slow_encoder(encoder: nn.Module, states: np.ndarray) -> np.ndarray:
 
 
 def slow_knowledge(knowledge: nn.Module, embedded: Sequence[np.ndarray]) -> np.ndarray:
-    """`K_r`: CLS of Encoder_cog; `k_e`: mean of Encoder_emo over the words; a learned vector without phrases.
+    """`K_r`: CLS of Encoder_cog; `k_e`: mean of Encoder_emo over the words.
+
+    A relation without phrases has a learned vector.
 
     Args:
         embedded: of each of the five relations [1 + words, D], CLS first.
@@ -297,7 +305,10 @@ def slow_knowledge(knowledge: nn.Module, embedded: Sequence[np.ndarray]) -> np.n
 def slow_separate_fusion(
     fusion: nn.Module, context: np.ndarray, knowledge: np.ndarray
 ) -> np.ndarray:
-    """`U_r = Encoder_cr([H ; K_r])`, `U_e = Encoder_er([H ; k_e])`, `W_2 relu(W_1 (sigmoid(Z) * Z))`."""
+    """`U_r = Encoder_cr([H ; K_r])`, `U_e = Encoder_er([H ; k_e])`, then the gated MLP.
+
+    The MLP is `W_2 relu(W_1 (sigmoid(Z) * Z))`.
+    """
     cognitive = np.concatenate(
         [array(fusion.context_in.weight), array(fusion.knowledge_in.weight)], axis=1
     )  # D 2D
@@ -321,19 +332,6 @@ def slow_separate_fusion(
     return np.array(rows)
 
 
-def slow_joint_fusion(fusion: nn.Module, context: np.ndarray, knowledge: np.ndarray) -> np.ndarray:
-    """`R = Encoder([H ; K_1 .. K_5])`, `norm(H + sigmoid(W_g [H ; R]) * W_2 relu(W_1 [H ; R]))`."""
-    matrix = np.concatenate(
-        [array(fusion.context_in.weight), array(fusion.knowledge_in.weight)], axis=1
-    )  # D 6D
-    refined = slow_encoder(
-        fusion.refine, np.array([matrix @ np.concatenate([s, *knowledge]) for s in context])
-    )
-    both = np.concatenate([context, refined], axis=1)
-    update = slow_linear(fusion.second, np.maximum(slow_linear(fusion.first, both), 0))
-    return slow_norm(fusion.norm, context + sigmoid(slow_linear(fusion.gate, both)) * update)
-
-
 def slow_cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """`a . b / (|a| |b|)` for each row of the first with each of the second."""
     return np.array([[a @ b / math.sqrt((a @ a) * (b @ b)) for b in second] for a in first])
@@ -344,7 +342,8 @@ def slow_predictor(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eq. (11) to (14): logits before the softmax of Eq. (14), and S.
 
-    `C_l = n softmax(I)_l V_l`, `S = softmax(v tanh(W_c C_l + b))`, `W_out tanh(W_4 (C^T S) + b_4) + b_out`.
+    `C_l = n softmax(I)_l V_l`, `S = softmax(v tanh(W_c C_l + b))`,
+    `W_out tanh(W_4 (C^T S) + b_4) + b_out`.
     """
     if intensity is not None:
         values = np.array(
@@ -353,27 +352,8 @@ def slow_predictor(
     hidden = np.tanh(slow_linear(predictor.attend, values))
     pooling = slow_softmax([float(array(predictor.score.weight)[0] @ row) for row in hidden])
     pooled = sum(share * value for share, value in zip(pooling, values, strict=True))
-    return slow_linear(predictor.classify, np.tanh(slow_linear(predictor.hidden, [pooled])))[
-        0
-    ], np.array(pooling)
-
-
-def slow_bag(expert: BagExpert, context: Sequence[int], speaker: Sequence[int]) -> np.ndarray:
-    """`5 x W + b` with `x_f` the weight of each feature that occurs, of length 1; PAD and CLS are no words."""
-    size, found = (len(expert.weights) - PAIRS) // 2, set()
-    for place, word in enumerate(context):
-        if word in (PAD, CLS):
-            continue
-        found.add(word + size if speaker[place] == SYS else word)
-        after = context[place + 1] if place + 1 < len(context) else PAD
-        if after not in (PAD, CLS):
-            found.add(2 * size + (word * 1_000_003 + after * 7_919) % PAIRS)
-    weight = {feature: float(expert.weights[feature]) for feature in sorted(found)}
-    length = max(sum(value**2 for value in weight.values()) ** 0.5, 1e-12)
-    logits = array(expert.bias).astype(np.float64).copy()
-    for feature, value in weight.items():
-        logits += 5 * value / length * array(expert.votes.weight[feature])
-    return logits
+    summary = np.tanh(slow_linear(predictor.hidden, [pooled]))
+    return slow_linear(predictor.classify, summary)[0], np.array(pooling)
 
 
 def slow_decoder(
@@ -390,7 +370,9 @@ def slow_decoder(
             layer.cross_attention, slow_norm(layer.cross_norm, states), memory
         )
         states = states + attended
-        states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
+        states = states + slow_feed_forward(
+            layer.ffn, slow_norm(layer.ffn_norm, states), causal=True
+        )
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
 
 
@@ -400,40 +382,32 @@ def slow_distribution(
     copy: Sequence[float],
     context: Sequence[int],
     words: np.ndarray,
-    said: Sequence[int] = (),
-    before: int | None = None,
-    log_unigram: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
-    """`P = alpha softmax(W o) + (1 - alpha) copy` over the vocabulary, and alpha, as it is once trained.
+    """`P = alpha softmax(W o) + (1 - alpha) copy` over the vocabulary, and alpha.
 
     Args:
-        said: words of the answer so far; with `copy_once` they are not copied, and that much more is generated.
-        before: the token before, for `repeat_bias`.
-        log_unigram: for the tilt.
+        words: [V, D] the word table, which a tied output layer uses.
     """
-    logits = slow_linear(pointer.output, [state])[0]
-    if pointer.tied:
-        logits = words @ logits + array(pointer.bias)
-    gate = slow_linear(pointer.gate, [state])[0, 0]
-    if not pointer.training:
-        if pointer.tilt:
-            logits = logits - pointer.tilt * np.array([max(value, -10.0) for value in log_unigram])
-        if before is not None:
-            logits[before] += pointer.repeat_bias
-        gate = gate - pointer.copy_bias
-    alpha = float(sigmoid(gate))
-    mixture = np.zeros(len(words))
+    alpha = float(sigmoid(slow_linear(pointer.gate, [state])[0, 0]))
+    mixture = alpha * np.array(slow_softmax(slow_logits(pointer, state, words)))
     for place, word in enumerate(context):
-        if not (pointer.copy_once and word in said):
-            mixture[word] += (1 - alpha) * copy[place]
-    alpha = 1 - float(mixture.sum())
-    return mixture + alpha * np.array(slow_softmax(logits)), alpha
+        mixture[word] += (1 - alpha) * copy[place]
+    return mixture, alpha
+
+
+def slow_logits(pointer: nn.Module, state: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """`W o + b`, or with a tied output layer `E (A o + a) + b`."""
+    logits = slow_linear(pointer.output, [state])[0]
+    return logits if pointer.bias is None else words @ logits + array(pointer.bias)
 
 
 def slow_pair_loss(
     first: np.ndarray, second: np.ndarray, temperature: float, negatives: str
 ) -> float:
-    """Eq. (23), mean over the 2B anchors: `-log e^(p.q/tau) / sum_k e^(p.k/tau)`; k: q and the negatives."""
+    """Eq. (23): `-log e^(p.q/tau) / sum_k e^(p.k/tau)`, the mean over the 2B anchors.
+
+    k is q and each of the negatives.
+    """
     views = (first, second)
     losses = []
     for side in (0, 1):
@@ -453,3 +427,40 @@ def slow_pair_loss(
 def unit(vector: np.ndarray) -> np.ndarray:
     """`v / |v|`."""
     return vector / math.sqrt(vector @ vector)
+
+
+# -------------------------------------------------------------------- checks of every fusion
+
+
+def check_everything_takes_part(fusion: nn.Module) -> None:
+    """Each of the five relations, and each token, changes the result of its own row only."""
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    context = normal(2, 4, DIM)
+    knowledge = normal(2, 5, DIM, seed=1)
+    before = fusion(context, knowledge, mask)
+    for relation in range(5):
+        changed = knowledge.clone()
+        changed[0, relation] += normal(DIM, seed=2)
+        after = fusion(context, changed, mask)
+        differ(after[0], before[0])
+        close(after[1], before[1], 1e-12)
+    changed = context.clone()
+    changed[0, 0] += normal(DIM, seed=2)
+    # The refining encoder mixes tokens.
+    differ(fusion(changed, knowledge, mask)[0, 1:], before[0, 1:])
+
+
+def check_fusion_ignores_padding(fusion: nn.Module) -> None:
+    """A context has the same states alone, in a batch, in another order and whatever is at PAD."""
+    lengths = [6, 2, 4]
+    context = normal(3, 6, DIM)
+    knowledge = normal(3, 5, DIM, seed=1)
+    mask = real_mask(lengths)
+    together = fusion(context, knowledge, mask)
+    dirty = torch.where(mask.unsqueeze(-1), context, torch.tensor(30.0, dtype=torch.float64))
+    reverse = fusion(dirty.flip(0), knowledge.flip(0), mask.flip(0)).flip(0)
+    for row, length in enumerate(lengths):
+        here = slice(row, row + 1)
+        alone = fusion(context[here, :length], knowledge[here], mask[here, :length])
+        close(alone[0], together[row, :length], 1e-6)
+        close(reverse[row, :length], together[row, :length], 1e-6)

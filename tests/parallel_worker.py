@@ -17,7 +17,7 @@ from torch import multiprocessing
 
 from ctsm_lib import parallel, training
 from ctsm_lib.config import Config, preset
-from ctsm_lib.decoding import Decoding, answer_pairs
+from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.knowledge import RELATIONS, Inference
 from ctsm_lib.prepare import Prepared, prepare
@@ -27,7 +27,7 @@ from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.store import infer_cached
 from ctsm_workbench.study.contexts import collect_states, plan
-from ctsm_workbench.study.evaluation import response_scores
+from ctsm_workbench.study.evaluation import answer_pairs, response_scores
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "sample"
 TINY = [

@@ -36,24 +36,23 @@ from helpers import (
 from torch import nn
 
 from ctsm_lib.corpus import CLS, PAD, SOS, SYS, USR
-from ctsm_workbench.baselines.base import without_gaps
 from ctsm_workbench.baselines.case_graphs import (
     Alignment,
+    Graph,
     GraphLayer,
-    affect_edges,
     divergence,
     last_utterance,
-    select,
 )
+from ctsm_workbench.baselines.concepts import affect_edges, without_gaps
 
 PAIRS = random_pairs(6, seed=3)
 
-# ----------------------------------------------------------------------------------------------------- slow reference
+# ---------------------------------------------------------------------------------- slow reference
 
 
 @dataclass
 class Read:
-    """What the equations make of one pair."""
+    """Results of the equations for one pair."""
 
     context: np.ndarray  # L D
     cognition: np.ndarray  # 5 D
@@ -66,7 +65,7 @@ class Read:
 def slow_graph(
     layer: GraphLayer, nodes: np.ndarray, reads: list[set[int]], relation: Any = None
 ) -> np.ndarray:
-    """Each node by itself: it attends to the nodes in its set, to which an edge's relation is added."""
+    """Each node by itself attends to the nodes in its set; an edge's relation is added to them."""
     nodes = slow_norm(layer.node_norm, nodes)
     rows = []
     for i, node in enumerate(nodes):
@@ -152,7 +151,8 @@ def slow_case_decoder(
             layer.cross_attention, slow_norm(layer.cross_norm, states), read.context
         )
         states = states + attended
-        states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
+        normed = slow_norm(layer.ffn_norm, states)
+        states = states + slow_feed_forward(layer.ffn, normed, causal=True)
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
 
 
@@ -162,7 +162,7 @@ def slow_alignment(
     second: Sequence[np.ndarray],
     given: Sequence[bool],
 ) -> list[float]:
-    """Losses of all anchors of one pair of views, both ways; only dialogues that have both views take part."""
+    """Losses of all anchors of one pair of views, both ways, among dialogues that have both."""
     one = [unit(array(alignment.first.weight) @ view) for view in first]
     two = [unit(array(alignment.second.weight) @ view) for view in second]
     there = [row for row, known in enumerate(given) if known]
@@ -178,7 +178,7 @@ def model(**changes: Any) -> nn.Module:
     return tiny("case", **changes).double()
 
 
-# --------------------------------------------------------------------------------------------------- the whole system
+# -------------------------------------------------------------------------------- the whole system
 
 
 def test_graphs_and_emotion_equal_the_equations() -> None:
@@ -189,9 +189,10 @@ def test_graphs_and_emotion_equal_the_equations() -> None:
     for row, pair in enumerate(PAIRS):
         read = slow_read(case, pair)
         close(memory.states[row, : len(pair.context)], read.context)
-        close(memory.extra["cognition"][row], read.cognition)
-        mask = memory.extra["affect_mask"][row]
-        close(memory.extra["affect"][row][mask], read.affect)
+        close(memory.cognition.nodes[row], read.cognition)
+        assert memory.cognition.mask[row].all()
+        mask = memory.affect.mask[row]
+        close(memory.affect.nodes[row][mask], read.affect)
         close(memory.emotion_logits[row], read.logits)
         found += len(read.affect) - len(read.context)
     assert found > 5 and not memory.losses
@@ -217,7 +218,7 @@ def test_words_equal_the_equations(layers: int, ffn: str) -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_own_losses_equal_the_equations(tied: bool) -> None:
-    """KL of both graphs and bag of words, mean over pairs; both alignments; their weighted sum with the rest."""
+    """KL and bag of words, mean over pairs; both alignments; the weighted sum of all losses."""
     case = model(tie_output=tied)
     losses = case(collate(PAIRS, extra=2)).losses
     selection, bag_of_words, reads = [], [], []
@@ -284,12 +285,12 @@ def test_neither_target_nor_label_reaches_what_answers_even_in_training() -> Non
     """In training, too, the prior selects for emotion and decoder."""
     case, batch = model(), collate(PAIRS)
     words = case.embed.look_up(case.ids(batch))
-    first = case.read(batch, words)
+    first = case.understand(batch, words)
     changed = replace(batch, target=batch.target.flip(0), label=(batch.label + 1) % 32)
-    second = case.read(changed, case.embed.look_up(case.ids(changed)))
+    second = case.understand(changed, case.embed.look_up(case.ids(changed)))
     close(second.emotion_logits, first.emotion_logits)
-    for name in ("cognition", "affect"):
-        close(second.extra[name], first.extra[name])
+    close(second.cognition.nodes, first.cognition.nodes)
+    close(second.affect.nodes, first.affect.nodes)
     differ(second.losses["bag_of_words"], first.losses["bag_of_words"])
 
 
@@ -301,14 +302,15 @@ def test_intensity_weighs_tokens_and_concepts() -> None:
     strong = int(concepts[0, 0])
     assert strong != PAD and strong not in PAIRS[0].context and (concepts[0] == strong).sum() == 1
     case.intensity[strong] += 2
-    ratio = (case.encode(collate(PAIRS)).extra["affect"][0] / memory.extra["affect"][0]).mean(dim=1)
+    grown = case.encode(collate(PAIRS)).affect.nodes[0]
+    ratio = (grown / memory.affect.nodes[0]).mean(dim=1)
     node = collate(PAIRS).context.shape[1]
     assert ratio[node] > 1.5 and (ratio[: len(PAIRS[0].context)] < 1).all()
 
 
 @pytest.mark.parametrize("without", ["concepts", "knowledge", "both"])
 def test_without_concepts_or_commonsense(without: str) -> None:
-    """A graph keeps the context's own edges, learned vectors take the inferences' place, and nothing is NaN."""
+    """The graph has the context's own edges, absent inferences learned vectors; nothing is NaN."""
     case, pairs = model(), PAIRS
     if without != "knowledge":
         case.concepts.fill_(PAD)
@@ -320,7 +322,7 @@ def test_without_concepts_or_commonsense(without: str) -> None:
     assert (output.losses["fine"] == 0) == (without != "concepts")
     case.eval()
     memory = case.encode(collate(pairs))
-    assert (memory.extra["affect"].shape[1] == memory.states.shape[1]) == (without != "knowledge")
+    assert (memory.affect.nodes.shape[1] == memory.states.shape[1]) == (without != "knowledge")
     for row, pair in enumerate(pairs):
         close(memory.emotion_logits[row], slow_read(case, pair).logits)
 
@@ -346,7 +348,7 @@ def test_rows_of_a_cache_carry_their_graphs() -> None:
     differ(log_prob[0], log_prob[1])
 
 
-# ------------------------------------------------------------------------------------------------------------- parts
+# ------------------------------------------------------------------------------------------- parts
 
 
 def test_last_utterance_is_the_last_run_of_one_speaker() -> None:
@@ -395,10 +397,13 @@ def test_relations_tell_edges_apart() -> None:
 
 def test_selection_ignores_masked_nodes_and_survives_an_empty_graph() -> None:
     nodes, mask = normal(3, 4, DIM), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).bool()
-    weights, chosen = select(normal(3, DIM, seed=1), nodes, mask)
+    query = normal(3, DIM, seed=1)
+    selection = Graph(nodes, mask).select(query)
+    weights, chosen = selection.weights, selection.chosen
     close(weights.sum(dim=1), [1, 1, 0])
     assert not weights[~mask].any() and not chosen[2].any()
-    close(select(normal(3, DIM, seed=1)[1:2], nodes[1:2, :2], mask[1:2, :2])[1], chosen[1:2])
+    alone = Graph(nodes[1:2, :2], mask[1:2, :2]).select(query[1:2])
+    close(alone.chosen, chosen[1:2])
 
 
 def test_divergence_is_zero_at_equality_and_finite_at_zeros() -> None:
@@ -411,7 +416,7 @@ def test_divergence_is_zero_at_equality_and_finite_at_zeros() -> None:
 
 
 def test_alignment_draws_own_views_together() -> None:
-    """Views that agree cost less than views of other dialogues; one pair with both views has nothing to lose to."""
+    """Views that agree cost less than other dialogues' views. One pair alone costs nothing."""
     alignment = randomise(Alignment(DIM, 0.5)).double()
     with torch.no_grad():
         alignment.second.weight.copy_(alignment.first.weight)

@@ -25,7 +25,7 @@ from helpers import (
 from torch import nn
 
 from ctsm_lib.corpus import CLS, SOS
-from ctsm_lib.model.context import JointFusion
+from ctsm_workbench.beyond.fusion import JointFusion
 
 PAIRS = random_pairs(5)
 
@@ -60,7 +60,7 @@ def test_context_and_emotion_equal_the_equations() -> None:
         states, logits = slow_read(cem, pair)
         close(memory.states[row, : len(pair.context)], states)
         close(memory.emotion_logits[row], logits)
-    assert not memory.losses and not memory.extra
+    assert not memory.losses and memory.first is None
 
 
 def test_words_equal_the_equations() -> None:
@@ -91,7 +91,7 @@ def test_loss_is_words_emotion_and_diversity() -> None:
 
 
 def test_of_the_phrases_only_the_reaction_moves_the_emotion() -> None:
-    """Other cognitive phrases change the memory and not the emotion; another reaction changes both."""
+    """Other cognitive phrases change the memory only; another reaction also the emotion."""
     cem, batch = model(), collate(PAIRS)
     before = cem.encode(batch)
     for relations, moves in ((slice(0, 4), False), (slice(4, 5), True)):

@@ -33,7 +33,7 @@ def strong_words(model, pair) -> list[int]:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("shape", [{}, {"decoder_layers": 2, "ffn": "conv", "tie_output": True}])
 def test_emotion_and_words_equal_the_equations(shape: dict) -> None:
-    """Emotion words encoded by themselves; l from both CLS; memory and copies of both; W_emb l in the place of SOS."""
+    """Emotion words have an encoder; l reads both CLS; memory and copies of both; W_emb l first."""
     model, batch = tiny("empdg", **shape).double().eval(), collate(PAIRS, extra=2)
     output, memory = model(batch), model.encode(batch)
     assert memory.mask.equal(memory.context != PAD)
@@ -86,7 +86,7 @@ def test_the_emotion_begins_the_answer() -> None:
             -1, 1, len(model.begin.bias)
         )  # a constant would vanish in the LayerNorm
     differ(model(batch).token_nll, before)
-    assert "first" in model.encode(replace(batch, target=None)).extra
+    assert model.encode(replace(batch, target=None)).first is not None
 
 
 def test_an_emotion_word_that_the_context_says_twice_can_be_copied_from_four_places() -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from baseline_cases import concept_tables, tiny
+from baseline_cases import make_model, tiny
 from helpers import (
+    SIZE,
     array,
     close,
     collate,
@@ -24,11 +25,11 @@ from helpers import (
     slow_positions,
     slow_softmax,
     tiny_config,
+    tiny_tables,
 )
 from torch import nn
 
 from ctsm_lib.corpus import CLS, PAD, SOS
-from ctsm_workbench.baselines import make_model
 from ctsm_workbench.baselines.kemp import MOST
 
 PAIRS = random_pairs(5)
@@ -89,7 +90,8 @@ def slow_kemp_decoder(
         states = states + slow_linear(
             layer.join, [np.concatenate([row, emotion]) for row in attended]
         )
-        states = states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
+        normed = slow_norm(layer.ffn_norm, states)
+        states = states + slow_feed_forward(layer.ffn, normed, causal=True)
     return slow_norm(decoder.norm, states), weights.mean(axis=0)
 
 
@@ -141,30 +143,30 @@ def test_ten_concepts_at_most_the_strongest_first() -> None:
 
 
 def test_a_token_reads_its_own_concept_and_no_others() -> None:
-    """Another concept of the second word moves what the graph makes of that word, and of no other token."""
+    """Another concept of the second word changes the graph's result at that word only."""
     model, pair = tiny("kemp").eval(), PAIRS[0]
     model.concepts[:] = PAD
     first, second = pair.context[2], pair.context[3]
     model.concepts[[first, second]] = torch.tensor([40, 41])
-    made = []
+    results = []
     model.graph_norm.register_forward_hook(
-        lambda module, inputs, output: made.append(output[0].detach())
+        lambda module, inputs, output: results.append(output[0].detach())
     )
     for concept in (40, 42):
         model.concepts[first] = concept
         model.encode(collate([pair]))
-    moved = (made[0] - made[1]).abs().amax(dim=1) > 1e-4
+    moved = (results[0] - results[1]).abs().amax(dim=1) > 1e-4
     assert moved.nonzero().flatten().tolist() == [2] + [
         i for i in range(3, len(pair.context)) if pair.context[i] == first
     ]
 
 
 def test_strong_emotion_weighs_more_in_the_emotion_and_draws_attention() -> None:
-    """w follows I; attention that already equals w costs nothing, any other does, and the loss moves the decoder."""
+    """w follows I. Attention equal to w costs nothing, other does. The loss moves the decoder."""
     model, batch = tiny("kemp"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
-    memory = model.read(batch, words)
-    order = memory.extra["weights"].masked_fill(~memory.mask, 2.0).argsort(dim=1)
+    memory = model.understand(batch, words)
+    order = memory.weights.masked_fill(~memory.mask, 2.0).argsort(dim=1)
     strength = model.intensity[memory.context].masked_fill(~memory.mask, 2.0).gather(1, order)
     assert (strength.diff(dim=1) >= 0).all()
     taught = model.decoder.teach(model.embed, words["previous"], model.start(memory), batch.target)
@@ -173,15 +175,15 @@ def test_strong_emotion_weighs_more_in_the_emotion_and_draws_attention() -> None
     loss.sum().backward()
     assert model.decoder.layers[0].cross_attention.query.weight.grad.abs().sum() > 0
     assert model.decoder.pointer.output.weight.grad is None
-    ideal = replace(taught, copy=memory.extra["weights"][taught.row])
+    ideal = replace(taught, copy=memory.weights[taught.row])
     close(model.taught_losses(memory, ideal)["attention"], torch.zeros(5), 1e-9)
 
 
 def test_the_emotion_is_read_at_every_position() -> None:
-    """c_e joins each attention: another c_e, with the same memory and first input, changes later words too."""
+    """Another c_e, with the same memory and first input, changes the first and later states."""
     model, batch = tiny("kemp").eval(), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
-    memory = model.read(batch, words)
+    memory = model.understand(batch, words)
 
     def states() -> torch.Tensor:
         return model.decoder.teach(
@@ -189,15 +191,15 @@ def test_the_emotion_is_read_at_every_position() -> None:
         ).states
 
     before = states()
-    memory.extra["emotion"] = memory.extra["emotion"].flip(0)
+    memory.emotion = memory.emotion.flip(0)
     for place in range(2):
         differ(states()[:, place], before[:, place])
 
 
 def test_without_concepts_the_context_keeps_its_own_edges() -> None:
-    """A table without concepts, and no table at all, give the same numbers; the graph still reads the context."""
-    none = replace(concept_tables(), concepts=None)
-    empty = replace(concept_tables(), concepts=torch.full_like(concept_tables().concepts, PAD))
+    """A table without concepts and no table give the same numbers; the graph reads the context."""
+    none = tiny_tables()
+    empty = replace(none, more={"concepts": torch.full((SIZE,), PAD)})
     outputs = []
     for tables in (none, empty):
         torch.manual_seed(0)

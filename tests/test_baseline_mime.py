@@ -53,33 +53,33 @@ def slow_read(model: nn.Module, pair, gold: int | None) -> dict:  # type: ignore
     query, table = context[0], array(model.emotions)
     logits = np.array([slow_linear(model.query, [query])[0] @ row for row in table])
     emotion = int(logits.argmax()) if gold is None else gold
-    made = [
+    groups = [
         slow_group(latent, query, table[group])
         for latent, group in zip(model.latents, GROUPS, strict=True)
     ]
     own = 0 if emotion in GROUPS[0] else 1
-    heard = []
+    views = []
     for join, encoder, e in zip(
-        model.joins, model.encoders, (made[own][0], made[1 - own][0]), strict=True
+        model.joins, model.encoders, (groups[own][0], groups[1 - own][0]), strict=True
     ):
-        heard.append(
+        views.append(
             slow_encoder(
                 encoder, np.array([array(join.weight) @ np.concatenate([h, e]) for h in context])
             )
         )
-    both = np.concatenate(heard, axis=1)
+    both = np.concatenate(views, axis=1)
     states = slow_linear(model.fuse, sigmoid(slow_linear(model.gate, both)) * both)
     divergence = 0.0
     for group in (0, 1):
-        listened = heard[0] if group == own else heard[1]
+        read = views[0] if group == own else views[1]
         posterior = slow_linear(
-            model.latents[group].posterior, [np.concatenate([query, listened.mean(axis=0)])]
+            model.latents[group].posterior, [np.concatenate([query, read.mean(axis=0)])]
         )[0]
         size = len(query)
         parts = []
         for i in range(size):
             m, v = posterior[i], np.exp(posterior[size + i])
-            pm, pv = made[group][1][i], np.exp(made[group][1][size + i])
+            pm, pv = groups[group][1][i], np.exp(groups[group][1][size + i])
             parts.append(0.5 * (np.log(pv / v) + (v + (m - pm) ** 2) / pv - 1))
         divergence += float(np.mean(parts))
     return {"logits": logits, "states": states, "divergence": divergence}
@@ -107,7 +107,7 @@ def test_evaluation_equals_the_equations_with_the_predicted_emotion_and_the_mean
 def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
     model = without_chance(tiny("mime").double())
     batch = collate(PAIRS, extra=2)
-    memory = model.read(batch, model.embed.look_up(model.ids(batch)))
+    memory = model.understand(batch, model.embed.look_up(model.ids(batch)))
     for row, pair in enumerate(PAIRS):
         slow = slow_read(model, pair, pair.label)
         close(memory.states[row, : len(pair.context)], slow["states"])
@@ -127,9 +127,9 @@ def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
 def self_spread(model: nn.Module, batch) -> float:  # type: ignore[no-untyped-def]
     words = model.embed.look_up(model.ids(batch))
     taught = model.decoder.teach(
-        model.embed, words["previous"], model.start(model.read(batch, words)), batch.target
+        model.embed, words["previous"], model.start(model.understand(batch, words)), batch.target
     )
-    return -taught.spread.mean().item()
+    return -taught.scores.spread.mean().item()
 
 
 def test_labels_of_the_same_group_are_the_same_to_the_reader() -> None:
@@ -138,26 +138,28 @@ def test_labels_of_the_same_group_are_the_same_to_the_reader() -> None:
     words = model.embed.look_up(model.ids(batch))
 
     def states(label: int) -> torch.Tensor:
-        return model.read(replace(batch, label=torch.full_like(batch.label, label)), words).states
+        return model.understand(
+            replace(batch, label=torch.full_like(batch.label, label)), words
+        ).states
 
     close(states(GROUPS[0][0]), states(GROUPS[0][5]), 1e-6)
     differ(states(GROUPS[0][0]), states(GROUPS[1][0]))
 
 
 def test_z_is_drawn_in_training_only() -> None:
-    """In training z is drawn anew each time; in evaluation, or with hardly any variance, it is the mean."""
+    """z is drawn anew in training. In evaluation, or with hardly any variance, it is the mean."""
     model, batch = tiny("mime"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
-    differ(model.read(batch, words).states, model.read(batch, words).states, 1e-4)
+    differ(model.understand(batch, words).states, model.understand(batch, words).states, 1e-4)
     model.eval()
-    close(model.read(batch, words).states, model.read(batch, words).states, 0)
+    close(model.understand(batch, words).states, model.understand(batch, words).states, 0)
     still = without_chance(tiny("mime"))
     words = still.embed.look_up(still.ids(batch))
-    close(still.read(batch, words).states, still.read(batch, words).states, 1e-6)
+    close(still.understand(batch, words).states, still.understand(batch, words).states, 1e-6)
 
 
 def test_z_is_drawn_with_the_priors_standard_deviation() -> None:
-    """`z = mu + exp(log sigma^2 / 2) e`, e standard normal, in training; without e in evaluation."""
+    """`z = mu + exp(log sigma^2 / 2) e` with e standard normal in training, and 0 in evaluation."""
     latent, table, query = tiny("mime").latents[1], torch.randn(19, 12), torch.randn(4, 12)
     for training in (True, False):
         torch.manual_seed(3)
@@ -188,8 +190,8 @@ def test_divergence_moves_prior_and_posterior_alike_and_what_they_read() -> None
 
 def test_equal_distributions_have_no_divergence() -> None:
     latent = tiny("mime").latents[0]
-    query, heard = torch.randn(3, 12), torch.randn(3, 12)
+    query, read = torch.randn(3, 12), torch.randn(3, 12)
     latent.posterior.weight.data.zero_()
     prior = latent.posterior.bias.detach().expand(3, -1)
-    close(latent.divergence(query, heard, prior), torch.zeros(3))
-    assert (latent.divergence(query, heard, prior + 1) > 0).all()
+    close(latent.divergence(query, read, prior), torch.zeros(3))
+    assert (latent.divergence(query, read, prior + 1) > 0).all()

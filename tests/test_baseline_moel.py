@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from baseline_cases import tiny
+from baseline_cases import make_model, tiny
 from helpers import (
     array,
     close,
@@ -31,7 +31,6 @@ from torch import nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import SOS
 from ctsm_lib.model.generation import Taught
-from ctsm_workbench.baselines import make_model
 from ctsm_workbench.baselines.moel import Listeners
 
 PAIRS = random_pairs(5)
@@ -41,7 +40,7 @@ def taught(model: nn.Module, batch: Batch) -> Taught:
     """Teacher forcing after `encode`."""
     words = model.embed.look_up(model.ids(batch))
     return model.decoder.teach(
-        model.embed, words["previous"], model.start(model.read(batch, words)), batch.target
+        model.embed, words["previous"], model.start(model.understand(batch, words)), batch.target
     )
 
 
@@ -90,7 +89,7 @@ def slow_shared(layer: nn.Module, x: np.ndarray, memory: np.ndarray) -> np.ndarr
         states
         + slow_attention(layer.cross_attention, slow_norm(layer.cross_norm, states), memory)[0]
     )
-    return states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states))
+    return states + slow_feed_forward(layer.ffn, slow_norm(layer.ffn_norm, states), causal=True)
 
 
 def slow_weights(logits: np.ndarray) -> np.ndarray:
@@ -113,7 +112,7 @@ def test_emotion_listeners_and_meta_decoder_equal_the_equations() -> None:
         logits = slow_linear(model.classify, context[:1])[0]
         close(memory.emotion_logits[row], logits)
         weights = slow_weights(logits)
-        close(memory.extra["heard"][row], weights)
+        close(memory.shares[row], weights)
         x = slow_embedding(model.embed, [SOS, *pair.target[:-1]])
         z = slow_shared(model.decoder.shared, x, context)
         for i in range(32):
@@ -125,36 +124,36 @@ def test_emotion_listeners_and_meta_decoder_equal_the_equations() -> None:
 
 
 def test_the_oracle_names_the_gold_listener_at_first_and_hardly_ever_late() -> None:
-    """At step 0 always; at step 100,000 with probability 1e-4 + exp(-10); never in evaluation, which is no step."""
+    """At step 0 always, at step 100,000 with probability 1e-4 + exp(-10), in evaluation never."""
     model, batch = tiny("moel"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
     gold = torch.nn.functional.one_hot(batch.label, 32).float()
     torch.manual_seed(0)
-    assert torch.equal(model.read(batch, words).extra["heard"], gold) and model.steps == 1
+    assert torch.equal(model.understand(batch, words).shares, gold) and model.steps == 1
     model.steps.fill_(100_000)
-    model.read(batch, words)
-    late = [torch.equal(model.read(batch, words).extra["heard"], gold) for _ in range(200)]
+    model.understand(batch, words)
+    late = [torch.equal(model.understand(batch, words).shares, gold) for _ in range(200)]
     assert not any(late) and model.steps == 100_201
     model.eval()
-    assert not torch.equal(model.read(batch, words).extra["heard"], gold) and model.steps == 100_201
+    assert not torch.equal(model.understand(batch, words).shares, gold) and model.steps == 100_201
 
 
 def test_the_oracles_probability_falls_as_printed() -> None:
-    """`1e-4 + (1 - 1e-4) exp(-t / 10000)`: at t = 10,000 about 37 of 100 batches are told."""
+    """`1e-4 + (1 - 1e-4) exp(-t / 10000)`: at t = 10,000 about 37 of 100 batches use the oracle."""
     model, batch = tiny("moel"), collate(PAIRS)
     words = model.embed.look_up(model.ids(batch))
     gold = torch.nn.functional.one_hot(batch.label, 32).float()
     torch.manual_seed(0)
-    told = 0
+    chosen = 0
     for _ in range(600):
         model.steps.fill_(10_000)
-        told += torch.equal(model.read(batch, words).extra["heard"], gold)
+        chosen += torch.equal(model.understand(batch, words).shares, gold)
     share = 1e-4 + (1 - 1e-4) * math.exp(-1)
-    assert abs(told / 600 - share) < 4 * math.sqrt(share * (1 - share) / 600)
+    assert abs(chosen / 600 - share) < 4 * math.sqrt(share * (1 - share) / 600)
 
 
 def test_the_oracle_keeps_the_classifier_from_the_words() -> None:
-    """Told whom to hear, the words teach the classifier nothing; untold, they do, through the shares of the five."""
+    """With the oracle words do not train the classifier. Without it they do, through the shares."""
     model, batch = tiny("moel"), collate(PAIRS)
     model(batch).losses["generation"].backward()
     assert not model.classify.weight.grad.any()
@@ -165,8 +164,8 @@ def test_the_oracle_keeps_the_classifier_from_the_words() -> None:
     assert model.classify.weight.grad.abs().sum() > 0
 
 
-def test_told_by_the_oracle_only_the_gold_listener_learns() -> None:
-    """At step 0 a listener's weights have a gradient where its emotion is a gold label, and nowhere else."""
+def test_with_the_oracle_only_the_gold_listener_learns() -> None:
+    """At step 0 only listeners whose emotion is a gold label have a gradient."""
     model = tiny("moel")
     pairs = [
         replace(pair, label=label) for pair, label in zip(PAIRS, (3, 3, 31, 0, 17), strict=True)
@@ -177,13 +176,13 @@ def test_told_by_the_oracle_only_the_gold_listener_learns() -> None:
         assert set(learns.nonzero().flatten().tolist()) == {0, 3, 17, 31}
 
 
-def test_unheard_listeners_are_silent_and_heard_ones_are_not() -> None:
+def test_only_the_five_listeners_of_a_context_change_its_states() -> None:
     """Other weights of the listeners outside the five change nothing; of one inside, the states."""
     model, batch = tiny("moel").eval(), collate(PAIRS[:1])
     before = taught(model, batch).states
-    heard = model.encode(batch).extra["heard"][0] > 0
-    assert heard.sum() == 5
-    for whom, moves in ((~heard, False), (heard.nonzero()[-1], True)):
+    used = model.encode(batch).shares[0] > 0
+    assert used.sum() == 5
+    for whom, moves in ((~used, False), (used.nonzero()[-1], True)):
         with torch.no_grad():
             for rows in model.decoder.listeners.parameters():
                 rows[whom] += 0.5
@@ -195,7 +194,7 @@ def test_unheard_listeners_are_silent_and_heard_ones_are_not() -> None:
 
 @pytest.mark.parametrize("ffn", ["linear", "conv"])
 def test_steps_of_deeper_decoders_agree_with_teacher_forcing(ffn: str) -> None:
-    """The listeners' caches and those of three meta layers do not mix; rows selected out of order keep theirs."""
+    """Caches of listeners and of three meta layers are apart; selected rows keep their own."""
     model, batch = tiny("moel", decoder_layers=3, ffn=ffn).double().eval(), collate(PAIRS)
     forced = taught(model, batch)
     rows = torch.tensor([3, 0, 4, 3])
@@ -207,7 +206,7 @@ def test_steps_of_deeper_decoders_agree_with_teacher_forcing(ffn: str) -> None:
         token = batch.target[rows, place]
         for i, row in enumerate(rows.tolist()):
             own = forced.row == row
-            close(log_prob[i, token[i]], forced.log_prob[own][place])
+            close(log_prob[i, token[i]], forced.scores.log_prob[own][place])
             close(copy[i], forced.copy[own][place])
         if place == 0:  # answers end at different times
             rows, token, cache = (
@@ -219,7 +218,7 @@ def test_steps_of_deeper_decoders_agree_with_teacher_forcing(ffn: str) -> None:
 
 
 def test_each_listener_is_initialised_as_a_matrix_of_its_own() -> None:
-    """Xavier's bound `sqrt(6 / (in + out))` of one matrix of one listener; norms do nothing yet, biases are 0."""
+    """Xavier's bound `sqrt(6 / (in + out))` is that of one matrix; norms are 1, biases are 0."""
     listeners = make_model(tiny_config(model="moel"), tiny_tables()).decoder.listeners
     depth, dim = listeners.heads * listeners.depth, 12
     assert listeners.matrices["own"].shape == (32, 3, depth, dim)

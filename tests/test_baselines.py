@@ -1,4 +1,4 @@
-"""What holds for every system of Table 1, CTSM among them: invariances, learning, answering, checkpoints, tables."""
+"""Properties of every system of Table 1, CTSM among them: invariance, learning, answers, files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from baseline_cases import concept_tables, tiny
+from baseline_cases import SYSTEMS, concept_tables, make_model, tiny
 from helpers import SIZE, close, collate, differ, random_pairs, tiny_config, tiny_tables
 from torch import nn
 
@@ -18,11 +18,10 @@ from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.decoding import Decoding, answer_batch
 from ctsm_lib.errors import ConfigError, RunError
 from ctsm_lib.interface import Output, Tables
-from ctsm_workbench.baselines import BASELINES, make_model
+from ctsm_lib.registry import available
 
-NAMES = ["ctsm", *(name for name in BASELINES if name != "tfidf")]
-named = pytest.mark.parametrize("name", NAMES)
-HEARING = [name for name in NAMES if name != "transformer"]
+named = pytest.mark.parametrize("name", SYSTEMS)
+every = pytest.mark.parametrize("name", [*SYSTEMS, "tfidf"])
 PAIRS = random_pairs(6, seed=3)
 SHAPES = {
     "plain": {},
@@ -48,13 +47,19 @@ def same(first: Output, second: Output, order: list[int]) -> None:
         close(first.emotion_logits[row], second.emotion_logits[other], 2e-5)
 
 
-# ---------------------------------------------------------------------------------------------------------- invariances
+def equal(first: Output, second: Output) -> bool:
+    """Whether words and emotions are the same, bit for bit."""
+    words = first.token_nll.equal(second.token_nll)
+    return words and first.emotion_logits.equal(second.emotion_logits)
+
+
+# ------------------------------------------------------------------------------------- invariances
 
 
 @named
 @shaped
 def test_padding_order_and_company_change_nothing(name: str, shape: str) -> None:
-    """Six columns of PAD more, another order, and fewer rows beside it give the same words and emotions."""
+    """Six more columns of PAD, another order and fewer rows leave words and emotions the same."""
     model = tiny(name, **SHAPES[shape])
     whole = evaluate(model, collate(PAIRS))
     same(evaluate(model, collate(PAIRS, extra=6)), whole, list(range(6)))
@@ -66,29 +71,24 @@ def test_padding_order_and_company_change_nothing(name: str, shape: str) -> None
 
 @named
 def test_the_gold_label_and_the_answer_reach_no_evaluation(name: str) -> None:
-    """Another label changes no probability; another answer changes no emotion; the reading knows neither."""
+    """Another label changes no probability, another answer no emotion; `encode` needs neither."""
     model, batch = tiny(name), collate(PAIRS)
     output = evaluate(model, batch)
     flipped = evaluate(model, replace(batch, label=(batch.label + 7) % 32))
     close(output.token_nll, flipped.token_nll, 0)
     close(output.emotion_logits, flipped.emotion_logits, 0)
-    other = evaluate(
-        model,
-        replace(
-            batch,
-            target=torch.where(batch.target > 6, (batch.target - 7 + 3) % 40 + 7, batch.target),
-        ),
-    )
+    target = torch.where(batch.target > 6, (batch.target - 7 + 3) % 40 + 7, batch.target)
+    other = evaluate(model, replace(batch, target=target))
     close(output.emotion_logits, other.emotion_logits, 0)
     with torch.no_grad():
         blind = model.encode(replace(batch, label=None, target=None))
     close(blind.emotion_logits, output.emotion_logits, 0)
-    assert not blind.losses
+    assert not getattr(blind, "losses", {})  # a baseline has them in training
 
 
 @named
 def test_a_word_depends_on_earlier_words_alone(name: str) -> None:
-    """Changing the answer's fourth word leaves the first four probabilities' inputs alone, and moves later ones."""
+    """Another fourth word leaves the probabilities of the first three, and moves the later ones."""
     pairs = [pair for pair in random_pairs(30, seed=5, target=9) if len(pair.target) >= 7][:3]
     changed = [
         replace(
@@ -109,7 +109,7 @@ def test_a_word_depends_on_earlier_words_alone(name: str) -> None:
 @named
 @shaped
 def test_answering_step_by_step_agrees_with_teacher_forcing(name: str, shape: str) -> None:
-    """Greedy answers, fed back as targets, have the log-probability that answering reported, row by row."""
+    """Greedy answers, as targets, have the log-probability that answering reported, row by row."""
     model, batch = tiny(name, **SHAPES[shape]).eval(), collate(PAIRS)
     answers, _ = answer_batch(
         model, replace(batch, target=None, label=None), Decoding(max_length=8)
@@ -136,7 +136,7 @@ def test_beam_search_of_width_one_is_greedy(name: str) -> None:
         assert one.ids == other.ids and one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------------------- learning
+# ---------------------------------------------------------------------------------------- learning
 
 
 @named
@@ -156,7 +156,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
 
 @named
 def test_sixteen_pairs_are_learned_by_heart(name: str) -> None:
-    """Words and emotions of sixteen pairs: nearly no loss is left, and the greedy answers are theirs."""
+    """Almost no loss is left, and emotions and greedy answers are those of the pairs."""
     torch.manual_seed(0)
     pairs = random_pairs(16, seed=1)
     model = make_model(
@@ -172,7 +172,7 @@ def test_sixteen_pairs_are_learned_by_heart(name: str) -> None:
         optimizer.zero_grad()
     output = evaluate(model, batch)
     assert output.losses["generation"] < 0.1
-    if name in HEARING:
+    if name != "transformer":
         assert (output.emotion_logits.argmax(dim=1) == batch.label).all()
     answers, _ = answer_batch(
         model, replace(batch, target=None, label=None), Decoding(max_length=10)
@@ -222,7 +222,7 @@ def test_label_smoothing_is_in_training_only_and_where_its_paper_has_it(name: st
 
 @named
 def test_peer_losses_sum_the_words(name: str) -> None:
-    """The loss of the words is that of a mean times the batch's tokens; the emotion's stays a mean."""
+    """The words' loss is the mean times the batch's tokens; that of the emotion stays a mean."""
     mean, total = tiny(name), tiny(name, peer_losses=True)
     losses = []
     for model in (mean, total):
@@ -257,15 +257,14 @@ def test_bf16_agrees_with_float32(name: str) -> None:
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-# ------------------------------------------------------------------------------------------------------- edges and files
+# --------------------------------------------------------------------------------- edges and files
 
 
 @named
 def test_the_poorest_context_gives_finite_numbers(name: str) -> None:
-    """CLS alone, one word of no emotion and no concept, an answer of one token, no knowledge: no NaN, also going back."""
-    tables = replace(
-        concept_tables(), intensity=torch.zeros(SIZE), concepts=torch.full((SIZE,), PAD)
-    )
+    """CLS alone or one plain word, an answer of one token, no knowledge: neither NaN nor inf."""
+    none = {"concepts": torch.full((SIZE,), PAD)}
+    tables = replace(tiny_tables(), intensity=torch.zeros(SIZE), more=none)
     for context, speaker in (([CLS], [CLS]), ([CLS, 9], [CLS, USR])):
         pair = replace(PAIRS[0], context=context, speaker=speaker, knowledge=[[]] * 5, target=[EOS])
         model = make_model(tiny_config(model=name), tables)
@@ -279,9 +278,9 @@ def test_the_poorest_context_gives_finite_numbers(name: str) -> None:
         assert len(answers) == 1 and np.isfinite(answers[0].log_prob)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "tfidf"])
+@every
 def test_weights_come_back_from_a_file(name: str, tmp_path: Path) -> None:
-    """Into a model with empty tables, as a run is loaded; buffers (concepts, counts, steps) come with them."""
+    """A model with empty tables, as for loading, gets weights and buffers (concepts, steps)."""
     model = tiny(name)
     if name != "tfidf":
         model(collate(PAIRS))
@@ -306,33 +305,33 @@ def test_older_weights_that_repeat_the_word_frequencies_are_read(tmp_path: Path)
         load_weights(tmp_path / "weights.safetensors", model)
 
 
-def test_only_the_transformer_hears_no_emotion() -> None:
-    for name in [*NAMES, "tfidf"]:
+def test_only_the_transformer_predicts_no_emotion() -> None:
+    for name in [*SYSTEMS, "tfidf"]:
         model = tiny(name)
         assert model.predicts_emotion == (name != "transformer")
     assert not evaluate(tiny("transformer"), collate(PAIRS)).emotion_logits.any()
 
 
-@pytest.mark.parametrize("name", [*NAMES, "tfidf"])
-def test_models_say_what_they_read(name: str) -> None:
-    """A model that says it reads no knowledge (or no concepts) does not change with it, and the other way round."""
+@every
+def test_models_name_the_optional_data_that_they_use(name: str) -> None:
+    """A model changes with the knowledge, or the concepts, if and only if `uses` names them."""
     model, batch = tiny(name), collate(PAIRS)
     before = evaluate(model, batch)
     knowledge = torch.where(
         batch.knowledge > 6, (batch.knowledge - 7 + 9) % 40 + 7, batch.knowledge
     )
     after = evaluate(model, replace(batch, knowledge=knowledge))
-    same_words = torch.equal(before.token_nll, after.token_nll) and torch.equal(
-        before.emotion_logits, after.emotion_logits
-    )
-    assert same_words == ("knowledge" not in model.reads)
+    assert equal(before, after) == ("knowledge" not in model.uses)
     if hasattr(model, "concepts"):
         model.concepts[:] = PAD
         without = evaluate(model, batch)
-        same_words = before.token_nll.equal(without.token_nll) and before.emotion_logits.equal(
-            without.emotion_logits
-        )
-        assert same_words == ("concepts" not in model.reads)
+        assert equal(before, without) == ("concepts" not in model.uses)
+
+
+def test_every_system_is_found_by_its_name() -> None:
+    assert available("models") == sorted([*SYSTEMS, "tfidf"])
+    fitted = [name for name in available("models") if getattr(tiny(name), "is_fitted", False)]
+    assert fitted == ["tfidf"]
 
 
 def test_an_unknown_model_is_named_with_the_nearest() -> None:
@@ -340,11 +339,11 @@ def test_an_unknown_model_is_named_with_the_nearest() -> None:
         tiny_config().override(["model=moell"])
 
 
-# --------------------------------------------------------------------------------------------------------------- TF-IDF
+# ------------------------------------------------------------------------------------------ TF-IDF
 
 
 def test_tfidf_is_scikit_learns() -> None:
-    """Features and logits equal TfidfVectorizer and LogisticRegression on the same words, float64."""
+    """Features and logits equal those of TfidfVectorizer and LogisticRegression, in float64."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 

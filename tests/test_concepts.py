@@ -56,7 +56,7 @@ def test_a_file_of_another_form_is_refused_by_name(tmp_path: Path, text: str, wo
 
 
 def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkeypatch) -> None:
-    """They reach the tables and are named in the description; `concepts=false` and a folder without the file do without."""
+    """They are in tables and description, but not with `concepts=false` or without the file."""
     import shutil
 
     from ctsm_lib.config import preset
@@ -67,22 +67,22 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     shutil.copytree(SAMPLE, folder)
     config = preset("sample", ["model=kemp"])
     without = prepare(config, find_sources(folder), splits=(), progress=False)
-    assert without.description["concepts"] == "none" and without.tables(config).concepts is None
+    assert without.description["concepts"] == "none"
+    assert "concepts" not in without.tables(config).more
     (folder / "kemp_concepts.json").write_text(
         json.dumps({"dog": ["happy", "joy"], "rain": ["sad"]})
     )
     prepared = prepare(config, find_sources(folder), splits=(), progress=False)
     assert prepared.description["concepts"] == "kemp_concepts.json (2 words)"
-    table, index = prepared.tables(config).concepts, prepared.corpus.vocabulary.index
-    assert table is not None and (table != PAD).sum() >= 1
+    table = prepared.tables(config).more["concepts"]
+    index = prepared.corpus.vocabulary.index
+    assert (table != PAD).sum() >= 1
     assert int(table[index["dog"]]) in {index.get("happy"), index.get("joy"), PAD}
     off = config.override(["concepts=false"])
-    assert (
-        prepare(off, find_sources(folder), splits=(), progress=False).tables(off).concepts is None
-    )
-    (folder / "kemp_concepts.json").write_text(
-        "{"
-    )  # a damaged file is nobody's trouble who does not read it
+    unused = prepare(off, find_sources(folder), splits=(), progress=False)
+    assert "concepts" not in unused.tables(off).more
+    # A damaged file is an error only for models that use concepts.
+    (folder / "kemp_concepts.json").write_text("{")
     with pytest.raises(DataError, match="kemp_concepts"):
         prepare(config, find_sources(folder), splits=(), progress=False)
     prepare(config.override(["model=ctsm"]), find_sources(folder), splits=(), progress=False)

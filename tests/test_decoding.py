@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ctsm_lib.corpus import EOS, PAD, SOS
-from ctsm_lib.decoding import NEVER, Decoding, answer_batch, answer_pairs
+from ctsm_lib.decoding import NEVER, Decoding, answer_batch
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.settings import overridden
 from ctsm_lib.training import build_model
+from ctsm_workbench.study.evaluation import answer_pairs
 
 
 @pytest.fixture(scope="module")

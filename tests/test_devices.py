@@ -1,23 +1,27 @@
-"""What accelerators run, as far as a CPU can tell: where a step makes the host wait, and compiled layers."""
+"""Work on accelerators, as far as a CPU can test it: waits of the host, and compiled layers."""
 
 from __future__ import annotations
 
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from beyond_cases import tiny_extended
 from helpers import collate, random_pairs, tiny_model, tiny_tables
 from helpers import tiny_config as config_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ctsm_lib import training
-from ctsm_lib.run_folder import read_log, read_run
-from ctsm_workbench.baselines import make_model
+from ctsm_lib.run_folder import read_run
+from ctsm_workbench.baselines.transformer import Transformer
+from ctsm_workbench.running.log import read_log
 
-# Operations whose result has a size, or is a number, that the host cannot know before the device has computed it.
+# Operations whose result has a size, or is a number, that the host cannot know before the device
+# has computed it.
 WAITING = {
     "_local_scalar_dense",
     "nonzero",
@@ -31,7 +35,7 @@ INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
 class Waits(TorchDispatchMode):
-    """Counts them, by the line of ours that asks."""
+    """Counts waits of the host, by the line of this project that causes them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,18 +50,15 @@ class Waits(TorchDispatchMode):
         )
         if masked or name in WAITING:
             ours = [frame for frame in traceback.extract_stack() if "ctsm_" in frame.filename]
-            self.lines[
-                f"{ours[-1].filename.split('/')[-1]}: {ours[-1].line}" if ours else name
-            ] += 1
+            place = f"{ours[-1].filename.split('/')[-1]}: {ours[-1].line}" if ours else name
+            self.lines[place] += 1
         return operation(*args, **(kwargs or {}))
 
 
 def waits_of_a_step(model: torch.nn.Module) -> Counter[str]:
     """Forwards, backwards, clipping and the optimizer."""
-    optimizer, batch = (
-        training.make_optimizer(model.config, model.train()),
-        collate(random_pairs(6)),
-    )
+    optimizer = training.make_optimizer(model.config, model.train())
+    batch = collate(random_pairs(6))
     with Waits() as waits:
         model(batch).losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -67,15 +68,17 @@ def waits_of_a_step(model: torch.nn.Module) -> Counter[str]:
 
 
 BEST = dict(
-    bag_expert=True, word_dropout=0.2, head_dropout=0.3, dropout=0.2, copy_once=True, fusion="joint", tie_output=True,
-    optimizer="adamw",
+    bag_expert=True, word_dropout=0.2, head_dropout=0.3, dropout=0.2, copy_once=True,
+    fusion="joint", tie_output=True, optimizer="adamw",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", [{}, BEST], ids=["paper", "best"])
-def test_a_step_waits_three_times(changes: dict[str, Any]) -> None:
-    """Once for each of: cognitive phrases, affective phrases, real words of the answers. Nothing else is padded away."""
-    lines = waits_of_a_step(tiny_model(**changes))
+@pytest.mark.parametrize(
+    "make", [tiny_model, partial(tiny_extended, **BEST)], ids=["paper", "best"]
+)
+def test_a_step_waits_three_times(make: Callable[[], torch.nn.Module]) -> None:
+    """Once for each of cognitive phrases, affective phrases and real words of the answers."""
+    lines = waits_of_a_step(make())
     assert sorted(line.partition(":")[0] for line in lines.elements()) == [
         "context.py",
         "context.py",
@@ -84,7 +87,7 @@ def test_a_step_waits_three_times(changes: dict[str, Any]) -> None:
 
 
 def test_a_step_of_a_transformer_waits_once() -> None:
-    lines = waits_of_a_step(make_model(config_of(model="transformer"), tiny_tables()))
+    lines = waits_of_a_step(Transformer(config_of(model="transformer"), tiny_tables()))
     assert [line.partition(":")[0] for line in lines.elements()] == ["generation.py"]
 
 
@@ -99,13 +102,13 @@ def test_the_counter_sees_a_wait() -> None:
 
 
 def test_compiled_layers_compute_the_same_at_any_length() -> None:
-    """Losses and gradients as without; no break within a layer, and no further graph for further lengths."""
+    """Losses and gradients as without; no break in a layer, and no new graph for new lengths."""
     from torch._dynamo.utils import counters
 
     torch._dynamo.reset()
     counters.clear()
     changes: dict[str, Any] = dict(decoder_layers=2, fusion="joint")
-    plain, compiled = tiny_model(**changes).train(), tiny_model(**changes).train()
+    plain, compiled = tiny_extended(**changes).train(), tiny_extended(**changes).train()
     training.compile_layers(compiled, "eager")
     graphs = []
     for seed in range(6):

@@ -1,4 +1,4 @@
-"""Knowledge encoder and both fusions against the formulas of the specification. Paper: Sec. 3.3."""
+"""Knowledge encoder and the paper's fusion against the formulas. Paper: Sec. 3.3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from helpers import (
     DIM,
     PAD,
-    array,
+    check_everything_takes_part,
+    check_fusion_ignores_padding,
     close,
     differ,
     normal,
@@ -17,7 +18,6 @@ from helpers import (
     randomise,
     real_mask,
     slow_encoder,
-    slow_joint_fusion,
     slow_knowledge,
     slow_separate_fusion,
 )
@@ -27,8 +27,9 @@ from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS
 from ctsm_lib.interface import Tables
 from ctsm_lib.model import CTSM
-from ctsm_lib.model.context import FUSIONS, JointFusion, KnowledgeEncoder, SeparateFusion
+from ctsm_lib.model.context import KnowledgeEncoder, SeparateFusion
 from ctsm_lib.model.layers import Encoder
+from ctsm_lib.settings import LayerSizes
 
 FFNS = ("linear", "conv")
 # Of two utterances: five relations each, ids of their phrases; two relations have none.
@@ -39,22 +40,22 @@ PHRASES = [
 
 
 def maker(ffn: str) -> Callable[[int], Encoder]:
-    return lambda width: Encoder(width, 1, 2, 6, 8, ffn, 0.0)
+    sizes = LayerSizes(heads=2, key_depth=6, ffn_dim=8, ffn=ffn)
+    return lambda width: Encoder(width, 1, sizes)
 
 
 def knowledge_encoder(ffn: str = "linear") -> KnowledgeEncoder:
     return randomise(KnowledgeEncoder(DIM, maker(ffn))).double()
 
 
-def fusion_of(kind: str, ffn: str = "linear") -> nn.Module:
-    return randomise(FUSIONS[kind](DIM, maker(ffn)), scale=0.5).double()
+def fusion_of(ffn: str = "linear") -> SeparateFusion:
+    return randomise(SeparateFusion(DIM, maker(ffn)), scale=0.5).double()
 
 
 def ids_of(phrases: Sequence[Sequence[Sequence[int]]], extra: int = 0) -> Tensor:
     """[B, 5, S] with CLS."""
-    return padded([[CLS, *ids] for relations in phrases for ids in relations], extra).view(
-        len(phrases), 5, -1
-    )
+    rows = [[CLS, *ids] for relations in phrases for ids in relations]
+    return padded(rows, extra).view(len(phrases), 5, -1)
 
 
 def embedding_of(ids: Tensor) -> Tensor:
@@ -62,12 +63,15 @@ def embedding_of(ids: Tensor) -> Tensor:
     return normal(60, DIM)[ids] + normal(20, DIM, seed=1)[: ids.shape[-1]]
 
 
-# -------------------------------------------------------------------------------------------------- knowledge encoder
+# -------------------------------------------------------------------------------- knowledge encoder
 
 
 @pytest.mark.parametrize("ffn", FFNS)
 def test_knowledge_vectors_equal_the_formula(ffn: str) -> None:
-    """`K_r`: CLS state of Encoder_cog; `k_e`: mean of Encoder_emo over the words; learned where there is no phrase."""
+    """`K_r`: CLS state of Encoder_cog; `k_e`: mean of Encoder_emo over the words.
+
+    A relation without phrases has a learned vector.
+    """
     encoder, ids = knowledge_encoder(ffn), ids_of(PHRASES)
     vectors = encoder(ids, embedding_of(ids))
     for row, relations in enumerate(PHRASES):
@@ -78,7 +82,7 @@ def test_knowledge_vectors_equal_the_formula(ffn: str) -> None:
 
 
 def test_cognitive_relations_take_the_cls_state_and_the_reaction_a_mean_without_cls() -> None:
-    """The same phrase in all relations: four equal vectors `H[0]`, and for xReact the mean of another encoder."""
+    """One phrase in all relations: four times the same `H[0]`, and for xReact a mean."""
     encoder, ids = knowledge_encoder(), ids_of([[[10, 11, 12]] * 5])
     embedded = embedding_of(ids)
     vectors = encoder(ids, embedded)[0]
@@ -104,7 +108,7 @@ def test_empty_relations_take_their_own_learned_vector_and_train_it() -> None:
 
 @pytest.mark.parametrize("width", [0, 3])
 def test_provider_none_gives_the_learned_vectors(width: int) -> None:
-    """Without any phrase (S = 1, or CLS and PAD only) every context gets the same five learned vectors."""
+    """Without any phrase (S = 1, or CLS and PAD only) a context has the five learned vectors."""
     encoder, ids = knowledge_encoder(), ids_of([[[]] * 5] * 3, extra=width)
     assert torch.equal(encoder(ids, embedding_of(ids)), encoder.absent.expand(3, -1, -1))
 
@@ -124,7 +128,7 @@ def test_knowledge_encoder_is_invariant_to_padding_and_batch(ffn: str) -> None:
 
 
 def test_pad_embeddings_do_not_matter() -> None:
-    """Whatever stands at PAD places of phrases changes no vector."""
+    """Values at PAD places of phrases change no vector."""
     encoder, ids = knowledge_encoder("conv"), ids_of(PHRASES, extra=2)
     embedded = embedding_of(ids)
     changed = torch.where(
@@ -133,16 +137,16 @@ def test_pad_embeddings_do_not_matter() -> None:
     close(encoder(ids, changed), encoder(ids, embedded), 1e-12)
 
 
-# -------------------------------------------------------------------------------------------------------------- fusion
+# ------------------------------------------------------------------------------------------- fusion
 
 
 @pytest.mark.parametrize("ffn", FFNS)
 def test_separate_fusion_equals_the_formula(ffn: str) -> None:
-    """`U_r = Encoder_cr(W [H ; K_r])` for each relation, `Z = [U_1 .. U_4 ; U_e]`, `W_2 relu(W_1 (sigmoid(Z) * Z))`.
+    """`U_r = Encoder_cr(W [H ; K_r])`, `Z = [U_1 .. U_4 ; U_e]`, `W_2 relu(W_1 (sigmoid(Z) * Z))`.
 
     The reference concatenates `[H ; K]` and applies one matrix, row by row without padding.
     """
-    fusion, lengths = fusion_of("separate", ffn), [6, 2, 4]
+    fusion, lengths = fusion_of(ffn), [6, 2, 4]
     context, knowledge = normal(3, 6, DIM), normal(3, 5, DIM, seed=1)
     fused = fusion(context, knowledge, real_mask(lengths))
     for row, length in enumerate(lengths):
@@ -152,58 +156,22 @@ def test_separate_fusion_equals_the_formula(ffn: str) -> None:
         close(fused[row, :length], expected)
 
 
-@pytest.mark.parametrize("ffn", FFNS)
-def test_joint_fusion_equals_the_formula(ffn: str) -> None:
-    """`R = Encoder(W [H ; K_1 .. K_5])`, `norm(H + sigmoid(W_g [H ; R]) * W_2 relu(W_1 [H ; R]))`."""
-    fusion, lengths = fusion_of("joint", ffn), [6, 2, 4]
-    context, knowledge = normal(3, 6, DIM), normal(3, 5, DIM, seed=1)
-    fused = fusion(context, knowledge, real_mask(lengths))
-    for row, length in enumerate(lengths):
-        close(
-            fused[row, :length],
-            slow_joint_fusion(fusion, context[row, :length].numpy(), knowledge[row].numpy()),
-        )
-
-
-@pytest.mark.parametrize("kind", sorted(FUSIONS))
-def test_each_relation_and_the_context_take_part(kind: str) -> None:
-    """Changing any one of the five vectors, or one token, changes the result of that row and of no other."""
-    fusion, mask = fusion_of(kind), torch.ones(2, 4, dtype=torch.bool)
-    context, knowledge = normal(2, 4, DIM), normal(2, 5, DIM, seed=1)
-    before = fusion(context, knowledge, mask)
-    for relation in range(5):
-        changed = knowledge.clone()
-        changed[0, relation] += normal(DIM, seed=2)
-        after = fusion(context, changed, mask)
-        differ(after[0], before[0])
-        close(after[1], before[1], 1e-12)
-    changed = context.clone()
-    changed[0, 0] += normal(DIM, seed=2)
-    differ(
-        fusion(changed, knowledge, mask)[0, 1:], before[0, 1:]
-    )  # the refining encoder mixes tokens
+def test_each_relation_and_the_context_take_part() -> None:
+    """Changing one of the five vectors, or one token, changes that row's result and no other's."""
+    check_everything_takes_part(fusion_of())
 
 
 @pytest.mark.parametrize("ffn", FFNS)
-@pytest.mark.parametrize("kind", sorted(FUSIONS))
-def test_fusion_is_invariant_to_padding_and_batch(kind: str, ffn: str) -> None:
-    """A context alone, in a batch, in another order and with anything at PAD places gives the same states."""
-    fusion, lengths = fusion_of(kind, ffn), [6, 2, 4]
-    context, knowledge = normal(3, 6, DIM), normal(3, 5, DIM, seed=1)
-    mask = real_mask(lengths)
-    together = fusion(context, knowledge, mask)
-    dirty = torch.where(mask.unsqueeze(-1), context, torch.tensor(30.0, dtype=torch.float64))
-    reverse = fusion(dirty.flip(0), knowledge.flip(0), mask.flip(0)).flip(0)
-    for row, length in enumerate(lengths):
-        alone = fusion(
-            context[row : row + 1, :length], knowledge[row : row + 1], mask[row : row + 1, :length]
-        )
-        close(alone[0], together[row, :length], 1e-6)
-        close(reverse[row, :length], together[row, :length], 1e-6)
+def test_fusion_is_invariant_to_padding_and_batch(ffn: str) -> None:
+    """A context has the same states alone, in a batch, in another order and whatever is at PAD."""
+    check_fusion_ignores_padding(fusion_of(ffn))
 
 
 def test_separate_fusion_has_the_papers_widths_and_no_biases() -> None:
-    """`[H ; K]` 600 -> 300, Z 1500 -> 900 -> 300, no biases; a refining encoder for four relations, one for xReact."""
+    """`[H ; K]` 600 -> 300, Z 1500 -> 900 -> 300, no biases.
+
+    One refining encoder serves the four cognitive relations, and one xReact.
+    """
     model = CTSM(Config(), Tables.empty(40, 300))
     fusion = model.student_fusion
     assert isinstance(fusion, SeparateFusion)
@@ -219,16 +187,5 @@ def test_separate_fusion_has_the_papers_widths_and_no_biases() -> None:
     }  # fmt: skip
     assert all(layer.bias is None for layer in fusion.children() if isinstance(layer, nn.Linear))
     assert sum(isinstance(module, Encoder) for module in fusion.modules()) == 2
-    assert not {id(p) for p in fusion.parameters()} & {
-        id(p) for p in model.teacher_fusion.parameters()
-    }
-
-
-def test_joint_fusion_lets_the_context_through() -> None:
-    """With `W_2 = 0` the result is the norm of the context: the way around the refining encoder."""
-    fusion = fusion_of("joint")
-    assert isinstance(fusion, JointFusion)
-    nn.init.zeros_(fusion.second.weight)
-    nn.init.zeros_(fusion.second.bias)
-    context, mask = normal(2, 4, DIM), torch.ones(2, 4, dtype=torch.bool)
-    close(fusion(context, normal(2, 5, DIM, seed=1), mask), array(fusion.norm(context)), 1e-12)
+    own = {id(parameter) for parameter in fusion.parameters()}
+    assert not own & {id(parameter) for parameter in model.teacher_fusion.parameters()}

@@ -10,7 +10,7 @@ import torch
 from helpers import array, close, differ, normal, slow_pair_loss, unit
 from torch import Tensor
 
-from ctsm_lib.model.contrast import PAIRS, VIEWS, cross_contrastive_loss, pair_loss
+from ctsm_lib.model.contrast import POSITIVE_PAIRS, VIEWS, cross_contrastive_loss, pair_loss
 
 NEGATIVES = ("both", "cross")
 
@@ -21,7 +21,10 @@ def unit_rows(*shape: int, seed: int = 0) -> Tensor:
 
 
 def test_eq_22_five_pairs() -> None:
-    """(H_Y, H_ts), (H^stu, P_w), (H^stu, H_Y), (H_ts, P_w), (H_Y, P_w): every pair of views but (H^stu, H_ts)."""
+    """(H_Y, H_ts), (H^stu, P_w), (H^stu, H_Y), (H_ts, P_w), (H_Y, P_w).
+
+    These are all pairs of views but (H^stu, H_ts).
+    """
     target, emotion, context, generated = VIEWS  # H_Y, H_ts, H^stu, P_w
     expected = {
         (target, emotion),
@@ -30,8 +33,8 @@ def test_eq_22_five_pairs() -> None:
         (emotion, generated),
         (target, generated),
     }
-    assert set(PAIRS) == expected
-    assert len(PAIRS) == 5
+    assert set(POSITIVE_PAIRS) == expected
+    assert len(POSITIVE_PAIRS) == 5
     assert VIEWS == ("target", "emotion", "context", "generated")
 
 
@@ -40,21 +43,19 @@ def test_eq_22_five_pairs() -> None:
 def test_eq_23_equals_loops_over_anchors_and_keys(negatives: str, size: int) -> None:
     """`-log e^(p.q/tau) / sum_k e^(p.k/tau)`, mean over the 2B anchors of both views.
 
-    k: the positive and the other dialogues of both views ("both") or of the other view ("cross"), not the anchor.
+    k: the positive and the other dialogues of both views ("both") or of the other view ("cross"),
+    not the anchor.
     """
     first, second = unit_rows(3, size, 6), unit_rows(3, size, 6, seed=1)
     losses = pair_loss(first, second, 0.07, negatives)
     assert losses.shape == (3,)
     for pair in range(3):
-        close(
-            losses[pair],
-            slow_pair_loss(first[pair].numpy(), second[pair].numpy(), 0.07, negatives),
-            1e-9,
-        )
+        expected = slow_pair_loss(first[pair].numpy(), second[pair].numpy(), 0.07, negatives)
+        close(losses[pair], expected, 1e-9)
 
 
 def test_eq_23_the_two_sets_of_negatives_differ_by_the_own_view() -> None:
-    """Three equal vectors in either view: 2B - 1 equal keys with "both", B with "cross": log 5 and log 3."""
+    """Three equal vectors in either view: 2B - 1 = 5 equal keys with "both", B = 3 with "cross"."""
     same = torch.ones(1, 3, 1)
     close(pair_loss(same, same, 0.07, "both"), [math.log(5)])
     close(pair_loss(same, same, 0.07, "cross"), [math.log(3)])
@@ -83,12 +84,12 @@ def test_eq_23_one_dialogue_has_exactly_no_loss(negatives: str) -> None:
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_eq_24_is_the_mean_over_the_five_pairs_of_unit_vectors(negatives: str) -> None:
-    """Views are brought to length 1, then (1/5) times the sum of Eq. (23) over the pairs of Eq. (22)."""
+    """Views have length 1. The loss is 1/5 of the sum of Eq. (23) over the pairs of Eq. (22)."""
     views = normal(4, 4, 6) * torch.tensor([0.1, 1, 10, 100]).view(1, 4, 1)  # B views D
     named = {
-        "H_Y": [unit(v) for v in array(views[:, 0])], "H_ts": [unit(v) for v in array(views[:, 1])],
-        "H_stu": [unit(v) for v in array(views[:, 2])], "P_w": [unit(v) for v in array(views[:, 3])],
-    }  # fmt: skip
+        name: [unit(vector) for vector in array(views[:, place])]
+        for place, name in enumerate(("H_Y", "H_ts", "H_stu", "P_w"))
+    }
     pairs = [("H_Y", "H_ts"), ("H_stu", "P_w"), ("H_stu", "H_Y"), ("H_ts", "P_w"), ("H_Y", "P_w")]
     expected = [
         slow_pair_loss(np.array(named[a]), np.array(named[b]), 0.07, negatives) for a, b in pairs
@@ -99,27 +100,25 @@ def test_eq_24_is_the_mean_over_the_five_pairs_of_unit_vectors(negatives: str) -
 def test_context_and_emotion_are_no_pair() -> None:
     """H^stu's similarity to H_ts is nowhere in the loss: where only it changes, the loss does not.
 
-    H_Y and P_w lie in the first two axes, H^stu and H_ts in the others as well; turning H_ts there keeps every
-    similarity but (H^stu, H_ts).
+    H_Y and P_w lie in the first two axes, H^stu and H_ts in the others as well; turning H_ts there
+    keeps every similarity but (H^stu, H_ts).
     """
     views = normal(4, 4, 6)
     views[:, [0, 3], 2:] = 0
     turned = views.clone()
     turned[:, 1, 2:] *= -1
-    close(
-        cross_contrastive_loss(turned, 0.07, "cross"),
-        cross_contrastive_loss(views, 0.07, "cross"),
-        1e-6,
-    )
+    before = cross_contrastive_loss(views, 0.07, "cross")
+    close(cross_contrastive_loss(turned, 0.07, "cross"), before, 1e-6)
     turned[:, 1, :2] *= -1
-    differ(
-        cross_contrastive_loss(turned, 0.07, "cross"), cross_contrastive_loss(views, 0.07, "cross")
-    )
+    differ(cross_contrastive_loss(turned, 0.07, "cross"), before)
 
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_loss_falls_as_views_agree(negatives: str) -> None:
-    """Equal views of distinct dialogues have nearly no loss, mixed-up ones a large one; a zero view is finite."""
+    """Equal views of distinct dialogues have nearly no loss, exchanged ones a large one.
+
+    A zero view has a finite loss.
+    """
     one = torch.eye(4).unsqueeze(1).expand(4, 4, 4)
     assert cross_contrastive_loss(one, 0.07, negatives) < 1e-4
     mixed = one.clone()
@@ -139,8 +138,5 @@ def test_order_of_the_batch_does_not_matter() -> None:
     """The dialogues in another order have the same loss."""
     views = normal(5, 4, 6)
     for negatives in NEGATIVES:
-        close(
-            cross_contrastive_loss(views.flip(0), 0.07, negatives),
-            cross_contrastive_loss(views, 0.07, negatives),
-            1e-6,
-        )
+        flipped = cross_contrastive_loss(views.flip(0), 0.07, negatives)
+        close(flipped, cross_contrastive_loss(views, 0.07, negatives), 1e-6)

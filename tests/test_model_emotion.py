@@ -19,31 +19,33 @@ from helpers import (
 )
 from torch import Tensor
 
-from ctsm_lib.model.emotion import EmotionEncoding, StateInclination, bending, state_inclination
+from ctsm_lib.model.emotion import EmotionEncoding, StateInclination, state_inclination
 from ctsm_lib.model.layers import Encoder
+from ctsm_lib.settings import LayerSizes
 
 LENGTHS = [5, 2, 4]
 COMPRESSED = 10
 
 
 def encoding(trait: bool = True, state: bool = True, ffn: str = "linear") -> EmotionEncoding:
+    sizes = LayerSizes(heads=2, key_depth=40, ffn_dim=8, ffn=ffn)
     module = EmotionEncoding(
-        DIM, COMPRESSED, trait, state, lambda width: Encoder(width, 1, 2, 40, 8, ffn, 0.0)
+        DIM, lambda width: Encoder(width, 1, sizes), COMPRESSED, trait=trait, state=state
     )
     return randomise(module).double()
 
 
 def inputs(extra: int = 0) -> dict[str, Tensor]:
-    """What the encoding takes; PAD places hold numbers like any other."""
+    """The arguments of the encoding; PAD places hold numbers like any other."""
     length = max(LENGTHS) + extra
     return {
         "context": normal(3, length, DIM), "embedded": normal(3, length, DIM, seed=1),
-        "labels_KD": normal(32, DIM, seed=2), "vad": normal(3, length, 3, seed=3).sigmoid(),
+        "labels": normal(32, DIM, seed=2), "vad": normal(3, length, 3, seed=3).sigmoid(),
         "idf": normal(3, length, 1, seed=4).sigmoid(), "mask": real_mask(LENGTHS, extra),
     }  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------- state inclination
+# -------------------------------------------------------------------------------- state inclination
 
 
 def test_eq_7_is_the_cosine_of_each_token_with_each_label() -> None:
@@ -58,7 +60,7 @@ def test_eq_7_is_the_cosine_of_each_token_with_each_label() -> None:
 
 
 def test_eq_7_reaches_its_bounds_and_knows_no_length() -> None:
-    """A label itself has cosine 1, its opposite -1, whatever their lengths; a zero vector has 0, not NaN."""
+    """A label itself has cosine 1, its opposite -1, at any length; a zero vector has 0, not NaN."""
     emotions = normal(32, DIM)
     tokens = torch.stack([emotions[3] * 50, -emotions[3] * 1e-3, torch.zeros(DIM)]).unsqueeze(0)
     cosine = state_inclination(tokens, emotions, real_mask([3]))
@@ -79,42 +81,52 @@ def test_eq_5_and_6_map_both_sides_with_a_bias_each() -> None:
     assert module.emotion_words.bias is not None
 
 
-# --------------------------------------------------------------------------------------------- embeddings and encoders
+# -------------------------------------------------------------------------- embeddings and encoders
 
 
 def test_eq_2_3_and_8_the_embeddings_and_their_order() -> None:
-    """`V_t = [VAD(3) ; IDF(1) ; W_C H_C (10)]`, `V_s = [V_cos(32) ; IDF(1) ; W_C H_C (10)]`: 14 and 43 wide."""
+    """`V_t = [VAD(3) ; IDF(1) ; W_C H_C (10)]`, `V_s = [V_cos(32) ; IDF(1) ; W_C H_C (10)]`.
+
+    They are 14 and 43 wide, and side by side in V_ts.
+    """
     module, given = encoding(), inputs()
-    embeddings, _ = module(**given)
+    states = module(**given)
     assert module.inclination is not None
-    cosine = module.inclination(given["embedded"], given["labels_KD"], given["mask"])
-    assert embeddings.shape == (3, 5, 14 + 43)
+    cosine = module.inclination(given["embedded"], given["labels"], given["mask"])
+    assert torch.equal(states.V_cos, cosine)
+    assert states.V_t.shape == (3, 5, 14)
+    assert states.V_s.shape == (3, 5, 43)
+    assert states.V_ts.shape == (3, 5, 14 + 43)
     for row, length in enumerate(LENGTHS):
         for place in range(length):
-            meaning = array(module.compress.weight) @ array(
-                given["context"][row, place]
-            )  # one matrix for both
-            vad, idf = array(given["vad"][row, place]), array(given["idf"][row, place])
-            close(embeddings[row, place, :14], np.concatenate([vad, idf, meaning]))
-            close(
-                embeddings[row, place, 14:],
-                np.concatenate([array(cosine[row, place]), idf, meaning]),
-            )
+            # One matrix serves both.
+            meaning = array(module.compress.weight) @ array(given["context"][row, place])
+            vad = array(given["vad"][row, place])
+            idf = array(given["idf"][row, place])
+            trait = np.concatenate([vad, idf, meaning])
+            state = np.concatenate([array(cosine[row, place]), idf, meaning])
+            close(states.V_t[row, place], trait)
+            close(states.V_s[row, place], state)
+            close(states.V_ts[row, place, :14], trait)
+            close(states.V_ts[row, place, 14:], state)
     assert module.compress.weight.shape == (COMPRESSED, DIM)
     assert module.compress.bias is None
 
 
 @pytest.mark.parametrize("ffn", ["linear", "conv"])
 def test_eq_4_and_9_encode_each_embedding_on_its_own(ffn: str) -> None:
-    """`H_t = Encoder_t(V_t)`, `H_s = Encoder_s(V_s)`, row by row without padding; rows of PAD are zero."""
+    """`H_t = Encoder_t(V_t)`, `H_s = Encoder_s(V_s)`, row by row; rows of PAD are zero."""
     module, given = encoding(ffn=ffn), inputs(extra=2)
-    embeddings, encoded = module(**given)
+    states = module(**given)
     for row, length in enumerate(LENGTHS):
-        trait, state = array(embeddings[row, :length, :14]), array(embeddings[row, :length, 14:])
-        close(encoded[row, :length, :14], slow_encoder(module.trait_encoder, trait))
-        close(encoded[row, :length, 14:], slow_encoder(module.state_encoder, state))
-        assert not embeddings[row, length:].any()
-        assert not encoded[row, length:].any()
+        trait = slow_encoder(module.trait_encoder, array(states.V_ts[row, :length, :14]))
+        state = slow_encoder(module.state_encoder, array(states.V_ts[row, :length, 14:]))
+        close(states.H_t[row, :length], trait)
+        close(states.H_s[row, :length], state)
+        close(states.H_ts[row, :length, :14], trait)
+        close(states.H_ts[row, :length, 14:], state)
+        for values in vars(states).values():
+            assert not values[row, length:].any()
 
 
 def test_emotion_encoders_have_heads_that_divide_the_depth_not_the_width() -> None:
@@ -128,11 +140,11 @@ def test_emotion_encoders_have_heads_that_divide_the_depth_not_the_width() -> No
 
 
 def test_eq_6_takes_the_embedding_not_the_encoded_context() -> None:
-    """V_cos follows E_C alone; VAD and IDF go through unchanged; the compressed context follows H_C alone."""
+    """V_cos depends on E_C alone, and the compressed context on H_C alone."""
     module, given = encoding(), inputs()
-    before, _ = module(**given)
-    other_context, _ = module(**(given | {"context": given["context"] + 1}))
-    other_embedding, _ = module(**(given | {"embedded": normal(3, 5, DIM, seed=9)}))
+    before = module(**given).V_ts
+    other_context = module(**(given | {"context": given["context"] + 1})).V_ts
+    other_embedding = module(**(given | {"embedded": normal(3, 5, DIM, seed=9)})).V_ts
     cosine, meaning = slice(14, 46), [*range(4, 14), *range(47, 57)]
     close(other_context[..., cosine], before[..., cosine], 1e-12)
     differ(other_context[..., meaning], before[..., meaning])
@@ -144,16 +156,22 @@ def test_eq_6_takes_the_embedding_not_the_encoded_context() -> None:
     ("trait", "state", "width"), [(True, True, 57), (False, True, 43), (True, False, 14)]
 )
 def test_ablations_leave_one_emotion_out(trait: bool, state: bool, width: int) -> None:
-    """w/o TEE: V_s and H_s only, 43 wide; w/o SEE: V_t and H_t only, 14 wide; the rest is as with both."""
+    """w/o TEE: V_s and H_s only, 43 wide; w/o SEE: V_t and H_t only, 14 wide.
+
+    The remaining part is as with both.
+    """
     module, given = encoding(trait, state), inputs()
-    embeddings, encoded = module(**given)
-    assert module.width == embeddings.shape[-1] == encoded.shape[-1] == width
+    states = module(**given)
+    assert module.width == states.V_ts.shape[-1] == states.H_ts.shape[-1] == width
+    assert (states.V_t is not None) == (states.H_t is not None) == trait
+    assert (states.V_s is not None) == (states.H_s is not None) == state
+    assert (states.V_cos is not None) == state
     full = encoding()
     full.load_state_dict(module.state_dict(), strict=False)
     part = slice(0 if trait else 14, 57 if state else 14)
-    both_embeddings, both_encoded = full(**given)
-    close(embeddings, both_embeddings[..., part], 1e-12)
-    close(encoded, both_encoded[..., part], 1e-12)
+    both = full(**given)
+    close(states.V_ts, both.V_ts[..., part], 1e-12)
+    close(states.H_ts, both.H_ts[..., part], 1e-12)
     names = [name for name, _ in module.named_parameters()]
     assert any("trait" in name for name in names) == trait
     assert any("state" in name or "inclination" in name for name in names) == state
@@ -162,40 +180,24 @@ def test_ablations_leave_one_emotion_out(trait: bool, state: bool, width: int) -
 def test_without_both_emotions_nothing_is_left() -> None:
     """Both ablations at once: width 0."""
     module, given = encoding(trait=False, state=False), inputs()
-    embeddings, encoded = module(**given)
+    states = module(**given)
     assert module.width == 0
-    assert embeddings.shape == encoded.shape == (3, 5, 0)
+    assert states.V_ts.shape == states.H_ts.shape == (3, 5, 0)
 
 
 @pytest.mark.parametrize("ffn", ["linear", "conv"])
 def test_emotions_are_invariant_to_padding_and_batch(ffn: str) -> None:
-    """A context alone, in a batch, in another order and with anything at PAD places gives the same rows."""
+    """A context has the same rows alone, in a batch, in another order and whatever is at PAD."""
     module, given = encoding(ffn=ffn), inputs(extra=2)
     mask = given["mask"]
     together = module(**given)
     per_token = ("context", "embedded", "vad", "idf")
-    dirty = {n: torch.where(mask.unsqueeze(-1), given[n], 40.0).flip(0) for n in per_token} | {
-        "mask": mask.flip(0)
-    }
-    reverse = module(**(given | dirty))
+    dirty = {n: torch.where(mask.unsqueeze(-1), given[n], 40.0).flip(0) for n in per_token}
+    reverse = module(**(given | dirty | {"mask": mask.flip(0)}))
     for row, length in enumerate(LENGTHS):
-        alone = module(
-            **(given | {n: given[n][row : row + 1, :length] for n in (*per_token, "mask")})
-        )
-        for part in range(2):
-            close(alone[part][0], together[part][row, :length], 1e-6)
-            close(reverse[part].flip(0)[row], together[part][row], 1e-6)
-
-
-def test_bending_is_the_mean_distance_over_pairs_of_occurrences() -> None:
-    """Word 3 occurs once and word 5 never: no pair, no bend."""
-    states, words = normal(9, DIM), torch.tensor([0, 1, 0, 2, 1, 3, 0, 4, 4])
-    states[8] = 3 * states[7]
-    bent = bending(states, words, 6)
-    for word in range(6):
-        rows = array(states[words == word])
-        cosine = slow_cosine(rows, rows) if len(rows) else np.zeros((0, 0))
-        pairs = [1 - cosine[i, j] for i in range(len(rows)) for j in range(i)]
-        assert bent[word].item() == pytest.approx(np.mean(pairs) if pairs else 0.0, abs=1e-6)
-    assert bent[0] > 0.1
-    assert bent[[3, 4, 5]].abs().max() < 1e-6
+        part = {n: given[n][row : row + 1, :length] for n in (*per_token, "mask")}
+        alone = module(**(given | part))
+        for name in vars(together):
+            values = getattr(together, name)
+            close(getattr(alone, name)[0], values[row, :length], 1e-6)
+            close(getattr(reverse, name).flip(0)[row], values[row], 1e-6)

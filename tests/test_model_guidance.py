@@ -1,4 +1,4 @@
-"""Emotion guidance against Eq. (10) to (18): intensity, attention pooling, hard and soft labels."""
+"""Emotion guidance against Eq. (10) to (18): intensity, pooling, hard and soft labels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ import pytest
 import torch
 from helpers import array, close, differ, normal, randomise, real_mask, slow_predictor, slow_softmax
 
-from ctsm_lib.model.guidance import (
-    EmotionPredictor,
-    intensity_weights,
-    label_loss,
-    mean_of_experts,
-    soft_label_loss,
-)
+from ctsm_lib.model.guidance import EmotionPredictor, intensity_weights, label_loss, soft_label_loss
 
 LENGTHS = [6, 2, 1]
 
@@ -23,7 +17,7 @@ def predictor(width: int = 9, intensity: bool = True) -> EmotionPredictor:
     return randomise(EmotionPredictor(width, intensity))
 
 
-# ----------------------------------------------------------------------------------------------------------- intensity
+# ---------------------------------------------------------------------------------------- intensity
 
 
 def test_eq_11_intensity_weights() -> None:
@@ -40,7 +34,10 @@ def test_eq_11_intensity_weights() -> None:
 
 
 def test_equal_intensities_change_nothing() -> None:
-    """Where no word is rated every token has weight 1, however long the context: the reason for the factor n."""
+    """Where no word is rated every token has weight 1 in a context of any length.
+
+    This is the reason for the factor n.
+    """
     weights = intensity_weights(torch.zeros(2, 200), real_mask([200, 3]))
     close(weights, real_mask([200, 3]).float())
 
@@ -50,20 +47,19 @@ def test_intensity_weights_of_an_empty_row_are_zero() -> None:
     assert not intensity_weights(normal(1, 4), torch.zeros(1, 4, dtype=torch.bool)).any()
 
 
-# ----------------------------------------------------------------------------------------------------------- predictor
+# ---------------------------------------------------------------------------------------- predictor
 
 
 @pytest.mark.parametrize("intensity", [True, False])
 def test_eq_11_to_14_predictor(intensity: bool) -> None:
-    """`C_l = n softmax(I)_l V_l`, `S = softmax(v tanh(W_c C_l + b))`, `P = softmax(W_out tanh(W_4 (C^T S) + b_4) + b)`.
+    """`C_l = n softmax(I)_l V_l`, `S = softmax(v tanh(W_c C_l + b))`,
+    `P = softmax(W_out tanh(W_4 (C^T S) + b_4) + b)`.
 
     Without guidance (w/o EGM) `C_l = V_l`.
     """
-    module, values, given = (
-        predictor(intensity=intensity),
-        normal(3, 8, 9, dtype=torch.float32),
-        normal(3, 8, seed=1),
-    )
+    module = predictor(intensity=intensity)
+    values = normal(3, 8, 9, dtype=torch.float32)
+    given = normal(3, 8, seed=1)
     logits, pooling = module(values, given.float(), real_mask(LENGTHS, extra=2))
     assert logits.shape == (3, 32)
     for row, length in enumerate(LENGTHS):
@@ -78,18 +74,16 @@ def test_eq_11_to_14_predictor(intensity: bool) -> None:
 
 @pytest.mark.parametrize("intensity", [True, False])
 def test_intensity_matters_only_with_guidance(intensity: bool) -> None:
-    """The same tokens with other intensities: another prediction with guidance, the same one without."""
-    module, values, mask = (
-        predictor(intensity=intensity),
-        normal(1, 6, 9, dtype=torch.float32),
-        real_mask([6]),
-    )
+    """Other intensities of the same tokens change the prediction with guidance only."""
+    module = predictor(intensity=intensity)
+    values = normal(1, 6, 9, dtype=torch.float32)
+    mask = real_mask([6])
     first, second = (module(values, normal(1, 6, seed=seed).float(), mask)[0] for seed in (1, 2))
     assert torch.equal(first, second) == (not intensity)
 
 
 def test_predictor_is_invariant_to_padding_and_batch() -> None:
-    """A row alone, in a batch and with anything at PAD places gives the same logits and pooling."""
+    """A row has the same logits and pooling alone, in a batch and whatever is at PAD."""
     module, mask = predictor(), real_mask(LENGTHS, extra=2)
     values, intensity = normal(3, 8, 9).float(), normal(3, 8, seed=1).float()
     logits, pooling = module(values, intensity, mask)
@@ -117,15 +111,7 @@ def test_predictor_of_an_empty_row_is_finite() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
 
 
-def test_mean_of_experts_is_the_geometric_mean() -> None:
-    """`softmax` of the result is `sqrt(p q)`, rescaled; two equal experts say what each says."""
-    first, second = normal(4, 32) * 3, normal(4, 32, seed=1) * 3
-    product = (first.softmax(dim=1) * second.softmax(dim=1)).sqrt()
-    close(mean_of_experts(first, second).softmax(dim=1), product / product.sum(dim=1, keepdim=True))
-    close(mean_of_experts(first, first).softmax(dim=1), first.softmax(dim=1))
-
-
-# -------------------------------------------------------------------------------------------------------------- losses
+# ------------------------------------------------------------------------------------------- losses
 
 
 def test_eq_15_label_loss() -> None:
@@ -149,7 +135,7 @@ def test_eq_18_soft_label_loss() -> None:
 
 
 def test_eq_18_is_least_where_the_student_equals_the_teacher() -> None:
-    """There it is the teacher's entropy and its gradient is zero; a one-hot teacher makes it Eq. (15)."""
+    """There it is the entropy of the teacher, with gradient 0. A one-hot teacher gives Eq. (15)."""
     teacher = normal(3, 32) * 2
     student = teacher.clone().requires_grad_()
     loss = soft_label_loss(student, teacher)
@@ -169,6 +155,5 @@ def test_eq_18_stops_the_gradient_to_the_teacher() -> None:
     student, teacher = normal(4, 32).requires_grad_(), normal(4, 32, seed=1).requires_grad_()
     soft_label_loss(student, teacher).sum().backward()
     assert teacher.grad is None
-    close(
-        student.grad, array(student.softmax(dim=1)) - array(teacher.softmax(dim=1))
-    )  # d/ds = P^stu - P^tchr
+    expected = array(student.softmax(dim=1)) - array(teacher.softmax(dim=1))
+    close(student.grad, expected)  # d/ds = P^stu - P^tchr

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from ctsm_lib import parallel
 from ctsm_lib.checkpoint import newest_checkpoint
-from ctsm_lib.run_folder import read_log
 from ctsm_lib.sources import cache_folder
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.running.log import read_log
 
 WORKER = Path(worker.__file__)
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]

@@ -13,14 +13,7 @@ from ctsm_lib import polarity as rule_of_the_paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
-from ctsm_lib.polarity import (
-    NO_STATE,
-    TIE,
-    centroids,
-    shuffled_shares,
-    state_polarity,
-    trait_polarity,
-)
+from ctsm_lib.polarity import NO_STATE, TIE, centroids, state_polarity, trait_polarity
 from ctsm_lib.vectors import Vectors
 from ctsm_workbench.study.polarity import (
     QUALITIES,
@@ -30,6 +23,7 @@ from ctsm_workbench.study.polarity import (
     analyse_prepared,
     choices,
 )
+from ctsm_workbench.study.polarity.chance import shuffled_shares
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.
 WORDS = ["good", "fine", "bad", "awful", "surprised"]

@@ -33,10 +33,11 @@ from ctsm_lib.checkpoint import newest_checkpoint
 from ctsm_lib.config import Config
 from ctsm_lib.errors import CtsmError, RunError
 from ctsm_lib.prepare import Prepared, prepare
-from ctsm_lib.run_folder import create_run, read_log, read_run
+from ctsm_lib.run_folder import create_run, read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.sources import Sources, cache_folder, find_sources
 from ctsm_workbench.running.checkpoints import save_checkpoint
+from ctsm_workbench.running.log import read_log
 
 pytestmark = [
     pytest.mark.survival,

@@ -40,8 +40,8 @@ from ctsm_lib.dialogues import COLUMNS, EMOTIONS
 from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.files import read_json
 from ctsm_lib.run_folder import read_run
-from ctsm_lib.vectors import read_npz
 from ctsm_workbench.judging.files import judge_file
+from ctsm_workbench.retrieval.vector_archives import read_npz
 
 pytestmark = pytest.mark.survival
 

@@ -25,9 +25,10 @@ from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.errors import RunError
 from ctsm_lib.interface import Output
 from ctsm_lib.prepare import Prepared
-from ctsm_lib.run_folder import read_log, read_run
+from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_workbench.baselines import make_model
+from ctsm_workbench.running.log import read_log
 
 KEPT = "training stopped; the batch and the previous checkpoint were kept"
 

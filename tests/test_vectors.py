@@ -5,8 +5,9 @@ import pytest
 
 from ctsm_lib.corpus import SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
-from ctsm_lib.vectors import exact_share, load_vectors, read_glove, read_npz
+from ctsm_lib.vectors import load_vectors, read_glove
 from ctsm_workbench.retrieval.learned_vectors import learn_vectors
+from ctsm_workbench.retrieval.vector_archives import exact_share, read_npz
 
 WORDS = Vocabulary([*SPECIALS, "cat", "dog", ". . .", "bird"])
 

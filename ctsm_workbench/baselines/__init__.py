@@ -1,5 +1,4 @@
-"""The systems that Table 1 compares CTSM with, and TF-IDF, which the table lacks, on one backbone.
+"""The compared systems of Table 1, and TF-IDF, on one backbone. Each module is one system.
 
-Each module is one system, readable beside its paper. All share CTSM's data, batches, training loop,
-decoding and scores. `ctsm_lib.registry` finds them by the entry points in pyproject.toml.
+They share data, batches, training, decoding and scores with CTSM. `ctsm_lib.registry` finds them.
 """

@@ -1,9 +1,9 @@
-"""CASE: cognition and affect of the speaker are two graphs, which are aligned with one another.
+"""CASE: two graphs of the speaker's cognition and affect, which are aligned with one another.
 
-A cognition graph joins the last utterance with commonsense about it. An affect graph joins the context
-with emotion concepts. A query selects nodes of both; a posterior that has read the answer teaches it in
-training. The two selections are aligned dialogue by dialogue (coarse), and each inference with the
-emotional reaction (fine).
+A cognition graph joins the last utterance with commonsense about it. An affect graph joins the
+context with emotion concepts. A query selects nodes of both; in training it learns from a posterior
+query, which has read the answer. The two selections are aligned dialogue by dialogue (coarse), and
+each inference with the emotional reaction (fine).
 Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 
     H = Encoder(E)                                                                        [B, L, D]
@@ -17,54 +17,34 @@ Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
     L = NLL + CE(l) + 1.5 L_div + KL(a' || a) of both graphs + BOW(c'_cog, c'_aff)
         + coarse + 0.2 fine
 
-Departure: commonsense is about the last utterance as a whole, with one node for each relation and all
-its phrases, since batches hold it so. The paper also has nodes for sentences and for phrases.
+Departure: commonsense is about the last utterance as a whole, with one node for each relation and
+all its phrases, since batches hold it so. The paper also has nodes for sentences and for phrases.
 Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in long contexts.
 Departure: the bag of words uses the decoder's output layer; another would be the largest part.
 Departure: graph layers have the settings `small_...`; the paper has depth 100 and 300 filters.
 Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.config import Config
-from ctsm_lib.corpus import PAD
-from ctsm_lib.interface import Tables
+from ctsm_lib.corpus import EMOTIONS, PAD
 from ctsm_lib.kernels import masked_mean
 from ctsm_lib.model.context import COGNITIVE, KnowledgeEncoder
 from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.guidance import intensity_weights
 from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import (
-    LABELS,
-    Baseline,
-    BaselineCache,
-    BaselineDecoder,
-    BaselineMemory,
-    initialise,
-    without_gaps,
-)
-from ctsm_workbench.baselines.case_graphs import (
-    Alignment,
-    CognitionGraph,
-    GraphLayer,
-    affect_edges,
-    divergence,
-    last_utterance,
-    select,
-)
-from ctsm_workbench.baselines.concepts import ReadsConcepts
+from ctsm_workbench.baselines import case_graphs
+from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
+from ctsm_workbench.baselines.case_graphs import Graph
+from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
 
-GRAPHS = ("cognition", "affect")
-COARSE, FINE = 1.0, 0.2  # weights of the alignments
+FINE = 0.2  # weight of the fine alignment
 
 
 class CaseLayer(DecoderLayer):
@@ -88,125 +68,110 @@ class CaseLayer(DecoderLayer):
         return super().read_context(states + self.dropout(attended), context, mask)
 
 
-class CaseDecoder(BaselineDecoder):
-    """A decoder of such layers."""
-
-    Layer = CaseLayer
-
-
-@dataclass
+@dataclass(kw_only=True)
 class CaseMemory(BaselineMemory):
-    """An encoded context with its graphs: nodes [B, N, D] and masks [B, N], by name."""
+    """An encoded context with its graphs."""
 
-    graphs: dict[str, Tensor] = field(default_factory=dict)
-    graph_masks: dict[str, Tensor] = field(default_factory=dict)
+    cognition: Graph
+    affect: Graph
 
 
-class CASE(ReadsConcepts, Baseline):
+class CASE(ReadsConcepts):
     """Cognition and Affection for reSponding Empathetically."""
 
     smoothing = False
     diverse = True
     uses = frozenset({"knowledge", "concepts"})
 
-    def __init__(self, config: Config, tables: Tables):
-        super().__init__(config, tables)
-        dim = config.dim
+    class Decoder(BaselineDecoder):
+        Layer = CaseLayer
+
+    def make_parts(self, dim: int) -> None:
         self.knowledge = KnowledgeEncoder(dim, self.small_encoder)
-        self.cognition, self.affect = CognitionGraph(config), GraphLayer(config)
+        self.cognition = case_graphs.CognitionGraph(self.config)
+        self.affect = case_graphs.GraphLayer(self.config)
         self.target_encoder = self.small_encoder(dim)
         self.prior = nn.Linear(dim, dim, bias=False)
         self.posterior = nn.Linear(dim, dim, bias=False)
         self.bag = nn.Linear(2 * dim, dim)
-        self.coarse = Alignment(dim, config.temperature)
-        self.fine = Alignment(dim, config.temperature)
+        self.coarse = case_graphs.Alignment(dim, self.config.temperature)
+        self.fine = case_graphs.Alignment(dim, self.config.temperature)
         self.gate = nn.Linear(2 * dim, dim)
-        self.classify = nn.Linear(dim, LABELS, bias=False)
-        self.decoder = self.make_decoder(CaseDecoder)
-        initialise(self)
-
-    def ids(self, batch: Batch) -> dict[str, Tensor]:
-        concepts, _ = without_gaps(self.concepts[batch.context])
-        return super().ids(batch) | {"knowledge": batch.knowledge, "concepts": concepts}
+        self.classify = nn.Linear(dim, len(EMOTIONS), bias=False)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> CaseMemory:
         states, mask = self.encode_context(batch, words)
         inferences = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
-        reaction = inferences[:, COGNITIVE]
-        cognition = self.cognition(masked_mean(states, last_utterance(batch.speaker)), inferences)
-        affect, affect_mask = self._affect(batch, states, words["concepts"])
-        graphs = {"cognition": cognition, "affect": affect}
-        masks = {"cognition": affect_mask.new_ones(cognition.shape[:2]), "affect": affect_mask}
-
+        cognition = self._cognition(batch, states, inferences)
+        affect = self._affect(batch, states, words["concepts"])
         query = self.prior(states[:, 0]).tanh()
-        prior = {name: select(query, graphs[name], masks[name]) for name in GRAPHS}
-        felt = prior["affect"][1]
-        share = self.gate(torch.cat([felt, reaction], dim=-1)).sigmoid()
-        logits = self.classify(share * felt + (1 - share) * reaction).float()
+        prior = (cognition.select(query), affect.select(query))
+        chosen = prior[1].chosen  # c_aff
+        reaction = inferences[:, COGNITIVE]  # k_e
+        share = self.gate(torch.cat([chosen, reaction], dim=-1)).sigmoid()
+        logits = self.classify(share * chosen + (1 - share) * reaction).float()
         memory = CaseMemory(
-            states, mask, batch.context, emotion_logits=logits, graphs=graphs, graph_masks=masks
-        )
+            states=states, mask=mask, context=batch.context, emotion_logits=logits,
+            cognition=cognition, affect=affect,
+        )  # fmt: skip
         if self.training and batch.label is not None:
-            memory.losses = self._taught(batch, words, graphs, masks, prior)
-            memory.losses |= self._aligned(batch, cognition, prior, reaction)
+            memory.losses = self._own_losses(batch, words, memory, prior=prior, reaction=reaction)
         return memory
 
     def start(self, memory: Any) -> BaselineCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
-        graphs, masks = memory.graphs, memory.graph_masks
-        layers = cast(list[CaseLayer], list(self.decoder.layers))
+        graphs = (memory.cognition, memory.affect)
         cache.memory = [
             (
                 context,
-                (layer.cognition_attention.keys_values(graphs["cognition"]), masks["cognition"]),
-                (layer.affect_attention.keys_values(graphs["affect"]), masks["affect"]),
+                (layer.cognition_attention.keys_values(graphs[0].nodes), graphs[0].mask),
+                (layer.affect_attention.keys_values(graphs[1].nodes), graphs[1].mask),
             )
-            for layer, context in zip(layers, cache.memory, strict=True)
+            for layer, context in zip(self.decoder.layers, cache.memory, strict=True)
         ]
         return cache
 
-    def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and concepts, weighted by emotion intensity [B, N, D], and their mask [B, N]."""
-        concepts, place = without_gaps(self.concepts[batch.context])
+    def _cognition(self, batch: Batch, states: Tensor, inferences: Tensor) -> Graph:
+        utterance = masked_mean(states, case_graphs.last_utterance(batch.speaker))
+        nodes = self.cognition(utterance, inferences)
+        return Graph(nodes, mask=torch.ones_like(nodes[..., 0], dtype=torch.bool))
+
+    def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:
+        concepts, place = self.context_concepts(batch.context)
         ids = torch.cat([batch.context, concepts], dim=1)
         mask = ids != PAD
         nodes = torch.cat([states, self.embed.dropout(concept_words).to(states.dtype)], dim=1)
         weights = intensity_weights(self.intensity[ids], mask)
-        return self.affect(nodes, affect_edges(mask, place)) * weights.unsqueeze(-1), mask
+        return Graph(self.affect(nodes, affect_edges(mask, place)) * weights.unsqueeze(-1), mask)
 
-    def _taught(
-        self, batch: Batch, words: dict[str, Tensor], graphs: dict[str, Tensor], masks: dict[str, Tensor],
-        prior: dict[str, tuple[Tensor, Tensor]],
+    def _own_losses(
+        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory, *, prior: Any,
+        reaction: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """Losses [B] of the selection, which the posterior teaches, and of the posterior's words."""
+        """Losses of selection and words [B], and of both alignments, scalars of the whole batch."""
         assert batch.target is not None
         mask = batch.target != PAD
         answer = masked_mean(self.target_encoder(self.embed(words["target"]), mask), mask)
         query = self.posterior(answer).tanh()
-        posterior = {name: select(query, graphs[name], masks[name]) for name in GRAPHS}
-        chosen = torch.cat([posterior[name][1] for name in GRAPHS], dim=-1)
-        bag = self.decoder.pointer.logits(
-            self.bag(chosen).tanh(), self.embed.words.weight
-        ).log_softmax(dim=-1)
-        log_prob = (bag.gather(1, batch.target) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        apart = torch.stack([divergence(posterior[name][0], prior[name][0]) for name in GRAPHS])
-        return {"selection": apart.sum(dim=0), "bag_of_words": -log_prob}
-
-    def _aligned(
-        self,
-        batch: Batch,
-        cognition: Tensor,
-        prior: dict[str, tuple[Tensor, Tensor]],
-        reaction: Tensor,
-    ) -> dict[str, Tensor]:
-        """The weighted alignments, a scalar of the whole batch each."""
-        selected = [prior[name][1].unsqueeze(1) for name in GRAPHS]
+        posterior = (memory.cognition.select(query), memory.affect.select(query))
+        bag = self.bag(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
+        logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
+        log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
+        apart = [
+            case_graphs.divergence(goal.weights, own.weights)
+            for goal, own in zip(posterior, prior, strict=True)
+        ]
         known = (batch.knowledge[..., 1:] != PAD).any(dim=-1)  # B 5
-        pairs = known[:, :COGNITIVE] & known[:, COGNITIVE:]
-        coarse = self.coarse(*selected, torch.ones_like(known[:, :1]), batch.total_pairs)
+        every = torch.ones_like(known[:, :1])
+        views = [graph.chosen.unsqueeze(1) for graph in prior]
+        coarse = self.coarse(*views, every, batch.total_pairs)
+        both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
         reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
+        fine = self.fine(memory.cognition.nodes[:, 1:], reactions, both, batch.total_pairs)
         return {
-            "coarse": COARSE * coarse,
-            "fine": FINE * self.fine(cognition[:, 1:], reactions, pairs, batch.total_pairs),
+            "selection": torch.stack(apart).sum(dim=0),
+            "bag_of_words": -(log_prob.sum(dim=1) / mask.sum(dim=1).clamp(min=1)),
+            "coarse": coarse,
+            "fine": FINE * fine,
         }

@@ -1,7 +1,7 @@
-"""CEM: commonsense says what the speaker intends, needs, wants, undergoes and feels, and so enriches the context.
+"""CEM: commonsense about the speaker enriches the context.
 
-The idea of Section 3.3 of CTSM comes from here. CEM runs it once, reads the emotion from the half that the reactions
-(xReact) refined, and answers from all of it; the diversity loss is CEM's, too.
+Section 3.3 of CTSM takes its fusion from CEM. CEM runs it once. It predicts the emotion from the
+part that the reaction (xReact) refined, and answers from all. The diversity loss is CEM's, too.
 Source: Sabour, Zheng and Huang (2022).
 
     H_C = Encoder(E)                                              [B, L, D]
@@ -13,37 +13,29 @@ Source: Sabour, Zheng and Huang (2022).
     L   = NLL + CE(l) + 1.5 L_div
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.config import Config
-from ctsm_lib.interface import Tables
+from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.model.context import KnowledgeEncoder, SeparateFusion
-from ctsm_workbench.baselines.base import LABELS, Baseline, BaselineMemory, initialise
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory
 
 
 class CEM(Baseline):
-    """Commonsense-aware Empathetic chatting Machine. The setting `fusion` is CTSM's; here it is always "separate"."""
+    """Commonsense-aware EMpathetic chatting machine. The setting `fusion` does not change it."""
 
     smoothing = False
     diverse = True
     uses = frozenset({"knowledge"})
 
-    def __init__(self, config: Config, tables: Tables):
-        super().__init__(config, tables)
-        self.knowledge = KnowledgeEncoder(config.dim, self.small_encoder)
-        self.fusion = SeparateFusion(config.dim, self.small_encoder)
-        self.classify = nn.Linear(config.dim, LABELS, bias=False)
-        self.decoder = self.make_decoder()
-        initialise(self)
-
-    def ids(self, batch: Batch) -> dict[str, Tensor]:
-        return super().ids(batch) | {"knowledge": batch.knowledge}
+    def make_parts(self, dim: int) -> None:
+        self.knowledge = KnowledgeEncoder(dim, self.small_encoder)
+        self.fusion = SeparateFusion(dim, self.small_encoder)
+        self.classify = nn.Linear(dim, len(EMOTIONS), bias=False)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         context, mask = self.encode_context(batch, words)
         knowledge = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
         states, emotional = self.fusion.fuse(context, knowledge, mask)
-        return BaselineMemory(states, mask, batch.context, self.classify(emotional[:, 0]).float())
+        logits = self.classify(emotional[:, 0]).float()
+        return BaselineMemory(states, mask, batch.context, emotion_logits=logits)

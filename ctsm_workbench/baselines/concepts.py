@@ -1,6 +1,7 @@
-"""Emotion concepts of words, as KEMP and CASE attach them to a context. Source: Li et al. (2022)."""
+"""Emotion concepts of words, as KEMP and CASE attach them to a context. Source: Li et al. (2022).
 
-from __future__ import annotations
+Shapes: B batch, L context length, M concepts of a context, N = L + M nodes of a graph.
+"""
 
 import json
 from pathlib import Path
@@ -9,16 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD, Corpus, Vocabulary
 from ctsm_lib.errors import DataError
 from ctsm_lib.sources import Sources
+from ctsm_workbench.baselines.base import Baseline
 
-STRONG = 0.6  # the least emotion intensity that makes a concept count
+STRONG = 0.6  # the least intensity of a word of strong emotion
 
 
 def read_concepts(path: Path) -> dict[str, list[str]]:
-    """Word -> its concepts, the first one first.
+    """The concepts of each word, in the file's order.
 
     Raises:
         DataError: the file is not JSON of that form; the message names what is wrong.
@@ -26,9 +29,8 @@ def read_concepts(path: Path) -> dict[str, list[str]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as JSON ({error}). Remove it to do without concepts."
-        ) from error
+        advice = "Remove it to do without concepts."
+        raise DataError(f"{path} cannot be read as JSON ({error}). {advice}") from error
     if not isinstance(found, dict):
         kind = type(found).__name__
         raise DataError(f"{path} holds a {kind} where an object word -> [concepts] belongs.")
@@ -41,43 +43,75 @@ def read_concepts(path: Path) -> dict[str, list[str]]:
 def concept_table(
     concepts: dict[str, list[str]], vocabulary: Vocabulary, intensity: np.ndarray
 ) -> np.ndarray:
-    """The concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
+    """One concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
 
     Args:
         intensity: [V] emotion intensity of every word.
     """
+    index = vocabulary.index
     table = np.full(len(vocabulary), PAD, dtype=np.int64)
-    for word, found in concepts.items():
-        if (place := vocabulary.index.get(word)) is not None:
-            ids = [vocabulary.index[concept] for concept in found if concept in vocabulary.index]
-            table[place] = next((i for i in ids if i != place and intensity[i] >= STRONG), PAD)
+    for word in concepts.keys() & index.keys():
+        known = [index[concept] for concept in concepts[word] if concept in index]
+        strong = [i for i in known if i != index[word] and intensity[i] >= STRONG]
+        table[index[word]] = strong[0] if strong else PAD
     return table
 
 
-class ReadsConcepts:
-    """A mixin for models that read concepts, where the data folder has them."""
+class ReadsConcepts(Baseline):
+    """A baseline that uses emotion concepts, where the data folder has them."""
 
-    uses: frozenset[str] = frozenset({"concepts"})
+    uses = frozenset({"concepts"})
 
     @classmethod
     def more_description(cls, config: Config, sources: Sources) -> dict[str, str]:
-        """The concepts by name, for runs and results.
-
-        Raises:
-            DataError: as `read_concepts`.
-        """
-        if not (config.concepts and sources.concepts):
-            return {}
-        count = len(read_concepts(sources.concepts))
-        return {"concepts": f"{sources.concepts.name} ({count:,} words)"} if count else {}
+        """The file of concepts, for runs and results. Raises: as `read_concepts`."""
+        concepts = _given_concepts(config, sources)
+        path = sources.concepts
+        return {"concepts": f"{path.name} ({len(concepts):,} words)"} if path and concepts else {}
 
     @classmethod
     def more_tables(
         cls, config: Config, corpus: Corpus, *, sources: Sources, intensity: np.ndarray
     ) -> dict[str, Tensor]:
-        """The table of concepts."""
-        if not (config.concepts and sources.concepts):
-            return {}
-        concepts = read_concepts(sources.concepts)
+        """The concept of every word of the vocabulary, if there is a file of concepts."""
+        concepts = _given_concepts(config, sources)
         table = concept_table(concepts, corpus.vocabulary, intensity)
-        return {"concepts": torch.from_numpy(table)}
+        return {"concepts": torch.from_numpy(table)} if concepts else {}
+
+    def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """A context's concepts and the positions of their words, [B, M]."""
+        return without_gaps(self.concepts[context_BL])
+
+    def ids(self, batch: Batch) -> dict[str, Tensor]:
+        return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
+
+
+def _given_concepts(config: Config, sources: Sources) -> dict[str, list[str]]:
+    return read_concepts(sources.concepts) if config.concepts and sources.concepts else {}
+
+
+def without_gaps(ids_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """The ids of each row without the PADs between them, and the position of each; [B, M]."""
+    given = ids_BL != PAD
+    width = int(given.sum(dim=1).amax()) if len(given) else 0
+    place = (~given).int().argsort(dim=1, stable=True)[:, :width]
+    return ids_BL.gather(1, place), place
+
+
+def affect_edges(nodes_BN: Tensor, place_BM: Tensor) -> Tensor:
+    """The nodes that each node reads, [B, N, N].
+
+    A token reads itself, the token before it, CLS and its concept. A concept reads itself and its
+    token.
+
+    Args:
+        nodes_BN: mask of the nodes, L tokens and then M concepts.
+        place_BM: the position of each concept's token.
+    """
+    batch, size = nodes_BN.shape
+    node = torch.arange(size, device=nodes_BN.device)
+    is_token = node < size - place_BM.shape[1]
+    place = torch.cat([node[is_token].expand(batch, -1), place_BM], dim=1)  # B N
+    back = place.unsqueeze(2) - place.unsqueeze(1)  # B N N
+    among = is_token.unsqueeze(1) & is_token & ((back == 1) | (node == 0))
+    return ((back == 0) | among) & nodes_BN.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""KEMP: words of the context add emotion concepts, as nodes of a graph that is encoded with the context.
+"""KEMP: emotion concepts of the context's words join the context as nodes of a graph.
 
 Source: Li, Li, Ren, Ren and Chen (2022).
 
@@ -10,15 +10,13 @@ Source: Li, Li, Ren, Ren and Chen (2022).
         concepts
     L = NLL + CE(l) + 0.1 MSE(mean attention to H, w), the square's mean over a context's nodes
 
-A context has at most ten concepts, those of the strongest emotion. Without concepts the graph has the
-context's own edges. The attention in the loss is the last layer's, averaged over heads and over the
-words of the answer.
+A context has at most ten concepts, those of the strongest emotion. Without concepts the graph has
+the context's own edges. The attention in the loss is the last layer's, averaged over heads and over
+the words of the answer.
 
 Departure: in the paper concepts have positions and a speaker state. Here they have neither.
 Departure: a word adds one concept, the strongest (`concepts`); in the paper it may add several.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,24 +26,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.config import Config
-from ctsm_lib.corpus import PAD
-from ctsm_lib.interface import Tables
+from ctsm_lib.corpus import EMOTIONS, PAD
 from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import (
-    LABELS,
-    Baseline,
-    BaselineCache,
-    BaselineDecoder,
-    BaselineMemory,
-    initialise,
-    without_gaps,
-)
-from ctsm_workbench.baselines.case_graphs import affect_edges
-from ctsm_workbench.baselines.concepts import ReadsConcepts
+from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
+from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1
@@ -67,57 +54,47 @@ class KempLayer(DecoderLayer):
         return states + self.dropout(joined), weights
 
 
-class KempDecoder(BaselineDecoder):
-    """A decoder of such layers."""
-
-    Layer = KempLayer
-
-
-@dataclass
+@dataclass(kw_only=True)
 class KempMemory(BaselineMemory):
     """An encoded context with its emotion."""
 
-    emotion: Tensor | None = None  # B D, c_e
-    weights: Tensor | None = None  # B L+M, w
+    emotion: Tensor  # B D, c_e
+    weights: Tensor  # B L+M, w
 
 
-class KEMP(ReadsConcepts, Baseline):
+class KEMP(ReadsConcepts):
     """Knowledge-aware EMPathetic dialogue generation."""
 
-    def __init__(self, config: Config, tables: Tables):
-        super().__init__(config, tables)
-        dim = config.dim
-        self.graph = Attention(dim, dim, config.small_layer)
+    class Decoder(BaselineDecoder):
+        Layer = KempLayer
+
+    def make_parts(self, dim: int) -> None:
+        self.graph = Attention(dim, dim, self.config.small_layer)
         self.graph_norm = nn.LayerNorm(dim)
-        self.classify = nn.Linear(dim, LABELS)
-        self.begin = nn.Linear(LABELS, dim)
-        self.decoder = self.make_decoder(KempDecoder)
-        initialise(self)
+        self.classify = nn.Linear(dim, len(EMOTIONS))
+        self.begin = nn.Linear(len(EMOTIONS), dim)
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """A context's strongest concepts and the places of their words, [B, M].
+        """A context's strongest concepts and the positions of their words, [B, M].
 
         Among equals the earlier comes first.
         """
-        concepts, place = without_gaps(self.concepts[context_BL])
+        concepts, place = super().context_concepts(context_BL)
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
         return concepts.gather(1, order), place.gather(1, order)
 
-    def ids(self, batch: Batch) -> dict[str, Tensor]:
-        return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
-
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> KempMemory:
         concepts, place = self.context_concepts(batch.context)
-        # A PAD follows every context, the longest too: a convolution must not read a concept as
+        # A PAD follows every context, even the longest: a convolution must not read a concept as
         # the next token.
         context = F.pad(batch.context, (0, 1), value=PAD)
         ids = torch.cat([context, concepts], dim=1)
-        mask, length = ids != PAD, context.shape[1]
+        mask = ids != PAD
         tokens = F.pad(self.embed(words["context"], words["speaker"]), (0, 0, 0, 1))
         added = self.embed.dropout(words["concepts"])
-        edges = affect_edges(mask, place)[:, :length]
         nodes = self.graph.keys_values(torch.cat([tokens, added], dim=1))
+        edges = affect_edges(mask, place)[:, : context.shape[1]]
         linked, _ = self.graph(tokens, nodes, edges)
         tokens = self.graph_norm(tokens + linked)
         states = self.encoder(torch.cat([tokens, added.to(tokens.dtype)], dim=1), mask)
@@ -135,8 +112,7 @@ class KEMP(ReadsConcepts, Baseline):
         return cache
 
     def taught_losses(self, memory: KempMemory, taught: Taught) -> dict[str, Tensor]:
-        """Draw the attention, averaged over the words of an answer, to strong emotion."""
-        assert memory.weights is not None
+        """Pull the attention, averaged over the words of an answer, to words of strong emotion."""
         sums = torch.zeros_like(memory.weights).index_add(0, taught.row, taught.copy.float())
         mean = sums / taught.mask.sum(dim=1, keepdim=True).clamp(min=1)
         squared = (mean - memory.weights).square().masked_fill(~memory.mask, 0.0)

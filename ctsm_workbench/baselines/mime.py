@@ -1,64 +1,61 @@
-"""MIME: an answer mimics the speaker's emotion; positive and negative emotions are kept apart, and both are heard.
+"""MIME: the answer mimics the speaker's emotion, and reads a mixture of the opposite emotions, too.
 
 Source: Majumder, Hong, Peng, Lu, Ghosal, Gelbukh, Mihalcea and Poria (2020).
 
-    q = H[CLS],  l = (W q + b) M^T      M: a vector for each emotion                            [B, 32]
+    q = H[CLS],  l = (W q + b) M^T      M: a vector for each emotion                     [B, 32]
     for each group, positive (13) and negative (19):
-        z ~ N(mu(q), sigma(q)^2),  p = softmax(W_z z) over the group,  e = p M                   [B, D]
-    m = e of the group that the emotion is of, n = e of the other
-    A = Enc_1([H ; m]),  B = Enc_2([H ; n]),  v = W_2 (sigmoid(W_1 [A ; B]) * [A ; B])          [B, L, D]
+        z ~ N(mu(q), sigma(q)^2),  p = softmax(W_z z) over the group,  e = p M           [B, D]
+    m = e of the emotion's own group, n = e of the other group
+    A = Enc_1([H ; m]),  B = Enc_2([H ; n]),  v = W_2 (sigmoid(W_1 [A ; B]) * [A ; B])   [B, L, D]
     L = NLL + CE(l) + KL(N(mu'([q ; mean A]), sigma'^2) || N(mu, sigma^2)), and the same with mean B
-The decoder attends to v. The emotion that chooses m is the gold one in training, the predicted one otherwise, and z is
-drawn in training only; else it is the mean. mu' of the positive group reads A where the emotion is positive, else B.
+
+The decoder attends to v. The emotion that chooses m is the gold one in training, and the predicted
+one otherwise. z is drawn in training only; otherwise it is the mean. The posterior of a group reads
+A if the emotion belongs to the group, and B if not.
 
 Departure: KL is a mean over the latent's dimensions, as all other losses here are means.
 """
 
-from __future__ import annotations
-
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.interface import Tables
 from ctsm_lib.kernels import masked_mean
-from ctsm_workbench.baselines.base import Baseline, BaselineMemory, initialise
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory
 
 # The paper's two groups: "surprised" counts as positive, "anticipating" as negative.
 POSITIVE = (
-    "surprised", "excited", "proud", "grateful", "impressed", "hopeful", "confident", "joyful", "content", "caring",
-    "trusting", "faithful", "prepared",
+    "surprised", "excited", "proud", "grateful", "impressed", "hopeful", "confident", "joyful",
+    "content", "caring", "trusting", "faithful", "prepared",
 )  # fmt: skip
-BETA = 1.0  # weight of the divergence
 
 
 class GroupLatent(nn.Module):
-    """The latent emotion of one group: prior, posterior, and the mixture of the group's emotion vectors."""
+    """The latent emotion of one group: prior, posterior, and a mixture of the group's emotions."""
 
     def __init__(self, dim: int, size: int):
         super().__init__()
-        self.prior, self.posterior = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, 2 * dim)
+        self.prior = nn.Linear(dim, 2 * dim)
+        self.posterior = nn.Linear(2 * dim, 2 * dim)
         self.choose = nn.Linear(dim, size)
 
     def forward(self, query_BD: Tensor, emotions_GD: Tensor) -> tuple[Tensor, Tensor]:
         """e [B, D], and mean and log-variance of the prior [B, 2 D]."""
         prior = self.prior(query_BD).float()
-        mean, log_variance = prior.chunk(2, dim=-1)
-        drawn = mean + (log_variance / 2).exp() * torch.randn_like(mean) if self.training else mean
-        shares = self.choose(drawn.to(self.choose.weight.dtype)).softmax(dim=-1)
+        z, log_variance = prior.chunk(2, dim=-1)
+        if self.training:
+            z = z + (log_variance / 2).exp() * torch.randn_like(z)
+        shares = self.choose(z.to(self.choose.weight.dtype)).softmax(dim=-1)
         return shares.to(emotions_GD.dtype) @ emotions_GD, prior
 
-    def divergence(self, query_BD: Tensor, heard_BD: Tensor, prior: Tensor) -> Tensor:
+    def divergence(self, query_BD: Tensor, read_BD: Tensor, prior: Tensor) -> Tensor:
         """KL of posterior to prior, mean over the latent's dimensions, [B]."""
-        posterior = self.posterior(torch.cat([query_BD, heard_BD], dim=-1)).float()
-        (mean, log_variance), (prior_mean, prior_log) = (
-            posterior.chunk(2, dim=-1),
-            prior.chunk(2, dim=-1),
-        )
+        posterior = self.posterior(torch.cat([query_BD, read_BD], dim=-1)).float()
+        mean, log_variance = posterior.chunk(2, dim=-1)
+        prior_mean, prior_log = prior.chunk(2, dim=-1)
         ratio = (log_variance - prior_log).exp() + (mean - prior_mean).square() / prior_log.exp()
         return (0.5 * (prior_log - log_variance + ratio - 1)).mean(dim=-1)
 
@@ -68,65 +65,48 @@ class MIME(Baseline):
 
     group: Tensor
 
-    def __init__(self, config: Config, tables: Tables):
-        super().__init__(config, tables)
-        dim = config.dim
+    def make_parts(self, dim: int) -> None:
         # group[k]: 0 where emotion k is positive, 1 where it is negative
-        self.register_buffer(
-            "group", torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS]).long(), False
-        )
+        group = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS]).long()
+        self.register_buffer("group", group, persistent=False)
         self.query = nn.Linear(dim, dim)
         self.emotions = nn.Parameter(torch.zeros(len(EMOTIONS), dim))
         sizes = (len(POSITIVE), len(EMOTIONS) - len(POSITIVE))
-        self.latents = nn.ModuleList(GroupLatent(dim, size) for size in sizes)
-        self.joins = nn.ModuleList(
-            nn.Linear(2 * dim, dim, bias=False) for _ in sizes
-        )  # mimicking, other
-        self.encoders = nn.ModuleList(self.small_encoder(dim) for _ in sizes)
-        self.gate, self.fuse = nn.Linear(2 * dim, 2 * dim), nn.Linear(2 * dim, dim)
-        self.decoder = self.make_decoder()
-        initialise(self)
+        self.latents: Any = nn.ModuleList(GroupLatent(dim, size) for size in sizes)
+        # Two of each: for the emotion's own group, and for the other.
+        self.joins: Any = nn.ModuleList(nn.Linear(2 * dim, dim, bias=False) for _ in sizes)
+        self.encoders: Any = nn.ModuleList(self.small_encoder(dim) for _ in sizes)
+        self.gate = nn.Linear(2 * dim, 2 * dim)
+        self.fuse = nn.Linear(2 * dim, dim)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         states, mask = self.encode_context(batch, words)
         query = states[:, 0]
         logits = (self.query(query) @ self.emotions.to(query.dtype).T).float()
-        gold = self.training and batch.label is not None
-        emotion = cast(Tensor, batch.label) if gold else logits.argmax(dim=-1)
+        gold = batch.label if self.training else None
+        emotion = logits.argmax(dim=-1) if gold is None else gold
         negative = self.group[emotion].bool().unsqueeze(1)  # B 1
-        latents = cast(list[GroupLatent], list(self.latents))
-        made = [
-            latent(query, self.emotions[self.group == number])
-            for number, latent in enumerate(latents)
-        ]
-        (positive_e, _), (negative_e, _) = made
-        chosen = (
-            torch.where(negative, negative_e, positive_e),
-            torch.where(negative, positive_e, negative_e),
-        )
-        heard = [  # A and B
-            encoder(
-                join(
-                    torch.cat([states, e.to(states.dtype).unsqueeze(1).expand_as(states)], dim=-1)
-                ),
-                mask,
-            )
-            for join, encoder, e in zip(self.joins, self.encoders, chosen, strict=True)
-        ]
-        both = torch.cat(heard, dim=-1)
-        memory = BaselineMemory(
-            self.fuse(self.gate(both).sigmoid() * both), mask, batch.context, logits
-        )
-        if gold:
-            means = [masked_mean(part, mask) for part in heard]
-            # The positive latent has heard A where the emotion is positive, else B.
-            of_group = (
-                torch.where(negative, means[1], means[0]),
-                torch.where(negative, means[0], means[1]),
-            )
-            apart = [
-                latent.divergence(query, mean, prior)
-                for latent, mean, (_, prior) in zip(latents, of_group, made, strict=True)
-            ]
-            memory.losses = {"latent": BETA * (apart[0] + apart[1])}
+
+        positive_e, positive_prior = self.latents[0](query, self.emotions[self.group == 0])
+        negative_e, negative_prior = self.latents[1](query, self.emotions[self.group == 1])
+        m, n = _exchanged(negative, positive_e, negative_e)
+        A = self._view(0, states, m, mask=mask)
+        B = self._view(1, states, n, mask=mask)
+        both = torch.cat([A, B], dim=-1)
+        fused = self.fuse(self.gate(both).sigmoid() * both)
+        memory = BaselineMemory(fused, mask, batch.context, emotion_logits=logits)
+        if gold is not None:
+            first, second = _exchanged(negative, masked_mean(A, mask), masked_mean(B, mask))
+            positive_kl = self.latents[0].divergence(query, first, positive_prior)
+            negative_kl = self.latents[1].divergence(query, second, negative_prior)
+            memory.losses["latent"] = positive_kl + negative_kl
         return memory
+
+    def _view(self, number: int, states: Tensor, e_BD: Tensor, *, mask: Tensor) -> Tensor:
+        e = e_BD.to(states.dtype).unsqueeze(1).expand_as(states)
+        return self.encoders[number](self.joins[number](torch.cat([states, e], dim=-1)), mask)
+
+
+def _exchanged(where_B1: Tensor, first_BD: Tensor, second_BD: Tensor) -> tuple[Tensor, Tensor]:
+    """The two, exchanged in some rows."""
+    return torch.where(where_B1, second_BD, first_BD), torch.where(where_B1, first_BD, second_BD)

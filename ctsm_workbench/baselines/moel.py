@@ -8,11 +8,11 @@ Source: Lin, Madotto, Shin, Xu and Fung (2019).
 
 In training an oracle chooses the listener, at first always, later rarely: with probability
 1e-4 + (1 - 1e-4) exp(-t / 10000) at step t, a is that of the gold emotion alone.
-Words are copied by the meta decoder's attention. It has the backbone's layers. The 33 listeners have
-one layer each, with the settings `small_...` and a feed-forward at every position alone.
-"""
+Words are copied by the meta decoder's attention. It has the backbone's layers. The 33 listeners
+have one layer each, with the settings `small_...` and a feed-forward at every position alone.
 
-from __future__ import annotations
+Shapes: B batch, T answer length, D width, G = 5 listeners of a row, H heads, K depth of a head.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,18 +23,12 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
+from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.interface import Tables
 from ctsm_lib.kernels import Dropout, causal_mask, masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Masks, Past
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import (
-    LABELS,
-    Baseline,
-    BaselineCache,
-    BaselineDecoder,
-    BaselineMemory,
-    initialise,
-)
+from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineDecoder, BaselineMemory
 
 KeysValues = tuple[Tensor, Tensor]
 USED = 5  # listeners of a dialogue
@@ -42,39 +36,48 @@ ORACLE_END = 1e-4
 ORACLE_STEPS = 10_000
 
 
-class Listeners(nn.Module):
-    """Decoder layers D_1 .. D_32: each weight has a row for each of them, [32, ...].
+@dataclass(kw_only=True)
+class MoELMemory(BaselineMemory):
+    """An encoded context with the share of each listener."""
 
-    A dialogue uses G = 5 listeners, with their rows of the weights. To compute all 32 and multiply
-    most by zero would take several times as long.
+    shares: Tensor  # B 32
+
+
+@dataclass(kw_only=True)
+class MoELCache(BaselineCache):
+    """A cache with the listeners of each row, and their keys and values."""
+
+    share: Tensor  # B G
+    who: Tensor  # B G, the listeners' numbers from 0
+    shared_memory: KeysValues  # of the context
+    shared_past: Past | None = None  # of the answer
+    listener_memory: KeysValues
+    listener_past: KeysValues | None = None
+
+
+class Listeners(nn.Module):
+    """Decoder layers D_1 .. D_32. Each weight has a row for each of them, [32, ...].
+
+    Only the weights of a row's G listeners are used. To compute all 32 and multiply most of them by
+    zero would take several times as long.
     """
 
     def __init__(self, dim: int, sizes: LayerSizes):
         super().__init__()
-        key_depth, ffn_dim = sizes.key_depth, sizes.ffn_dim
+        key_depth = sizes.key_depth
+        ffn_dim = sizes.ffn_dim
         self.heads = sizes.heads
         self.depth = key_depth // sizes.heads
-        matrices = {
-            "own": (3, key_depth, dim),
-            "own_result": (dim, key_depth),
-            "memory": (2, key_depth, dim),
-            "query": (key_depth, dim),
-            "result": (dim, key_depth),
-            "first": (ffn_dim, dim),
-            "second": (dim, ffn_dim),
-        }
         norms = dict.fromkeys(("own", "query", "first"), (1, dim))
-        self.matrices = self._rows(matrices)
-        self.biases = self._rows({"first": (1, ffn_dim), "second": (1, dim)})
-        self.scales = self._rows(norms)
-        self.shifts = self._rows(norms)
+        self.matrices = _rows(
+            own=(3, key_depth, dim), own_result=(dim, key_depth), memory=(2, key_depth, dim),
+            query=(key_depth, dim), result=(dim, key_depth),
+            first=(ffn_dim, dim), second=(dim, ffn_dim),
+        )  # fmt: skip
+        self.biases = _rows(first=(1, ffn_dim), second=(1, dim))
+        self.scales = _rows(**norms)
+        self.shifts = _rows(**norms)
         self.dropout = Dropout(sizes.dropout)
-
-    @staticmethod
-    def _rows(shapes: dict[str, tuple[int, ...]]) -> nn.ParameterDict:
-        return nn.ParameterDict(
-            {name: torch.zeros(LABELS, *shape) for name, shape in shapes.items()}
-        )
 
     def initialise(self) -> None:
         """Xavier for each listener's matrix by itself: for 32 at once the fans would be wrong."""
@@ -86,73 +89,51 @@ class Listeners(nn.Module):
                 nn.init.constant_(value, constant)
 
     def keys_values(self, memory_BLD: Tensor, who_BG: Tensor) -> KeysValues:
-        """Keys and values of the context for the listeners of each row, each [B, G, H, L, depth]."""
+        """Keys and values of the context for the listeners of each row, each [B, G, H, L, K]."""
         key, value = self.matrices["memory"][who_BG].unbind(dim=2)
         memory = memory_BLD.unsqueeze(1)
         return self._heads(memory @ key.mT), self._heads(memory @ value.mT)
 
-    def forward(
-        self, x_BTD: Tensor, past: KeysValues | None, memory: KeysValues, masks: Masks,
-        who_BG: Tensor,
-    ) -> tuple[Tensor, KeysValues]:  # fmt: skip
-        """The listeners' states for the same input, [B, G, T, D], and keys and values so far.
-
-        Args:
-            memory: of the same listeners, from `keys_values`.
-            who_BG: the listeners' numbers, from 0.
-        """
-        weights = {name: rows[who_BG] for name, rows in self.matrices.items() if name != "memory"}
-        normed = self._norm("own", x_BTD.unsqueeze(1), who_BG)
+    def forward(self, x_BTD: Tensor, cache: MoELCache, masks: Masks) -> Tensor:
+        """The states of each listener for the same input, [B, G, T, D]. The cache is extended."""
+        who = cache.who
+        weights = {name: rows[who] for name, rows in self.matrices.items() if name != "memory"}
+        normed = self._norm("own", x_BTD.unsqueeze(1), who)
         own = weights["own"].unbind(dim=2)
         query, key, value = (self._heads(normed @ matrix.mT) for matrix in own)
-        if past is not None:
-            key, value = torch.cat([past[0], key], dim=3), torch.cat([past[1], value], dim=3)
-        attended = self._attend(query, (key, value), masks.causal, weights["own_result"])
-        states = x_BTD.unsqueeze(1) + attended
-        query = self._heads(self._norm("query", states, who_BG) @ weights["query"].mT)
-        states = states + self._attend(query, memory, masks.context, weights["result"])
-        inputs = self._norm("first", states, who_BG)
-        hidden = inputs @ weights["first"].mT + self.biases["first"][who_BG]
+        if cache.listener_past is not None:
+            key = torch.cat([cache.listener_past[0], key], dim=3)
+            value = torch.cat([cache.listener_past[1], value], dim=3)
+        cache.listener_past = (key, value)
+        attended = self._attend(query, cache.listener_past, masks.causal)
+        states = x_BTD.unsqueeze(1) + self.dropout(attended @ weights["own_result"].mT)
+
+        query = self._heads(self._norm("query", states, who) @ weights["query"].mT)
+        attended = self._attend(query, cache.listener_memory, masks.context)
+        states = states + self.dropout(attended @ weights["result"].mT)
+
+        hidden = self._norm("first", states, who) @ weights["first"].mT + self.biases["first"][who]
         hidden = self.dropout(hidden.relu())
-        result = hidden @ weights["second"].mT + self.biases["second"][who_BG]
-        return states + self.dropout(result), (key, value)
+        result = hidden @ weights["second"].mT + self.biases["second"][who]
+        return states + self.dropout(result)
 
     def _norm(self, name: str, states: Tensor, who_BG: Tensor) -> Tensor:
-        """LayerNorm with each listener's scale and shift."""
         normed = F.layer_norm(states, states.shape[-1:])
         return normed * self.scales[name][who_BG] + self.shifts[name][who_BG]
 
-    def _heads(self, states_BGTX: Tensor) -> Tensor:
-        """[B, G, H, T, depth]."""
-        return states_BGTX.unflatten(-1, (self.heads, self.depth)).transpose(2, 3)
+    def _heads(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.heads, self.depth)).transpose(2, 3)  # B G H T K
 
-    def _attend(
-        self, query: Tensor, keys_values: KeysValues, mask: Tensor, result_BGDX: Tensor
-    ) -> Tensor:
+    def _attend(self, query: Tensor, keys_values: KeysValues, mask: Tensor) -> Tensor:
         key, value = keys_values
-        scores = query @ key.mT * self.depth**-0.5  # B G H T M
+        scores = query @ key.mT * self.depth**-0.5
         weights = self.dropout(masked_softmax(scores, mask[:, None, None]))
-        mixed = (weights.to(value.dtype) @ value).transpose(2, 3).flatten(3)  # B G T H*depth
-        return self.dropout(mixed @ result_BGDX.mT)
+        return (weights.to(value.dtype) @ value).transpose(2, 3).flatten(3)  # B G T H*K
 
 
-@dataclass
-class MoELMemory(BaselineMemory):
-    """An encoded context with the share of each listener."""
-
-    shares: Tensor | None = None  # B 32
-
-
-@dataclass
-class MoELCache(BaselineCache):
-    """A cache with the listeners' keys and values."""
-
-    share: Tensor | None = None  # B G, of the listeners that a row uses
-    who: Tensor | None = None  # B G, their numbers
-    shared_memory: KeysValues | None = None
-    shared_past: Past | None = None
-    listener_memory: KeysValues | None = None
-    listener_past: KeysValues | None = None
+def _rows(**shapes: tuple[int, ...]) -> nn.ParameterDict:
+    zeros = {name: torch.zeros(len(EMOTIONS), *shape) for name, shape in shapes.items()}
+    return nn.ParameterDict(zeros)
 
 
 class MoELDecoder(BaselineDecoder):
@@ -165,34 +146,35 @@ class MoELDecoder(BaselineDecoder):
         self.listeners = Listeners(config.dim, sizes)
 
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
-        """As `ResponseDecoder.run`, with the listeners first."""
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
         together, cache.shared_past, _ = self.shared(
-            embedded, cache.shared_past, cache.shared_memory, masks
+            embedded, past=cache.shared_past, memory=cache.shared_memory, masks=masks
         )
-        listened, cache.listener_past = self.listeners(
-            embedded, cache.listener_past, cache.listener_memory, masks, cache.who
-        )
-        mixed = torch.einsum("bg,bgtd->btd", cache.share.to(listened.dtype), listened)
+        each = self.listeners(embedded, cache, masks)  # B G T D
+        mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)
 
 
 class MoEL(Baseline):
     """Mixture of Empathetic Listeners."""
 
+    Decoder = MoELDecoder
     steps: Tensor
-    decoder: MoELDecoder
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__(config, tables)
-        self.classify = nn.Linear(config.dim, LABELS)
-        self.decoder = self.make_decoder(MoELDecoder)
-        self.decoder.add_listeners(config)
+        self.decoder.listeners.initialise()
+
+    def make_parts(self, dim: int) -> None:
+        self.classify = nn.Linear(dim, len(EMOTIONS))
         # A part of the checkpoint: a resumed run goes on with the oracle's schedule.
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        initialise(self)
-        self.decoder.listeners.initialise()
+
+    def make_decoder(self) -> MoELDecoder:
+        decoder = super().make_decoder()
+        decoder.add_listeners(self.config)
+        return decoder
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> MoELMemory:
         states, mask = self.encode_context(batch, words)
@@ -202,17 +184,16 @@ class MoEL(Baseline):
         if self.training and batch.label is not None:
             probability = ORACLE_END + (1 - ORACLE_END) * (-self.steps / ORACLE_STEPS).exp()
             oracle = torch.rand((), device=logits.device) < probability
-            shares = torch.where(oracle, F.one_hot(batch.label, LABELS).to(shares.dtype), shares)
+            gold = F.one_hot(batch.label, len(EMOTIONS)).to(shares.dtype)
+            shares = torch.where(oracle, gold, shares)
             self.steps += 1
         return MoELMemory(states, mask, batch.context, emotion_logits=logits, shares=shares)
 
     def start(self, memory: Any) -> MoELCache:
-        # With the oracle one listener has all of the share, and four have none.
+        # With the oracle one listener has the whole share, and four have none.
         share, who = memory.shares.topk(USED, dim=-1)
         return MoELCache(
-            **vars(super().start(memory)),
-            share=share,
-            who=who,
+            **vars(super().start(memory)), share=share, who=who,
             shared_memory=self.decoder.shared.cross_attention.keys_values(memory.states),
             listener_memory=self.decoder.listeners.keys_values(memory.states, who),
-        )
+        )  # fmt: skip

@@ -1,6 +1,4 @@
-"""Label smoothing of the words, as the papers of several baselines have it."""
-
-from __future__ import annotations
+"""Label smoothing of the words, as in the papers of several baselines."""
 
 from dataclasses import dataclass
 
@@ -17,7 +15,7 @@ class _SmoothedLogProbability(torch.autograd.Function):
     """As `TargetLogProbability`, and the mean of the log softmax over the vocabulary."""
 
     @staticmethod
-    def forward(ctx, logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def,override]
+    def forward(ctx, logits_NV, target_N):  # type: ignore[no-untyped-def,override]
         log_sum, word, softmax_NV = log_denominator(logits_NV)
         ctx.save_for_backward(softmax_NV, target_N)
         ctx.mark_non_differentiable(log_sum, word)
@@ -25,7 +23,7 @@ class _SmoothedLogProbability(torch.autograd.Function):
         return chosen, logits_NV.mean(dim=-1) - log_sum, log_sum, word
 
     @staticmethod
-    def backward(ctx, grad_N: Tensor, mean_grad_N: Tensor, *_: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, grad_N, mean_grad_N, *_):  # type: ignore[no-untyped-def,override]
         softmax_NV, target_N = ctx.saved_tensors
         share = (mean_grad_N / softmax_NV.shape[1]).unsqueeze(1)
         grad = torch.addcmul(share, softmax_NV, -(grad_N + mean_grad_N).unsqueeze(1))

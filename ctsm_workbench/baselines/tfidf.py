@@ -1,11 +1,10 @@
 """TF-IDF and logistic regression: the emotion from a bag of the context's words, and nothing else.
 
-No paper prints this yardstick. It knows neither order nor vectors nor who speaks, and gives no answers.
-`x_v = (1 + ln tf_v) idf_v`, scaled to length 1; `l = W x + b`; fitted by scikit-learn, kept as tensors.
-Source: Salton and Buckley (1988) for the weights.
+No paper prints this baseline. It uses neither word order nor vectors nor speakers, and gives no
+answers. `x_v = (1 + ln tf_v) idf_v`, scaled to length 1; `l = W x + b`. scikit-learn fits it; the
+weights are kept as tensors.
+Source: Salton and Buckley (1988) for the weights of words.
 """
-
-from __future__ import annotations
 
 import numpy as np
 import torch
@@ -14,17 +13,19 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch, Pairs
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import PAD, SPECIALS
+from ctsm_lib.corpus import EMOTIONS, PAD, SPECIALS
 from ctsm_lib.interface import Memory, Output, Tables
-from ctsm_lib.model.guidance import label_loss
-from ctsm_workbench.baselines.base import LABELS
+from ctsm_lib.model.ctsm import mean_label_loss
+
+NEVER = -30.0  # logit of an emotion without examples
 
 
 class TfIdf(nn.Module):
-    """A linear classifier over the vocabulary; `fit` takes the place of training."""
+    """A linear classifier over the vocabulary."""
 
     predicts_emotion = True
     predicts_words = False
+    is_fitted = True  # trained by one call of `fit(pairs)`
     uses: frozenset[str] = frozenset()
     idf: Tensor
     log_unigram: Tensor
@@ -34,7 +35,7 @@ class TfIdf(nn.Module):
         self.config = config
         self.register_buffer("idf", torch.zeros(len(tables.vectors)))
         self.register_buffer("log_unigram", tables.log_unigram.clone())
-        self.classify = nn.Linear(len(tables.vectors), LABELS)
+        self.classify = nn.Linear(len(tables.vectors), len(EMOTIONS))
         nn.init.zeros_(self.classify.weight)
 
     def features(self, context_BL: Tensor) -> Tensor:
@@ -44,62 +45,50 @@ class TfIdf(nn.Module):
         weights = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0) * self.idf
         return F.normalize(weights, dim=1)
 
+    @torch.no_grad()
     def fit(self, pairs: Pairs) -> None:
-        """Count, weigh and fit on all pairs; the same result whatever the seed.
+        """Fit on all pairs. The result does not depend on the seed.
 
-        Words of fewer than two contexts are left out (weight 0), and so are special tokens.
+        Words of fewer than two contexts and special tokens are left out (weight 0).
         """
         from scipy.sparse import csr_array
+        from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import LogisticRegression
 
-        size = len(self.idf)
+        spans = zip(pairs.context_begin, pairs.context_length, strict=True)
+        tokens = np.concatenate([pairs.split.tokens[begin : begin + n] for begin, n in spans])
         bounds = np.concatenate([[0], np.cumsum(pairs.context_length)])
-        within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], pairs.context_length)
-        tokens = pairs.split.tokens[np.repeat(pairs.context_begin, pairs.context_length) + within]
-        counts = csr_array((np.ones(len(tokens)), tokens, bounds), shape=(len(pairs), size))
+        shape = (len(pairs), len(self.idf))
+        counts = csr_array((np.ones(len(tokens)), tokens, bounds), shape)
         counts.sum_duplicates()
-        documents = np.bincount(counts.indices, minlength=size)
-        idf = np.log((1 + len(pairs)) / (1 + documents)) + 1
-        idf[documents < 2] = 0
-        idf[: len(SPECIALS)] = 0
-        values = counts.copy()
-        values.data = (1 + np.log(values.data)) * idf[values.indices]
-        values = values / np.sqrt(values.multiply(values).sum(axis=1)).clip(1e-12).reshape(-1, 1)
-        model = LogisticRegression(C=self.config.bag_strength, max_iter=200).fit(
-            csr_array(values), pairs.label
-        )
-        weight, bias = (
-            torch.full((LABELS, size), 0.0),
-            torch.full((LABELS,), -30.0),
-        )  # an emotion without examples
+        left_out = np.bincount(counts.indices, minlength=len(self.idf)) < 2
+        left_out[: len(SPECIALS)] = True
+        counts.data[left_out[counts.indices]] = 0
+        counts.eliminate_zeros()
+        transformer = TfidfTransformer(sublinear_tf=True)
+        model = LogisticRegression(C=self.config.bag_strength, max_iter=200)
+        model.fit(transformer.fit_transform(counts), pairs.label)
+
+        rows = np.column_stack([model.coef_, model.intercept_])
+        if len(rows) == 1:  # scikit-learn keeps one row for two classes
+            rows = np.concatenate([-rows, rows]) / 2
         seen = torch.from_numpy(model.classes_)
-        if len(seen) == 2:  # scikit-learn keeps one row for two classes
-            coefficients = np.concatenate([-model.coef_, model.coef_]) / 2
-            intercept = np.concatenate([-model.intercept_, model.intercept_]) / 2
-        else:
-            coefficients, intercept = model.coef_, model.intercept_
-        weight[seen], bias[seen] = (
-            torch.from_numpy(coefficients).float(),
-            torch.from_numpy(intercept).float(),
-        )
-        with torch.no_grad():
-            self.idf.copy_(torch.from_numpy(idf))
-            self.classify.weight.copy_(weight)
-            self.classify.bias.copy_(bias)
+        self.idf.copy_(torch.from_numpy(np.where(left_out, 0, transformer.idf_)))
+        self.classify.weight.zero_()[seen] = torch.from_numpy(rows[:, :-1]).float()
+        self.classify.bias.fill_(NEVER)[seen] = torch.from_numpy(rows[:, -1]).float()
 
     def encode(self, batch: Batch) -> Memory:
-        """Emotion logits; there is nothing for a decoder."""
+        """Emotion logits. There are no states for a decoder."""
         logits = self.classify(self.features(batch.context))
-        return Memory(
-            logits.new_zeros(*batch.context.shape, 1), batch.context != PAD, batch.context, logits
-        )
+        states = logits.new_zeros(*batch.context.shape, 1)
+        return Memory(states, batch.context != PAD, batch.context, emotion_logits=logits)
 
     def forward(self, batch: Batch) -> Output:
-        """Emotion loss and logits; no word has a probability."""
-        assert batch.label is not None
+        """Emotion loss and logits. No word has a probability."""
         logits = self.encode(batch).emotion_logits
-        loss = label_loss(logits, batch.label).sum() / max(batch.total_pairs, 1)
+        loss = mean_label_loss(logits, batch)
         nothing = batch.context.new_zeros(0)
         return Output(
-            {"emotion": loss, "total": loss}, logits, None, logits.new_zeros(0), nothing, nothing
-        )
+            losses={"emotion": loss, "total": loss}, emotion_logits=logits, teacher_logits=None,
+            token_nll=logits.new_zeros(0), token_row=nothing, token_prediction=nothing,
+        )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Extensions beyond the paper (presets `improved` and `best`). The paper's model does not know them."""
+"""Extensions of the paper's model (presets `improved` and `best`); it does not import them."""

@@ -1,10 +1,10 @@
-"""A bag of words and of neighbouring words that has a say in the emotion. Beyond the paper.
+"""A bag of words and of word pairs that contributes to the predicted emotion (preset `best`).
 
-Shapes: B batch, L context length, V vocabulary, F features: V words of the speaker, V words of the listener, and `HASHED`
-places for two neighbouring words, which a hash chooses.
+Shapes: B batch, L context length, V vocabulary, F features: V words of the speaker, V words of the
+listener, and `HASHED` places for pairs of neighbouring words. A hash chooses the place of a pair.
 """
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,52 +14,48 @@ from torch import Tensor, nn
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SYS, Split
 
 HASHED = 2**17
-PAIR_WEIGHT = 0.7  # of two words beside that of one
+PAIR_WEIGHT = 0.7  # of a pair, relative to a word
 STEEP = 5.0  # of the logits: optimisers move every weight alike, and a bag has unit length
 
 
-def features(ids: Tensor, speaker: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The features of words in a row, whatever comes before the last axis.
+def features(ids: Any, speaker: Any, size: int) -> tuple[Any, Any]:
+    """Features of words [..., L], and of pairs of a word and the next one [..., L - 1].
 
     Args:
-        ids: [..., L] words.
-        speaker: [..., L] USR or SYS.
+        ids, speaker: [..., L] words, and USR or SYS for each; tensors or arrays of int64.
         size: V.
-
-    Returns:
-        words [..., L], and pairs of a word and the next [..., L - 1].
     """
     hashed = (ids[..., :-1] * 1_000_003 + ids[..., 1:] * 7_919) % HASHED
     return ids + size * (speaker == SYS), 2 * size + hashed
 
 
 def feature_weights(split: Split, size: int) -> np.ndarray:
-    """IDF of every feature among the dialogues of a split, [F] float32, 1 at most; pairs count less, or 0 if in one only."""
-    ids, speaker = (
-        torch.from_numpy(np.asarray(array).astype(np.int64))
-        for array in (split.tokens, split.speaker)
-    )
+    """IDF of every feature among the dialogues of a split, [F] float32, scaled to at most 1.
+
+    Pairs weigh less. A pair that only one dialogue has weighs 0.
+    """
+    tokens = split.tokens.astype(np.int64)
+    speaker = split.speaker.astype(np.int64)
+    words, pairs = features(tokens, speaker, size)
     turns = np.diff(split.dialogue_offsets)
-    dialogue = torch.from_numpy(
-        np.repeat(np.repeat(np.arange(len(turns)), turns), np.diff(split.turn_offsets))
-    )
-    words, pairs = features(ids, speaker, size)
-    count, within = 2 * size + HASHED, dialogue[:-1] == dialogue[1:]
-    found = torch.cat([dialogue * count + words, (dialogue[:-1] * count + pairs)[within]])
-    frequency = np.bincount(found.unique().numpy() % count, minlength=count)
+    dialogue = np.repeat(np.repeat(np.arange(len(turns)), turns), np.diff(split.turn_offsets))
+    within = dialogue[:-1] == dialogue[1:]  # a pair does not cross from one dialogue to the next
+    count = 2 * size + HASHED
+    found = np.concatenate([dialogue * count + words, (dialogue[:-1] * count + pairs)[within]])
+    frequency = np.bincount(np.unique(found) % count, minlength=count)
     weights = np.log((1 + len(turns)) / (1 + frequency)) / np.log(1 + len(turns))
     weights[2 * size :] *= PAIR_WEIGHT * (frequency[2 * size :] > 1)
     return weights.astype(np.float32)
 
 
 class BagExpert(nn.Module):
-    """Emotion logits of who said which words, and of words beside each other: no vectors, no further order.
+    """Emotion logits from the words of speaker and listener, without word vectors.
 
-    `l = 5 x W + b` with `x_f` the weight of each feature that occurs, scaled to length 1. It alone is right about as often
-    as the student, and partly in other cases.
+    `l = 5 x W + b`, with `x_f` the weight of each feature that occurs, scaled to length 1. Alone it
+    is right about as often as the student, and partly in other cases.
 
     Args:
-        weights: [F], of `feature_weights`.
+        weights: [F], result of `feature_weights`.
     """
 
     weights: Tensor
@@ -72,16 +68,16 @@ class BagExpert(nn.Module):
         nn.init.zeros_(self.votes.weight)
 
     def forward(self, context_BL: Tensor, speaker_BL: Tensor) -> Tensor:
-        """[B, 32], float32."""
+        """Emotion logits [B, 32], float32."""
         words, pairs = features(context_BL, speaker_BL, (len(self.weights) - HASHED) // 2)
         real = (context_BL != PAD) & (context_BL != CLS)
-        ids = torch.cat([words, pairs], dim=1).masked_fill(
-            ~torch.cat([real, real[:, 1:] & real[:, :-1]], dim=1), -1
-        )
-        # Sorted, so that a feature stands beside itself and counts once.
+        real = torch.cat([real, real[:, 1:] & real[:, :-1]], dim=1)
+        ids = torch.cat([words, pairs], dim=1).masked_fill(~real, -1)
+        # Sorted, equal features stand together, and each counts once.
         ids = ids.sort(dim=1).values
-        counts = (ids >= 0) & (ids != ids.roll(1, dims=1))
-        counts[:, 0] = ids[:, 0] >= 0
+        counts = ids != ids.roll(1, dims=1)
+        counts[:, 0] = True
+        counts &= ids >= 0
         ids = ids.clamp(min=0)
         scaled = F.normalize(self.weights[ids] * counts, dim=1)
         with torch.autocast(context_BL.device.type, enabled=False):

@@ -1,13 +1,12 @@
 """Answers biased to specific words (preset `best`). The paper's pointer generator has none of this.
 
-`copy_bias`, `tilt` and `repeat_bias` act in evaluation only. A model learns to copy, and to use common
-words, as often as people do on average; a greedy answer then hardly ever copies, and uses the words
-that are in every answer.
+`copy_bias`, `tilt` and `repeat_bias` act in evaluation only. A model learns to copy, and to use
+common words, as often as people do on average. A greedy answer then hardly ever copies, and uses
+the words that are in every answer.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.model.generation import DecoderCache, ResponseDecoder
 from ctsm_lib.model.pointer import Mixture, PointerGenerator
 
-RAREST = -10.0  # the tilt treats rarer words alike (e^-10 is one word in 22,000)
+RAREST = -10.0  # the tilt treats all rarer words like a word of this log frequency, 1 in 22,000
 
 
 class BiasedPointer(PointerGenerator):
@@ -50,30 +49,30 @@ class BiasedPointer(PointerGenerator):
             parts.gate, parts.copy = _renormalised(parts.gate, parts.copy)
         return parts
 
-    def biased(self, logits: Tensor, previous_N: Tensor) -> Tensor:
+    def biased(self, logits_NV: Tensor, previous_N: Tensor) -> Tensor:
         """Logits with the tilt and the bias of the previous word."""
         bias = self.answer_bias
         if bias.tilt:
-            logits = logits - bias.tilt * self.log_unigram.float().clamp(min=RAREST)
+            logits_NV = logits_NV - bias.tilt * self.log_unigram.float().clamp(min=RAREST)
         if bias.repeat_bias:
-            added = logits.new_full((len(logits), 1), bias.repeat_bias)
-            logits = logits.scatter_add(1, previous_N.unsqueeze(1), added)
-        return logits
+            added = logits_NV.new_full((len(logits_NV), 1), bias.repeat_bias)
+            logits_NV = logits_NV.scatter_add(1, previous_N.unsqueeze(1), added)
+        return logits_NV
 
 
 def _renormalised(gate: Tensor, copy_NL: Tensor) -> tuple[Tensor, Tensor]:
-    """Copy weights that sum to 1, and the log-odds of generating with what was missing."""
+    """The log-odds of generating with the missing probability, and copy weights that sum to 1."""
     copy_NL = copy_NL.float()
     kept = copy_NL.sum(dim=1, keepdim=True).clamp(min=1e-9)
-    log_generate, log_copy = F.logsigmoid(gate), F.logsigmoid(-gate)
+    log_copy = F.logsigmoid(-gate)
     lost = (1 - kept).clamp(min=1e-9).log()
-    odds = torch.logaddexp(log_generate, log_copy + lost) - log_copy - kept.log()
+    odds = torch.logaddexp(F.logsigmoid(gate), log_copy + lost) - log_copy - kept.log()
     return odds, copy_NL / kept
 
 
 @dataclass
 class BiasedCache(DecoderCache):
-    """A cache that also knows which words of the context the answer has already."""
+    """A cache that also marks the words of the context that the answer has already."""
 
     used: Tensor | None = None  # B L
 
@@ -85,12 +84,11 @@ class BiasedDecoder(ResponseDecoder):
         """A cache for contexts."""
         return BiasedCache(**vars(super().start(memory_BLD, mask_BL, context_BL)))
 
-    def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: DecoderCache) -> Tensor:
-        """Copy weights [B, T, L] without the words that were read."""
+    def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: Any) -> Tensor:
+        """Copy weights [B, T, L], 0 for words that the answer has already."""
         copy = super().copy_weights(attention, words_BT, cache)
-        if not (isinstance(self.pointer, BiasedPointer) and self.pointer.copy_once):
+        if not self.pointer.copy_once:
             return copy
-        assert isinstance(cache, BiasedCache)
         used = (words_BT.unsqueeze(2) == cache.context.unsqueeze(1)).cumsum(dim=1) > 0
         if cache.used is not None:
             used = used | cache.used.unsqueeze(1)

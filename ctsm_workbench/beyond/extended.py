@@ -1,7 +1,5 @@
 """CTSM with everything that the presets `improved` and `best` add to the paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +11,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.corpus import SPECIALS, UNK, Corpus
 from ctsm_lib.interface import Memory, Tables
 from ctsm_lib.kernels import Dropout
-from ctsm_lib.model import CTSM, Reading
-from ctsm_lib.model.ctsm import mean_label_loss
-from ctsm_lib.model.generation import ResponseDecoder
+from ctsm_lib.model.ctsm import CTSM, Reading, mean_label_loss
 from ctsm_lib.model.guidance import EmotionPredictor
 from ctsm_lib.settings import ModelSettings
 from ctsm_workbench.beyond.bag import HASHED, BagExpert, feature_weights
@@ -33,15 +29,15 @@ class ExpertsMemory(Memory):
 class ExtendedCTSM(CTSM):
     """CTSM with the options of `BeyondSettings`. With none of them it equals `CTSM` to the bit."""
 
-    Decoder: type[ResponseDecoder] = BiasedDecoder
+    Decoder = BiasedDecoder
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__(config, tables)
         self.bag = None
         if config.bag_expert:
-            size = 2 * len(tables.vectors) + HASHED
-            weights = tables.more.get("bag", torch.zeros(size))  # zeros: a checkpoint has them
-            self.bag = BagExpert(weights)
+            # A model whose weights come from a checkpoint gets these weights from there, too.
+            unknown = torch.zeros(2 * len(tables.vectors) + HASHED)
+            self.bag = BagExpert(tables.more.get("bag", unknown))
 
     @classmethod
     def more_tables(cls, config: Config, corpus: Corpus, **_: Any) -> dict[str, Tensor]:
@@ -60,9 +56,8 @@ class ExtendedCTSM(CTSM):
     def make_predictor(self, width: int, intensity: bool) -> EmotionPredictor:
         """A classifier with dropout before its last layer."""
         predictor = super().make_predictor(width, intensity)
-        last = predictor.classify
-        last.dropout = Dropout(self.config.head_dropout)
-        last.register_forward_pre_hook(lambda layer, inputs: layer.dropout(inputs[0]))
+        predictor.classify.dropout = Dropout(self.config.head_dropout)
+        predictor.classify.register_forward_pre_hook(lambda last, inputs: last.dropout(inputs[0]))
         return predictor
 
     def make_pointer(self) -> BiasedPointer:
@@ -70,7 +65,7 @@ class ExtendedCTSM(CTSM):
         return BiasedPointer(self.config, self.log_unigram)
 
     def read(self, batch: Batch) -> Reading:
-        """Understand contexts, in training with some words hidden; copying and the bag see all."""
+        """Understand contexts, in training with some words hidden. Copying and the bag see all."""
         share = self.config.word_dropout
         if self.training and share:
             hidden = torch.rand(batch.context.shape, device=batch.context.device) < share
@@ -79,7 +74,7 @@ class ExtendedCTSM(CTSM):
         return super().read(batch)
 
     def remember(self, batch: Batch, reading: Reading) -> Memory:
-        """The decoder's memory; the emotion is the mean of both experts, where there is a bag."""
+        """The decoder's memory. With a bag, its emotion is the mean of both experts."""
         memory = super().remember(batch, reading)
         if self.bag is None:
             return memory
@@ -88,25 +83,25 @@ class ExtendedCTSM(CTSM):
         return ExpertsMemory(**vars(memory), bag_logits=bag)
 
     def emotion_loss(
-        self, batch: Batch, reading: Reading, memory: Memory, *,
-        teacher: Tensor | None, losses: dict[str, Tensor],
-    ) -> Tensor:  # fmt: skip
+        self, batch: Batch, reading: Reading, memory: Memory, *, losses: Any, **more: Any
+    ) -> Tensor:
         """The emotion loss, and that of the bag.
 
-        Each expert has a loss of its own: of the mean, the quicker one would leave the other no
-        gradient.
+        Each expert has a loss of its own. With a loss of the mean, the expert that learns faster
+        would leave the other no gradient.
         """
-        loss = super().emotion_loss(batch, reading, memory, teacher=teacher, losses=losses)
+        loss = super().emotion_loss(batch, reading, memory, losses=losses, **more)
         if isinstance(memory, ExpertsMemory) and memory.bag_logits is not None:
             losses["bag"] = mean_label_loss(memory.bag_logits, batch)
-            loss = loss + losses["bag"]
+            return loss + losses["bag"]
         return loss
 
     def loss_weights(self, batch: Batch) -> ModelSettings:
-        """The weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
-        config, words = self.config, float(batch.total_tokens)
+        """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
+        config = self.config
         if not config.peer_losses:
             return config
+        words = float(batch.total_tokens)
         return replace(
             config,
             weight_generation=config.weight_generation * words,

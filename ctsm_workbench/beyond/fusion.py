@@ -1,7 +1,5 @@
 """One refining pass in place of five (preset `improved`)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -12,10 +10,10 @@ from ctsm_lib.model.layers import Encoder
 
 
 class JointFusion(nn.Module):
-    """One refining encoder for all five relations, and a gated MLP that is added to the context.
+    """One refining encoder for all five relations; a gated MLP of its result joins the context.
 
-    Departure: five refining passes become one, and the context has a residual way around them. It
-    takes a third of the work.
+    Departure: five refining passes become one, and the context has a residual connection around
+    them. This takes a third of the work.
     """
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):

@@ -101,9 +101,9 @@ def figures(
     quiet: shared.Quiet = False,
 ) -> None:
     """Draw the paper's figures and this project's own, each with the JSON that it shows."""
-    from ctsm_lib.run_folder import read_log
     from ctsm_workbench import pictures
     from ctsm_workbench.pictures.diagram import write_diagram
+    from ctsm_workbench.running.log import read_log
     from ctsm_workbench.study import contexts
     from ctsm_workbench.study import polarity as study
 

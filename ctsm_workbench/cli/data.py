@@ -51,7 +51,7 @@ def status(as_json: shared.JsonFlag = False, vectors: shared.Vectors = None) -> 
     found = sources.find_sources(vectors=vectors)
     parts = found.describe() | {"folder": str(found.root)}
     if found.vectors is not None and found.vectors.suffix == ".npz":
-        from ctsm_lib.vectors import exact_share
+        from ctsm_workbench.retrieval.vector_archives import exact_share
 
         share = exact_share(found.vectors)
         if share < 1:

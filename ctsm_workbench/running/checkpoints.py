@@ -22,7 +22,7 @@ from ctsm_lib.errors import RunError
 from ctsm_lib.files import read_json, remove, write_json, write_text
 from ctsm_lib.parallel import rank
 from ctsm_lib.run_folder import read_run
-from ctsm_lib.training_log import TrainingLog
+from ctsm_workbench.running.log import TrainingLog
 
 STATE: dict[str, type | tuple[type, ...]] = {
     "iteration": int, "bad_checks": int, "finished": bool, "seconds": (int, float),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -28,8 +28,7 @@ from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.layers import EncoderLayer
 from ctsm_lib.parallel import rank, world
 from ctsm_lib.prepare import Prepared
-from ctsm_lib.training import Guard, Progress, Training, learning_rate
-from ctsm_lib.training_log import TrainingLog
+from ctsm_lib.training import Guard, Progress, Step, Training, learning_rate
 from ctsm_workbench.running.checkpoints import (
     load_checkpoint,
     log_state,
@@ -37,6 +36,7 @@ from ctsm_workbench.running.checkpoints import (
     restore_log,
     save_checkpoint,
 )
+from ctsm_workbench.running.log import LOG_EVERY, TrainingLog
 from ctsm_workbench.running.processes import require_alike
 
 # No loss of a run that learns comes near: 16 random answers of 50 words have a sum of about 8,000.
@@ -51,8 +51,13 @@ class LongRunGuard(Guard):
         compiled: compile the layers, for GPUs.
     """
 
-    def __init__(self, out: Path, *, resume: bool = False, compiled: bool = False):
+    def __init__(
+        self, out: Path, *, resume: bool = False, compiled: bool = False, progress: bool = True,
+        report: Callable[[dict], None] | None = None,
+    ):  # fmt: skip
         self.out = out
+        self.show_progress = progress
+        self.report = report
         self.resume = resume
         self.compiled = compiled
         self.caught: list[int] = []
@@ -77,6 +82,9 @@ class LongRunGuard(Guard):
         """Go back to the newest checkpoint; refuse to work together on different things."""
         if self.compiled:
             compile_layers(run.model)
+        self.log = TrainingLog(
+            self.out, run.accelerator.device, progress=self.show_progress, report=self.report
+        )
         if self.resume:
             window = None
             if checkpoint := newest_checkpoint(self.out):
@@ -84,16 +92,18 @@ class LongRunGuard(Guard):
                 window = state.pop("window", None)
                 names = vars(Progress())
                 run.progress = Progress(**{name: state[name] for name in names if name in state})
-            restore_log(run.log, window, run.progress.iteration)
+            restore_log(self.log, window, run.progress.iteration)
             # Another number of threads or processes adds up in another order.
             facts = {"threads": torch.get_num_threads(), "processes": world()}
-            run.log.write({"iteration": run.progress.iteration} | facts)
+            self.log.write({"iteration": run.progress.iteration} | facts)
         facts = run.config.asdict() | run.prepared.description
         require_alike(facts | {"iteration": run.progress.iteration})
+        self.log.begin(run.progress.iteration, run.config.max_iterations)
+        self.stack.callback(self.log.bar.close)
 
     def save(self, run: Training) -> None:
         """Write a checkpoint, in the main process, while the others wait."""
-        state = asdict(run.progress) | {"window": log_state(run.log)}
+        state = asdict(run.progress) | {"window": log_state(self.log)}
         if rank() == 0:
             save_checkpoint(
                 self.out, run.progress.iteration, run.model, optimizer=run.optimizer, state=state
@@ -104,13 +114,24 @@ class LongRunGuard(Guard):
         """Whether Ctrl-C or SIGTERM came."""
         return bool(self.caught)
 
-    def check(self, run: Training) -> None:
+    def after_step(self, run: Training, step: Step) -> None:
+        """Log the losses, and refuse unsound ones."""
+        self.log.add(step)
+        if run.progress.iteration % LOG_EVERY == 0 or step.is_last:
+            self.before_dev(run)
+            self.log.write_means(run.progress.iteration, step.rate)
+
+    def after_dev(self, run: Training, scores: dict[str, float]) -> None:
+        """Log the scores."""
+        self.log.write_dev(run.progress.iteration, scores)
+
+    def before_dev(self, run: Training) -> None:
         """Refuse losses or weights that are no sensible numbers; the batch is kept in the folder.
 
         Raises:
             RunError: names the iteration, the value and the batch.
         """
-        late, odd = unsound_losses(run.log) or (0, {})
+        late, odd = unsound_losses(self.log) or (0, {})
         spoiled = None if odd else unsound_weights(run.model)
         if not odd and not spoiled:
             return

@@ -56,10 +56,8 @@ def train(
         if board is not None:
             board(record)
 
-    return training.train(
-        config, prepared, out, cpu=cpu, stop_after=stop_after, progress=progress,
-        guard=LongRunGuard(out, resume=resume, compiled=compiled), report=report,
-    )  # fmt: skip
+    guard = LongRunGuard(out, resume=resume, compiled=compiled, progress=progress, report=report)
+    return training.train(config, prepared, out, cpu=cpu, stop_after=stop_after, guard=guard)
 
 
 def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) -> dict:

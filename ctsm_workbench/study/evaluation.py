@@ -4,16 +4,21 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
+from ctsm_lib.batches import Pairs
 from ctsm_lib.corpus import EMOTIONS, SPLITS
-from ctsm_lib.decoding import Decoding, answer_pairs
+from ctsm_lib.decoding import Answer, Decoding, answer_batch
 from ctsm_lib.dialogues import quotation
 from ctsm_lib.errors import RunError
 from ctsm_lib.files import beside, write_text
+from ctsm_lib.parallel import all_sum, share
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
@@ -79,6 +84,43 @@ def evaluate(
         ]
     result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
     return result | {"run": run.about(device, prepared.description)}, rows
+
+
+def answer_pairs(
+    model: Any, pairs: Pairs, how: Decoding, *, device: torch.device | str = "cpu",
+    batch_size: int = 64, progress: bool = False,
+) -> tuple[list[Answer], np.ndarray]:  # fmt: skip
+    """Answer every pair of a split; returns answers in their order, and emotion logits [n, 32].
+
+    Several processes share the batches, and all get all answers.
+    """
+    size = len(pairs)
+    logits = torch.zeros(size, len(EMOTIONS))
+    ids = torch.zeros(size, how.max_length, dtype=torch.int64)
+    numbers = torch.zeros(size, how.max_length + 3, dtype=torch.float64)
+    # Whole batches, each with its own number: the answers are the same, whoever finds them.
+    batches = list(enumerate(pairs.in_order(batch_size)))[share()]
+    total = sum(len(index) for _, index in batches)
+    hide = None if progress else True
+    with tqdm(total=total, desc="answering", unit="answer", disable=hide) as bar:
+        for step, index in batches:
+            # An answer must not see the reference.
+            batch = replace(pairs.collate(index), target=None, label=None).to(device)
+            found, memory = answer_batch(model, batch, how, step)
+            for place, answer in zip(index, found, strict=True):
+                words, alphas = len(answer.ids), len(answer.alpha)
+                ids[place, :words] = torch.tensor(answer.ids, dtype=torch.int64)
+                facts = [words, alphas, answer.log_prob, *answer.alpha]
+                numbers[place, : alphas + 3] = torch.tensor(facts, dtype=torch.float64)
+            logits[index] = memory.emotion_logits.float().cpu()
+            bar.update(len(index))
+    # Each process filled the rows of its batches and left the others 0.
+    rows = zip(all_sum(ids).tolist(), all_sum(numbers).tolist(), strict=True)
+    answers = [
+        Answer(row[: int(words)], log_prob, alpha[: int(alphas)])
+        for row, (words, alphas, log_prob, *alpha) in rows
+    ]
+    return answers, all_sum(logits).numpy()
 
 
 def loops(words: Sequence[str]) -> bool:

@@ -303,15 +303,14 @@ checks.trait_embedding(trait_embedding)
 # %%
 from ctsm_lib.model.emotion import EmotionEncoding
 from ctsm_lib.model.layers import Encoder
+from ctsm_lib.settings import LayerSizes
 
 D = prepared.vectors.matrix.shape[1]
 
 
 def small(width):
     """The encoder of the paper's small parts: one layer, 2 heads, depth 40, feed-forward 50."""
-    return Encoder(
-        width, layers=1, heads=2, key_depth=40, ffn_dim=50, ffn="linear", dropout=0.0
-    )
+    return Encoder(width, 1, LayerSizes(heads=2, key_depth=40, ffn_dim=50))
 
 
 compress, encoder_t = nn.Linear(D, 10, bias=False), small(14)
@@ -340,14 +339,15 @@ print("V_t", list(V_t.shape), " H_t", list(H_t.shape))
 # only its trait part and give it our weights. Both results must agree:
 
 # %%
-library = EmotionEncoding(D, compressed=10, trait=True, state=False, make_encoder=small)
+library = EmotionEncoding(D, small, compressed=10, state=False)
 library.compress.load_state_dict(compress.state_dict())
 library.trait_encoder.load_state_dict(encoder_t.state_dict())
-embedding, encoded = library(
-    context_BLD, context_BLD, None, vad_BL3, idf_BL.unsqueeze(-1), mask
+idf_BL1 = idf_BL.unsqueeze(-1)
+theirs = library(
+    context=context_BLD, embedded=context_BLD, labels=None, vad=vad_BL3, idf=idf_BL1, mask=mask
 )
-torch.testing.assert_close(embedding, V_t)
-torch.testing.assert_close(encoded, H_t)
+torch.testing.assert_close(theirs.V_t, V_t)
+torch.testing.assert_close(theirs.H_t, H_t)
 print("The library's trait embedding and encoder equal ours.")
 
 # %% [markdown]

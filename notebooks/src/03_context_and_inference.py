@@ -158,7 +158,7 @@ for name, scale in scales.items():
 scale = run.config.embedding_scale
 E_C = scale * table[batch.context] + scale * table[batch.speaker] + where
 read = model.read(batch)  # all that the library computes from a context, by the paper's names
-torch.testing.assert_close(E_C, read["E_C"])
+torch.testing.assert_close(E_C, read.E_C)
 print("E_C", list(E_C.shape), "equals the library's.")
 
 # %% [markdown]
@@ -285,7 +285,7 @@ def encode(encoder, states, mask):
 
 
 H_C = encode(model.encoder, E_C, mask)
-torch.testing.assert_close(H_C[mask], read["H_C"][mask])
+torch.testing.assert_close(H_C[mask], read.H_C[mask])
 print("H_C", list(H_C.shape), "equals the library's at every real token.")
 
 # %% [markdown]
@@ -296,9 +296,10 @@ print("H_C", list(H_C.shape), "equals the library's at every real token.")
 
 # %%
 from ctsm_lib.model.layers import FeedForward
+from ctsm_lib.settings import LayerSizes
 
 torch.manual_seed(0)
-conv = FeedForward(run.config.dim, 50, kind="conv")
+conv = FeedForward(run.config.dim, LayerSizes(ffn_dim=50, ffn="conv"))
 length = int(mask[1].sum())
 beside, alone = H_C[1:2], H_C[1:2, :length]
 full, cut = mask[1:2], mask[1:2, :length]
@@ -392,7 +393,7 @@ for r in range(5):
         else:
             states = encode(model.knowledge.emotional, rows[:, 1:], keep[:, 1:])
             K[r] = states[0, keep[0, 1:]].mean(dim=0)
-torch.testing.assert_close(K, read["K"][1])
+torch.testing.assert_close(K, read.K[1])
 print("K", list(K.shape), "equals the library's.")
 
 # %% [markdown]
@@ -470,7 +471,7 @@ d = run.config.dim
 
 def small(width):
     """The encoder of the paper's small parts: one layer, 2 heads, depth 40, feed-forward 50."""
-    return Encoder(width, 1, 2, 40, 50, "linear", 0.0)
+    return Encoder(width, 1, LayerSizes(heads=2, key_depth=40, ffn_dim=50))
 
 
 # %%
@@ -483,11 +484,11 @@ U = []
 for r in range(5):
     of_context, of_knowledge, refine = halves[r == 4]
     join = torch.cat([of_context.weight, of_knowledge.weight], dim=1)  # d 2d
-    pair = torch.cat([H_C, read["K"][:, r : r + 1].expand_as(H_C)], dim=-1)  # B L 2d
+    pair = torch.cat([H_C, read.K[:, r : r + 1].expand_as(H_C)], dim=-1)  # B L 2d
     U.append(encode(refine, pair @ join.T, mask))
 Z = torch.cat(U, dim=-1)
 H = fusion.second(fusion.first(Z.sigmoid() * Z).relu())
-torch.testing.assert_close(H[mask], fusion(H_C, read["K"], mask)[mask])
+torch.testing.assert_close(H[mask], fusion(H_C, read.K, mask)[mask])
 print("Z", list(Z.shape), " H", list(H.shape), "equals the library's.")
 
 # %% [markdown]
@@ -499,7 +500,7 @@ print("Z", list(Z.shape), " H", list(H.shape), "equals the library's.")
 # > paper's width of 300:
 
 # %%
-from ctsm_lib.model.context import JointFusion
+from ctsm_workbench.beyond.fusion import JointFusion
 
 for kind in (SeparateFusion, JointFusion):
     count = sum(p.numel() for p in kind(300, small).parameters())
@@ -509,13 +510,13 @@ print("this run has fusion =", run.config.fusion)
 # %%
 joint = JointFusion(d, small)
 both_in = torch.cat([joint.context_in.weight, joint.knowledge_in.weight], dim=1)  # d 6d
-every = read["K"].flatten(1).unsqueeze(1).expand(-1, H_C.shape[1], -1)  # B L 5d
+every = read.K.flatten(1).unsqueeze(1).expand(-1, H_C.shape[1], -1)  # B L 5d
 refined = encode(joint.refine, torch.cat([H_C, every], dim=-1) @ both_in.T, mask)
 both = torch.cat([H_C, refined], dim=-1)
 added = joint.second(joint.first(both).relu())
 H = joint.norm(H_C + joint.gate(both).sigmoid() * added)
-torch.testing.assert_close(H[mask], joint(H_C, read["K"], mask)[mask])
-print("The joint fusion equals the library's.")
+torch.testing.assert_close(H[mask], joint(H_C, read.K, mask)[mask])
+print("The joint fusion equals the workbench's.")
 
 # %% [markdown]
 # ## 6 · Does commonsense change the prediction?

@@ -159,10 +159,9 @@ read = model.read(batch)
 labels = model.embed.look_up({"labels": model.labels})["labels"]  # 32 d
 W_1, W_2 = model.emotion.inclination.emotion_words, model.emotion.inclination.tokens
 E_e = labels @ W_1.weight.T + W_1.bias  # Eq. (5)
-E_C = read["E_C"] @ W_2.weight.T + W_2.bias  # Eq. (6)
+E_C = read.E_C @ W_2.weight.T + W_2.bias  # Eq. (6)
 V_cos = state_inclination(E_C, E_e, mask)  # Eq. (7)
-trait_width = model.emotion.trait_width  # 14: the library has [V_t ; V_s] in one tensor
-torch.testing.assert_close(V_cos, read["V_ts"][..., trait_width : trait_width + 32])
+torch.testing.assert_close(V_cos, read.V_cos)
 print("V_cos", list(V_cos.shape), f"from {V_cos[mask].min():.2f} to {V_cos[mask].max():.2f}")
 
 # %%
@@ -198,14 +197,15 @@ def state(batch, model, start=0):
     found = model.embed.look_up(ids)
     E_C = model.embed(found["context"], found["speaker"], start)
     H_C = model.encoder(E_C, mask)
-    features = model.vad[batch.context], model.idf[batch.context].unsqueeze(-1)
-    embedding, encoded = model.emotion(H_C, E_C, found["labels"], *features, mask)
-    V_s, H_s = embedding[..., -43:], encoded[..., -43:]
-    return {"V_cos": V_s[..., :32], "context": V_s[..., 33:], "H_s": H_s}
+    vad, idf = model.vad[batch.context], model.idf[batch.context].unsqueeze(-1)
+    emotion = model.emotion(
+        context=H_C, embedded=E_C, labels=found["labels"], vad=vad, idf=idf, mask=mask
+    )
+    return {"V_cos": emotion.V_cos, "context": emotion.V_s[..., 33:], "H_s": emotion.H_s}
 
 
 torch.testing.assert_close(state(batch, model)["V_cos"], V_cos)
-torch.testing.assert_close(state(batch, model)["H_s"], read["H_ts"][..., -43:])
+torch.testing.assert_close(state(batch, model)["H_s"], read.H_s)
 
 # %%
 rows, names = [], []
@@ -320,11 +320,11 @@ checks.state_embedding(state_embedding)
 
 # %%
 idf = model.idf[batch.context].unsqueeze(-1)
-meaning = read["H_C"] @ model.emotion.compress.weight.T  # Eq. (3)
+meaning = read.H_C @ model.emotion.compress.weight.T  # Eq. (3)
 V_s = torch.cat([V_cos, idf, meaning], dim=-1) * mask.unsqueeze(-1)  # Eq. (8)
 H_s = model.emotion.state_encoder(V_s, mask) * mask.unsqueeze(-1)  # Eq. (9)
-torch.testing.assert_close(V_s, read["V_ts"][..., trait_width:])
-torch.testing.assert_close(H_s, read["H_ts"][..., trait_width:])
+torch.testing.assert_close(V_s, read.V_s)
+torch.testing.assert_close(H_s, read.H_s)
 print("V_s", list(V_s.shape), " H_s", list(H_s.shape), "equal the library's.")
 
 # %% [markdown]
@@ -379,7 +379,7 @@ for when, chosen in models.items():
 # %%
 signal = model.embed(torch.zeros(1, 16, run.config.dim))[0]  # the position signal alone
 step = ((signal[8] - signal[4]) @ W_2.weight.T).norm()
-whole = (read["E_C"][mask] @ W_2.weight.T).norm(dim=-1).mean()
+whole = (read.E_C[mask] @ W_2.weight.T).norm(dim=-1).mean()
 print(
     f"mean length of a token after W_2: {whole:.1f};",
     f"change from position 4 to position 8: {step:.1f}",
@@ -429,12 +429,11 @@ def influence(text, when):
     """[L, 32]: how much H_s of each token adds to the log-probability of each emotion."""
     model, average = models[when], states[when]["H_s"].mean(dim=0)
     read = model.read(batch_of(text))
-    n = read["mask"].shape[1]
-    own = torch.cat([read["H_stu"], read["H_ts"]], dim=-1)
-    own = own.expand(n, -1, -1)  # a copy for each token
+    n = read.mask.shape[1]
+    own = read.V_stu.expand(n, -1, -1)  # [H_stu ; H_ts], a copy for each token
     hidden = own.clone()
     hidden[range(n), range(n), -43:] = average  # each copy hides the state of one token
-    guide = read["intensity"].expand(n, -1), read["mask"].expand(n, -1)
+    guide = read.intensity.expand(n, -1), read.mask.expand(n, -1)
     with_it, without = (model.student(x, *guide)[0].log_softmax(dim=-1) for x in (own, hidden))
     return with_it - without
 
@@ -466,10 +465,10 @@ def transplant(when):
     """[32] relative changes of B's probabilities if its "excited" had the state from A."""
     model, read = models[when], models[when].read(batch_of(A, B))
     places = [tokenize(text).index("excited") + 1 for text in (A, B)]
-    own = torch.cat([read["H_stu"], read["H_ts"]], dim=-1)
+    own = read.V_stu  # [H_stu ; H_ts]
     changed = own.clone()
     changed[1, places[1], -43:] = own[0, places[0], -43:]
-    guide = read["intensity"], read["mask"]
+    guide = read.intensity, read.mask
     chances = [model.student(x, *guide)[0][1].log_softmax(dim=-1) for x in (changed, own)]
     return (chances[0] - chances[1]).expm1()
 
@@ -551,11 +550,11 @@ def bend(states, words, size):
 checks.bend(bend)
 
 # %% [markdown]
-# In the library, this function is called `bending`. To interpret a bend, we need something to
+# In the workbench, this function is called `context_variation`. To interpret a bend, we need something to
 # compare it with: the mean distance between any two tokens, whatever their words are.
 
 # %%
-from ctsm_lib.model.emotion import bending
+from ctsm_workbench.study.contexts.variation import context_variation
 
 ids = some.context[real]
 count = torch.bincount(ids, minlength=len(vocabulary))
@@ -563,8 +562,8 @@ often = torch.nonzero(count >= 10).squeeze(1)
 bends = {}
 for when, parts in states.items():
     for part in ("V_cos", "H_s"):
-        same_word = bending(parts[part], ids, len(vocabulary))[often]
-        any_two = bending(parts[part], torch.zeros_like(ids), 1)[0]
+        same_word = context_variation(parts[part], ids, len(vocabulary))[often]
+        any_two = context_variation(parts[part], torch.zeros_like(ids), 1)[0]
         bends[when, part] = same_word / any_two
         print(
             f"{when:6} {part:5} bend of a word:",

@@ -71,11 +71,10 @@ batch = pairs.collate(np.array(first_of))  # one dialogue for each emotion
 def two_inputs(batch):
     """V_tchr and V_stu [B, L, W], intensity [B, L] and mask [B, L] of a batch."""
     read = model.read(batch)
-    mask = read["mask"]
-    enriched = model.teacher_fusion(read["H_C"], read["K"], mask)
-    teacher = torch.cat([enriched, read["V_ts"]], dim=-1)  # Eq. (10)
-    student = torch.cat([read["H_stu"], read["H_ts"]], dim=-1)  # Eq. (16)
-    return teacher, student, read["intensity"], mask
+    mask = read.mask
+    enriched = model.teacher_fusion(read.H_C, read.K, mask)
+    teacher = torch.cat([enriched, read.V_ts], dim=-1)  # Eq. (10)
+    return teacher, read.V_stu, read.intensity, mask  # V_stu: Eq. (16)
 
 
 with torch.no_grad():

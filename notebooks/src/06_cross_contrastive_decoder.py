@@ -73,10 +73,10 @@ def decode(batch):
     read = model.read(batch)
     T = batch.target.shape[1]
     causal = torch.ones(1, T, T, dtype=torch.bool).tril()  # no word sees a later one
-    states = model.embed(read["previous"])
+    states = model.embed(read.words["previous"])
     for layer in model.decoder.layers:
-        memory = layer.cross_attention.keys_values(read["H_stu"])
-        states, weights = decoder_layer(layer, states, memory, causal, read["mask"][:, None])
+        memory = layer.cross_attention.keys_values(read.H_stu)
+        states, weights = decoder_layer(layer, states, memory, causal, read.mask[:, None])
     return model.decoder.norm(states), weights.mean(dim=1)
 
 
@@ -86,7 +86,7 @@ with torch.no_grad():
     read = model.read(batch)
     memory = model.encode(batch)
     taught = model.decoder.teach(
-        model.embed, read["previous"], model.start(memory), batch.target
+        model.embed, read.words["previous"], model.start(memory), batch.target
     )
 torch.testing.assert_close(states[real], taught.states[real], rtol=1e-4, atol=1e-4)
 print("Our decoder equals the library's: states", list(states.shape), " copy", list(copy.shape))
@@ -122,8 +122,8 @@ print("largest change at each position:", [round(x, 3) for x in moved[:8].tolist
 # %%
 inside = (batch.context[:, None, :] == batch.target[:, :, None]).any(dim=2)
 print(f"{inside[real].float().mean():.0%} of the target tokens occur in their context")
-print(f"alpha on average: {taught.alpha.mean():.2f}")
-order = taught.alpha.argsort()[:8].tolist()
+print(f"alpha on average: {taught.scores.alpha.mean():.2f}")
+order = taught.scores.alpha.argsort()[:8].tolist()
 print(
     "the next word where alpha is lowest:",
     ", ".join(words.words[taught.target[i]] for i in order),
@@ -194,13 +194,15 @@ checks.pointer_mixture(pointer_mixture)
 # the library's version in log space:
 
 # %%
+from ctsm_lib.model.pointer import mixture
+
 with torch.no_grad():
     o, a = states[:, 0], copy[:, 0]  # the first word of each answer
     pointer, table = model.decoder.pointer, model.embed.words.weight
     alpha = pointer.gate(o).double().sigmoid()
     P = alpha * pointer.logits(o, table).double().softmax(dim=1)
     P.scatter_add_(1, batch.context, (1 - alpha) * a.double())
-    log_prob, gate = pointer.distribution(o, a, batch.context, table)
+    log_prob, gate = mixture(pointer.logits(o, table), pointer.gate(o), a, batch.context)
 torch.testing.assert_close(log_prob.double().exp(), P, rtol=1e-3, atol=1e-6)
 torch.testing.assert_close(gate.double(), alpha[:, 0], rtol=1e-3, atol=1e-6)
 print(
@@ -369,7 +371,7 @@ print(f"an answer has {tokens_each:.1f} tokens on average, EOS included")
 
 # %%
 from ctsm_lib.kernels import masked_mean
-from ctsm_lib.model.contrast import PAIRS, VIEWS, cross_contrastive_loss, pair_loss
+from ctsm_lib.model.contrast import POSITIVE_PAIRS, VIEWS, cross_contrastive_loss, pair_loss
 
 
 @torch.no_grad()
@@ -378,11 +380,11 @@ def four_views(model, batch):
     read, memory = model.read(batch), model.encode(batch)
     real = batch.target != 1
     taught = model.decoder.teach(
-        model.embed, read["previous"], model.start(memory), batch.target
+        model.embed, read.words["previous"], model.start(memory), batch.target
     )
-    H_Y = model.target_encoder(model.embed(read["target"]), real)
-    H_ts = model.emotion_view(masked_mean(read["H_ts"], read["mask"]))
-    H_stu = masked_mean(read["H_stu"], read["mask"])
+    H_Y = model.target_encoder(model.embed(read.words["target"]), real)
+    H_ts = model.emotion_view(masked_mean(read.H_ts, read.mask))
+    H_stu = masked_mean(read.H_stu, read.mask)
     return torch.stack(
         [masked_mean(H_Y, real), H_ts, H_stu, masked_mean(taught.states, real)], dim=1
     )
@@ -392,7 +394,7 @@ views = four_views(model, batch)
 ours = cross_contrastive_loss(views, run.config.temperature, run.config.contrast_negatives)
 torch.testing.assert_close(float(ours), losses["contrast"], rtol=1e-3, atol=1e-4)
 print("views", list(views.shape))
-print("pairs", *(f"({a}, {b})" for a, b in PAIRS), sep="\n  ")
+print("pairs", *(f"({a}, {b})" for a, b in POSITIVE_PAIRS), sep="\n  ")
 
 # %% [markdown]
 # Each view of a dialogue should be closer to another view *of the same dialogue* than to any
@@ -514,10 +516,10 @@ def losses_at(temperature=0.07, negatives="both"):
     heights = {}
     for kind, found in kinds.items():
         unit = F.normalize(found, dim=-1).transpose(0, 1)
-        first = torch.stack([unit[VIEWS.index(a)] for a, _ in PAIRS])
-        second = torch.stack([unit[VIEWS.index(b)] for _, b in PAIRS])
+        first = torch.stack([unit[VIEWS.index(a)] for a, _ in POSITIVE_PAIRS])
+        second = torch.stack([unit[VIEWS.index(b)] for _, b in POSITIVE_PAIRS])
         heights[kind] = pair_loss(first, second, temperature, negatives).tolist()
-    pairs = [f"{a}, {b}" for a, b in PAIRS]
+    pairs = [f"{a}, {b}" for a, b in POSITIVE_PAIRS]
     title = f"Loss of each pair, temperature {temperature:.2g}, negatives: {negatives}"
     return lessons.bars(heights, pairs, title, "loss")
 
@@ -604,8 +606,10 @@ for name, w in (("words of the vocabulary", by_word), ("tokens of the answers", 
 
 # %%
 read, memory = model.read(batch), model.encode(batch)
-taught = model.decoder.teach(model.embed, read["previous"], model.start(memory), batch.target)
-nll = -taught.log_prob
+taught = model.decoder.teach(
+    model.embed, read.words["previous"], model.start(memory), batch.target
+)
+nll = -taught.scores.log_prob
 L_g, L_div = nll.mean(), (model.diversity.weights(taught.target) * nll).mean()
 parameters = [p for p in model.decoder.parameters() if p.requires_grad]
 directions = []

@@ -27,11 +27,11 @@ import torch
 from ctsm_lib.batches import Shuffled
 from ctsm_lib.checkpoint import load_weights, newest_checkpoint
 from ctsm_lib.config import preset
-from ctsm_lib.run_folder import read_log
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.sources import PROJECT
 from ctsm_lib.training import build_model, learning_rate, make_optimizer
 from ctsm_workbench.course import checks, lessons
+from ctsm_workbench.running.log import read_log
 from ctsm_workbench.running.train import train
 from safetensors.torch import load_file
 from torch import nn

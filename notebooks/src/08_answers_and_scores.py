@@ -22,11 +22,11 @@ import plotly.graph_objects as go
 import torch
 from ctsm_lib.batches import context_batch
 from ctsm_lib.corpus import EMOTIONS, EOS, SOS
-from ctsm_lib.decoding import NEVER, Decoding, answer_batch, answer_pairs
+from ctsm_lib.decoding import NEVER, Decoding, answer_batch
 from ctsm_lib.scores import distinct, emotion_scores, perplexities, response_tokens, score_pairs
 from ctsm_lib.sources import PROJECT
 from ctsm_workbench.course import checks, lessons
-from ctsm_workbench.study.evaluation import response_scores
+from ctsm_workbench.study.evaluation import answer_pairs, response_scores
 from IPython.display import Markdown
 from ipywidgets import FloatSlider, IntSlider
 

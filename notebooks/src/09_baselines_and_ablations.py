@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from ctsm_lib.run_folder import read_log
+from ctsm_lib.registry import available
 from ctsm_lib.runs import load_run
 from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import PROJECT
 from ctsm_lib.training import build_model
-from ctsm_workbench.baselines import BASELINES
 from ctsm_workbench.course import checks, lessons
+from ctsm_workbench.running.log import read_log
 from ctsm_workbench.running.train import train
 from ctsm_workbench.study.comparison import SCORES, TABLES, markdown
 from IPython.display import Markdown
@@ -56,7 +56,7 @@ print(lessons.describe())
 config = lessons.lesson_config(origin)
 pairs, batch_size = prepared.pairs["train"], 16
 batch = pairs.collate(np.arange(batch_size))
-for name in ["ctsm", *BASELINES]:
+for name in available("models"):
     model = build_model(config.override([f"model={name}"]), prepared).train()
     losses = {
         part: loss.item() for part, loss in model(batch).losses.items() if part != "total"

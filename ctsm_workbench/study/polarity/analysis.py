@@ -14,6 +14,7 @@ from ctsm_lib.polarity import NO_STATE, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_workbench.study.intervals import percentiles, rounded
 from ctsm_workbench.study.polarity import choices
+from ctsm_workbench.study.polarity.chance import shuffled_shares
 from ctsm_workbench.study.polarity.choices import Outcome, PolarityReport, Rule, Words
 from ctsm_workbench.study.sentences import sentence
 
@@ -172,7 +173,7 @@ def _permutations(data: Words, reports: Sequence[PolarityReport], draws: int, se
         if observed is not None and draws:
             trait = (trait_polarity(data.valence) * data.rated)[used]
             vectors = data.vectors[used]
-            shares = rule_of_the_paper.shuffled_shares(vectors, trait, free[used], draws, seed=seed)
+            shares = shuffled_shares(vectors, trait, free[used], draws, seed=seed)
             row = {"mean": shares.mean(), "observed": observed}
             row["low"], row["high"] = percentiles(shares)
             row["p"] = (1 + (shares <= observed + 1e-4).sum()) / (1 + draws)

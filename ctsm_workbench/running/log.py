@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ctsm_lib.batches import Batch
 from ctsm_lib.errors import RunError
-from ctsm_lib.interface import Output
 from ctsm_lib.parallel import all_sum, rank, world
+from ctsm_lib.training import Step
 
 log = logging.getLogger(__name__)
 
+LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
 # These losses are of the whole batch; the others are a process's share of it.
 WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
 SHOWN = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
@@ -54,20 +54,21 @@ class TrainingLog:
         """Show the bar."""
         self.bar = tqdm(total=total, initial=iteration, unit="it", disable=self.hide_bar)
 
-    def add(self, output: Output, batch: Batch, norm: Tensor | None, *, examples: int) -> None:
+    def add(self, step: Step) -> None:
         """Keep the losses of an iteration, its right emotions, and the gradients' norm."""
+        output, batch = step.output, step.batch
         values = {name: value.detach().float() for name, value in output.losses.items()}
         if values.keys() & {"emotion", "student_label"}:  # else no emotion is predicted
             assert batch.label is not None
             hits = output.emotion_logits.argmax(dim=-1).eq(batch.label).float().sum()
             values["acc"] = 100 * hits / batch.total_pairs
-        if norm is not None:
-            values["grad_norm"] = norm.detach().float()
+        if step.norm is not None:
+            values["grad_norm"] = step.norm.detach().float()
         for name in WHOLE & values.keys():
             values[name] = values[name] / world()
         self.names = list(values)
         self.kept.append(torch.stack(list(values.values())))
-        self.seen += examples
+        self.seen += batch.total_pairs
         self.bar.update()
 
     def rows(self) -> Tensor:
@@ -96,8 +97,7 @@ class TrainingLog:
     def write(self, record: dict) -> None:
         """Append a record, in the main process.
 
-        Raises:
-            RunError: the log cannot be written.
+        Raises `RunError` where the log cannot be written.
         """
         if not self.is_main:
             return
@@ -109,3 +109,21 @@ class TrainingLog:
             raise RunError(f"{reason} Then use --resume.") from error
         if self.report:
             self.report(record)
+
+
+def read_log(folder: Path) -> list[dict]:
+    """The records of a run's log.
+
+    Raises `RunError` where there is no log, or a line of it is not a JSON object.
+    """
+    path = folder / "log.jsonl"
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        found = f"{path} is missing: {folder} is not a run folder of `ctsm train`."
+        raise RunError(found) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}).") from error
+    if not all(isinstance(record, dict) for record in records):
+        raise RunError(f"{path} is damaged: a line of it is not an object.")
+    return records

@@ -1,4 +1,4 @@
-"""The bag of words against loops: which features a context has, what they weigh, and how they vote."""
+"""The bag of words against loops: a context's features, their weights, and the logits."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from ctsm_lib.model.bag import PAIR_WEIGHT, PAIRS, BagExpert, feature_weights
-from helpers import (
-    FIRST_WORD,
-    close,
-    collate,
-    differ,
-    random_pairs,
-    randomise,
-    slow_bag,
-    tiny_tables,
-)
+from beyond_cases import slow_bag, tiny_bag_weights
+from helpers import FIRST_WORD, close, collate, differ, random_pairs, randomise
 
 from ctsm_lib.corpus import CLS, PAD, SYS, USR, Split
+from ctsm_workbench.beyond.bag import HASHED, PAIR_WEIGHT, BagExpert, feature_weights
 
 
 def bag() -> BagExpert:
-    tables = tiny_tables()
-    assert tables.bag is not None
-    return randomise(BagExpert(tables.bag))
+    return randomise(BagExpert(tiny_bag_weights()))
 
 
 def test_logits_equal_loops_whatever_the_padding() -> None:
@@ -34,15 +24,12 @@ def test_logits_equal_loops_whatever_the_padding() -> None:
     logits = module(batch.context, batch.speaker)
     for row, pair in enumerate(pairs):
         close(logits[row], slow_bag(module, pair.context, pair.speaker))
-        close(
-            module(*(torch.tensor([ids]) for ids in (pair.context, pair.speaker)))[0],
-            logits[row],
-            1e-6,
-        )
+        alone = module(torch.tensor([pair.context]), torch.tensor([pair.speaker]))
+        close(alone[0], logits[row], 1e-6)
     close(module(batch.context.flip(0), batch.speaker.flip(0)).flip(0), logits, 1e-6)
 
 
-def test_a_feature_counts_once_who_says_it_and_what_follows_count() -> None:
+def test_a_feature_counts_once_and_speaker_and_next_word_count() -> None:
     module, (a, b, c) = bag(), range(FIRST_WORD, FIRST_WORD + 3)
 
     def logits(words: list[int], listener: int = 0) -> torch.Tensor:
@@ -54,12 +41,12 @@ def test_a_feature_counts_once_who_says_it_and_what_follows_count() -> None:
     differ(logits([a, b]), logits([a, b], listener=1), 1e-3)
 
 
-def test_contexts_without_information_have_no_vote() -> None:
-    """Nothing but PAD and CLS, or weights of 0 everywhere: the bias, and no division by zero there and back."""
+def test_contexts_without_information_have_the_bias_only() -> None:
+    """Nothing but PAD and CLS, or weights of 0 everywhere: the bias, without a division by zero."""
     empty = torch.tensor([[CLS, PAD], [PAD, PAD]])
     for module, ids in (
         (bag(), empty),
-        (randomise(BagExpert(torch.zeros(40 + PAIRS))), torch.tensor([[CLS, 7, 8]])),
+        (randomise(BagExpert(torch.zeros(40 + HASHED))), torch.tensor([[CLS, 7, 8]])),
     ):
         logits = module(ids, torch.full_like(ids, USR))
         for row in logits:
@@ -70,7 +57,10 @@ def test_contexts_without_information_have_no_vote() -> None:
 
 
 def test_weights_are_the_idf_among_dialogues() -> None:
-    """`ln((1 + n) / (1 + df)) / ln(1 + n)`; pairs of one dialogue only weigh nothing, the others less than words."""
+    """`ln((1 + n) / (1 + df)) / ln(1 + n)`.
+
+    Pairs of one dialogue only have weight 0, and other pairs less than words.
+    """
     dialogues = [[[7, 8], [8], [9, 7, 8]], [[7, 8], [7]], [[9]], [[10, 9, 9], [9, 10]]]
     turns = [turn for dialogue in dialogues for turn in dialogue]
     split = Split(
@@ -83,14 +73,13 @@ def test_weights_are_the_idf_among_dialogues() -> None:
     )
     size, found = 12, []
     for dialogue in dialogues:
-        said = [(word, turn % 2) for turn, words in enumerate(dialogue) for word in words]
-        words = {word + size * listener for word, listener in said}
-        after = pairwise(said)
-        found.append(
-            words | {2 * size + (a * 1_000_003 + b * 7_919) % PAIRS for (a, _), (b, _) in after}
-        )
+        spoken = [(word, turn % 2) for turn, words in enumerate(dialogue) for word in words]
+        words = {word + size * listener for word, listener in spoken}
+        after = pairwise(spoken)
+        pairs = {2 * size + (a * 1_000_003 + b * 7_919) % HASHED for (a, _), (b, _) in after}
+        found.append(words | pairs)
     weights = feature_weights(split, size)
-    assert weights.shape == (2 * size + PAIRS,)
+    assert weights.shape == (2 * size + HASHED,)
     assert weights.dtype == np.float32
     for feature in set().union(*found) | {5, 3 * size}:
         frequency = sum(feature in one for one in found)
@@ -99,4 +88,4 @@ def test_weights_are_the_idf_among_dialogues() -> None:
             expected *= PAIR_WEIGHT if frequency > 1 else 0
         assert np.isclose(weights[feature], expected), feature
     assert weights[[7, 8]].tolist() == weights[[8, 7]].tolist()
-    assert 0 < weights[2 * size + (7 * 1_000_003 + 8 * 7_919) % PAIRS] < weights[7]
+    assert 0 < weights[2 * size + (7 * 1_000_003 + 8 * 7_919) % HASHED] < weights[7]
