@@ -1,6 +1,6 @@
-"""What every process of `test_parallel.py` does, alone or with others: train, go on, score, answer, infer, read.
+"""The work of every process of `test_parallel.py`: train, resume, score, answer, infer, read.
 
-Usage: parallel_worker.py FOLDER [PROCESSES]    under torchrun, or by itself with so many processes as forks
+Usage: parallel_worker.py FOLDER [PROCESSES]    under torchrun, or by itself, which forks processes
 """
 
 import json
@@ -46,7 +46,8 @@ TINY = [
     "dropout=0",  # each process draws its own
     "epsilon=1e-6",  # Adam divides tiny gradients by themselves: rounding would become a step
 ]
-UNEVEN = "batch_size=127"  # of the 892 pairs of the sample three are left for the last batch: none for a fourth process
+# Of the 892 pairs of the sample three are left for the last batch: none for a fourth process.
+UNEVEN = "batch_size=127"
 EMPTY = "batch_size=1"  # nothing at all for all processes but one
 ANSWERS = {
     "greedy": (Decoding(max_length=8), 11),
@@ -144,7 +145,7 @@ def refused() -> str:
 
 
 def work(folder: Path) -> None:
-    """One process of several. FOLDER/alone is a run of one process, FOLDER/moving one that was interrupted."""
+    """One process of several. FOLDER/alone is a run of one, FOLDER/moving an interrupted one."""
     number = os.environ["WORLD_SIZE"]
     processes.meet("cpu")
     for name, setting in (("uneven", UNEVEN), ("empty", EMPTY)):

@@ -52,7 +52,7 @@ FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else multiproc
 REFUSED = 3  # exit status of a child that ended with one of our own errors
 
 
-# ------------------------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------------ helpers
 
 
 @pytest.fixture(name="config", scope="module")
@@ -200,7 +200,7 @@ def undisturbed(config, prepared, tmp_path_factory) -> tuple[Path, float, int]:
     return folder, time.monotonic() - begun, int(counted.read_text())
 
 
-# ---------------------------------------------------------------------------------------------------------------- kill
+# --------------------------------------------------------------------------------------------- kill
 
 
 def test_kill_at_any_moment(config, prepared, undisturbed, tmp_path):
@@ -299,7 +299,7 @@ def test_the_newest_checkpoint_is_that_of_the_greatest_number(tmp_path):
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-1000000"
 
 
-# -------------------------------------------------------------------------------------------------------------- Ctrl-C
+# ------------------------------------------------------------------------------------------- Ctrl-C
 
 
 def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeypatch):
@@ -353,7 +353,7 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
         )
 
 
-# --------------------------------------------------------------------------------------------------- full and read-only
+# ------------------------------------------------------------------------------- full and read-only
 
 
 @contextmanager
@@ -503,7 +503,7 @@ def test_a_file_that_the_system_refuses_is_named_and_no_traceback(monkeypatch, c
         assert capsys.readouterr().err == "error: /data/train.csv: Permission denied.\n"
 
 
-# --------------------------------------------------------------------------------------------------------------- cache
+# -------------------------------------------------------------------------------------------- cache
 
 
 def require_equal(one: Prepared, two: Prepared) -> None:
@@ -581,7 +581,7 @@ def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
         fault.result = "all had the same data, and the cache was complete"
 
 
-# --------------------------------------------------------------------------------------------------------------- clock
+# -------------------------------------------------------------------------------------------- clock
 
 
 def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp_path, monkeypatch):
@@ -615,7 +615,7 @@ def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp
         fault.result = "identical run and identical data"
 
 
-# --------------------------------------------------------------------------------------------------------------- table
+# -------------------------------------------------------------------------------------------- table
 
 
 def test_what_came_of_it_is_written_down_failures_too(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def same(one: Path, two: Path) -> bool:
     return rows(one) == rows(two) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-# -------------------------------------------------------------------------------------------------------------- unsound
+# ------------------------------------------------------------------------------------------ unsound
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_no_dev_check_keeps_spoiled_weights_as_the_best(
     assert not (tmp_path / "run" / "best.safetensors").exists()
 
 
-# -------------------------------------------------------------------------------------------------------- odd batches
+# -------------------------------------------------------------------------------------- odd batches
 
 
 def _odd(kind: str) -> list:
@@ -246,7 +246,7 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
         )
 
 
-# --------------------------------------------------------------------------------------------------------- determinism
+# -------------------------------------------------------------------------------------- determinism
 
 
 def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(
