@@ -90,7 +90,7 @@ def test_bytes_that_are_wrong_somewhere(name, tmp_path):
         fault.result = f"{read:,} read, the others refused with a message that names the file"
 
 
-# ------------------------------------------------------------------------------------------- things of the right form
+# ------------------------------------------------------------------------- things of the right form
 
 JSON = st.recursive(
     st.none()
@@ -275,7 +275,7 @@ def test_files_of_the_right_form_with_anything_in_them(form, tmp_path):
         fault.result = REFUSED
 
 
-# ------------------------------------------------------------------------- what was found, and what must stay noticed
+# ------------------------------------------------------- what was found, and what must stay noticed
 
 
 def test_two_tensors_of_one_shape_that_change_places_are_noticed(tmp_path):

@@ -25,9 +25,10 @@ from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.errors import RunError
 from ctsm_lib.interface import Output
 from ctsm_lib.prepare import Prepared
+from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
-from ctsm_workbench.baselines import make_model
+from ctsm_workbench.running import train as running
 from ctsm_workbench.running.log import read_log
 
 KEPT = "training stopped; the batch and the previous checkpoint were kept"
@@ -41,7 +42,7 @@ def _config(small_config: Config) -> Config:
 
 
 def train(config: Config, prepared: Prepared, folder: Path, **more: object) -> dict:
-    return training.train(config, prepared, folder, cpu=True, progress=False, **more)  # type: ignore[arg-type]
+    return running.train(config, prepared, folder, cpu=True, progress=False, **more)  # type: ignore[arg-type]
 
 
 def rows(folder: Path) -> list[dict]:
@@ -64,7 +65,7 @@ def same(one: Path, two: Path) -> bool:
     return rows(one) == rows(two) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-# -------------------------------------------------------------------------------------------------------------- unsound
+# ------------------------------------------------------------------------------------------ unsound
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_no_dev_check_keeps_spoiled_weights_as_the_best(
     assert not (tmp_path / "run" / "best.safetensors").exists()
 
 
-# -------------------------------------------------------------------------------------------------------- odd batches
+# -------------------------------------------------------------------------------------- odd batches
 
 
 def _odd(kind: str) -> list:
@@ -205,7 +206,7 @@ def test_odd_batches_are_learned_from(kind):
         batch.context[:] = batch.speaker[:] = batch.knowledge[:] = PAD
     with soak.fault(f"unusual batches: {kind}", 2, 20) as fault:
         for number in range(fault.tries):
-            model, losses = make_model(config, tiny_tables(number)).train(), []
+            model, losses = model_class(config)(config, tiny_tables(number)).train(), []
             optimizer = training.make_optimizer(config, model)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate
@@ -245,7 +246,7 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
         )
 
 
-# --------------------------------------------------------------------------------------------------------- determinism
+# -------------------------------------------------------------------------------------- determinism
 
 
 def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(
