@@ -106,23 +106,15 @@ def gated_fusion(mine: Callable, expect: Expect) -> None:
     expect.close(result, torch.zeros(B, L, D), "relu")
     shapes = ((D, 2 * D), (3 * D, 5 * D), (D, 3 * D))
     weights = [torch.randn(*shape, generator=random) for shape in shapes]
+    join, inner, outer = (weight.tolist() for weight in weights)
+
+    def fuse(token: list[float], relations: list[list[float]]) -> list[float]:
+        z = [dot(row, token + relation) for relation in relations for row in join]
+        hidden = [dot(row, [value / (1 + math.exp(-value)) for value in z]) for row in inner]
+        return [dot(row, [max(value, 0.0) for value in hidden]) for row in outer]
+
     fused = [
-        [
-            _slow_fusion(token, relations, *(weight.tolist() for weight in weights))
-            for token in tokens
-        ]
+        [fuse(token, relations) for token in tokens]
         for tokens, relations in zip(context.tolist(), knowledge.tolist(), strict=True)
     ]
     expect.close(mine(context, knowledge, *weights), fused, "random")
-
-
-def _slow_fusion(
-    token: list[float],
-    relations: list[list[float]],
-    join: list[list[float]],
-    first: list[list[float]],
-    second: list[list[float]],
-) -> list[float]:
-    z = [dot(row, token + relation) for relation in relations for row in join]
-    hidden = [dot(row, [value / (1 + math.exp(-value)) for value in z]) for row in first]
-    return [dot(row, [max(value, 0.0) for value in hidden]) for row in second]

@@ -22,16 +22,13 @@ class CheckFailed(AssertionError):
 
 
 class Expect:
-    """Expectations of one exercise. Each names the hint that an answer gets if it is not met.
-
-    `values` fill the words in braces of a hint.
-    """
+    """Expectations of one exercise. Each names the hint that an answer gets if it is not met."""
 
     def __init__(self, hints: dict[str, str]):
         self.hints = hints
 
     def __call__(self, condition: object, hint: str, *, note: str = "", **values: Any) -> None:
-        """Expect that the condition holds; `note` follows the hint in brackets."""
+        """Expect that the condition holds. `note` follows the hint; `values` fill its braces."""
         text = self._text(hint, **values)
         if not bool(condition):
             raise CheckFailed(f"{text} ({note})" if note else text)
@@ -67,13 +64,10 @@ class Expect:
 
 
 def check(exercise: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a check: it takes the student's function and `Expect`.
+    """Make a function the check of an exercise, such as "1.2". It takes the answer and `Expect`.
 
     A function without code (NotImplementedError) does not fail: a lesson must run to its end
     before any exercise is solved. nbgrader gives points for checks that pass, so it sees the error.
-
-    Args:
-        exercise: number of the exercise, as the lesson prints it and `hints.toml` has it.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
