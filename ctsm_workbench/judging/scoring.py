@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from ctsm_lib.errors import ConfigError, DataError
 from ctsm_lib.versions import versions
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, Answers, Sheet
+from ctsm_workbench.study.intervals import percentiles, resampled
 
 OUTCOMES = ("win", "tie", "lose")
 
@@ -81,13 +83,11 @@ def gather(
 def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """All numbers of Table 2 and what they rest on, ready for JSON.
 
-    Returns:
-        `table`: a row for each comparison and aspect with `pooled` (share of all judgements, %),
-        `majority` (share of items, %; an item without a majority counts as `none`), `test`
-        (`sign_test` of the items' majorities; judgements of one item are not independent, so the
-        pooled ones are not tested), `p_holm` (corrected for the rows of the table), and `kappa`
-        (see `agreement`, also for `draws` and `seed`). `judges`: how often each judge chose A
-        and B, and attention checks.
+    `table` has a row for each comparison and aspect with `pooled` (share of all judgements, %),
+    `majority` (share of items, %; an item without a majority counts as `none`), `test` (`sign_test`
+    of the majorities: the judgements of one item are not independent), `p_holm` (corrected for the
+    rows of the table), and `kappa` (see `agreement`, also for `draws` and `seed`). `judges` tells
+    how often each judge chose A and B, and has the attention checks.
     """
     secrets = judgements.key["items"]
     ours, *others = [system["name"] for system in judgements.key["systems"]]
@@ -126,6 +126,14 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
     }
 
 
+def _statsmodels(module: str) -> Any:
+    try:
+        return import_module(f"statsmodels.stats.{module}")
+    except ImportError:
+        hint = "pip install 'ctsm-lab[notebooks]'"
+        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
+
+
 def _outcome(choice: str, secret: dict, ours: str) -> int:
     outcome = "tie" if choice == "tie" else "win" if secret[choice] == ours else "lose"
     return OUTCOMES.index(outcome)
@@ -151,19 +159,16 @@ def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
 def sign_test(wins: int, losses: int) -> dict[str, Any]:
     """Two-sided binomial test of wins against losses, without ties.
 
-    Returns:
-        `wins`, `losses`, `p`, the `share` of wins, and its 95 % interval (Wilson) from `low` to
-        `high`. All but the first two are None when there are neither wins nor losses.
+    The `share` of wins has a 95 % interval (Wilson) from `low` to `high`. Without wins and losses,
+    these three and `p` are None.
     """
-    from scipy.stats import binomtest
-
-    result: dict[str, Any] = {"wins": wins, "losses": losses}
-    if not wins + losses:
-        return result | dict.fromkeys(("p", "share", "low", "high"))
-    test = binomtest(wins, wins + losses)
-    low, high = test.proportion_ci(method="wilson")
-    result |= {"p": float(test.pvalue), "share": wins / (wins + losses)}
-    return result | {"low": float(low), "high": float(high)}
+    p = share = low = high = None
+    if wins + losses:
+        test = binomtest(wins, wins + losses)
+        p = float(test.pvalue)
+        share = wins / (wins + losses)
+        low, high = map(float, test.proportion_ci(method="wilson"))
+    return {"wins": wins, "losses": losses, "p": p, "share": share, "low": low, "high": high}
 
 
 def agreement(
@@ -188,39 +193,28 @@ def agreement(
             warnings.simplefilter("error", RuntimeWarning)
             return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
-    result: dict[str, Any] = {"value": None, "low": None, "high": None}
-    result |= {"note": "", "undefined_draws": 0}
+    result = {"value": None, "low": None, "high": None, "note": "", "undefined_draws": 0}
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}
-    value = kappa(counts)
-    if math.isnan(value):
+    random = np.random.default_rng(seed)
+    drawn = resampled(lambda chosen: kappa(counts[chosen]), items, draws, random)
+    if math.isnan(drawn[0]):
         return result | {"note": "all judgements are the same: kappa is undefined"}
-    result["value"] = value
+    result["value"] = float(drawn[0])
     if items < 2:
         return result | {"note": "one item: no interval"}
-    random = np.random.default_rng(seed)
-    samples = np.array([kappa(counts[random.integers(items, size=items)]) for _ in range(draws)])
-    defined = samples[~np.isnan(samples)]
-    result["undefined_draws"] = draws - len(defined)
-    if len(defined) < draws / 2 or not draws:
+    result["undefined_draws"] = undefined = int(np.isnan(drawn).sum())
+    if undefined > draws / 2 or not draws:
         return result | {"note": "too few different judgements: no interval"}
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return result | {"low": float(low), "high": float(high)}
-
-
-def _statsmodels(module: str) -> Any:
-    try:
-        return import_module(f"statsmodels.stats.{module}")
-    except ImportError:
-        hint = "pip install 'ctsm-lab[notebooks]'"
-        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
+    low, high = percentiles(drawn[1:])
+    return result | {"low": low, "high": high}
 
 
 def _reliability(
     answers: Answers, secrets: dict, plain: Sequence[str], checks: Sequence[str]
 ) -> dict[str, Any]:
-    """How often a judge chose A and B (each hides our system half of the time), and the checks."""
+    """Counts of a judge's A and B (each hides our system half of the time), and the checks."""
     sides = Counter(answers[item, aspect] for item in plain for aspect in ASPECTS)
     # One vote per item, not per answer: the three answers to one item depend on each other.
     votes = [[answers[item, aspect] for aspect in ASPECTS] for item in plain]
