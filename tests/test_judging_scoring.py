@@ -41,7 +41,7 @@ def slow_kappa(codes) -> float | None:
 
 
 def test_kappa_of_the_well_known_example():
-    result = agreement(as_codes(FOURTEEN_RATERS), categories=5)
+    result = agreement(as_codes(FOURTEEN_RATERS))
     assert round(result["value"], 3) == 0.210
     assert result["low"] < 0.210 < result["high"]
     assert in_words(result["value"]) == "fair"

@@ -212,14 +212,12 @@ def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, int]]:
     answers: Answers = {}
     lines: dict[str, int] = {}
     known = {item.name for item in sheet.items}
-    choices = {choice.casefold(): choice for choice in CHOICES}
+    choices = {"": ""} | {choice.casefold(): choice for choice in CHOICES}
     for line, row in _read_csv(path, ("sheet", "item", *ASPECTS)):
         place = f"{path}:{line}"
         item = row["item"].strip()
-        if row["sheet"].strip() != sheet.number:
-            raise DataError(
-                f"{place}: judged on {row['sheet']!r}, but the sheet is {sheet.number}."
-            )
+        if (number := row["sheet"].strip()) != sheet.number:
+            raise DataError(f"{place}: judged on {number!r}, but the sheet is {sheet.number}.")
         if item not in known:
             raise DataError(f"{place}: {sheet.number} has no item {item!r}.")
         if item in lines:
@@ -228,8 +226,7 @@ def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, int]]:
         lines[item] = line
         for aspect in ASPECTS:
             written = row[aspect].strip()
-            if written and written.casefold() not in choices:
+            if written.casefold() not in choices:
                 raise DataError(f"{place}: {aspect} of {item} is {written!r}. Write A, tie or B.")
-            if written:
-                answers[item, aspect] = choices[written.casefold()]
-    return answers, lines
+            answers[item, aspect] = choices[written.casefold()]
+    return {key: choice for key, choice in answers.items() if choice}, lines

@@ -103,12 +103,11 @@ def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
         _esm = Path(__file__).with_name("screen.js")
         _css = Path(__file__).with_name("screen.css")
         screen = traitlets.Dict().tag(sync=True)
-        questions: Any = traitlets.List().tag(sync=True)
+        questions: Any = traitlets.List(list(map(list, QUESTIONS.items()))).tag(sync=True)
         whole_page = traitlets.Bool().tag(sync=True)
 
     session = JudgingSession(folder, judge)
-    questions = [list(pair) for pair in QUESTIONS.items()]
-    view = JudgingScreen(screen=session.screen(), questions=questions, whole_page=whole_page)
+    view = JudgingScreen(screen=session.screen(), whole_page=whole_page)
 
     def received(_: Any, message: Any, __: Any) -> None:
         view.screen = react(session, message)

@@ -5,7 +5,6 @@ sign test, a test of each judge's preference for A or B, and attention checks.
 """
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,12 +107,13 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
             ]
             names = {"comparison": f"{ours} vs. {other}", "aspect": aspect}
             table.append(names | _row(np.array(codes), draws, seed))
-    multipletests = _statsmodels("multitest").multipletests
-    tested = [row["test"]["p"] for row in table if row["test"]["p"] is not None]
     # Holm's correction: among many tests some have a small p by chance alone.
-    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
-    for row in table:
-        row["p_holm"] = None if row["test"]["p"] is None else float(next(corrected))
+    tested = [row for row in table if row["test"]["p"] is not None]
+    if tested:
+        single = [row["test"]["p"] for row in tested]
+        corrected = _statsmodels("multitest").multipletests(single, method="holm")[1]
+        for row, p in zip(tested, corrected.tolist(), strict=True):
+            row["p_holm"] = p
     return {
         "sheet": judgements.sheet.number,
         "systems": judgements.key["systems"],
@@ -153,6 +153,7 @@ def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
         "majority": {name: 100 * verdicts[name] / len(codes) for name in (*OUTCOMES, "none")},
         "test": sign_test(verdicts["win"], verdicts["lose"]),
         "kappa": agreement(codes, draws=draws, seed=seed),
+        "p_holm": None,
     }
 
 
@@ -171,29 +172,30 @@ def sign_test(wins: int, losses: int) -> dict[str, Any]:
     return {"wins": wins, "losses": losses, "p": p, "share": share, "low": low, "high": high}
 
 
-def agreement(
-    codes: np.ndarray, *, categories: int = 3, draws: int = 2000, seed: int = 0
-) -> dict[str, Any]:
+def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Fleiss' kappa with a percentile interval from bootstrap samples of the items.
 
-    `codes` [ITEMS, JUDGES] are the categories, from 0, that judges gave items. The result has
+    `codes` [ITEMS, JUDGES] are the categories that judges gave items. The result has
     `value`, `low`, `high` (95 %), and `note`, which gives the reason when one of them is None.
     `undefined_draws` counts the bootstrap samples without a kappa. They are left out.
     Source: Fleiss (1971), as statsmodels computes it.
     """
     inter_rater = _statsmodels("inter_rater")
-    counts, _ = inter_rater.aggregate_raters(codes, n_cat=categories)  # [ITEMS, CATEGORIES]
+    counts, _ = inter_rater.aggregate_raters(codes)  # [ITEMS, CATEGORIES]
 
     def kappa(counts: np.ndarray) -> float:
         # In a single category chance alone brings full agreement: kappa is 0 / 0.
         if np.count_nonzero(counts.sum(axis=0)) == 1:
             return math.nan
-        with warnings.catch_warnings():
-            # A division by zero would mean that the line above has missed a case.
-            warnings.simplefilter("error", RuntimeWarning)
-            return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
+        return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
-    result = {"value": None, "low": None, "high": None, "note": "", "undefined_draws": 0}
+    result: dict[str, Any] = {
+        "value": None,
+        "low": None,
+        "high": None,
+        "note": "",
+        "undefined_draws": 0,
+    }
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}

@@ -133,7 +133,8 @@ def make(
         raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
     checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
     if checks < 0:
-        raise ConfigError(f"{checks} attention checks: it cannot be negative. 0 makes none.")
+        hint = "the number cannot be negative. 0 makes none"
+        raise ConfigError(f"{checks} attention checks: {hint}.")
     dice = random.Random(f"ctsm judge {seed}")
     chosen = stratified(emotions, items, dice)
     form = _common_form([rows[context] for context in chosen])

@@ -115,8 +115,8 @@ def figure(result: dict[str, Any], note: str = "") -> go.Figure:
     if note:
         drawn.add_annotation(texts["note"], text=html.escape(note, False))
         drawn.layout.margin.b = 96
-    names = [row["aspect"] for row in rows]
-    drawn.update_yaxes(range=[heights[-1] + 0.6, -1.1], tickvals=heights, ticktext=names)
+    aspects = [row["aspect"] for row in rows]
+    drawn.update_yaxes(range=[heights[-1] + 0.6, -1.1], tickvals=heights, ticktext=aspects)
     title = f"Whose answer is better? ({_size(result)})"
     height = int(210 + 40 * heights[-1])
     return drawn.update_layout(template=template(), height=height, title_text=title)

@@ -1,7 +1,4 @@
-"""Checks of lesson 09: reduction of losses, widths of ablations, the paired bootstrap.
-
-Paper: Sec. 5.1 and 5.3.
-"""
+"""Checks of lesson 09: losses, widths of ablations, paired bootstrap. Paper: Sec. 5.1 and 5.3."""
 
 from collections.abc import Callable
 

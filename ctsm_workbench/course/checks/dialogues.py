@@ -1,7 +1,4 @@
-"""Checks of lesson 01: pairs of a dialogue, padded batches and masks, length buckets.
-
-Paper: Sec. 3.2 and 4.2.
-"""
+"""Checks of lesson 01: dialogue pairs, padded batches, length buckets. Paper: Sec. 3.2 and 4.2."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,4 @@
-"""Checks of lesson 04: state inclination, state embedding, changes by context.
-
-Paper: Sec. 3.4.2.
-"""
+"""Checks of lesson 04: state inclination and embedding, changes by context. Paper: Sec. 3.4.2."""
 
 from collections.abc import Callable, Sequence
 
