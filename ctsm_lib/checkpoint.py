@@ -22,10 +22,7 @@ WIDTHS = ("dim", "key_depth", "ffn_dim", "small_key_depth", "small_ffn_dim", "co
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict | None = None) -> None:
-    """Write tensors, with `facts` and a checksum in the header.
-
-    Raises `RunError` where the file cannot be written.
-    """
+    """Write tensors, with `facts` and a checksum in the header; a `RunError` if that fails."""
     side = path.with_name(f".{path.name}.{os.getpid()}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:

@@ -71,11 +71,7 @@ def prepare(
     """Read, tokenise, rate, embed and infer, or take it all from the cache.
 
     Of several processes the main one fills the cache and the others read it; they share inferring.
-
-    Args:
-        splits: for which splits commonsense is needed.
-        workers: processes for tokenising.
-        device: where COMET runs.
+    Commonsense is inferred for the given splits; `workers` tokenise; COMET runs on the device.
 
     Raises `DataError` where a file is missing or malformed.
     """
