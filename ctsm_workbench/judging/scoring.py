@@ -189,13 +189,8 @@ def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[st
             return math.nan
         return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
-    result: dict[str, Any] = {
-        "value": None,
-        "low": None,
-        "high": None,
-        "note": "",
-        "undefined_draws": 0,
-    }
+    result: dict[str, Any] = dict.fromkeys(("value", "low", "high"))
+    result |= {"note": "", "undefined_draws": 0}
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}
