@@ -1,6 +1,8 @@
-"""What every process of `test_parallel.py` does, alone or with others: train, go on, score, answer, infer, read.
+"""The work of each process of `test_parallel.py`: train, go on, score, answer, infer, read.
 
-Usage: parallel_worker.py FOLDER [PROCESSES]    under torchrun, or by itself with so many processes as forks
+Usage: parallel_worker.py FOLDER [PROCESSES]
+
+torchrun starts it without PROCESSES. With PROCESSES, it forks that number of processes itself.
 """
 
 import json
@@ -44,7 +46,8 @@ TINY = [
     "dropout=0",  # each process draws its own
     "epsilon=1e-6",  # Adam divides tiny gradients by themselves: rounding would become a step
 ]
-UNEVEN = "batch_size=127"  # of the 892 pairs of the sample three are left for the last batch: none for a fourth process
+# Three of the sample's 892 pairs are left for the last batch, so a fourth process gets none.
+UNEVEN = "batch_size=127"
 EMPTY = "batch_size=1"  # nothing at all for all processes but one
 ANSWERS = {
     "greedy": (Decoding(max_length=8), 11),
@@ -142,7 +145,10 @@ def refused() -> str:
 
 
 def work(folder: Path) -> None:
-    """One process of several. FOLDER/alone is a run of one process, FOLDER/moving one that was interrupted."""
+    """Do the work of one process of several.
+
+    `folder / "alone"` holds a run of one process, `folder / "moving"` a run that was interrupted.
+    """
     number = os.environ["WORLD_SIZE"]
     parallel.meet("cpu")
     for name, setting in (("uneven", UNEVEN), ("empty", EMPTY)):

@@ -550,8 +550,8 @@ def bend(states, words, size):
 checks.bend(bend)
 
 # %% [markdown]
-# In the workbench, this function is called `context_variation`. To interpret a bend, we need something to
-# compare it with: the mean distance between any two tokens, whatever their words are.
+# In the workbench, this function is called `context_variation`. To interpret a bend, we need
+# something to compare it with: the mean distance between any two tokens, of any words.
 
 # %%
 from ctsm_workbench.study.contexts.variation import context_variation
