@@ -162,9 +162,9 @@ def prepare_corpus(
 ) -> Corpus:
     """Read and tokenise train.csv, valid.csv and test.csv of a folder, or take them from the cache.
 
-    The vocabulary "protocol" has the words of contexts, targets and situations of all splits, as the
-    baselines' has; "train" those of the training split. By default all cores tokenise. A file that
-    is missing or not in the official layout raises a `DataError`.
+    The vocabulary "protocol" has the words of contexts, targets and situations of all splits, as
+    the baselines' has; "train" those of the training split. By default all cores tokenise. A file
+    that is missing or not in the official layout raises a `DataError`.
     """
     paths = {split: folder / f"{split}.csv" for split in SPLITS}
     for path in paths.values():

@@ -52,7 +52,7 @@ class Output:
     """Losses and predictions for a batch with targets.
 
     Each loss is this process's share of the whole batch, so that shares add up; "contrast" is of
-    the whole batch. "total" is Eq. (25), scaled so that averaging gradients over processes is exact.
+    the whole batch. "total" is Eq. (25), scaled so that averaged gradients of processes are exact.
     """
 
     losses: dict[str, Tensor]

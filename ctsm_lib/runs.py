@@ -64,7 +64,8 @@ class Run:
         return {
             "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
             "iterations": self.iteration, "data": data.get("data"),
-            "fingerprint": data.get("dialogues"), "vectors": self.description.get("vectors"), **used,
+            "fingerprint": data.get("dialogues"), "vectors": self.description.get("vectors"),
+            **used,
             "leaning": {name: value for name, value in biases.items() if value},
             "vocab": self.description.get("vocab"), "precision": self.config.precision,
             "device": device, "trained_on": self.description.get("data"), "versions": versions(),

@@ -46,7 +46,7 @@ def make_optimizer(config: TrainingSettings, model: nn.Module) -> torch.optim.Op
 
 
 def learning_rate(config: Config, iteration: int) -> float:
-    """The learning rate of an iteration, counted from 1: Noam's (Vaswani et al., 2017) or linear."""
+    """The rate of an iteration, counted from 1: Noam's (Vaswani et al., 2017) or linear."""
     if config.schedule == "noam":
         slope = min(iteration**-0.5, iteration * config.warmup**-1.5)
         return config.learning_rate * config.dim**-0.5 * slope
@@ -142,8 +142,8 @@ def train(
 ) -> dict:  # fmt: skip
     """Train a run in the folder `out`. Paper: Sec. 4.2.
 
-    With `stop_after` it ends there as if interrupted; the schedule is `max_iterations` long. Returns
-    iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
+    With `stop_after` it ends there as if interrupted; the schedule stays `max_iterations` long.
+    Returns iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
     """
     guard = guard or Guard()
     AcceleratorState._reset_state()  # a notebook's next run may have another precision
