@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 from torch import multiprocessing
 
-from ctsm_lib import parallel, training
+from ctsm_lib import parallel
 from ctsm_lib.config import Config, preset
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import ConfigError
@@ -28,6 +28,8 @@ from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.running import guard, processes
+from ctsm_workbench.running import train as running
 from ctsm_workbench.study.contexts import collect_states, plan
 from ctsm_workbench.study.evaluation import answer_pairs, response_scores
 
@@ -83,8 +85,8 @@ def tiny(*settings: str) -> tuple[Config, Prepared]:
 
 def train(folder: Path, setting: str, **how) -> dict:  # type: ignore[no-untyped-def]
     config, prepared = tiny(setting)
-    training.LOG_EVERY = 1
-    return training.train(config, prepared, folder, cpu=True, progress=False, **how)
+    guard.LOG_EVERY = 1
+    return running.train(config, prepared, folder, cpu=True, progress=False, **how)
 
 
 def use(run: Path) -> dict:
@@ -138,7 +140,7 @@ def evaluate(run: Path) -> None:
 
 def refused() -> str:
     try:
-        parallel.require_alike({"data": "sample", "iteration": parallel.rank()})
+        processes.require_alike({"data": "sample", "iteration": parallel.rank()})
     except ConfigError as error:
         return str(error)
     return ""
@@ -150,7 +152,7 @@ def work(folder: Path) -> None:
     `folder / "alone"` holds a run of one process, `folder / "moving"` a run that was interrupted.
     """
     number = os.environ["WORLD_SIZE"]
-    parallel.meet("cpu")
+    processes.meet("cpu")
     for name, setting in (("uneven", UNEVEN), ("empty", EMPTY)):
         train(folder / f"{name}-{number}", setting)
     train(folder / "moving", UNEVEN, resume=True, stop_after=4 if number == "2" else 6)
@@ -158,7 +160,7 @@ def work(folder: Path) -> None:
     (folder / f"found-{number}-{parallel.rank()}.json").write_text(json.dumps(found))
     if number == "4":
         evaluate(folder / "alone")
-    parallel.leave()
+    processes.leave()
 
 
 def _forked(rank: int, folder: Path, processes: int, port: int) -> None:

@@ -22,6 +22,7 @@ from ctsm_lib import parallel
 from ctsm_lib.checkpoint import newest_checkpoint
 from ctsm_lib.sources import cache_folder
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.running import processes
 from ctsm_workbench.running.log import read_log
 
 WORKER = Path(worker.__file__)
@@ -370,8 +371,8 @@ def test_one_process_is_the_identity():
     assert list(range(5))[parallel.share()] == [0, 1, 2, 3, 4]
     assert parallel.any_of(True) is True
     assert parallel.any_of(False) is False
-    assert parallel.gather(rows) == [rows]
-    assert parallel.from_main(rows) is rows
-    parallel.require_alike({"anything": rows})
-    parallel.meet("cpu")
+    assert processes.gather(rows) == [rows]
+    assert processes.from_main(rows) is rows
+    processes.require_alike({"anything": rows})
+    processes.meet("cpu")
     assert parallel.world() == 1

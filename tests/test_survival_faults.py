@@ -29,16 +29,19 @@ import torch
 from safetensors.torch import load_file
 
 import ctsm_workbench.cli
-from ctsm_lib import checkpoint, training
+from ctsm_lib import checkpoint
 from ctsm_lib.checkpoint import newest_checkpoint
 from ctsm_lib.config import Config
 from ctsm_lib.errors import CtsmError, RunError
+from ctsm_lib.files import write_json
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.run_folder import create_run, read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.sources import Sources, cache_folder, find_sources
-from ctsm_workbench.running.checkpoints import save_checkpoint
+from ctsm_workbench.running import guard
+from ctsm_workbench.running.checkpoints import load_checkpoint, save_checkpoint
 from ctsm_workbench.running.log import read_log
+from ctsm_workbench.running.train import train
 
 pytestmark = [
     pytest.mark.survival,
@@ -70,15 +73,16 @@ def sources(small_data) -> Sources:
 
 @pytest.fixture(scope="module", autouse=True)
 def _log_often():
-    old, training.LOG_EVERY = training.LOG_EVERY, 4
+    old = guard.LOG_EVERY
+    guard.LOG_EVERY = 4
     yield
-    training.LOG_EVERY = old
+    guard.LOG_EVERY = old
 
 
 def train_or_go_on(config: Config, prepared: Prepared, folder: Path) -> dict:
     """What a person does: begin, or go on where there is something to go on with."""
     resume = (folder / "run.json").is_file()
-    return training.train(config, prepared, folder, resume=resume, cpu=True, progress=False)
+    return train(config, prepared, folder, resume=resume, cpu=True, progress=False)
 
 
 def start(
@@ -286,10 +290,7 @@ def test_the_same_position_saved_again_never_leaves_the_run_without_a_checkpoint
         save_checkpoint(tmp_path, 12, model, optimizer, {})
     monkeypatch.undo()
     newest = newest_checkpoint(tmp_path)
-    assert (
-        newest is not None
-        and checkpoint.load_checkpoint(newest, model, optimizer)["iteration"] == 12
-    )
+    assert newest is not None and load_checkpoint(newest, model, optimizer)["iteration"] == 12
     save_checkpoint(tmp_path, 15, model, optimizer, {})
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000015"]
 
@@ -495,7 +496,7 @@ def test_a_folder_that_cannot_be_written_is_named(config, prepared, tmp_path):
         with pytest.raises(RunError, match=r"disk.*Read-only"):
             train_or_go_on(config, prepared, tmp_path / "disk" / "run")
         with pytest.raises(RunError, match=r"disk.*Read-only"):
-            checkpoint.write_json(tmp_path / "disk" / "scores.json", {})
+            write_json(tmp_path / "disk" / "scores.json", {})
 
 
 @pytest.mark.parametrize(
@@ -617,7 +618,7 @@ def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp
         for number in range(fault.tries):
             folder = tmp_path / str(number)
             stop = chance.randint(1, 23)
-            training.train(config, prepared, folder, cpu=True, progress=False, stop_after=stop)
+            train(config, prepared, folder, cpu=True, progress=False, stop_after=stop)
             for path in [*folder.rglob("*"), *cache_folder().rglob("*")]:
                 stamp = chance.choice([3.2e7, 4.1e9])
                 os.utime(path, (stamp, stamp))

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import soak
 import torch
-from baseline_cases import make_model
 from beyond_cases import extended_tables
 from helpers import collate, random_pairs, tiny_config
 
@@ -28,8 +27,10 @@ from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.errors import RunError
 from ctsm_lib.interface import Output
 from ctsm_lib.prepare import Prepared
+from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
+from ctsm_workbench.running import train as running
 from ctsm_workbench.running.log import read_log
 
 KEPT = "training stopped; the batch and the previous checkpoint were kept"
@@ -43,7 +44,7 @@ def _config(small_config: Config) -> Config:
 
 
 def train(config: Config, prepared: Prepared, folder: Path, **more: object) -> dict:
-    return training.train(config, prepared, folder, cpu=True, progress=False, **more)  # type: ignore[arg-type]
+    return running.train(config, prepared, folder, cpu=True, progress=False, **more)  # type: ignore[arg-type]
 
 
 def rows(folder: Path) -> list[dict]:
@@ -216,7 +217,7 @@ def test_odd_batches_are_learned_from(kind):
         batch.context[:] = batch.speaker[:] = batch.knowledge[:] = PAD
     with soak.fault(f"unusual batches: {kind}", 2, 20) as fault:
         for number in range(fault.tries):
-            model, losses = make_model(config, extended_tables(number)).train(), []
+            model, losses = model_class(config)(config, extended_tables(number)).train(), []
             optimizer = training.make_optimizer(config, model)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate
