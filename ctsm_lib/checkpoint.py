@@ -88,8 +88,8 @@ def load_weights(path: Path, model: nn.Module) -> dict:
         raise RunError(f"{path} is of another model: {lacks} {name[:80]}.")
     for name, tensor in sorted(tensors.items()):
         if (tensor.dtype, tensor.shape) != (own[name].dtype, own[name].shape):
-            found, expected = _kind(tensor), _kind(own[name])
-            raise RunError(f"{path}: {name} is {found} where {expected} belongs.")
+            expected = _kind(own[name])
+            raise RunError(f"{path}: {name} is {_kind(tensor)} where {expected} belongs.")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise RunError(f"{path}: {name} holds values that are not finite.")
     model.load_state_dict(tensors)

@@ -34,7 +34,8 @@ class Prepared:
 
     def tables(self, config: Config) -> Tables:
         """Per-word tables for a new model; words without a vector get N(0, 0.01^2), PAD zero."""
-        vocabulary, random = self.corpus.vocabulary, np.random.default_rng(config.seed)
+        vocabulary = self.corpus.vocabulary
+        random = np.random.default_rng(config.seed)
         vectors = np.array(self.vectors.matrix, dtype=np.float32)
         missing = ~self.vectors.found
         vectors[missing] = random.normal(0, 0.01, (int(missing.sum()), vectors.shape[1]))
@@ -105,7 +106,9 @@ def prepare(
 def _pairs(
     corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool
 ) -> Pairs:
-    part, folder, name = corpus.splits[split], cache_folder(), f"knowledge-{split}"
+    part = corpus.splits[split]
+    folder = cache_folder()
+    name = f"knowledge-{split}"
     if provider.name == "none":
         return Pairs(part, None, max_context)
     key = {"corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split}

@@ -136,7 +136,8 @@ def load_run(folder: Path, device: str = "cpu", bias: AnswerBias | None = None) 
     config, vocabulary, description = read_run(folder)
     if bias is not None:
         config = replace(config, **asdict(bias))
-    weights, note = folder / "best.safetensors", ""
+    weights = folder / "best.safetensors"
+    note = ""
     if not weights.is_file():
         checkpoint = newest_checkpoint(folder)
         if checkpoint is None:
@@ -180,8 +181,7 @@ def detokenize(words: Sequence[str]) -> str:
 
 def require_same_words(run: Run, prepared: Prepared) -> None:
     """Refuse data whose vocabulary is not the run's with a `RunError` that names both."""
-    words = prepared.corpus.vocabulary
-    if words.words != run.vocabulary.words:
+    if (words := prepared.corpus.vocabulary).words != run.vocabulary.words:
         trained = f"{run.description.get('data')}, {len(run.vocabulary):,} words"
         given = f"{prepared.description['data']}, {len(words):,} words"
         raise RunError(

@@ -1,7 +1,5 @@
 """The checks of `ctsm doctor`."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -45,17 +43,18 @@ def examine() -> Iterator[Check]:
         yield Check(name, "found" if found else "missing: pip install -e .", ok=found)
     for name, use in EXTRAS.items():
         found = find_spec(name) is not None
-        finding = "found" if found else f"missing, needed for {use} only"
-        yield Check(name, finding, optional=not found)
+        yield Check(
+            name, "found" if found else f"missing, needed for {use} only", optional=not found
+        )
     if find_spec("torch"):
         import torch
 
         cpu = f"cpu with {torch.get_num_threads()} threads"
         cuda = torch.cuda.is_available()
         yield Check("device", f"cuda: {torch.cuda.get_device_name(0)}" if cuda else cpu)
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = next(filter(None, map(shutil.which, BROWSERS)), "")
     finding = browser or "none found, needed for PNG and SVG of figures only"
-    yield Check("browser", finding, optional=browser is None)
+    yield Check("browser", finding, optional=not browser)
     free = shutil.disk_usage(".").free / 1e9
     yield Check("disk", f"{free:.1f} GB free", ok=free > 0.5)
     try:

@@ -6,13 +6,12 @@ unpacked in a temporary folder there, and whole files are renamed into place. On
 may fetch into a folder.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -33,10 +32,8 @@ log = logging.getLogger(__name__)
 
 REGISTRY = SAMPLE.parent / "registry.toml"  # beside the sample, in the wheel too
 TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
-BAD_ARCHIVE = (
-    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile),
-    *(zlib.error, EOFError, RuntimeError),
-)
+BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile)
+BAD_ARCHIVE += (zlib.error, EOFError, RuntimeError)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,6 @@ class Member:
     to: str
     bytes: int | None = None
     rows: Sequence[int] = ()
-    bounds: Sequence[float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,8 @@ def load_registry(path: Path = REGISTRY) -> dict[str, Part]:
             registry[name] = Part(name, members=members, **fields)
         return registry
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"The registry of downloads {path} cannot be used ({error}). Restore that file."
-        ) from error
+        found = f"The registry of downloads {path} cannot be used ({error})"
+        raise DataError(f"{found}. Restore that file.") from error
 
 
 def fetch(
@@ -102,9 +97,7 @@ def fetch(
 
     Args:
         target: the data folder; made when missing. An archive that was put there by hand is used.
-        parts: names from the registry; None for all.
         accept: is shown the terms of a part before the first download. False declines the part.
-        progress: draw progress bars if standard error is a terminal.
 
     Returns:
         part -> "fetched", "already there" or "declined".
@@ -114,10 +107,8 @@ def fetch(
     """
     registry = load_registry() if registry is None else registry
     names = dict.fromkeys(registry if parts is None else parts)
-    if unknown := [name for name in names if name not in registry]:
-        raise DataError(
-            f"There is no part {', '.join(unknown)} to fetch. Choose from {', '.join(registry)}."
-        )
+    if unknown := ", ".join(name for name in names if name not in registry):
+        raise DataError(f"There is no part {unknown} to fetch. Choose from {', '.join(registry)}.")
     # All questions come first: nobody wants to be asked after ten minutes of downloading.
     asked = [name for name in names if registry[name].terms and not registry[name].is_in(target)]
     outcome = {name: "declined" for name in asked if not accept(registry[name].terms.strip())}
@@ -125,15 +116,12 @@ def fetch(
     for name in names:
         try:
             outcome[name] = outcome.get(name) or _fetch(registry[name], target, progress)
-        except DataError as error:
+        except (DataError, OSError) as error:
+            failed = True
             outcome[name] = str(error)
-            failed = True
-        except OSError as error:
-            title = registry[name].title
-            outcome[name] = (
-                f"{title} cannot be stored in {target} ({error}). Choose another folder."
-            )
-            failed = True
+            if isinstance(error, OSError):
+                unstored = f"{registry[name].title} cannot be stored in {target}"
+                outcome[name] = f"{unstored} ({error}). Choose another folder."
     if failed:
         raise DataError("\n".join(f"{name}: {outcome[name]}" for name in names))
     return {name: outcome[name] for name in names}
@@ -149,9 +137,8 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
         if not archive.is_file():
             archive = _download(part, target, Path(folder), progress)
         elif part.sha256 not in (None, _sha256(archive)):
-            raise DataError(
-                f"{archive} is damaged or another file: its sha256 is not {part.sha256}. Delete it."
-            )
+            reason = f"its sha256 is not {part.sha256}"
+            raise DataError(f"{archive} is damaged or another file: {reason}. Delete it.")
         files = _unpack(part, archive, target, Path(folder))
         _verify(part, files, target)
         for member, path in zip(part.members, files, strict=True):
@@ -216,19 +203,18 @@ class _Transfer:
         response, start, note = self.open(url)
         total = note["length"]
         trouble = "broke off"
-        bar: dict = {"desc": self.title, "initial": start, "total": total}
-        bar["disable"] = None if self.progress else True
+        shown = {"desc": self.title, "disable": None if self.progress else True}
+        bar: Any = partial(tqdm.wrapattr, method="write", initial=start, total=total, **shown)
         try:
             if not start:
                 self.drop()
             if note["version"]:
                 self.note.write_text(json.dumps(note), encoding="utf-8")
-            with self.file.open("ab") as file, tqdm.wrapattr(file, "write", **bar) as shown:
+            with response, self.file.open("ab") as file, bar(file) as written:
                 # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
-                shutil.copyfileobj(response.raw, shown, 1 << 16)
+                shutil.copyfileobj(response.raw, written, 1 << 16)
             if total in (None, self.file.stat().st_size):
-                os.replace(self.file, output)
-                return self.drop()
+                return os.replace(self.file, output)
         except TimeoutError:
             trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
         except HTTPError:
@@ -238,36 +224,31 @@ class _Transfer:
             self.drop()
             raise
         finally:
-            response.close()
             done = self.file.stat().st_size if self.file.is_file() else 0
             if not (note["version"] and done):
                 self.drop()
         raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
 
     def open(self, url: str) -> tuple[Any, int, dict]:
-        """Ask for the rest, or else for the whole file.
-
-        Returns:
-            The response, its first byte, and a note, which has a version if it can be continued.
+        """Ask for the rest, or else for the whole file: the response, its first byte, and a note,
+        which has a version if the transfer can be continued.
         """
         import requests
 
         start, note = self.begun(url)
-        headers = {"User-Agent": "Mozilla/5.0 (compatible; ctsm-lab)"}
-        headers["Accept-Encoding"] = "identity"
+        agent = "Mozilla/5.0 (compatible; ctsm-lab)"
+        headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": note["version"]}
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
-            cause = getattr(error.args[0] if error.args else None, "reason", None)
-            system = getattr(getattr(cause, "__cause__", None), "strerror", None)
-            reason = system or type(error).__name__
+            system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+            reason = system[1] if system else type(error).__name__
             if isinstance(error, requests.Timeout):
                 reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-            raise DataError(
-                f"{url} could not be reached ({reason}; is there a network?)"
-            ) from error
+            found = f"{url} could not be reached ({reason}; is there a network?)"
+            raise DataError(found) from error
         # If-Range understands a strong ETag, or else the date of the last change.
         etag = response.headers.get("ETag", "W/")
         version = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
@@ -294,10 +275,9 @@ class _Transfer:
 def _require_space(part: Part, target: Path, needed: int) -> None:
     free = shutil.disk_usage(target).free
     if needed > free:
-        raise DataError(
-            f"{part.title} needs {needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB "
-            "are free there. Free some space, or choose another folder."
-        )
+        found = f"in {target}, and only {free / 1e6:,.1f} MB are free there"
+        way_out = "Free some space, or choose another folder."
+        raise DataError(f"{part.title} needs {needed / 1e6:,.1f} MB {found}. {way_out}")
 
 
 def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
@@ -307,21 +287,18 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     opening = zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open
     try:
         with opening(archive) as opened:
-            found: dict[PurePosixPath, tuple[int, Callable]] = {}
+            found = {}
             for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
                 if path.anchor or ".." in path.parts or not is_file:
-                    raise DataError(
-                        f"{source} contains {name!r}, a link, a device or a path out of the archive"
-                        "; do not use it."
-                    )
+                    danger = "a link, a device or a path out of the archive"
+                    raise DataError(f"{source} contains {name!r}, {danger}; do not use it.")
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
                     found[PurePosixPath(name)] = (size, reader)
             wanted = []
-            for end in (PurePosixPath(member.name).parts for member in part.members):
-                hits = [path for path in found if path.parts[-len(end) :] == end]
+            for name in (member.name for member in part.members):
+                hits = [path for path in found if f"/{path}".endswith(f"/{name}")]
                 if not hits:
-                    name = "/".join(end)
                     raise DataError(f"{source} contains no {name}; is it another edition?")
                 wanted.append(found[min(hits, key=lambda path: len(path.parts))])
             _require_space(part, target, sum(size for size, _ in wanted))
@@ -334,9 +311,7 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     return files
 
 
-def _entries(
-    opened: zipfile.ZipFile | tarfile.TarFile,
-) -> Iterator[tuple[str, bool, int, Callable]]:
+def _entries(opened: Any) -> Iterator[tuple[str, bool, int, Callable]]:
     """Name, whether it is a plain file, size and opener of all entries but folders."""
     if isinstance(opened, tarfile.TarFile):
         for entry in opened:
@@ -355,8 +330,7 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
     """Check files against the registry; pin those that no published checksum covers."""
     pins_file = target / "pins.json"
     try:
-        text = pins_file.read_text(encoding="utf-8") if pins_file.is_file() else "{}"
-        known = dict(json.loads(text))
+        known = dict(json.loads(pins_file.read_text("utf-8"))) if pins_file.is_file() else {}
     except (ValueError, TypeError):
         raise DataError(f"{pins_file} is damaged. Delete it and fetch again to pin anew.") from None
     pins = dict(known)
@@ -380,20 +354,18 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
 
 
 def _verify_ratings(path: Path, member: Member, again: str) -> None:
-    """Check that a lexicon has the known number of words, each with three ratings in bounds."""
-    low, high = member.bounds
+    """Check that a lexicon has the known number of words, each with three ratings in [0, 1]."""
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
         if lines[0].rstrip().endswith("Dominance"):  # the header, which some editions have
             lines = lines[1:]
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
-            if len(values) != 3 or not all(low <= value <= high for value in values):
+            if len(values) != 3 or not all(0 <= value <= 1 for value in values):
                 raise ValueError(f"one line is {line[:60]!r}")
     except ValueError as error:  # also for text that is not a number, or not UTF-8
-        raise DataError(
-            f"{member.to} is not a list of words rated from {low} to {high}: {error}. {again}"
-        ) from None
+        found = f"{member.to} is not a list of words rated from 0.0 to 1.0"
+        raise DataError(f"{found}: {error}. {again}") from None
     if len(lines) not in member.rows:
         known = f"the known numbers are {member.rows}"
         raise DataError(f"{member.to} has {len(lines)} rated words; {known}. {again}")

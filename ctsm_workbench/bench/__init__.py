@@ -4,8 +4,6 @@
 parts, `limits` the bounds, `scaling` the growth of time with size.
 """
 
-from __future__ import annotations
-
 import re
 import resource
 import sys
@@ -21,9 +19,9 @@ QUICK = ("start", "preparation", "training", "decoding")
 
 def peak_memory() -> float:
     """The most memory in MB that this process, or one that it waited for, has held so far."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     unit = 1 if sys.platform == "darwin" else 1024
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    waited = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    own, waited = (resource.getrusage(kind).ru_maxrss * unit for kind in kinds)
     status = Path("/proc/self/status")
     if status.is_file():
         # On Linux a new program inherits its parent's `ru_maxrss`; this peak begins anew.

@@ -1,11 +1,8 @@
 """The best that this machine can do, and the least that a piece of work needs."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +14,11 @@ _aten = torch.ops.aten
 _LOOK_UPS = (_aten.embedding, _aten.index, _aten.index_select, _aten.gather)
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Floating-point operations of matrix products, and the least bytes that must be moved."""
 
-    flops: float = 0.0
-    bytes: float = 0.0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(self.flops + other.flops, self.bytes + other.bytes)
+    flops: float
+    bytes: float
 
 
 def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: float) -> dict:
@@ -40,8 +33,7 @@ def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: f
         limit (examples per second), share_of_limit, and bound: the one that takes longer.
     """
     bounds = {"matrix products": work.flops / matrix, "memory": work.bytes / memory}
-    bound = max(bounds, key=bounds.__getitem__)
-    seconds = bounds[bound]
+    bound, seconds = max(bounds.items(), key=lambda item: item[1])
     return {"limit": done / seconds, "share_of_limit": per_s * seconds / done, "bound": bound}
 
 
@@ -55,11 +47,9 @@ def shortest(work: Callable[[], object], seconds: float, least: int = 1) -> floa
     return min(tries)
 
 
-def matrix_rate(
-    dtype: torch.dtype = torch.float32, size: int = 1024, seconds: float = 1.0
-) -> float:
-    """FLOP/s of large matrix products."""
-    matrix = torch.randn(size, size).to(dtype)
+def matrix_rate(precision: str = "float32", size: int = 1024, seconds: float = 1.0) -> float:
+    """FLOP/s of large matrix products, in a precision of `Config.precision`."""
+    matrix = torch.randn(size, size).to(torch.bfloat16 if precision == "bf16" else torch.float32)
     return 2 * size**3 / shortest(lambda: matrix @ matrix, seconds)
 
 
@@ -71,31 +61,27 @@ def memory_rate(size: float, seconds: float = 0.5) -> float:
     return rows.nbytes / min(product, shortest(rows.sum, seconds / 2))
 
 
+def limit(works: Sequence[Work], done: int, per_s: float, again: float) -> dict:
+    """A rate in float32 beside its limit; `again` bytes are read again and again."""
+    least = Work(*map(sum, zip(*works, strict=True)))
+    return beside_limit(least, done, per_s, matrix=matrix_rate(), memory=memory_rate(again))
+
+
 def count(work: Callable[[], object], model: nn.Module) -> Work:
     """FLOPs of `work()`, and the bytes of the parameters that it reads, each counted once."""
     with FlopCounterMode(display=False) as products, _ParametersRead(model) as parameters:
         work()
-    whole = sum(parameters.sizes[pointer] for pointer in parameters.read)
-    return Work(products.get_total_flops(), whole + parameters.rows)
-
-
-def training_bytes(model: nn.Module) -> int:
-    """The least bytes that a training step with Adam moves.
-
-    A weight is read in both directions and its gradient is written. Then weight, gradient and both
-    moments are read, and weight and moments are written.
-    """
-    return 10 * sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    return Work(products.get_total_flops(), sum(parameters.whole.values()) + parameters.rows)
 
 
 class _ParametersRead(TorchDispatchMode):
-    """Records the parameters that operations read: as a whole, or bytes of single rows."""
+    """Counts the bytes of the parameters that operations read: of whole ones, and single rows."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         storages = [parameter.untyped_storage() for parameter in model.parameters()]
         self.sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
-        self.read: set[int] = set()
+        self.whole: dict[int, int] = {}  # address -> bytes
         self.rows = 0
 
     def __torch_dispatch__(
@@ -107,5 +93,14 @@ class _ParametersRead(TorchDispatchMode):
         if found and function.overloadpacket in _LOOK_UPS:
             self.rows += result.nbytes
         elif not function.is_view:
-            self.read |= found
+            self.whole |= {address: self.sizes[address] for address in found}
         return result
+
+
+def training_bytes(model: nn.Module) -> int:
+    """The least bytes that a training step with Adam moves.
+
+    A weight is read in both directions and its gradient is written. Then weight, gradient and both
+    moments are read, and weight and moments are written.
+    """
+    return 10 * sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)

@@ -1,7 +1,5 @@
 """All parts, one after the other. Results are kept after each, whatever happens to the rest."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -21,7 +19,7 @@ from ctsm_lib.run_folder import versions
 from ctsm_workbench.bench import PARTS
 from ctsm_workbench.bench.task import Task
 
-NETWORK = {"training", "scoring", "decoding"}
+NETWORK = {part for part, module in PARTS.items() if module == "networks"}
 
 
 def measure(
@@ -33,13 +31,11 @@ def measure(
 ) -> dict:
     """Measure parts of the work, each in a process of its own.
 
-    Args:
-        keep: gets the result after every part.
-
     Returns:
         parts: row by name, see `task.row`; failed: part -> reason; and facts, among them
         train_examples_per_s, train_limit_examples_per_s (FLOPs of a step at this machine's rate of
-        matrix products), decode_answers_per_s, decode_one_s, prepare_s and peak_rss_mb.
+        matrix products), decode_answers_per_s, decode_one_s, prepare_s and peak_rss_mb. `keep` gets
+        all of this after every part.
 
     Raises:
         ConfigError: there is no such part, or the configuration has none.
@@ -54,27 +50,26 @@ def measure(
         bar.set_description(part)
         try:
             measured = _rounded(_in_own_process(part, task))
-        except RunError as error:
-            result["failed"][part] = str(error)
-        except KeyboardInterrupt:
-            result["failed"][part] = "interrupted"
-            keep(result)
-            raise
-        else:
             result |= measured["facts"]
             result["parts"] |= measured["rows"]
             peaks = [row["peak_mb"] for row in result["parts"].values() if "peak_mb" in row]
             result["peak_rss_mb"] = max(peaks, default=None)
-        keep(result)
+        except RunError as error:
+            result["failed"][part] = str(error)
+        except KeyboardInterrupt:
+            result["failed"][part] = "interrupted"
+            raise
+        finally:
+            keep(result)
     return result
 
 
 def fitting(config: Config, parts: Sequence[str] = tuple(PARTS)) -> list[str]:
     """Those of the parts that can be measured with a configuration."""
-    without = set(NETWORK) if config.model == "tfidf" else set()
+    missing = NETWORK if config.model == "tfidf" else set()
     if config.model != "ctsm" or not config.state:
-        without.add("contextual")
-    return [part for part in parts if part not in without]
+        missing = missing | {"contextual"}
+    return [part for part in parts if part not in missing]
 
 
 def table(result: dict) -> str:
@@ -95,11 +90,12 @@ def table(result: dict) -> str:
 
 def _check(task: Task, parts: Sequence[str]) -> None:
     """Refuse what cannot be measured before the work begins, which takes minutes."""
+    known = ", ".join(PARTS)
+    fit = fitting(task.config)
     for part in parts:
         if part not in PARTS:
-            known = ", ".join(PARTS)
             raise ConfigError(f"There is no part {part!r} to measure. There are: {known}.")
-        if part not in fitting(task.config):
+        if part not in fit:
             settings = f"model={task.config.model} and state={str(task.config.state).lower()}"
             raise ConfigError(f"{part} cannot be measured with {settings}: name other --parts.")
     if not task.seconds > 0:

@@ -1,10 +1,8 @@
 """Parts in which a model computes: training, scoring, answering."""
 
-from __future__ import annotations
-
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,18 +35,18 @@ def training(task: Task) -> Measured:
     began = peak_memory()
     model = build_model(config, prepared)
     step = training_step(config, model)
-    batches = (order[iteration] for iteration in itertools.count())
+    batches = map(order.__getitem__, itertools.count())
     per_s = _rate(lambda index: step(pairs.collate(index)), batches, task.seconds, warm_up=WARM_UP)
     measured = row(per_s, "examples/s", began)
     sample = [order[iteration] for iteration in range(WARM_UP, 3 * WARM_UP)]
     examples = sum(map(len, sample))
     flops = sum(count(partial(step, pairs.collate(index)), model).flops for index in sample)
     moved = limits.training_bytes(model)
-    matrix = limits.matrix_rate(torch.bfloat16 if config.precision == "bf16" else torch.float32)
+    matrix = limits.matrix_rate(config.precision)
     work = Work(flops, moved * len(sample))
     memory = limits.memory_rate(moved)
     measured |= limits.beside_limit(work, examples, per_s, matrix=matrix, memory=memory)
-    measured |= _growth(task, prepared, partial(training_step, config))
+    measured |= model_growth(task, prepared, partial(training_step, config))
     lengths = [pairs.context_length[index] + 1 for index in sample]
     padded = sum(length.max() * len(length) for length in lengths)
     facts = {
@@ -90,8 +88,8 @@ def scoring(task: Task) -> Measured:
     per_s = _rate(lambda index: step(pairs.collate(index)), itertools.cycle(some), task.seconds / 2)
     measured = row(per_s, "pairs/s", began)
     works = [count(partial(step, pairs.collate(index)), model) for index in some]
-    measured |= _limit(works, sum(map(len, some)), per_s, works[0].bytes)
-    return {"scoring": measured | _growth(task, prepared, scoring_step)}, {}
+    measured |= limits.limit(works, sum(map(len, some)), per_s, works[0].bytes)
+    return {"scoring": measured | model_growth(task, prepared, scoring_step)}, {}
 
 
 def scoring_step(model: Any) -> Step:
@@ -125,12 +123,12 @@ def decoding(task: Task) -> Measured:
     rows = {"decoding": row(rate, "answers/s", began)}
     one = _rate(answer, itertools.cycle(singles), task.seconds / 4)
     rows["one answer"] = row(one, "answers/s", began)
-    for name, per_s, items in (("decoding", rate, some), ("one answer", one, singles)):
+    for measured, items in zip(rows.values(), (some, singles), strict=True):
         counted = items[1::4] or items
         found = [_answering(model, _question(pairs, index), how) for index in counted]
         works = [work for work, _ in found]
-        rows[name] |= _limit(works, sum(map(len, counted)), per_s, found[0][1])
-    rows["decoding"] |= _growth(task, prepared, decoding_step)
+        measured |= limits.limit(works, sum(map(len, counted)), measured["value"], found[0][1])
+    rows["decoding"] |= model_growth(task, prepared, decoding_step)
     facts = {"decode_answers_per_s": rate, "decode_one_s": 1 / one, "decode_model": about}
     return rows, facts | {"data": prepared.description}
 
@@ -161,13 +159,6 @@ def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
     return Work(products.flops, reading.bytes + steps * word.bytes), word.bytes
 
 
-def _growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
-    if not task.grow:
-        return {}
-    words = len(prepared.corpus.vocabulary)
-    return {"growth": model_growth(task.config, words, make_step, task.seconds / 40)}
-
-
 def _tested(task: Task) -> tuple[Prepared, Any]:
     prepared = task.prepared("test")
     model = task.loaded.model if task.loaded else build_model(task.config, prepared)
@@ -176,12 +167,6 @@ def _tested(task: Task) -> tuple[Prepared, Any]:
 
 def _question(pairs: Pairs, index: np.ndarray) -> Batch:
     return replace(pairs.collate(index), target=None, label=None)  # an answer never sees the truth
-
-
-def _limit(works: Sequence[Work], done: int, per_s: float, again: float) -> dict:
-    """The limit in float32; `again` is the number of bytes that are read again and again."""
-    rates = {"matrix": limits.matrix_rate(), "memory": limits.memory_rate(again)}
-    return limits.beside_limit(sum(works, Work()), done, per_s, **rates)
 
 
 def _spread(batches: list[np.ndarray], most: int = 12) -> list[np.ndarray]:

@@ -1,7 +1,5 @@
 """Growth of time: three sizes of one thing with all else equal, and the slope on log scales."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -16,13 +14,16 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus, Split
 from ctsm_lib.interface import Tables
+from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
 from ctsm_workbench.bench.limits import shortest
+from ctsm_workbench.bench.task import Task
 
 BATCHES = (4, 16, 64)
 TARGET = 16  # tokens of a made-up response
 KNOWLEDGE = 12  # tokens of a made-up relation
 
+Work = Callable[[], object]
 Step = Callable[[Batch], object]
 
 
@@ -31,9 +32,7 @@ def thirds(most: int) -> list[int]:
     return sorted({max(most // 16, 1), max(most // 4, 1), most})
 
 
-def growth(
-    make: Callable[[int], Callable[[], object]], sizes: Sequence[int], seconds: float = 0.5
-) -> dict:
+def growth(make: Callable[[int], Work], sizes: Sequence[int], seconds: float = 0.5) -> dict:
     """Measure `make(size)()` for each size, and fit a line to log time over log size.
 
     Args:
@@ -49,35 +48,37 @@ def growth(
 
 def grown(sizes: Sequence[int], seconds: Sequence[float]) -> dict:
     """Sizes and seconds with their slope, which is None for one size."""
-    slope = None
-    if len(set(sizes)) > 1:
-        slope = round(float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0]), 3)
-    rounded = [float(f"{value:.4g}") for value in seconds]
-    return {"sizes": list(sizes), "seconds": rounded, "slope": slope}
+    several = len(set(sizes)) > 1
+    slope = np.polyfit(np.log(sizes), np.log(seconds), 1)[0] if several else None
+    return {"sizes": list(sizes), "seconds": list(seconds), "slope": slope}
 
 
-def model_growth(
-    config: Config, words: int, make_step: Callable[[Any], Step], seconds: float
-) -> dict:
-    """Growth of a model's step with batch, context length and vocabulary.
+def corpus_growth(task: Task, make: Callable[[int], Work], most: int) -> tuple[float, dict]:
+    """Seconds for the largest size, tried once, and the growth of a row if it was asked for."""
+    found = growth(make, thirds(most) if task.grow else [most], 0)
+    return found["seconds"][-1], {"growth": {"corpus": found}} if task.grow else {}
 
-    Args:
-        words: size of the data's vocabulary, the largest that is tried.
-        make_step: makes the step of a new model.
+
+def model_growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
+    """Growth of a model's step with batch, context length and vocabulary, if it was asked for.
+
+    Sizes of the vocabulary go up to that of the data. `make_step` makes the step of a new model.
     """
-    lengths = [max(config.max_context // parts, 2) for parts in (8, 4, 2)]
-    step = cache(lambda words: make_step(made_up_model(config, words)))
+    if not task.grow:
+        return {}
+    words = len(prepared.corpus.vocabulary)
+    lengths = [max(task.config.max_context // parts, 2) for parts in (8, 4, 2)]
+    step = cache(lambda vocabulary: make_step(made_up_model(task.config, vocabulary)))
 
-    def work(
-        vocabulary: int = words, batch: int = BATCHES[1], length: int = lengths[1]
-    ) -> Callable[[], object]:
+    def work(vocabulary: int = words, batch: int = BATCHES[1], length: int = lengths[1]) -> Work:
         return partial(step(vocabulary), made_up_batch(vocabulary, batch, length))
 
-    return {
-        "batch": growth(lambda size: work(batch=size), BATCHES, seconds),
-        "context": growth(lambda size: work(length=size), lengths, seconds),
-        "vocabulary": growth(work, [words // 4, words // 2, words], seconds),
+    axes = {
+        "batch": (lambda size: work(batch=size), BATCHES),
+        "context": (lambda size: work(length=size), lengths),
+        "vocabulary": (work, [words // 4, words // 2, words]),
     }
+    return {"growth": {axis: growth(*tried, task.seconds / 40) for axis, tried in axes.items()}}
 
 
 def made_up_model(config: Config, words: int) -> Any:
@@ -102,18 +103,10 @@ def made_up_batch(words: int, batch: int, length: int) -> Batch:
     speaker = torch.full_like(context, USR)
     speaker[:, 0] = CLS
     pair = torch.arange(batch)
-    return Batch(context, speaker, knowledge, target, pair % 32, pair, target.numel(), batch)
-
-
-def part_of(corpus: Corpus, dialogues: int) -> Corpus:
-    """A corpus of about so many dialogues, the first of each split, with the whole vocabulary."""
-    total = dialogues_in(corpus)
-    shares = {
-        name: -(-len(split.labels) * dialogues // total) for name, split in corpus.splits.items()
-    }
-    return replace(
-        corpus, splits={name: _first(corpus.splits[name], shares[name]) for name in SPLITS}
-    )
+    return Batch(
+        context=context, speaker=speaker, knowledge=knowledge, target=target, label=pair % 32,
+        pair=pair, total_tokens=target.numel(), total_pairs=batch,
+    )  # fmt: skip
 
 
 def dialogues_in(corpus: Corpus) -> int:
@@ -121,15 +114,22 @@ def dialogues_in(corpus: Corpus) -> int:
     return sum(len(split.labels) for split in corpus.splits.values())
 
 
-def _first(split: Split, dialogues: int) -> Split:
-    turns = int(split.dialogue_offsets[dialogues])
-    turn_offsets = split.turn_offsets[: turns + 1]
-    text_offsets = split.text_offsets[: turns + 1]
-    return Split(
-        tokens=split.tokens[: int(turn_offsets[-1])], turn_offsets=turn_offsets,
-        dialogue_offsets=split.dialogue_offsets[: dialogues + 1], labels=split.labels[:dialogues],
-        text=split.text[: int(text_offsets[-1])], text_offsets=text_offsets,
-    )  # fmt: skip
+def part_of(corpus: Corpus, dialogues: int) -> Corpus:
+    """A corpus of about so many dialogues, the first of each split, with the whole vocabulary."""
+    total = dialogues_in(corpus)
+    parts = {}
+    for name, split in corpus.splits.items():
+        kept = -(-len(split.labels) * dialogues // total)
+        turns = split.dialogue_offsets[kept]
+        parts[name] = Split(
+            tokens=split.tokens[: split.turn_offsets[turns]],
+            turn_offsets=split.turn_offsets[: turns + 1],
+            dialogue_offsets=split.dialogue_offsets[: kept + 1],
+            labels=split.labels[:kept],
+            text=split.text[: split.text_offsets[turns]],
+            text_offsets=split.text_offsets[: turns + 1],
+        )
+    return replace(corpus, splits=parts)
 
 
 def cut_files(folder: Path, out: Path, share: int) -> int:

@@ -1,7 +1,5 @@
 """Parts before there is a model: new processes, and a first preparation."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -11,20 +9,32 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from ctsm_workbench.bench.limits import shortest
 from ctsm_workbench.bench.scaling import cut_files, grown
 from ctsm_workbench.bench.task import Measured, Task, row
 
+_TIMED = """
+import json, pickle, subprocess, sys, time
+{before}
+begun = time.perf_counter()
+{code}
+seconds = time.perf_counter() - begun
+from ctsm_workbench.bench import peak_memory
+print(json.dumps([seconds, peak_memory()]))
+"""
 _PREPARE = """
-import pickle
 from ctsm_lib.prepare import prepare
 config, sources = pickle.load(sys.stdin.buffer)
 prepare(config, sources, progress=False)
+"""
+_HELP = """
+command = [sys.executable, "-m", "ctsm_lib", "--help"]
+subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 """
 _STARTS = {  # name -> code before the clock starts, code that is timed, target in seconds
     "import torch": ("", "import torch", None),
     "import ctsm_lib": ("import torch", "import ctsm_lib.training, ctsm_lib.runs", 1.5),
     "cached start": ("", _PREPARE, 2.0),
+    "ctsm --help": ("", _HELP, 0.5),
 }
 
 
@@ -35,30 +45,25 @@ def start(task: Task) -> Measured:
     for name, (before, code, target) in _STARTS.items():
         seconds, peak = min(_new_process(task, before, code) for _ in range(2))
         rows[name] = row(seconds, "s", target=target, peak_mb=round(peak))
-    torch_alone = rows["import torch"]["value"]
+    limit = rows["import torch"]["value"]
     cached = rows["cached start"]["value"]
-    rows["cached start"] |= {
-        "limit": torch_alone,
-        "share_of_limit": torch_alone / cached,
-        "bound": "importing torch",
-    }
-    rows["ctsm --help"] = row(shortest(_help, 0, 2), "s", target=0.5)
+    share = {"share_of_limit": limit / cached, "bound": "importing torch"}
+    rows["cached start"] |= {"limit": limit} | share
     return rows, {"cached_start_s": cached}
 
 
 def preparation(task: Task) -> Measured:
     """A first preparation of all data, in an empty cache; it has no bound by arithmetic."""
-    folder = task.sources.dialogues
     sizes = []
     seconds = []
     with tempfile.TemporaryDirectory() as place:
         for share in (16, 4, 1) if task.grow else (1,):
             part = Path(place) / f"part-{share}"
             part.mkdir()
-            sizes.append(cut_files(folder, part, share))
-            sources = task.sources if share == 1 else replace(task.sources, dialogues=part)
-            some = replace(task, sources=sources)
-            taken, peak = _new_process(some, "", _PREPARE, Path(place) / f"cache-{share}")
+            sizes.append(cut_files(task.sources.dialogues, part, share))
+            dialogues = task.sources.dialogues if share == 1 else part
+            some = replace(task, sources=replace(task.sources, dialogues=dialogues))
+            taken, peak = _new_process(some, "", _PREPARE, CTSM_CACHE=str(part / "cache"))
             seconds.append(taken)
     measured = row(sizes[-1] / taken, "dialogues/s", peak_mb=round(peak))
     if task.grow:
@@ -66,27 +71,11 @@ def preparation(task: Task) -> Measured:
     return {"preparation": measured}, {"prepare_s": taken}
 
 
-def _help() -> None:
-    command = [sys.executable, "-m", "ctsm_lib", "--help"]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-
-
-def _new_process(
-    task: Task, before: str, code: str, cache: Path | None = None
-) -> tuple[float, float]:
+def _new_process(task: Task, before: str, code: str, **environment: str) -> tuple[float, float]:
     """Seconds of some code in a new process, with its imports, and the peak memory in MB."""
-    script = f"""
-import json, sys, time
-{before}
-begun = time.perf_counter()
-{code}
-seconds = time.perf_counter() - begun
-from ctsm_workbench.bench import peak_memory
-print(json.dumps([seconds, peak_memory()]))
-"""
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | ({"CTSM_CACHE": str(cache)} if cache else {}),
+        [sys.executable, "-c", _TIMED.format(before=before, code=code)],
+        env=os.environ | environment,
         input=pickle.dumps((task.config, task.sources)),
         stdout=subprocess.PIPE,
         check=True,

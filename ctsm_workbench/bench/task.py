@@ -1,7 +1,5 @@
 """The task of a part, and the rows that it returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,21 +15,13 @@ Measured = tuple[dict[str, dict], dict]  # rows by name, and facts about all of 
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured.
-
-    Attributes:
-        config: its model and batch size are measured.
-        seconds: time to measure training for; other parts take about as long or less.
-        run: folder of a trained run, which reads, and answers the whole test split. Without one, an
-            untrained model answers a part of it.
-        grow: also measure how time grows with batch, context length, vocabulary and corpus.
-    """
+    """The model and the data that are measured."""
 
     config: Config
     sources: Sources
-    seconds: float = 20.0
-    run: Path | None = None
-    grow: bool = True
+    seconds: float = 20.0  # to measure training for; other parts take about as long or less
+    run: Path | None = None  # reads, and answers the whole test split; else an untrained model
+    grow: bool = True  # also measure how time grows with batch, context, vocabulary and corpus
 
     @cached_property
     def loaded(self) -> Run | None:

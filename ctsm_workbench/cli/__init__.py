@@ -4,21 +4,19 @@ Every command imports what it needs when it runs, so that `--help` is quick. To 
 a function in the module of its theme and name it below. `shared` has options of several commands.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from ctsm_lib import __version__
 from ctsm_lib.errors import CtsmError
 from ctsm_workbench.cli import analysis, data, people, training
-from ctsm_workbench.cli.shared import speaks
+from ctsm_workbench.cli.shared import say, speaks
 
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
 SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
@@ -29,6 +27,8 @@ ALLOCATOR = {  # freed memory is kept for the next step
 
 app = typer.Typer(
     help="ctsm-lab: trait and state emotions in conversation (CTSM, LREC-COLING 2024).",
+    epilog="Several GPUs share train, evaluate, contextual and the COMET of data prepare: "
+    "torchrun --nproc-per-node 2 -m ctsm_lib COMMAND ...",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,17 +70,21 @@ def _better_allocator(arguments: list[str]) -> None:
         os.execve(sys.executable, command, ALLOCATOR | os.environ)
 
 
+def _end(message: str, code: int = 1) -> NoReturn:
+    typer.echo(message, err=True)
+    raise SystemExit(code)
+
+
 def _refuse_several(arguments: list[str]) -> None:
     """End if several processes were launched for a command that each of them would do alone."""
     together = any(arguments[: len(names)] == names for names in SHARED_OUT)
     if os.environ.get("WORLD_SIZE", "1") == "1" or together:
         return
-    if speaks():
-        typer.echo(
-            "error: several processes can share train, evaluate, contextual and data prepare; "
-            "run this command without torchrun, accelerate launch or WORLD_SIZE.",
-            err=True,
-        )
+    say(
+        "error: several processes can share train, evaluate, contextual and data prepare; "
+        "run this command without torchrun, accelerate launch or WORLD_SIZE.",
+        error=True,
+    )
     raise SystemExit(1)
 
 
@@ -98,14 +102,11 @@ def main() -> None:
     except CtsmError as error:
         # With several processes, an error may be in one of them only.
         process = "" if speaks() else f" in process {os.environ['RANK']}"
-        typer.echo(f"error{process}: {error}", err=True)
-        raise SystemExit(1) from None
+        _end(f"error{process}: {error}")
     except OSError as error:
         if not error.filename:
             raise
         # Such as a full disk, or a file that belongs to somebody else.
-        typer.echo(f"error: {error.filename}: {error.strerror}.", err=True)
-        raise SystemExit(1) from None
+        _end(f"error: {error.filename}: {error.strerror}.")
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise SystemExit(130) from None
+        _end("interrupted", 130)

@@ -1,7 +1,5 @@
 """`ctsm polarity`, `ctsm contextual`, `ctsm figures` and `ctsm bench`: numbers and pictures."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,11 +61,7 @@ def contextual(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Beyond Section 5.4: the polarity of every word in every context where it occurs, by a run.
-
-    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib contextual ...
-    """
-    from ctsm_lib.prepare import prepare
+    """Beyond Section 5.4: the polarity of every word in every context where it occurs, by a run."""
     from ctsm_workbench.pictures import contextual_figure, write_figure
     from ctsm_workbench.study.contexts import analyse_contexts
 
@@ -75,7 +69,9 @@ def contextual(
         loaded = shared.open_run(run, chosen)
         # Neither V_cos nor H_s reads commonsense.
         config = loaded.config.override(["knowledge=none"])
-        prepared = prepare(config, find_sources(vectors=vectors), splits=(), progress=progress)
+        _, prepared = shared.prepared_data(
+            vectors=vectors, config=config, splits=(), progress=progress
+        )
         analysis = analyse_contexts(
             loaded, prepared, control=control, device=chosen, progress=progress
         )
@@ -107,51 +103,49 @@ def figures(
     from ctsm_workbench.study import contexts
     from ctsm_workbench.study import polarity as study
 
-    def draw(*arguments: Any) -> None:
-        shared.print_paths(pictures.write_figure(*arguments))
+    def draw(figure: Any, data: dict, name: str, *extra: str) -> None:
+        shared.print_paths(pictures.write_figure(figure, data, out, name, *extra))
 
-    known = (*FROM_DATA, *FROM_RUN)
     wanted = names or list(FROM_RUN if run else FROM_DATA)
     for name in wanted:
-        if name not in known:
-            raise ConfigError(f"There is no figure {name!r}. There are: {', '.join(known)}.")
+        if name not in (*FROM_DATA, *FROM_RUN):
+            known = ", ".join((*FROM_DATA, *FROM_RUN))
+            raise ConfigError(f"There is no figure {name!r}. There are: {known}.")
         if name in FROM_RUN and not run:
             raise ConfigError(f"{name} is drawn from a trained run: add --run FOLDER.")
     if word != "excited" and not context:
-        raise ConfigError(
-            f"--word {word} needs a --context that has it; the paper's contexts have 'excited'."
-        )
+        reason = "needs a --context that has it; the paper's contexts have 'excited'"
+        raise ConfigError(f"--word {word} {reason}.")
     if run and "fig1" in wanted:
         loaded = shared.open_run(run)
         provider, note = loaded.provider(shared.sources_or_none())
-        if note:
-            typer.echo(f"note: {note}", err=True)
+        shared.print_notes(note)
         data = contexts.word_in_contexts(loaded, word, context or contexts.PAPER_CONTEXTS, provider)
         ending = "".join(letter if letter.isalnum() else "_" for letter in word)
-        draw(pictures.fig1(data), data, out, f"fig1_{ending}" if context else "fig1")
+        draw(pictures.fig1(data), data, f"fig1_{ending}" if context else "fig1")
     if run and "training" in wanted:
         records = read_log(run)
-        draw(pictures.training_curve(records), {"records": records}, out, f"{run.name}_training")
+        draw(pictures.training_curve(records), {"records": records}, f"{run.name}_training")
     if "fig2" in wanted:
         shared.print_paths(write_diagram(out))
-    if not {"fig3", "sensitivity", "discrepant", "map"} & set(wanted):
+    if not set(wanted) - {"fig2", *FROM_RUN}:
         return
     _, prepared = shared.prepared_data(settings=WORDS, vectors=vectors, progress=not quiet)
     if of_analysis := [name for name in wanted if name in pictures.FIGURES]:
         analysis = study.analyse_prepared(prepared)
         for name in of_analysis:
-            draw(pictures.FIGURES[name](analysis), analysis, out, name)
+            draw(pictures.FIGURES[name](analysis), analysis, name)
     if "discrepant" in wanted:
         data = study.discrepant_words(prepared)
-        draw(pictures.discrepant_figure(data), data, out, "discrepant")
+        draw(pictures.discrepant_figure(data), data, "discrepant")
     if "map" in wanted:
         try:
             data = study.word_map(prepared)
-            draw(pictures.word_map_figure(data), data, out, "map", pictures.search_box(data))
+            draw(pictures.word_map_figure(data), data, "map", pictures.search_box(data))
         except ConfigError as error:
             if names:
                 raise
-            typer.echo(f"note: no map: {error}", err=True)
+            shared.print_notes(f"no map: {error}")
 
 
 def bench(
@@ -185,8 +179,7 @@ def bench(
         shared.save_json(as_json, result)
         shared.save_json(file, result)
 
-    wanted = [part.strip() for part in parts.split(",") if part.strip()]
-    wanted = wanted or fitting(config, QUICK if quick else tuple(PARTS))
+    wanted = shared.parts(parts) or fitting(config, QUICK if quick else tuple(PARTS))
     task = Task(config, find_sources(vectors=vectors), seconds, run, grow=not quick)
     result = measure(task, wanted, progress=not quiet, keep=keep)
     typer.echo(table(result))

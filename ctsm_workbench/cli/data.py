@@ -1,7 +1,5 @@
 """What is there: `ctsm doctor`, `ctsm data fetch|status|prepare|knowledge`."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +16,11 @@ def doctor() -> None:
     """Check whether this machine can run everything, and name what is missing."""
     from ctsm_workbench.doctor import examine
 
-    checks = []
+    complete = True
     for check in examine():
         typer.echo(f"{check.sign} {check.name:<22} {check.finding}")
-        checks.append(check)
-    if not all(check.ok for check in checks):
+        complete = complete and check.ok
+    if not complete:
         raise typer.Exit(1)
 
 
@@ -72,10 +70,7 @@ def prepare(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Tokenise, find or generate knowledge and select vectors once, so that training starts soon.
-
-    Several GPUs share COMET's work: torchrun --nproc-per-node 2 -m ctsm_lib data prepare ...
-    """
+    """Tokenise, find or generate knowledge and select vectors, so that training starts soon."""
     begun = time.monotonic()
     with shared.together(device, quiet) as (chosen, progress):
         _, prepared = shared.prepared_data(
@@ -110,16 +105,15 @@ def knowledge(
     _, prepared = shared.prepared_data(settings=settings or (), splits=[split], progress=not quiet)
     part = prepared.corpus.splits[split]
     texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
-    provider = prepared.provider
-    inferences = provider.infer_all(texts, sources.cache_folder(), not quiet)
+    inferences = prepared.provider.infer_all(texts, sources.cache_folder(), not quiet)
     run = prepared.description | {"seed": seed, "versions": versions()}
     result = coverage(inferences) | {"split": split, "run": run}
     if cases:
         about = (
-            f"Provider `{provider.name}`, split {split} of {prepared.description['data']}, "
-            f"seed {seed}. Each utterance is the last one before an answer, shortened to its last "
-            "twelve words; all phrases are shown. Made by "
-            f"`ctsm data knowledge --split {split} --seed {seed} --cases FILE`."
+            f"Provider `{prepared.provider.name}`, split {split} of {run['data']}, seed {seed}. "
+            "Each utterance is the last one before an answer, shortened to its last twelve words; "
+            "all phrases are shown. "
+            f"Made by `ctsm data knowledge --split {split} --seed {seed} --cases FILE`."
         )
         write_cases(cases, texts, inferences, about, count, seed)
     shared.save_json(as_json, result)

@@ -1,7 +1,5 @@
 """Commands for people: `ctsm respond`, `chat` and `explore`, and `ctsm judge make|serve|score`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,10 +31,8 @@ def respond(
     answer_to, about, notes = _talker(run, device, method, settings)
     answer = answer_to(turns)
     if as_json:
-        shared.print_json(answer.asdict() | {"notes": notes, "run": about})
-        return
-    for text in notes:
-        typer.echo(f"note: {text}", err=True)
+        return shared.print_json(answer.asdict() | {"notes": notes, "run": about})
+    shared.print_notes(*notes)
     typer.echo(answer.text or "(an empty answer)")
     typer.echo(_emotions(answer))
 
@@ -51,8 +47,7 @@ def chat(
     from ctsm_lib.files import write_json
 
     answer_to, _, notes = _talker(run, device, method, settings)
-    for text in notes:
-        typer.echo(f"note: {text}", err=True)
+    shared.print_notes(*notes)
     typer.echo(f"Tell me what happened. {CHAT_COMMANDS}")
     turns: list[str] = []
     while True:
@@ -80,11 +75,11 @@ def chat(
         elif line:
             try:
                 answer = answer_to([*turns, line])
+                turns += [line, answer.text]
+                emotions = _emotions(answer, 3)
+                typer.echo(f"ctsm> {answer.text or '(an empty answer)'}\n      {emotions}")
             except CtsmError as error:
                 typer.echo(str(error))
-                continue
-            turns += [line, answer.text]
-            typer.echo(f"ctsm> {answer.text or '(an empty answer)'}\n      {_emotions(answer, 3)}")
 
 
 def explore(
@@ -118,8 +113,7 @@ def make(
     systems = sheets.named_files(files)
     report = sheets.make(systems, out, items=items, checks=checks, seed=seed, key=key)
     if as_json:
-        shared.print_json(report)
-        return
+        return shared.print_json(report)
     for name, found in report["files"].items():
         more = ", ..." if found["unmatched"] > len(found["unmatched_lines"]) else ""
         lines = ", ".join(map(str, found["unmatched_lines"])) + more
@@ -187,7 +181,7 @@ def score(
 
 def _talker(
     folder: Path, device: str, method: str, settings: list[str] | None
-) -> tuple[Callable[[list[str]], Response], dict, list[str]]:
+) -> tuple[Callable[[list[str]], "Response"], dict, list[str]]:
     """A function that answers a conversation, a description of the run, and notes for the user."""
     from ctsm_lib.runs import load_run
 
@@ -200,7 +194,7 @@ def _talker(
     return lambda turns: run.respond([turns], provider, how, chosen)[0], about, notes
 
 
-def _emotions(answer: Response, top: int = 5) -> str:
+def _emotions(answer: "Response", top: int = 5) -> str:
     likely = list(answer.emotions.items())[:top]
     shown = ", ".join(f"{name} {value:.0%}" for name, value in likely)
     return f"predicted: {shown}" if shown else "(this model predicts no emotion)"

@@ -1,10 +1,7 @@
 """Options that several commands have, and the first and last steps that they share.
 
-The names of the options are read by typer when a command is declared. Functions import what needs
-torch when they are called, so that `ctsm --help` is quick.
+Functions import what needs torch when they are called, so that `ctsm --help` is quick.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -13,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from ctsm_lib.prepare import Prepared
     from ctsm_lib.runs import Run as TrainedRun
 
-Number = TypeVar("Number", int, float)
 BIASES = [field.name for field in fields(AnswerBias)]
 
 Run = Annotated[Path, Argument(help="Run folder.")]
@@ -110,7 +106,7 @@ def prepared_data(
     splits: Sequence[str] = ("train", "valid", "test"),
     device: str = "cpu",
     progress: bool = False,
-) -> tuple[Config, Prepared]:
+) -> tuple[Config, "Prepared"]:
     """The configuration, made from a preset unless it is given, and the data prepared for it."""
     from ctsm_lib.prepare import prepare
 
@@ -121,13 +117,12 @@ def prepared_data(
     return config, prepare(config, sources, splits, device=device, progress=progress)
 
 
-def open_run(folder: Path, device: str = "cpu") -> TrainedRun:
+def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
     """A trained run; a note about its weights is printed."""
     from ctsm_lib.runs import load_run
 
     run = load_run(folder, device)
-    if run.note:
-        say(f"note: {run.note}", error=True)
+    print_notes(run.note)
     return run
 
 
@@ -140,24 +135,28 @@ def sources_or_none() -> Sources | None:
 
 
 def ready_to_answer(
-    run: TrainedRun, method: str, settings: Sequence[str] | None
-) -> tuple[TrainedRun, Decoding]:
+    run: "TrainedRun", method: str, settings: Sequence[str] | None
+) -> tuple["TrainedRun", "Decoding"]:
     """The run with the biases of its answers that were set, and the way to choose answers."""
     from ctsm_lib.decoding import Decoding
 
-    settings = settings or ()
-    biases = [text for text in settings if text.partition("=")[0].strip() in BIASES]
+    biases = [text for text in settings or () if text.partition("=")[0].strip() in BIASES]
+    others = [text for text in settings or () if text not in biases]
     if biases:
         run = run.biased(overridden(run.config.answer_bias(), biases))
-    others = [text for text in settings if text not in biases]
     how = overridden(Decoding(max_length=run.config.max_response), [f"method={method}", *others])
     return run, how
 
 
-def numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
+def parts(text: str) -> list[str]:
+    """The parts of an option with commas between them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(option: str, text: str, kind: type) -> list[Any]:
     """The numbers of an option such as `--tilt 0,0.1,0.2`."""
     with suppress(ValueError):
-        found = [kind(part) for part in text.split(",") if part.strip()]
+        found = [kind(part) for part in parts(text)]
         if all(map(math.isfinite, found)):
             return found
     wanted = "whole numbers" if kind is int else "finite numbers"
@@ -171,9 +170,14 @@ def check_writable(*paths: Path | None) -> None:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder. Name a file in it.")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ConfigError(
-                f"{path} cannot be written: {folder} is not a folder you may write to."
-            )
+            reason = f"{folder} is not a folder you may write to"
+            raise ConfigError(f"{path} cannot be written: {reason}.")
+
+
+def print_notes(*notes: str) -> None:
+    """Print remarks for the user; empty ones are left out."""
+    for text in filter(None, notes):
+        say(f"note: {text}", error=True)
 
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """`ctsm train`, `evaluate`, `score`, `compare` and `tradeoff`: runs, and tables of their scores."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +29,7 @@ def train(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Train CTSM or a baseline. Ctrl-C stops after the current step; --resume continues from there.
-
-    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib train ...
-    """
+    """Train CTSM or a baseline. Ctrl-C stops after the current step; --resume continues."""
     from ctsm_lib.run_folder import read_run
     from ctsm_workbench.running import train as running
 
@@ -78,11 +73,7 @@ def evaluate(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Score a run as the paper's tables do: accuracy, both perplexities, Dist and BLEU.
-
-    Several GPUs: torchrun --nproc-per-node 2 -m ctsm_lib evaluate ...
-    """
-    from ctsm_lib.prepare import prepare
+    """Score a run as the paper's tables do: accuracy, both perplexities, Dist and BLEU."""
     from ctsm_workbench.study import evaluation
 
     if shared.speaks():  # the other processes write nothing
@@ -94,8 +85,9 @@ def evaluate(
 
     with shared.together(device, quiet) as (chosen, progress):
         loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, settings)
-        sources = find_sources(vectors=vectors)
-        prepared = prepare(loaded.config, sources, [split], device=chosen, progress=progress)
+        _, prepared = shared.prepared_data(
+            vectors=vectors, config=loaded.config, splits=[split], device=chosen, progress=progress
+        )
         scores, rows = evaluation.evaluate(
             loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
         )
@@ -140,7 +132,7 @@ def compare(
     Each table is JSON, Markdown and a picture. Ctrl-C ends with a checkpoint, and the same command
     continues. A run that fails is named at the end; the others go on.
     """
-    from ctsm_lib.files import write_json, write_text
+    from ctsm_lib.files import write_text
     from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.comparison import comparison_figure
     from ctsm_workbench.study.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
@@ -166,12 +158,10 @@ def compare(
         found = collect(rows, folder)
         if "budget" not in found:
             continue
-        text = markdown(found)
-        write_json(out / f"{table}.json", found)
-        write_text(out / f"{table}.md", text)
+        write_text(out / f"{table}.md", markdown(found))
         title = f"Table {table[-1]} of the paper, and the same rows run here"
         write_figure(comparison_figure(found, title), found, out, table)
-        typer.echo(f"\n{text}")
+        typer.echo(f"\n{markdown(found)}")
     shared.end_with(failed)
 
 
@@ -192,7 +182,6 @@ def tradeoff(
     as it is measured, and is not measured again.
     """
     from ctsm_lib.files import read_json, write_json, write_text
-    from ctsm_lib.prepare import prepare
     from ctsm_lib.runs import load_run
     from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.tradeoff import tradeoff_figure
@@ -205,9 +194,8 @@ def tradeoff(
     shared.check_writable(file)
     found = read_json(file) if file.is_file() else {"points": []}
     if not isinstance(found, dict) or not isinstance(known := found.get("points"), list):
-        raise ConfigError(
-            f"{file} is not a result of `ctsm tradeoff`. Move it, or choose another --out."
-        )
+        reason = "is not a result of `ctsm tradeoff`"
+        raise ConfigError(f"{file} {reason}. Move it, or choose another --out.")
     chosen = shared.chosen_device(device)
 
     def keep(row: dict) -> None:
@@ -216,8 +204,9 @@ def tradeoff(
 
     for folder in runs:
         run = load_run(folder, chosen)
-        sources = find_sources(vectors=vectors)
-        prepared = prepare(run.config, sources, splits=[split], progress=not quiet)
+        _, prepared = shared.prepared_data(
+            vectors=vectors, config=run.config, splits=[split], progress=not quiet
+        )
         wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
         measuring.measure(run, prepared, wanted, known, split, chosen, not quiet, keep)
     shown = [row for row in known if row["split"] == split]

@@ -46,8 +46,8 @@ for check in examine():
     print(f"{check.sign}  {check.name:<13} {check.finding.replace(str(PROJECT), '.')}")
 
 # %% [markdown]
-# `!!` marks a problem that you must fix before you go on. ` -` marks something that only an
-# optional feature needs. In a terminal, `ctsm doctor` prints the same list.
+# `!!` marks a problem that you must fix before you go on. ` -` marks something that is missing
+# but that only an optional feature needs. In a terminal, `ctsm doctor` prints the same list.
 #
 # ## 3 · Which data do you have?
 
@@ -113,7 +113,7 @@ print(
 # The dev dialogues (the validation split) are not used to update the weights. `acc` is the
 # accuracy: the percentage of these dialogues for which the model predicts the right emotion.
 # Random guessing would give about 3. `ppl_token` is the perplexity, roughly the number of words
-# between which the model hesitates at each step. Lower is better. Lesson 08 explains both
+# that the model still considers possible at each step. Lower is better. Lesson 08 explains both
 # scores.
 
 # %%
@@ -159,8 +159,8 @@ lessons.play(talk, sentence=lessons.text("I failed my driving test for the third
 # | 02 | What emotion does a word have by itself? | `lexicon, model/emotion` | 3.4.1 | 45 |
 # | 03 | What does the model read? | `knowledge, model/layers, model/context` | 3.3 | 75 |
 # | 04 | How does context change the emotion of a word? | `model/emotion` | 3.4.2 | 70 |
-# | 05 | What do soft labels add to a label? | `model/guidance` | 3.5 | 60 |
-# | 06 | How do answers match a feeling? | `model/generation, pointer, contrast` | 3.6 | 75 |
+# | 05 | What does a student learn from a teacher? | `model/guidance` | 3.5 | 60 |
+# | 06 | How do answers match an emotion? | `model/generation, pointer, contrast` | 3.6 | 75 |
 # | 07 | How are all parts trained? | `model/ctsm, training, checkpoint` | 3.6.2, 4.2 | 60 |
 # | 08 | How good are the answers? | `decoding, scores, runs` | 4.3, 5.1, 5.5 | 60 |
 # | 09 | How much does each part contribute? | `baselines, comparison` | 4.1, 5.1, 5.3 | 60 |

@@ -2,7 +2,7 @@
 # # 01 · Read what people say when they feel something
 #
 # **What you will do.** Open the conversations that the model is trained on, split them into
-# tokens, find out which text gives the label away, and pack dialogues of different lengths into
+# tokens, find out which text reveals the label, and pack dialogues of different lengths into
 # batches.
 #
 # **What you will learn.** How EmpatheticDialogues was made; what a token, a vocabulary and a
@@ -149,9 +149,9 @@ for place in np.argsort(-alike, axis=None)[:6]:
 # ## 3 · From text to tokens
 #
 # The model reads **tokens**: words, punctuation marks, and pieces such as "n't". All systems in
-# Table 1 of the paper take the same four steps, and we must take them too, so that the scores
-# can be compared: change the text to lower case; expand 23 contractions; split it into
-# sentences; split each sentence into tokens.
+# Table 1 of the paper use the same protocol. We must follow it, too, so that the scores can be
+# compared. It has four steps: change the text to lower case; expand 23 contractions; split it
+# into sentences; split each sentence into tokens.
 
 # %%
 from nltk.tokenize import NLTKWordTokenizer, PunktSentenceTokenizer
@@ -189,10 +189,11 @@ for text in [*examples, "I don’t know"]:  # the last one has a curly apostroph
     print(f"{text:20} {tokenize(text)}")
 
 # %% [markdown]
-# The last lines show the weaknesses of this protocol. The list contains "don't" but not
-# "haven't", so the same "not" becomes two different tokens. "rabbit's" ends in "it's" by chance
-# and is expanded. The curly apostrophe (’) is a different character from the straight one (')
-# in the list, so the last contraction is not found. How often does this happen?
+# The last lines show the weaknesses of this protocol. The list of contractions contains "don't"
+# but not "haven't". So the same word becomes "not" in one case and "n't" in the other.
+# "rabbit's" ends in "it's" by chance and is expanded. The curly apostrophe (’) is a different
+# character from the straight one (') in the list, so the last contraction is not found. How
+# often does this happen?
 
 # %%
 for word in ("not", "n't", "dont", "’"):
@@ -235,8 +236,9 @@ lessons.play(tokens, text=lessons.text("I can't believe it's my cat's birthday!"
 # ## 4 · The vocabulary
 #
 # Each distinct token gets an **id**. The seven special tokens come first. All other tokens
-# follow in order of frequency. The protocol counts all turns that belong to a pair, and all
-# situations, in *all three* splits. It leaves no word out.
+# follow in order of frequency. To count the words, the protocol uses all turns that belong to a
+# pair (section 5) and all situations, in *all three* splits. Every word that occurs in them
+# gets an id.
 
 # %%
 situations = {
@@ -272,8 +274,9 @@ print(f"{unknown / len(answers):.2%} of the test answers' tokens do not occur in
 # > **Departure.** The paper counts 23,712 words in EmpatheticDialogues. It does not print its
 # > rule, and no rule that we tried gives exactly this number. We use the rule of the public
 # > baselines. With this rule, the vocabulary also contains words that occur only in the test
-# > split. The model cannot learn anything about them. If you set `vocab="train"`, the tokens
-# > that the last line above counts become `<unk>`. Every result states which rule was used.
+# > split. The model cannot learn anything about these words. If you set `vocab="train"`, they
+# > become `<unk>`. The last line of the output above shows how often this happens in the test
+# > answers. Every result states which rule was used.
 
 # %%
 counts = np.sort(corpus.counts[len(SPECIALS) :])[::-1]
@@ -452,19 +455,19 @@ bars = go.Bar(
 figure = go.Figure(bars).add_hline(y=1 / 32, line_dash="dot")
 figure.update_yaxes(tickformat=".0%", rangemode="tozero")
 lessons.show(
-    figure.update_layout(title="Which text gives the label away?", width=860, height=380),
+    figure.update_layout(title="Which text reveals the label?", width=860, height=380),
     f"Accuracy among 32 labels on {len(held_out):,} dialogues that were not used for training. "
     "The error bars are 95 % intervals. Where two of them overlap, there may be too few "
     "dialogues to tell the two texts apart. The dotted line is random guessing.",
 )
 
 # %% [markdown]
-# On the **sample**, the situation does not give the label away. We avoided label words when we
+# On the **sample**, the situation does not reveal the label. We avoided label words when we
 # invented the situations, and a few hundred dialogues are too few for the classifier to learn
 # from other words. In the **real data**, the crowd workers wrote the situation for the label.
 # There the situation predicts the label better than the other two texts. A classifier that
 # counts the words of the situation comes close to the 43.41 % that the paper reports for CTSM,
-# which reads the dialogue. Which of the two results do you see?
+# which reads the dialogue. Which of these two cases does your figure show?
 #
 # So the rule is: **the situation is never an input.** Remember this rule when you compare
 # systems, because some of them read the situation. The same holds for the label. The label is
@@ -475,8 +478,8 @@ lessons.show(
 #
 # A graphics card works with rectangular arrays, but dialogues have different lengths. So we
 # **pad** the short ones, and we keep a **mask** that marks the real tokens. Each context begins
-# with the token CLS. The model uses its position to represent the dialogue as a whole. If a
-# context is too long, we drop its *beginning*.
+# with the token CLS. The model's output at this position represents the dialogue as a whole. If
+# a context is too long, we drop its *beginning*.
 #
 # | | shape | content |
 # |---|---|---|

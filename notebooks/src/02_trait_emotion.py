@@ -130,12 +130,12 @@ lessons.show(
 # ## 3 · How strong is the emotion of a word?
 #
 # A word can be important for an emotion because it is pleasant *or* because it is unpleasant.
-# So **emotion intensity** measures a distance. In the plane of valence and halved arousal, it
-# is the distance from a calm, neutral centre, scaled to about $[0, 1]$:
+# So the **emotion intensity** is a distance. A word is a point with two coordinates: its
+# valence and half of its arousal. We measure how far this point is from a calm, neutral centre:
 #
 # $$ I(w) = \frac{\lVert [V(w),\, A(w)/2] - [0.5,\, 0] \rVert_2 - 0.06467}{0.607468} $$
 #
-# The two constants come from an earlier system, KEMP. They bring the distance to about
+# The two constants come from an earlier system, KEMP. They scale the distance to about
 # $[0, 1]$; the exact range depends on the lexicon. Unrated words get exactly 0. The teacher and
 # student networks of lesson 05 use the intensity to weight the tokens.
 
@@ -201,8 +201,8 @@ lessons.show(
 # %% [markdown]
 # ### Exercise 2.2 · Inverse document frequency
 #
-# **Goal:** compute the IDF for every id of a small vocabulary. Scale it so that the most
-# frequent word gets 0 and the rarest word that occurs gets 1.
+# **Goal:** compute the IDF for every id of a small vocabulary. Scale it so that, among the
+# words of the documents, the most frequent word gets 0 and the rarest word gets 1.
 # **Difficulty:** ★★ **Minutes:** 10
 #
 # <details><summary>Hint</summary>
@@ -297,8 +297,8 @@ checks.trait_embedding(trait_embedding)
 # So far, the four fixed numbers of a token say nothing about its neighbours. A small
 # Transformer encoder lets each token attend to the trait embeddings of all tokens (Eq. 4):
 # $H_t = \mathrm{Encoder}_t(V_t)$. The encoder is 14 wide and has two heads. If the two heads
-# divided these 14 numbers, each would get only 7. So the heads divide a separate, larger depth:
-# queries, keys and values are 40 wide in total, 20 for each head.
+# divided these 14 numbers, each would get only 7. So the queries, keys and values have a larger
+# width of their own: 40 in total, 20 for each head.
 
 # %%
 from ctsm_lib.model.emotion import EmotionEncoding

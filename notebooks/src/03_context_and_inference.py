@@ -6,8 +6,8 @@
 # *inference-enriched context*.
 #
 # **What you will learn.** How a model represents word order and speaker; how masks keep padding
-# out; which five questions about a speaker the commonsense phrases answer; how a gate controls
-# what passes; Eq. (1) and the fusion of Sec. 3.3.
+# out; the five questions about a speaker that commonsense phrases answer; how a gate controls
+# which information passes; Eq. (1) and the fusion of Sec. 3.3.
 #
 # **What you need.** Lessons 01 (batches, masks) and 02 (word features). About 75 minutes.
 #
@@ -353,15 +353,16 @@ if prepared.provider.name == "atomic":
     print("\nnearest events:", found)
 
 # %% [markdown]
-# > **Departure.** The paper follows CEM, which *generates* the phrases with COMET, a language
-# > model trained on ATOMIC. COMET is large, slow on a laptop, and must be downloaded. So our
-# > default *retrieves* phrases: it finds the events that are most similar to the utterance and
-# > returns what people wrote about them. Retrieval has two weaknesses. If no similar event
-# > exists, it finds nothing. If the most similar event has another meaning, its phrases do not
-# > fit: "pass a test", for example, is similar to "fail a test".
+# > **Departure.** The paper follows an earlier system, CEM. CEM *generates* the phrases with
+# > COMET, a language model that was trained on ATOMIC. COMET is large, slow on a laptop, and
+# > must be downloaded. So our default *retrieves* phrases: it finds the events that are most
+# > similar to the utterance and returns what people wrote about them. Retrieval has two
+# > weaknesses. If no similar event exists, it finds nothing. If the most similar event has
+# > another meaning, its phrases do not fit: "pass a test", for example, is similar to "fail a
+# > test".
 # >
-# > `knowledge=comet` generates phrases, and `knowledge=none` uses none. Every result states its
-# > provider.
+# > `knowledge=comet` generates phrases, and `knowledge=none` uses none. The source of the
+# > phrases is called the **provider**, and every result states it.
 #
 # For how many utterances of the training split does the provider find a phrase?
 
@@ -399,9 +400,9 @@ print("K", list(K.shape), "equals the library's.")
 # %% [markdown]
 # ## 5 · Combining context and commonsense
 #
-# To combine context and commonsense, the paper follows an earlier system, CEM. Each relation's
-# vector $K_r$ is concatenated with every token of the context. A *refining encoder* processes
-# the result. A gated network turns the five results into one hidden state:
+# To combine context and commonsense, the paper follows CEM again. Each relation's vector $K_r$
+# is concatenated with every token of the context. A *refining encoder* processes the result. A
+# gated network turns the five results into one hidden state:
 #
 # $$
 # U_r = \mathrm{Encoder}_r([H_C ; K_r]), \qquad
@@ -495,9 +496,9 @@ print("Z", list(Z.shape), " H", list(H.shape), "equals the library's.")
 # > **Departure.** The refining encoders run five times for the student network and five times
 # > for the teacher network. They take a large part of the training time, and the context can
 # > reach $H$ only through the gates. The presets `improved` and `sample` therefore use
-# > `fusion="joint"`: one pass for all relations, and a gate on what is *added* to the context.
-# > Preset `paper` uses the paper's fusion. The next cell counts the parameters of both at the
-# > paper's width of 300:
+# > `fusion="joint"`. This fusion needs only one pass for all relations. The context reaches $H$
+# > directly, and the gate controls only what is *added* to it. Preset `paper` uses the paper's
+# > fusion. The next cell counts the parameters of both at the paper's width of 300:
 
 # %%
 from ctsm_workbench.beyond.fusion import JointFusion
@@ -582,8 +583,8 @@ if len(known):
 # difference on a few of them may be chance. Second, the model was trained with phrases, so it
 # is at a disadvantage without them. A fair comparison needs a second model that was *trained*
 # without commonsense (`--set knowledge=none`), and several seeds of both. Third, on the sample
-# the comparison says nothing about commonsense. Most events of the sample were written with the
-# dialogues of all three splits in view, so the phrases can give the label away.
+# the comparison says nothing about commonsense. When we wrote most events of the sample, we
+# knew the dialogues of all three splits, so the phrases can reveal the label.
 #
 # ## What you have now
 #

@@ -30,7 +30,7 @@ lessons.begin("state")
 # word has in its context.
 #
 # We compare the model before and after training. The untrained model has the same seed and the
-# same words as the trained one.
+# same vocabulary as the trained one.
 
 # %%
 prepared, run = lessons.data(), lessons.trained_run()
@@ -550,8 +550,9 @@ def bend(states, words, size):
 checks.bend(bend)
 
 # %% [markdown]
-# In the workbench, this function is called `context_variation`. To interpret a bend, we need
-# something to compare it with: the mean distance between any two tokens, of any words.
+# The project's own function for this is `context_variation`. To interpret a bend, we need
+# something to compare it with: the mean distance between any two tokens, whatever their words
+# are.
 
 # %%
 from ctsm_workbench.study.contexts.variation import context_variation
@@ -582,8 +583,8 @@ lessons.show(
         "The words that context changes most (left) and least (right), after training",
         "share",
     ),
-    "At 1, two occurrences of the word differ as much as any two tokens. V_cos depends only on "
-    "word, position and speaker. H_s also depends on the neighbours.",
+    "At a share of 1, two occurrences of the word differ as much as any two tokens. V_cos "
+    "depends only on word, position and speaker. H_s also depends on the neighbours.",
 )
 
 # %% [markdown]

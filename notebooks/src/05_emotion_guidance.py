@@ -6,8 +6,8 @@
 # `detach`, is missing.
 #
 # **What you will learn.** Intensity weighting, attention pooling and soft labels; the effect of
-# a stop-gradient on gradients; why two networks that both follow each other can agree on
-# useless predictions; Eqs. (10) to (19).
+# a stop-gradient on gradients; why two networks that learn from each other can agree on useless
+# predictions; Eqs. (10) to (19).
 #
 # **What you need.** Lessons 02 and 04 for the trait and state embeddings; cross-entropy.
 # About 60 minutes.
@@ -41,10 +41,10 @@ print(f"model: preset {run.config.preset}, {run.iteration} iterations, d = {run.
 #
 # Each dialogue has one of 32 labels, but feelings are seldom so clear: a person who is
 # *devastated* is also *sad*. So the paper trains two predictors. The **teacher** learns from
-# the label. The **student** learns from the teacher's predictions: all 32 probabilities. In the
-# paper, the student's loss does not contain the label. The presets `improved` and `sample` go
-# beyond the paper and add it (`student_label_weight=1`). When the model answers, it uses only
-# the student.
+# the label. The **student** learns from the teacher's prediction: all 32 probabilities, which
+# are called a **soft label**. In the paper, the student's loss does not contain the label. The
+# presets `improved` and `sample` go beyond the paper and add it (`student_label_weight=1`).
+# When the model answers, it uses only the student.
 #
 # The two networks read the same dialogue, but their inputs are different:
 #
@@ -142,7 +142,8 @@ lessons.show(
 # %% [markdown]
 # > **Departure.** The paper prints $\sigma(I) \times V$ without $n$. A softmax over $n$ tokens
 # > gives each token about $1/n$. So the token vectors of a long dialogue would be smaller than
-# > those of a short one when they enter the next layer. The library multiplies them by $n$.
+# > those of a short one when they enter the next layer. The library multiplies these weights by
+# > $n$.
 
 # %%
 length = mask.sum(dim=1)
@@ -328,8 +329,8 @@ lessons.show(
         mean.clamp(max=0.3), EMOTIONS, EMOTIONS, "Mean soft label for each label (up to 0.3)"
     ).update_layout(height=860),
     "Each row is a label; each column is the probability that the teacher gives to an emotion. "
-    "The diagonal contains what the label says, too. All other cells are information that only "
-    "the teacher adds.",
+    "The diagonal repeats what the label already says. All other cells are information that "
+    "only the teacher adds.",
 )
 beside = mean.clone().fill_diagonal_(0)
 for place in beside.flatten().topk(6).indices.tolist():
@@ -366,8 +367,9 @@ for place in beside.flatten().topk(6).indices.tolist():
 #
 # <details><summary>Hint</summary>
 #
-# Use `log_softmax` for the student and `softmax` for the teacher. `.detach()` gives the same
-# values as a constant. Which of the two networks must be the constant?
+# Use `log_softmax` for the student and `softmax` for the teacher. `.detach()` returns a
+# constant with the same values: no gradient flows through it. Which of the two networks must be
+# the constant?
 #
 # </details>
 
@@ -516,8 +518,9 @@ lessons.show(
         width=860,
         height=400,
     ),
-    "Orange and dotted is the training without stop-gradient and without labels: the teacher "
-    "predicts fewer and fewer emotions. The two solid lines are the trainings with labels.",
+    "The dotted orange line is the training without stop-gradient and without labels: the "
+    "teacher predicts fewer and fewer emotions. The two solid lines are the trainings with "
+    "labels.",
 )
 
 # %% [markdown]
@@ -532,7 +535,7 @@ lessons.show(
 #   its random predictions. This is useless, but it is not a collapse.
 # - **no stop, labels**: the labels prevent the collapse, but the wrong gradient is still there.
 #   The teacher becomes more certain, because this makes the student's loss smaller. Compare its
-#   entropy with the one in the row above: the soft labels lose information.
+#   entropy with that of *stop, labels*: the soft labels lose information.
 # - **stop, labels**: this is the paper's way. The teacher learns from the label, and the
 #   student learns from the teacher.
 #
@@ -547,5 +550,5 @@ lessons.show(
 #
 # In the library, all this is in `model/guidance`. A setting beyond the paper,
 # `student_label_weight`, adds the label to the student's loss. Without it, the student's
-# accuracy is behind the teacher's early in training. Lesson 06 uses the student's context
+# accuracy is lower than the teacher's early in training. Lesson 06 uses the student's context
 # $H^{stu}$ to write an answer.

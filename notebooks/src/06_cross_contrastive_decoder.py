@@ -5,8 +5,9 @@
 # contrastive learning to bring the answer, the dialogue and the emotions together. Then you
 # look inside an answer, word by word.
 #
-# **What you will learn.** The pointer generator in log space; why losses are means; NT-Xent,
-# its temperature and its negatives; what the diversity loss changes; Eqs. (20) to (24).
+# **What you will learn.** The pointer generator in log space; why each loss is a mean and not a
+# sum; NT-Xent, its temperature and its negatives; what the diversity loss changes; Eqs. (20) to
+# (24).
 #
 # **What you need.** Lesson 03 for attention, and lesson 05 for the student's context.
 # About 75 minutes.
@@ -51,7 +52,7 @@ print("context", list(batch.context.shape), " target", list(batch.target.shape))
 # | $E_Y$ | B x T x d | the answer so far: SOS (start of answer), then the shifted target |
 # | $H^{stu}$ | B x L x d | the student's context, to which the decoder attends |
 # | $o$ | B x T x d | the states of the decoder |
-# | weights | B x T x L | attention to the context, mean over heads; later the copy weights |
+# | weights | B x T x L | attention to context, mean over heads; section 2 copies with them |
 
 
 # %%
@@ -280,7 +281,7 @@ def look_inside(said, alphas, weights, asked):
 
 lessons.show(
     look_inside(said, alphas, weights, asked),
-    "Each row adds up to 1 over the context. The probability of a word is alpha times its "
+    "The weights in each row add up to 1. The probability of a word is alpha times its "
     "generated part plus 1 - alpha times its copy weight.",
 )
 
@@ -312,7 +313,7 @@ from ctsm_workbench import explorers as widgets
 widgets.answer_explorer(run)
 
 # %% [markdown]
-# ## 3 · Losses are means
+# ## 3 · Each loss is a mean
 #
 # Eq. (21) prints $L_g$ as a *sum* over the words of an answer. Eq. (25) then adds four losses
 # (emotion, generation, contrast and diversity) with the weights 1 : 1 : 1 : 1.5. What do such
@@ -353,7 +354,7 @@ print(f"an answer has {tokens_each:.1f} tokens on average, EOS included")
 # **Contrastive learning** trains this match directly. It uses four *views* of one dialogue: the
 # true answer, its emotions, its context, and what the decoder is about to generate.
 #
-# | view | | averaged over time from |
+# | view | | mean over all positions of |
 # |---|---|---|
 # | target | $H_Y$ | an encoder of the true answer, used only in training |
 # | emotion | $H_{ts}$ | $[H_t ; H_s]$, mapped from 57 to $d$ by a linear layer |
@@ -365,8 +366,8 @@ print(f"an answer has {tokens_each:.1f} tokens on average, EOS included")
 # > take the decoder's states before the output layer. $H_{ts}$ passes through a linear layer,
 # > which the paper does not mention.
 #
-# Four views give six pairs, and Eq. (22) uses five of them. The paper leaves out (context,
-# emotion), because it does not want to align emotions with the semantics of other contexts.
+# Four views give six pairs, and Eq. (22) uses five of them. The paper leaves out the pair
+# (context, emotion), so that emotions are not aligned with the semantics of other contexts.
 # This cell computes the four views step by step:
 
 # %%
@@ -405,13 +406,14 @@ print("pairs", *(f"({a}, {b})" for a, b in POSITIVE_PAIRS), sep="\n  ")
 #
 # All vectors have length 1, so $p \cdot q$ is a cosine. The cosine lies in $[-1, 1]$. The
 # **temperature** $\tau = 0.07$ multiplies it by $1/\tau = 14.3$, so that the softmax can
-# separate similar values. The vectors $k$ in the denominator are called keys. Each of the two
-# views of a pair is the anchor $p$ once, so a batch of $B$ dialogues has $2B$ anchors.
+# separate similar values. The vectors $k$ in the denominator are called keys. In each pair,
+# both views take the role of the anchor $p$ in turn, so a batch of $B$ dialogues has $2B$
+# anchors.
 #
 # > **Departure.** As printed, the sum in the denominator runs over the negative pairs only. The
-# > fraction could then be larger than 1, and the loss would have no lower bound. NT-Xent, the
-# > loss of the work that the paper follows, also includes the positive pair in the sum. It is
-# > then a cross-entropy, and its lowest possible value is 0.
+# > fraction could then be larger than 1, and the loss would have no lower bound. The paper
+# > follows earlier work with the loss NT-Xent. There, the sum also includes the positive pair.
+# > The loss is then a cross-entropy, and its lowest possible value is 0.
 
 # %%
 tau = 0.07
@@ -475,8 +477,8 @@ print(f"loss of (target, emotion): {plain_loops(a, b, tau):.3f} in both versions
 # %% [markdown]
 # ### A loss that starts too high
 #
-# If every key were equally likely, the loss would be $\ln(2B - 1)$. A new model should start
-# close to this value. Does it?
+# If every key were equally likely, the loss would be $\ln(2B - 1)$, its *chance value*. A new
+# model should start close to this value. Does it?
 
 # %%
 from ctsm_lib.training import build_model
@@ -499,8 +501,9 @@ for kind, found in kinds.items():
 # context has passed through the same random layers. Two *views* of one dialogue come from
 # different layers and may have nothing in common. So the negatives in the anchor's own view get
 # a higher score than the positive; the difference is of the order of $1/\tau$. With the
-# negatives of both views, the loss therefore starts far above chance. The first training steps
-# then only push dialogues apart, before the model has learned anything about them.
+# negatives of both views, the loss therefore starts far above its chance value. The first
+# training steps then only push dialogues apart, before the model has learned anything about
+# them.
 #
 # > **Departure.** The paper takes all other dialogues as negatives, but does not say in which
 # > view. Preset `paper` takes both views, as NT-Xent does. The other presets set
@@ -527,7 +530,8 @@ def losses_at(temperature=0.07, negatives="both"):
 lessons.show(
     losses_at(),
     "With negatives from both views, the losses of a new model are of the order of 1/tau = 14. "
-    "The trained model was trained with the choice of negatives in its own settings.",
+    "The trained model learned with the negatives that its own settings choose, which may not "
+    "be the ones shown here.",
 )
 
 # %%
@@ -544,8 +548,8 @@ lessons.play(
 # ## 5 · The diversity loss
 #
 # Dialogue models often answer "i am sorry to hear that". The paper takes the loss $L_{div}$
-# from CEM to reduce this. It counts how often the model predicts each word in training, $f_v$,
-# and gives rarely predicted words a higher weight:
+# from CEM to reduce this. It counts how often the model predicts each word $v$ during training.
+# This count is $f_v$. Words that are rarely predicted get a higher weight:
 #
 # $$ w_v = 1 - \frac{f_v}{\max f}, \text{ rescaled to mean 1 over the vocabulary}, \qquad
 # L_{div} = \frac{1}{N} \sum_t w_{y_t}\, (-\log P(y_t)) $$
@@ -601,8 +605,9 @@ for name, w in (("words of the vocabulary", by_word), ("tokens of the answers", 
 # %% [markdown]
 # Nearly every *word* of the vocabulary has the same weight. Only a few very common words have a
 # lower weight, but these words make up a large part of every answer. The weights do not
-# distinguish rare words from one another. Does $L_{div}$ then ask for anything that $L_g$ does
-# not? To find out, we compare the directions in which the two losses would move the decoder.
+# distinguish rare words from one another. Does $L_{div}$ then teach the model anything that
+# $L_g$ does not teach? To find out, we compare the directions in which the two losses would
+# move the decoder.
 
 # %%
 read, memory = model.read(batch), model.encode(batch)
@@ -623,11 +628,11 @@ print(f"1.5 L_div, divided by the total loss with this run's own weights: {ratio
 
 # %% [markdown]
 # The closer this cosine is to 1, the more $L_{div}$ acts like a second $L_g$ in which full
-# stops and pronouns count less. Section 3 shows how large its share of Eq. (25) is with the
-# paper's weight of 1.5. A similar direction does not mean that it has no effect on the answers:
-# a lower weight for the commonest words may still change which words the model chooses. Only
-# the answers can show this. Lesson 08 measures diversity and shows how much it depends on
-# decoding.
+# stops and pronouns count less. Section 3 shows how large the share of $L_{div}$ in Eq. (25) is
+# with the paper's weight of 1.5. A similar direction does not mean that $L_{div}$ has no effect
+# on the answers: a lower weight for the commonest words may still change which words the model
+# chooses. Only the answers can show this. Lesson 08 measures diversity and shows how much it
+# depends on decoding.
 #
 # ## What you have now
 #

@@ -6,7 +6,7 @@
 # middle of training and continue as if nothing had happened.
 #
 # **What you will learn.** Eq. (25); why the learning rate first rises and then falls; when to
-# stop; what a checkpoint must contain; how many GPUs take the same steps as one.
+# stop; what a checkpoint must contain; how several GPUs can take the same steps as one GPU.
 #
 # **What you need.** Lessons 05 and 06, which explain the losses. About 60 minutes.
 #
@@ -65,7 +65,7 @@ print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
 # | student | match the soft labels of the teacher network | Eq. (18) | $\gamma_1 = 1$ |
 # | generation | give the listener's real words a high probability | Eq. (21) | $\gamma_2 = 1$ |
 # | contrast | bring five pairs of views of a dialogue together | Eq. (24) | $\gamma_3 = 1$ |
-# | diversity | as generation; frequent words count less | Sec. 3.6.1 | $\gamma_4 = 1.5$ |
+# | diversity | like generation, but frequent words count less | Sec. 3.6.1 | $\gamma_4 = 1.5$ |
 #
 # The model returns all of them by name, together with their weighted sum, `total`. Presets
 # `improved` and `sample` add one term that the paper does not have: the student is also trained
@@ -91,8 +91,8 @@ torch.testing.assert_close(by_hand, losses["total"])
 print(f"Our sum, {float(by_hand):.4f}, is the model's total.")
 
 # %% [markdown]
-# A weight of 1 does not mean an equal share. How much does each loss contribute before the
-# model has learned anything?
+# Equal weights do not mean equal shares of the total. How much does each loss contribute before
+# the model has learned anything?
 
 # %%
 weights = {
@@ -219,14 +219,15 @@ passes = CONVERGED * paper.batch_size / len(pairs)
 print(f"on the {len(pairs):,} pairs of this notebook they would be {passes:.1f} passes")
 
 # %% [markdown]
-# > **Departure.** The paper names Adam, "NoamOpt", batch size 16 and the point of convergence,
-# > but gives neither the warm-up nor the constants of Adam. Preset `paper` takes them from the
-# > systems that the paper compares itself with (factor 1, warm-up 8,000, betas 0.9 and 0.98).
-# > Preset `improved` changes the optimisation: AdamW, a linear schedule of fixed length,
-# > gradients clipped to length 1, dropout. It also changes the model. Among other things, it
-# > fuses context and commonsense in another way, trains the student on the gold label, uses
-# > other contrastive negatives, and has two decoder layers with wider attention. It is
-# > therefore a different model from the paper's, and not only a better-trained one.
+# > **Departure.** The paper states that it uses Adam, "NoamOpt" and batch size 16, and after
+# > how many iterations training converged. It gives neither the warm-up nor the constants of
+# > Adam. Preset `paper` takes them from the systems that the paper compares itself with (factor
+# > 1, warm-up 8,000, betas 0.9 and 0.98). Preset `improved` changes the optimisation: AdamW, a
+# > linear schedule of fixed length, gradients clipped to length 1, dropout. It also changes the
+# > model. Among other things, it fuses context and commonsense in another way, trains the
+# > student on the gold label, uses other contrastive negatives, and has two decoder layers with
+# > wider attention. It is therefore a different model from the paper's, and not only a
+# > better-trained one.
 #
 # ## 3 · The training loop
 #
@@ -419,8 +420,8 @@ print("with --resume:", compare(resumed, kept[24]))
 # <details><summary>Hint</summary>
 #
 # Go through the list with a counter of bad checks. A better check sets the counter back to 0.
-# Any other check, also an equal one, raises it by 1. Compare with the *best* value so far, not
-# with the previous one.
+# Any other check, even one with an equal value, raises it by 1. Compare with the *best* value
+# so far, not with the previous one.
 #
 # </details>
 
@@ -446,9 +447,9 @@ checks.early_stopping(early_stopping)
 
 # %% [markdown]
 # Now we force the model to memorise. It learns from only forty pairs, eight in a batch. We
-# switch off the initial word frequencies (`output_bias=zero`), so that there is more to learn.
-# A check is made every five iterations, and the patience is 6. The library's `train` stops by
-# itself.
+# start the bias of the output layer at zero (`output_bias=zero`) and not at the log frequencies
+# of the words, so that there is more to learn. A check is made every five iterations, and the
+# patience is 6. The library's `train` stops by itself.
 
 # %%
 no_help = ["batch_size=8", "learning_rate=0.002", "warmup=6", "dropout=0", "output_bias=zero"]
@@ -541,8 +542,8 @@ print(f"two means, averaged      {float(gradient(own)[0]) / 2:.6f}")
 # ctsm evaluate runs/improved --json scores.json
 # ```
 #
-# With several GPUs in one machine (accelerate finds them; prepare the data first, so that every
-# process can read it):
+# If one machine has several GPUs, the package accelerate finds them. Prepare the data first, so
+# that every process can read it:
 #
 # ```
 # ctsm data prepare

@@ -381,8 +381,8 @@ lessons.show(
 # prints both, under these names. Also, perplexities can only be compared if the vocabulary and
 # the tokenization are the same.
 #
-# The same pass gives the accuracy of the predicted emotion. It does not need any generated
-# answers either:
+# While the model computed these losses, it also predicted the emotions. So we get the accuracy
+# of the emotions from the same results. This score does not need any generated answers either:
 
 # %%
 print(
@@ -489,7 +489,7 @@ for n_gram in (1, 2):
     figure.add_scatter(x=sizes, y=values, name=f"Dist-{n_gram}", mode="lines+markers")
 figure.update_xaxes(type="log", title="number of answers", tickvals=sizes)
 figure.update_yaxes(title="per cent", rangemode="tozero")
-figure.update_layout(title="Dist of people's answers, by their number", width=860, height=380)
+figure.update_layout(title="Dist for different numbers of answers", width=860, height=380)
 lessons.show(
     figure,
     "Only the number of answers changes along the curves. So Dist of 100 answers must not be "

@@ -2,8 +2,9 @@
 # # 09 · Ask what each part buys
 #
 # **What you will do.** You put the paper's Tables 1 and 3 beside the runs of this laboratory.
-# You find a factor of a few hundred in the way a loss is computed. You train a bag of words as
-# a baseline. Then you remove a part of CTSM and test whether anything changes.
+# You find out how a loss can become a few hundred times larger, only because it is a sum and
+# not a mean. You train a bag of words as a baseline. Then you remove a part of CTSM and test
+# whether anything changes.
 #
 # **What you will learn.** How to read a table of results: what is the same in two rows, what is
 # different, and how much may be chance.
@@ -113,9 +114,9 @@ for path in sorted([*RESULTS.glob("*_test.json"), *best]):
 # A row of Table 1 shows more than "the model". It shows a model together with its optimisation,
 # its word vectors, its seed and its decoding method. Our presets differ in more than one way,
 # too. Preset `improved` changes the optimisation and also parts of the model: another fusion, a
-# gold label for the student, other contrastive negatives, two decoder layers, a tied output
-# layer. If it scores better than preset `paper`, this comparison cannot say which of these
-# changes is the reason.
+# gold label for the student, other contrastive negatives, two decoder layers, and an output
+# layer that shares its weights with the word embeddings. If it scores better than preset
+# `paper`, this comparison cannot say which of these changes is the reason.
 #
 # ## 2 · A factor of a few hundred
 #
@@ -249,8 +250,8 @@ for split in ("valid", "test"):
 #
 # On the sample, this classifier learns little that helps with other dialogues: the sample has
 # only a few hundred invented dialogues for 32 emotions. A trained CTSM scores higher on the
-# sample, but it also reads commonsense phrases, and the sample's phrases were written with the
-# dialogues of all three splits in view. They often reveal the label. So the difference is no
+# sample, but it also reads commonsense phrases, and we knew the dialogues of all three splits
+# when we wrote the phrases of the sample. They often reveal the label. So the difference is no
 # evidence for the network. For a fair comparison, set `CTSM_DATA` to the real data, run this
 # cell again, and compare its last line with the column "acc" of Table 1. A paper that proposes
 # a network for this task should print this line in its table. Which words does the classifier
@@ -265,8 +266,8 @@ for emotion in ("excited", "lonely", "terrified", "proud"):
     print(f"{emotion:<10}", ", ".join(names[bag[1].coef_[row].argsort()[::-1][:7]]))
 
 # %% [markdown]
-# Does the network recognise every emotion that the bag of words recognises, and more? For every
-# test pair, `ctsm compare` stores whether its emotion was predicted correctly:
+# Is the network right in every case in which the bag of words is right, and in other cases,
+# too? For every test pair, `ctsm compare` stores whether its emotion was predicted correctly:
 
 
 # %%
@@ -367,7 +368,7 @@ for name, changes in ABLATIONS.items():
 # $N$ cases, the standard error of $p$ is $\sqrt{p(1-p)/N}$. The standard error of the
 # difference of two systems is $\sqrt{2p(1-p)(1-\rho)/N}$. Here $\rho$ is the correlation
 # between the two: it is high if both are right on the *same* pairs. The paper does not print
-# $\rho$, so we draw the interval for 0 and for 0.6.
+# $\rho$, so we draw the interval for $\rho = 0$ and for $\rho = 0.6$.
 
 # %%
 whole, *parts = TABLES["table3"]

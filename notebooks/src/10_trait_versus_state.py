@@ -2,12 +2,12 @@
 # # 10 · Ask whether words say one thing and do another
 #
 # **What you will do.** You repeat the analysis of Section 5.4 and redraw Figure 3. Then you
-# take the paper's number, 48.75 %, apart until you know what it depends on.
+# examine the paper's number, 48.75 %, until you know what it depends on.
 #
 # **What you will learn.** How to compute a polarity from word vectors; why a percentage means
-# little until you know which words were counted and what chance gives; leave-one-out,
-# permutation, bootstrap; what an external standard adds; what changes when we look at a word in
-# its contexts.
+# little until you know which words were counted and which percentage we would get by chance;
+# leave-one-out, permutation, bootstrap; what an external standard adds; what changes when we
+# look at a word in its contexts.
 #
 # **What you need.** Lesson 02 (valence), and lesson 04 for the last part. The last part trains
 # a small model if there is none. About 60 minutes.
@@ -39,8 +39,8 @@ lessons.begin("polarity")
 # and state emotions are different things, and that a model should contain both. Of the 32
 # emotion words, only "surprised" differs.
 #
-# We ask four questions. Can we repeat this result? Which words are counted? What would chance
-# give? And is there a better way to measure the difference?
+# We ask four questions. Can we repeat this result? Which words are counted? Which result would
+# we get by chance? And is there a better way to measure the difference?
 
 # %%
 prepared = lessons.data()
@@ -165,9 +165,9 @@ lessons.show(
 # %% [markdown]
 # > **Departure.** The paper reports one number for the whole vocabulary. In the vocabulary of
 # > the paper's own data, about 60 % of the words are not in the lexicon. An unrated word has no
-# > rating, so its vector can neither agree nor disagree with one. It only adds to the
-# > percentage how often an arbitrary vector lies on the positive side. We keep the paper's rule
-# > as the first row of every table, and show the rated words beside it.
+# > rating, so its vector can neither agree nor disagree with one. By the rule, the two
+# > polarities of such a word differ whenever its vector happens to lie on the positive side. We
+# > keep the paper's rule as the first row of every table, and show the rated words beside it.
 #
 # **Words without a vector** are the other gap. The rule needs a cosine, and a zero vector has
 # none. We leave these words out. If we count them, the result can lie anywhere between two
@@ -201,7 +201,8 @@ for row in analysis["choices"]:
 # <details><summary>Hint</summary>
 #
 # A mean and a sum have the same direction, so you can use the sum. `vectors * member[:, None]`
-# is what to subtract for each word: its own vector if it is a member, and zero if it is not.
+# gives what you must subtract from the sum for each word: its own vector if the word is a
+# member, and zero if it is not.
 #
 # </details>
 
@@ -222,10 +223,11 @@ checks.leave_one_out_cosine(leave_one_out_cosine)
 # %% [markdown]
 # How much does this matter? We create vectors and trait labels that have
 # **nothing to do with each other**. The right answer is then 50 %. We count as before. The
-# comparison adds up the dot products of a word with all $n$ words. They are random terms of
-# spread $\sqrt d$ each, except for the word's dot product with itself, which is
-# $\lvert x \rvert^2 \approx d$. So the share that differs becomes about $\Phi(-\sqrt{d / n})$,
-# where $\Phi$ is the cumulative distribution function of the normal distribution.
+# comparison adds up the dot products of a word with all $n$ words. These dot products are
+# random numbers with standard deviation $\sqrt d$. The only exception is the word's dot product
+# with itself, which is $\lvert x \rvert^2 \approx d$. So the share that differs becomes about
+# $\Phi(-\sqrt{d / n})$, where $\Phi$ is the cumulative distribution function of the normal
+# distribution.
 
 # %%
 random, d = np.random.default_rng(0), x.shape[1]
@@ -261,16 +263,16 @@ for name, some in (("all words", np.ones_like(r)), ("rated words", r)):
     print(f"{'':12} noise of this size: {100 * norm.cdf(-np.sqrt(d / some.sum())):.1f} %")
 
 # %% [markdown]
-# Compare each of the two numbers with its own chance level: the first one with noise of this
-# size, the second one with 50 %. The library leaves the word out without a second pass over the
-# vectors, by the same algebra as your solution.
+# Compare each of the two percentages with its own chance level. For the first one, this is the
+# value for noise in the line below it; for leave-one-out, it is 50 %. The library leaves the
+# word out without a second pass over the vectors, by the same algebra as your solution.
 #
-# ## 5 · What would chance give?
+# ## 5 · What would we get by chance?
 #
 # Real vectors are not Gaussian noise: they share common directions, and the two groups have
-# different sizes. So we use the real vectors to find out what chance gives. We shuffle the
-# trait labels, so that the number of positive labels stays the same. Then we repeat the whole
-# procedure, with new centroids.
+# different sizes. So we use the real vectors to find out which share we would get by chance. We
+# shuffle the trait labels, so that the number of positive labels stays the same. Then we repeat
+# the whole procedure, with new centroids.
 
 # %% [markdown]
 # ### Exercise 10.3 · The share under chance
@@ -322,7 +324,7 @@ figure.add_annotation(
 figure.update_xaxes(
     title="rated words that differ (%)", range=[min(observed, low) - 4, high + 4]
 )
-figure.update_layout(title="What chance gives", yaxis_title="shuffles", width=860, height=340)
+figure.update_layout(title="Shares by chance", yaxis_title="shuffles", width=860, height=340)
 lessons.show(
     figure,
     "In each shuffle, the vectors contain no information on the labels. Still, chance is "
@@ -399,8 +401,9 @@ def sides(threshold: float = 0.5, band: float = 0.0):
 # %%
 lessons.show(
     sides(),
-    "Right of the vertical line the rating is positive; above the horizontal line the vector "
-    "is. Blue words lie in the two quadrants where the polarities differ. Point at some.",
+    "A word to the right of the vertical line has a positive rating. A word above the "
+    "horizontal line has a positive state polarity. Blue words lie in the two quadrants where "
+    "the polarities differ. Point at a dot to see its word.",
 )
 
 # %%
@@ -417,9 +420,9 @@ for threshold in THRESHOLDS:
     print(f"{threshold:<9}", *(f"{cell:10}" for cell in cells))
 
 # %% [markdown]
-# Read along a row. What happens to the share when we leave out words of unclear valence? Try
-# both controls. Look at the words that are still blue with a wide band. These are the
-# interesting ones: the lexicon gives a clear rating, and the vector disagrees with it.
+# Read the table row by row. What happens to the share when we leave out words of unclear
+# valence? Try both controls. Look at the words that are still blue with a wide band. These are
+# the interesting ones: the lexicon gives a clear rating, and the vector disagrees with it.
 
 # %%
 lessons.play(
@@ -444,7 +447,7 @@ for name, some, differ in (
     print("   most frequent that differ:", ", ".join(words[some][order]))
 
 # %% [markdown]
-# `ctsm figures discrepant` lists such words, each with a quotation.
+# `ctsm figures discrepant` lists words whose two polarities differ, each with a quotation.
 #
 # ## 7 · All choices in one picture
 #
@@ -479,9 +482,10 @@ lessons.show(
 
 # %% [markdown]
 # Our list differs from the list in the paper. It depends on the vectors, and the first lines of
-# output of this notebook say where ours come from. Compare our two lists: what changes when
-# unrated words are not part of the centroids? No single word, not even "surprised", can support
-# an argument if its polarity changes with the choice of the centroids. Look up any word:
+# output of this notebook say where ours come from. Compare the two lists above: what changes
+# when unrated words are not part of the centroids? No single word, not even "surprised", can
+# support an argument if its polarity changes with the choice of the centroids. Look up any
+# word:
 
 
 # %%
@@ -563,10 +567,10 @@ lessons.show(
 )
 
 # %% [markdown]
-# VADER asked people the same question as our lexicon did. A high bar for trait polarity there
-# only shows that people agree about words (the ratings of the sample are our own). The dialogue
-# labels give the fairer comparison of trait and state polarity. `ctsm polarity` prints all
-# standards, with differences and intervals.
+# VADER asked people the same question as our lexicon did. So a high bar for trait polarity in
+# this comparison only shows that people agree about words (the ratings of the sample are our
+# own). The dialogue labels give the fairer comparison of trait and state polarity.
+# `ctsm polarity` prints all standards, with differences and intervals.
 #
 # ## 10 · State emotions from contexts
 #
@@ -574,9 +578,9 @@ lessons.show(
 # each *occurrence* of a word, a trained model gives two results, which you know from lesson 04:
 # the state inclination $V_{cos}$ (Eq. 7) and the state representation $H_s$ (Eq. 9). We run the
 # model on some dialogues. Our first question is: **why does the $V_{cos}$ of a word vary?** We
-# take two occurrences of a word in *different* dialogues, with the same kind of speaker and at
-# the same position. We compare their distance with the distance of any two occurrences of this
-# word.
+# take two occurrences of a word in *different* dialogues, in turns of the same role (speaker or
+# listener) and at the same position. We compare their distance with the distance of any two
+# occurrences of this word.
 
 # %%
 from ctsm_workbench.study.contexts import analyse_contexts, collect_states, explained, plan
@@ -648,8 +652,9 @@ figure = lessons.bars(
 )
 lessons.show(
     figure.add_hline(y=0.5, line_dash="dash").update_yaxes(range=[0.3, 0.9]),
-    "At 0.5 (dashed), a word has the same values in both. Only held-out dialogues are used. "
-    "Compare trained with untrained, and look at the intervals above.",
+    "At 0.5 (dashed), a word has about the same values in dialogues with positive and with "
+    "negative labels. Only held-out dialogues are used. Compare trained with untrained, and "
+    "look at the intervals above.",
 )
 
 # %%

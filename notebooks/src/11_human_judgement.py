@@ -2,7 +2,7 @@
 # # 11 · Let people judge, and judge the judges
 #
 # **What you will do.** You make a blind sheet from the answers of two systems, and you judge
-# some of it. You compute by hand how far judges agree. You find out how a careless judge
+# some of it. You compute by hand how much the judges agree. You find out how a careless judge
 # changes a table. From the paper's Table 2 you recover a number that the paper does not print.
 #
 # **What you will learn.** Who decides what is empathetic; what Fleiss' kappa counts; why
@@ -152,17 +152,17 @@ judging.widget(yours, "you")
 # %% [markdown]
 # ## 3 · Simulated judges
 #
-# A lesson cannot hire three people.
-# **From here on every judgement is made up for the exercise.** The judgements come from a
-# simulation. They tell nothing about any system and are not a result of this laboratory. In
-# return we know the truth, which is never the case with real judges, and we can check whether
-# the table finds it.
+# A lesson cannot hire three people. **From here on every judgement is made up for the
+# exercise.** The judgements come from a simulation. They tell nothing about any system and are
+# not a result of this laboratory. The advantage of a simulation is that we know the truth, so
+# we can check whether the table finds it. With real judges, we never know the truth.
 #
 # These are all our assumptions:
 #
-# - Our answer leads the other one by a *mean lead* (`LEAD`), plus a random value for each item
-#   that is the same for all judges, with standard deviation 1. In attention checks the right
-#   answer leads by 4.
+# - The *lead* of our answer is a number that says how much better it is than the other answer.
+#   It is the sum of a mean lead (`LEAD`) and a random value with standard deviation 1. Each
+#   item has one random value, which is the same for all judges. In attention checks the right
+#   answer has a lead of 4.
 # - Each judge perceives this lead with individual *noise*, and with a *bias* towards the left
 #   answer. If the absolute value of the result is below 0.5, the judge chooses *tie*.
 # - A *careless* judge does not read a certain share of the questions, and guesses there.
@@ -303,8 +303,9 @@ print(
 )
 
 # %% [markdown]
-# Two judges can agree in 80 % of all cases while kappa is low. How is that possible? Keep the
-# 80 % fixed, and change only how frequent the more common of two categories is:
+# Two judges can agree in 80 % of all cases while kappa is low. How is that possible? We keep
+# the 80 % fixed and use only two categories. We change only the share of the more common
+# category:
 
 # %%
 common = np.linspace(0.5, 0.9, 81)  # with 20 % disagreement, the rarer one has at least 10 %
@@ -449,9 +450,9 @@ np.testing.assert_allclose(row["kappa"]["value"], kappa)
 print(f"relevance, verdicts: {wins} wins, {losses} losses, p = {coin(wins, losses):.2g}")
 
 # %% [markdown]
-# Why not test all judgements together, which are three times as many? Let two systems be
-# *equal*, and simulate many studies. A test at the 5 % level should give a false alarm in at
-# most 5 % of them:
+# There are three times as many judgements as items. Why not test all judgements together? Let
+# two systems be *equal*, and simulate many studies. A test at the 5 % level should give a false
+# alarm in at most 5 % of them:
 
 # %%
 dice = np.random.default_rng(6)
@@ -487,9 +488,10 @@ print(
 )
 
 # %% [markdown]
-# The bias of the judge called "leaning" is easy to see. Carelessness is not: this judge chooses
-# left and right equally often, and somebody who reads only half of the rows may still pass a
-# few attention checks. A long sheet with many checks detects such a judge. A short one may not.
+# The judge called "leaning" is biased towards the left answer, and this is easy to see.
+# Carelessness is not easy to see: the careless judge chooses left and right equally often, and
+# somebody who reads only half of the rows may still pass a few attention checks. A long sheet
+# with many checks detects such a judge. A short one may not.
 #
 # What would happen if our answer were always on the left? We let the biased judge compare two
 # *equal* systems many times:
@@ -522,8 +524,8 @@ Markdown(judging.markdown(result, MADE_UP))
 # %%
 lessons.show(
     judging.figure(result, MADE_UP),
-    "Simulated judgements. If blue is longer than orange, ours wins more often. Kappa is shown "
-    "at the right of each bar.",
+    "Simulated judgements. If blue is longer than orange, our system wins more often. Kappa is "
+    "shown at the right of each bar.",
 )
 
 # %% [markdown]
@@ -543,7 +545,7 @@ for row in result["table"]:
 
 # %% [markdown]
 # "No difference" does not mean that the systems are equal. With so few items, a real lead can
-# be missed. A lead of zero should seldom be detected.
+# be missed. If the true lead is zero, the test should seldom report a difference.
 #
 # ## 9 · The paper's Table 2
 #

@@ -94,31 +94,37 @@ def analyse(
 
 
 def analyse_prepared(
-    prepared: Prepared, neutral: str = "standard", own: Rule | None = None, draws: int = 100
+    prepared: Prepared,
+    neutral: str = "standard",
+    own: Rule | None = None,
+    draws: int = 100,
+    ids: np.ndarray | None = None,
 ) -> dict:
     """`analyse` for prepared data, with the description of data, vectors and lexicon.
 
     Args:
         neutral: the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative.
         own: a further choice, reported among the others.
+        ids: [n] the words; by default the whole vocabulary, without special tokens.
 
     Raises:
         DataError: no positive or no negative word.
 
     Paper: Sec. 5.4.
     """
-    first = len(SPECIALS)
     corpus, vectors = prepared.corpus, prepared.vectors
-    vad, rated = (array[first:] for array in prepared.lexicon.table(corpus.vocabulary, neutral))
+    words = corpus.vocabulary.words
+    ids = np.arange(len(SPECIALS), len(words)) if ids is None else ids
+    vad, rated = (array[ids] for array in prepared.lexicon.table(corpus.vocabulary, neutral))
     result = analyse(
-        words=corpus.vocabulary.words[first:],
+        words=[words[i] for i in ids],
         valence=vad[:, 0],
         rated=rated,
-        vectors=vectors.matrix[first:],
-        found=vectors.found[first:],
-        counts=corpus.counts[first:],
+        vectors=vectors.matrix[ids],
+        found=vectors.found[ids],
+        counts=corpus.counts[ids],
         vad=vad,
-        kind=vectors.kind[first:],
+        kind=vectors.kind[ids],
         own=own,
         draws=draws,
     )
