@@ -1,6 +1,8 @@
-"""The work of every process of `test_parallel.py`: train, resume, score, answer, infer, read.
+"""The work of each process of `test_parallel.py`: train, go on, score, answer, infer, read.
 
-Usage: parallel_worker.py FOLDER [PROCESSES]    under torchrun, or by itself, which forks processes
+Usage: parallel_worker.py FOLDER [PROCESSES]
+
+torchrun starts it without PROCESSES. With PROCESSES, it forks that number of processes itself.
 """
 
 import json
@@ -46,7 +48,7 @@ TINY = [
     "dropout=0",  # each process draws its own
     "epsilon=1e-6",  # Adam divides tiny gradients by themselves: rounding would become a step
 ]
-# Of the 892 pairs of the sample three are left for the last batch: none for a fourth process.
+# Three of the sample's 892 pairs are left for the last batch, so a fourth process gets none.
 UNEVEN = "batch_size=127"
 EMPTY = "batch_size=1"  # nothing at all for all processes but one
 ANSWERS = {
@@ -145,7 +147,10 @@ def refused() -> str:
 
 
 def work(folder: Path) -> None:
-    """One process of several. FOLDER/alone is a run of one, FOLDER/moving an interrupted one."""
+    """Do the work of one process of several.
+
+    `folder / "alone"` holds a run of one process, `folder / "moving"` a run that was interrupted.
+    """
     number = os.environ["WORLD_SIZE"]
     processes.meet("cpu")
     for name, setting in (("uneven", UNEVEN), ("empty", EMPTY)):

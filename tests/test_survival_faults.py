@@ -1,7 +1,8 @@
-"""What goes wrong around the library: kill -9, Ctrl-C, full disks, read-only folders, damaged caches, odd clocks.
+"""Faults around the library: kill -9, Ctrl-C, full or read-only disks, damaged caches, odd clocks.
 
-A training is a forked process here, so that it can be stopped anywhere within a second; `test_training.py` stops the
-real command. Where a run goes on, its log and its weights must be those of a run that nothing happened to, bit for bit.
+Training runs in a forked process here, so that a test can stop it anywhere within a second;
+`test_training.py` stops the real command. Where a run goes on, its log and its weights must equal
+those of an undisturbed run, bit for bit.
 """
 
 from __future__ import annotations
@@ -112,7 +113,10 @@ def ended(process: multiprocessing.process.BaseProcess) -> int:
 
 
 def story(folder: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    """The log without what depends on the clock and on how often the run was begun, and all weights."""
+    """The log and all weights of a run.
+
+    Values that depend on the clock or on the number of restarts are left out of the log.
+    """
     rows = [
         {name: value for name, value in row.items() if name != "examples_per_s"}
         for row in read_log(folder)
@@ -149,7 +153,8 @@ class Ticks:
     """Counts what a process does to a folder's files, and ends it with kill -9 at one of them.
 
     Args:
-        last: at which; 0: never. Where that is a file of tensors, only the first half of it has been written.
+        last: The number of the action at which the process ends; 0 means never. If that action
+            writes a file of tensors, only the first half of the file is written.
     """
 
     def __init__(self, folder: Path, last: int) -> None:
@@ -185,7 +190,7 @@ class Ticks:
 
 @pytest.fixture(scope="module")
 def undisturbed(config, prepared, tmp_path_factory) -> tuple[Path, float, int]:
-    """A run that nothing happens to, the seconds it takes, and how often it does something to a file."""
+    """An undisturbed run, the seconds that it takes, and the number of its actions on files."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     counted = folder.parent / "ticks"
 
@@ -204,7 +209,10 @@ def undisturbed(config, prepared, tmp_path_factory) -> tuple[Path, float, int]:
 
 
 def test_kill_at_any_moment(config, prepared, undisturbed, tmp_path):
-    """At random moments, and at random things that are done to files: in the middle of writing one, between two."""
+    """A run is killed at random moments and at random actions on files.
+
+    Some of these are in the middle of writing a file, others between two files.
+    """
     whole, seconds, ticks = undisturbed
     chance = random.Random(1)
     with soak.fault("kill -9 during training, every second time during a write", 3, 50) as fault:
@@ -303,7 +311,10 @@ def test_the_newest_checkpoint_is_that_of_the_greatest_number(tmp_path):
 
 
 def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeypatch):
-    """The command line from its first line on: one word, status 130, no traceback, and `--resume` goes on."""
+    """Ctrl-C stops the command anywhere: one word, status 130, no traceback.
+
+    `--resume` then goes on.
+    """
     whole, seconds, _ = undisturbed
     monkeypatch.setenv("CTSM_ALLOCATOR", "1")  # else the command begins itself anew
     monkeypatch.setenv("CTSM_DATA", str(small_data))
@@ -360,7 +371,10 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
 def memory_disk(
     folder: Path, size: int, *, read_only: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A disk of `size` bytes at `folder`; yields what makes it larger. Skips where none can be mounted."""
+    """Mount a disk of `size` bytes at `folder`, and yield a function that makes it larger.
+
+    The test is skipped where no disk can be mounted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     def mount(*options: str) -> bool:
@@ -441,7 +455,7 @@ def test_a_limit_on_the_size_of_files_is_as_a_full_disk(config, prepared, undist
 
 
 def require_readable_but_for_a_last_line(folder: Path) -> None:
-    """No room for the end of a line of the log is what a full disk may do; going on drops the piece."""
+    """A full disk may cut off the last line of the log; a resumed run drops the piece."""
     log = folder / "log.jsonl"
     if log.exists():
         *lines, _ = log.read_text(encoding="utf-8").split("\n")
@@ -525,7 +539,10 @@ def require_equal(one: Prepared, two: Prepared) -> None:
 
 
 def test_a_cache_with_damaged_bytes_is_made_anew(config, sources, prepared, tmp_path, monkeypatch):
-    """`test_cache.py` flips bytes of a small entry; this is the real one, with holes, cuts and strange files as well."""
+    """A real cache entry with holes, cuts, changed bytes and strange files.
+
+    `test_cache.py` flips bytes of a small entry.
+    """
     monkeypatch.setenv("CTSM_CACHE", str(tmp_path))
     prepare(config, sources, progress=False)
     chance = random.Random(5)
