@@ -93,8 +93,8 @@ def analyse_prepared(
 ) -> dict:
     """`analyse` for prepared data, with the description of data, vectors and lexicon.
 
-    `neutral` is the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative. `ids`
-    [n] are the words; by default the whole vocabulary, without special tokens.
+    `neutral` is the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative.
+    `ids` [n] are the words; by default the whole vocabulary, without special tokens.
     """
     corpus = prepared.corpus
     vectors = prepared.vectors
