@@ -17,7 +17,10 @@ SAMPLE = ROOT / "data" / "sample"
 
 
 def pytest_collection_modifyitems(items):
-    """The files with most slow tests first: two workers end together only if what takes long is not left for the end."""
+    """Run the files with the most slow tests first.
+
+    Two workers finish at about the same time only if the long tests are not left for the end.
+    """
     slow = Counter(
         item.path for item in items if any(map(item.get_closest_marker, ("slow", "survival")))
     )
@@ -26,7 +29,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """No test reads or fills the user's cache, and none sees the user's CTSM_DATA unless it asks for it."""
+    """Keep tests away from the user's cache, and from CTSM_DATA unless a test asks for it."""
     saved = {name: os.environ.pop(name, None) for name in ("CTSM_DATA", "CTSM_CACHE")}
     os.environ["CTSM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["CTSM_REAL_DATA"] = saved["CTSM_DATA"] or str(ROOT.parent / "shared" / "data")
@@ -43,7 +46,8 @@ def real_data(_own_cache) -> Path:
     folder = Path(os.environ["CTSM_REAL_DATA"])
     if not (folder / "empatheticdialogues" / "train.csv").is_file():
         pytest.skip(
-            "real data absent: set CTSM_DATA to a folder with EmpatheticDialogues, NRC VAD and GloVe"
+            "real data absent: set CTSM_DATA to a folder with EmpatheticDialogues, "
+            "NRC VAD and GloVe"
         )
     return folder
 

@@ -1,7 +1,8 @@
 """Readers of files that people bring, good files to begin from, and what may come of a bad one.
 
-Whatever bytes a file holds, a reader gives a correct result or raises a `CtsmError` that names the file. `attempt` makes
-sure of that, and that no input takes 5 seconds of the processor, fills a gigabyte, or writes a file elsewhere.
+Whatever bytes a file holds, a reader gives a correct result or raises a `CtsmError` that names
+the file. `attempt` checks this. It also checks that no input takes 5 seconds of processor time,
+fills a gigabyte of memory, or writes a file elsewhere.
 """
 
 from __future__ import annotations
@@ -52,11 +53,14 @@ from ctsm_workbench.study.responses import read_responses
 DIM = 3
 WORDS = Vocabulary([*SPECIALS, "sad", "glad", "i", ".", *EMOTIONS[:5]])
 SECONDS, BYTES = 5.0, 1 << 30
-# What readers have stumbled over elsewhere: numbers at the ends of their ranges, marks, depth, other people's formats.
+# Inputs that have broken readers elsewhere: numbers at the ends of their ranges, byte order marks,
+# deep nesting, other file formats.
 TOKENS = [
-    b"nan", b"-inf", b"1e999", b"-1", b"99999999999999999999", b"1" * 5000, b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r\n",
-    b'"', b"'", b",", b"\t", b"[" * 3000, b'{"a":' * 3000, b"\\ud800", b"../../outside", b"/etc/passwd", b"null", b"true",
-    b"{}", b"[]", b"\x80\x04\x95", b"PK\x03\x04", b"_comma_", b"<pad>", b"\xe2\x80\xa8", b"=1+1", b"0" * 300, b" " * 300,
+    b"nan", b"-inf", b"1e999", b"-1", b"99999999999999999999", b"1" * 5000,
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r\n", b'"', b"'", b",", b"\t",
+    b"[" * 3000, b'{"a":' * 3000, b"\\ud800", b"../../outside", b"/etc/passwd", b"null", b"true",
+    b"{}", b"[]", b"\x80\x04\x95", b"PK\x03\x04", b"_comma_", b"<pad>", b"\xe2\x80\xa8", b"=1+1",
+    b"0" * 300, b" " * 300,
 ]  # fmt: skip
 
 
@@ -73,7 +77,7 @@ class Target:
     read: Callable[[Path], None]
 
 
-# ------------------------------------------------------------------------------------------------------------- readers
+# ------------------------------------------------------------------------------------------ readers
 
 
 def small_model() -> nn.Module:
@@ -213,7 +217,7 @@ def _settings(path: Path) -> None:
     assert Config.from_dict(json.loads(json.dumps(config.asdict()))) == config
 
 
-# --------------------------------------------------------------------------------------------------------------- seeds
+# -------------------------------------------------------------------------------------------- seeds
 
 
 def dialogues_csv() -> bytes:
@@ -311,7 +315,7 @@ def tensors_bytes(
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ attempts
+# ----------------------------------------------------------------------------------------- attempts
 
 
 def mutated(seeds: list[bytes], chance: random.Random) -> bytes:
@@ -391,7 +395,10 @@ def guarded(folder: Path) -> Iterator[None]:
 
 
 def good_files(target: Target, folder: Path) -> list[bytes]:
-    """The files to begin from, each read once without bounds: what is imported only then may do as it likes."""
+    """The files to begin from, each read once.
+
+    No bounds hold here, because a first read also imports modules.
+    """
     path, seeds = folder / target.file, target.seeds()
     path.parent.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
@@ -401,7 +408,10 @@ def good_files(target: Target, folder: Path) -> list[bytes]:
 
 
 def attempt(target: Target, data: bytes, folder: Path) -> bool:
-    """Whether a reader could read these bytes; it refused them else. Anything else that comes of them is raised."""
+    """True if the reader accepted these bytes, False if it refused them with a `CtsmError`.
+
+    Any other outcome is raised.
+    """
     path = folder / target.file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

@@ -1,6 +1,7 @@
-"""Fuzz one reader, guided by what of `ctsm_lib` each input reaches: `python guided_fuzzing.py TARGET RUNS FOLDER`.
+"""Fuzz one reader, guided by the code that each input reaches.
 
-Needs atheris. Whatever a reader may not do ends the run with a traceback; the input is then in FOLDER.
+Usage: python guided_fuzzing.py TARGET RUNS FOLDER. Needs atheris. The run ends with a traceback as
+soon as a reader does something that it may not do; the input is then in FOLDER.
 """
 
 import sys

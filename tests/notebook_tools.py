@@ -1,4 +1,4 @@
-"""What the tests of the lessons share: the builder, the lessons, and running one from a fresh kernel."""
+"""Tools that the lessons' tests share: the builder, the lessons, and a run in a fresh kernel."""
 
 import importlib.util
 import os

@@ -1,6 +1,8 @@
-"""What every process of `test_parallel.py` does, alone or with others: train, go on, score, answer, infer, read.
+"""The work of each process of `test_parallel.py`: train, go on, score, answer, infer, read.
 
-Usage: parallel_worker.py FOLDER [PROCESSES]    under torchrun, or by itself with so many processes as forks
+Usage: parallel_worker.py FOLDER [PROCESSES]
+
+torchrun starts it without PROCESSES. With PROCESSES, it forks that number of processes itself.
 """
 
 import json
@@ -15,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 from torch import multiprocessing
 
-from ctsm_lib import parallel, training
+from ctsm_lib import parallel
 from ctsm_lib.config import Config, preset
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import ConfigError
@@ -26,6 +28,8 @@ from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.running import guard, processes
+from ctsm_workbench.running import train as running
 from ctsm_workbench.study.contexts import collect_states, plan
 from ctsm_workbench.study.evaluation import answer_pairs, response_scores
 
@@ -44,7 +48,8 @@ TINY = [
     "dropout=0",  # each process draws its own
     "epsilon=1e-6",  # Adam divides tiny gradients by themselves: rounding would become a step
 ]
-UNEVEN = "batch_size=127"  # of the 892 pairs of the sample three are left for the last batch: none for a fourth process
+# Three of the sample's 892 pairs are left for the last batch, so a fourth process gets none.
+UNEVEN = "batch_size=127"
 EMPTY = "batch_size=1"  # nothing at all for all processes but one
 ANSWERS = {
     "greedy": (Decoding(max_length=8), 11),
@@ -80,8 +85,8 @@ def tiny(*settings: str) -> tuple[Config, Prepared]:
 
 def train(folder: Path, setting: str, **how) -> dict:  # type: ignore[no-untyped-def]
     config, prepared = tiny(setting)
-    training.LOG_EVERY = 1
-    return training.train(config, prepared, folder, cpu=True, progress=False, **how)
+    guard.LOG_EVERY = 1
+    return running.train(config, prepared, folder, cpu=True, progress=False, **how)
 
 
 def use(run: Path) -> dict:
@@ -135,16 +140,19 @@ def evaluate(run: Path) -> None:
 
 def refused() -> str:
     try:
-        parallel.require_alike({"data": "sample", "iteration": parallel.rank()})
+        processes.require_alike({"data": "sample", "iteration": parallel.rank()})
     except ConfigError as error:
         return str(error)
     return ""
 
 
 def work(folder: Path) -> None:
-    """One process of several. FOLDER/alone is a run of one process, FOLDER/moving one that was interrupted."""
+    """Do the work of one process of several.
+
+    `folder / "alone"` holds a run of one process, `folder / "moving"` a run that was interrupted.
+    """
     number = os.environ["WORLD_SIZE"]
-    parallel.meet("cpu")
+    processes.meet("cpu")
     for name, setting in (("uneven", UNEVEN), ("empty", EMPTY)):
         train(folder / f"{name}-{number}", setting)
     train(folder / "moving", UNEVEN, resume=True, stop_after=4 if number == "2" else 6)
@@ -152,7 +160,7 @@ def work(folder: Path) -> None:
     (folder / f"found-{number}-{parallel.rank()}.json").write_text(json.dumps(found))
     if number == "4":
         evaluate(folder / "alone")
-    parallel.leave()
+    processes.leave()
 
 
 def _forked(rank: int, folder: Path, processes: int, port: int) -> None:

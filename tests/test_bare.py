@@ -1,4 +1,7 @@
-"""Training, scoring and answering need few packages, so that they run on a bare machine; the rest is imported when used."""
+"""Training, scoring and answering need few packages, so that they run on a bare machine.
+
+Every other package is imported when it is used.
+"""
 
 import os
 import re
@@ -50,15 +53,17 @@ from ctsm_workbench.study.evaluation import evaluate
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.running.train import train
 
-tiny = "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 max_iterations=2".split()
-config = preset("sample", tiny)
+tiny = "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 max_iterations=2"
+config = preset("sample", tiny.split())
 prepared = prepare(config, find_sources(Path({sample!r})), workers=1, progress=False)
 folder = Path({folder!r}) / "run"
 train(config, prepared, folder, cpu=True, progress=False)
 run = load_run(folder)
 scores, rows = evaluate(run, prepared, "valid", Decoding(max_length=3), progress=False)
-answer = run.respond([["I lost my keys."]], prepared.provider, Decoding(method="beam", beams=2, max_length=3))
-assert len(rows) == scores["n"] and scores["ppl_peer"] > 1 and scores["bleu"] is None and len(answer) == 1
+beam = Decoding(method="beam", beams=2, max_length=3)
+answer = run.respond([["I lost my keys."]], prepared.provider, beam)
+assert len(rows) == scores["n"] and scores["ppl_peer"] > 1 and scores["bleu"] is None
+assert len(answer) == 1
 assert run.iteration == 2 and len(answer[0].emotions) == 32
 print("done")
 """
@@ -105,8 +110,10 @@ def test_training_scoring_and_answering_need_few_packages(tmp_path):
 def test_what_needs_more_says_so_by_failing(name, tmp_path):
     """The block above works: what does need a package cannot be used without it."""
     use = {
-        "plotly": "from ctsm_workbench.pictures import FIGURES, write_figure; next(iter(FIGURES.values()))({})",
-        "pooch": "from pathlib import Path; from ctsm_workbench.downloads import fetch; fetch(Path('nowhere'), ['lexicon'], accept=lambda t: True)",
+        "plotly": "from ctsm_workbench.pictures import FIGURES, write_figure; "
+        "next(iter(FIGURES.values()))({})",
+        "pooch": "from pathlib import Path; from ctsm_workbench.downloads import fetch; "
+        "fetch(Path('nowhere'), ['lexicon'], accept=lambda t: True)",
     }[name]
     code = f"import sys; sys.modules[{name!r}] = None; {use}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -1,4 +1,7 @@
-"""The web book in a real browser, without a network: pages load without errors, figures are drawn, formulas are set."""
+"""The web book in a real browser, without a network.
+
+Pages load without errors, figures are drawn and formulas are set.
+"""
 
 import re
 import shutil

@@ -1,12 +1,14 @@
 """Every check of the lessons accepts a right answer, and refuses wrong ones with a useful hint."""
 
 import importlib.util
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
 
 from ctsm_workbench.course import checks
+from ctsm_workbench.course.checks.frame import HINTS, Expect
 
 
 def load_cases() -> dict:
@@ -74,7 +76,14 @@ def test_answers_none_and_errors_get_a_sentence(name):
 
 
 def test_nan_is_named():
-    from ctsm_workbench.course.checks.frame import expect_close
-
+    expect = Expect({"right": "Compute it."})
     with pytest.raises(checks.CheckFailed, match="NaN"):
-        expect_close(torch.tensor([float("nan")]), torch.tensor([1.0]), "hint")
+        expect.close(torch.tensor([float("nan")]), torch.tensor([1.0]), "right")
+
+
+def test_every_hint_belongs_to_an_exercise_and_is_used():
+    named = {check.exercise: check for check in checks.CHECKS.values()}
+    assert set(HINTS) == set(named)
+    for exercise, hints in HINTS.items():
+        source = inspect.getsource(named[exercise])
+        assert [name for name in hints if f'"{name}"' not in source] == [], exercise

@@ -21,7 +21,10 @@ def pairs(tiny_prepared):
 
 @pytest.fixture(scope="module")
 def lively(tiny_config, tiny_prepared, pairs):
-    """An untrained model with scattered words, and EOS made just likely enough that answers differ in length."""
+    """An untrained model with scattered word vectors, whose answers differ in length.
+
+    The bias of EOS is raised until they do.
+    """
     model = build_model(
         replace(tiny_config, tie_output=False, output_bias="zero"), tiny_prepared
     ).eval()

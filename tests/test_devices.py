@@ -18,7 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ctsm_lib import training
 from ctsm_lib.run_folder import read_run
 from ctsm_workbench.baselines.transformer import Transformer
+from ctsm_workbench.running import guard
 from ctsm_workbench.running.log import read_log
+from ctsm_workbench.running.train import train
 
 # Operations whose result has a size, or is a number, that the host cannot know before the device
 # has computed it.
@@ -109,7 +111,7 @@ def test_compiled_layers_compute_the_same_at_any_length() -> None:
     counters.clear()
     changes: dict[str, Any] = dict(decoder_layers=2, fusion="joint")
     plain, compiled = tiny_extended(**changes).train(), tiny_extended(**changes).train()
-    training.compile_layers(compiled, "eager")
+    guard.compile_layers(compiled, "eager")
     graphs = []
     for seed in range(6):
         batch = collate(random_pairs(4 + seed, seed=seed, target=5 + 2 * seed))
@@ -130,13 +132,9 @@ def test_compiled_layers_compute_the_same_at_any_length() -> None:
 def test_a_compiled_run_is_the_same_run_and_says_so(
     tiny_config, tiny_prepared, tiny_run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        training, "compile_layers", partial(training.compile_layers, backend="eager")
-    )
+    monkeypatch.setattr(guard, "compile_layers", partial(guard.compile_layers, backend="eager"))
     torch._dynamo.reset()
-    training.train(
-        tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, compiled=True
-    )
+    train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, compiled=True)
 
     def losses(folder):
         return [record["total"] for record in read_log(folder) if "total" in record]

@@ -1,4 +1,4 @@
-"""The documents fit the project: their links, their length, and the packages and modules in them."""
+"""The documents fit the project: links, length, and the packages and modules named in them."""
 
 from __future__ import annotations
 

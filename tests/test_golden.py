@@ -1,4 +1,7 @@
-"""Not one digit moves: losses, weights and answers of 24 configurations, compared with a committed file."""
+"""Not one digit moves.
+
+Losses, weights and answers of 24 configurations are compared with a committed file.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def now(tmp_path_factory) -> dict:
-    """The digits of today's code, from a process of its own: one thread, nothing imported before."""
+    """The digits of today's code, from a process of its own with one thread."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.golden.trace"],
@@ -44,7 +47,8 @@ def test_not_one_digit_has_moved(now, name):
     if same_machine:
         assert now[name] == saved[name]
         return
-    # Another processor or torch rounds otherwise; the first step is computed from weights that have not diverged yet.
+    # Another processor or version of torch rounds differently. In the first step, the weights have
+    # not diverged yet, so its losses can be compared.
     first, expected = now[name]["steps"][0], saved[name]["steps"][0]
     assert first.keys() == expected.keys()
     for loss, digits in expected.items():

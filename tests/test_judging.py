@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging_cases import files, folder_of, rows, sheet_and_key, write
 
-from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_workbench.judging import ASPECTS, JudgingSession, make, read_key, read_sheet
 from ctsm_workbench.judging.files import (
     Item,
@@ -670,7 +670,7 @@ def test_an_answer_that_cannot_be_written_does_not_count(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RunError, match=r"cannot be written: No space left"):
         session.answer("fluency", "B")
     assert (session.item.name, "fluency") not in session.answers
     assert session.path.read_bytes() == before
@@ -678,7 +678,7 @@ def test_an_answer_that_cannot_be_written_does_not_count(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from ctsm_workbench.judging.session import JudgingSession
+from ctsm_workbench.judging.page import JudgingSession
 folder, moment = sys.argv[1:]
 session = JudgingSession(folder, "eva")
 for aspect in ("empathy", "relevance"):

@@ -41,7 +41,7 @@ def slow_kappa(codes) -> float | None:
 
 
 def test_kappa_of_the_well_known_example():
-    result = agreement(as_codes(FOURTEEN_RATERS), categories=5)
+    result = agreement(as_codes(FOURTEEN_RATERS))
     assert round(result["value"], 3) == 0.210
     assert result["low"] < 0.210 < result["high"]
     assert in_words(result["value"]) == "fair"
@@ -383,7 +383,7 @@ def test_the_picture_shows_the_same_numbers(result):
 
 def test_files_are_written_and_json_holds_the_result(result, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ctsm_workbench.pictures.export._stills", lambda *_: []
+        "ctsm_workbench.pictures.export.write_stills", lambda *_: []
     )  # pictures are tested with the figures
     written = write_table(result, tmp_path / "out", note="made up")
     assert [path.name for path in written] == ["table2.md", "table2.html", "table2.json"]

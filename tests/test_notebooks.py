@@ -171,7 +171,8 @@ def test_building_twice_gives_the_same_bytes(tmp_path):
         ("# %%\nx = 1\n### BEGIN SOLUTION\n", "do not match"),
         ("# %% [markdown]\n# ### Exercise 1.1 · A\n\n# %%\nx = 1\n", "has no solution"),
         (
-            "# %% [markdown]\n# ### Exercise 1.1 · A\n\n# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n",
+            "# %% [markdown]\n# ### Exercise 1.1 · A\n\n"
+            "# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n",
             "has no check",
         ),
     ],
@@ -232,7 +233,10 @@ def test_a_cell_that_hangs_is_tried_once_more_and_then_refused(tmp_path, capsys)
     with pytest.raises(CellTimeoutError):
         build.execute(notebook, tmp_path, timeout=2)
     assert "once more" in capsys.readouterr().err
-    once = "import pathlib, time; p = pathlib.Path('seen'); seen = p.exists(); p.touch(); time.sleep(0 if seen else 60)"
+    once = (
+        "import pathlib, time; p = pathlib.Path('seen'); seen = p.exists(); p.touch(); "
+        "time.sleep(0 if seen else 60)"
+    )
     notebook = build.nbformat.v4.new_notebook(cells=[build.nbformat.v4.new_code_cell(once)])
     assert build.execute(notebook, tmp_path, timeout=3).cells[0].execution_count == 1
 

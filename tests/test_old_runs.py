@@ -1,4 +1,7 @@
-"""Runs that an earlier version trained are read, scored, answered with and resumed as that version did."""
+"""Runs that an earlier version trained still work.
+
+They are read, scored, used for answers and resumed as in that version.
+"""
 
 from __future__ import annotations
 

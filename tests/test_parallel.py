@@ -1,4 +1,7 @@
-"""One process, two and four take the same steps, come to the same scores and answers, and write everything once."""
+"""Training and use by one, two and four processes.
+
+All take the same steps, reach the same scores and answers, and write each file once.
+"""
 
 import json
 import os
@@ -19,6 +22,7 @@ from ctsm_lib import parallel
 from ctsm_lib.checkpoint import newest_checkpoint
 from ctsm_lib.sources import cache_folder
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.running import processes
 from ctsm_workbench.running.log import read_log
 
 WORKER = Path(worker.__file__)
@@ -50,7 +54,7 @@ def written_at(run: Path) -> list[str]:
 
 
 def missing_texts(count: int) -> list[str]:
-    """Every other text that `infer` needs is on disk before so many processes look; returns the others."""
+    """Put every other text that `infer` needs on disk for `count` processes; return the others."""
     _, prepared = worker.tiny()
     texts = sorted(
         {
@@ -66,7 +70,10 @@ def missing_texts(count: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Runs of one process, of two under torchrun and of four; and one that went on with 1, 2, 4 and 1 of them."""
+    """Runs of one process, of two under torchrun and of four.
+
+    One more run goes on with 1, 2, 4 and 1 processes in turn.
+    """
     where = tmp_path_factory.mktemp("parallel")
     worker.train(where / "alone", worker.UNEVEN)
     worker.train(where / "empty", worker.EMPTY)
@@ -124,7 +131,10 @@ def test_they_take_the_same_steps_as_one(folder: Path, count: int) -> None:
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
-    """Three iterations by one process, one by two, two by four, two by one: the curve is that of one, undisturbed."""
+    """The curve is that of one process without a break.
+
+    One process takes three iterations, two take one, four take two, and one takes the last two.
+    """
     same_curve(folder / "moving", folder / "alone")
     assert written_at(folder / "moving") == written_at(folder / "alone")
 
@@ -179,7 +189,10 @@ def test_shared_reading_keeps_every_occurrence_once(folder: Path, alone: dict, c
 @several
 @pytest.mark.slow
 def test_each_text_is_inferred_once_by_one_of_them(folder: Path, count: int) -> None:
-    """What is on disk is asked of nobody, the rest in about equal shares; all get all of it; then it is on disk."""
+    """Texts on disk are not inferred again; the processes share the others about equally.
+
+    Every process gets all of the inferences, and all of them are on disk afterwards.
+    """
     found = [
         json.loads((folder / f"found-{count}-{rank}.json").read_text())["inferred"]
         for rank in range(count)
@@ -204,7 +217,7 @@ def test_processes_with_different_data_or_checkpoints_refuse(folder: Path, count
         )
 
 
-# ---------------------------------------------------------------------------------------------------------- two machines
+# ------------------------------------------------------------------------------------- two machines
 
 ADDRESSES = ("10.79.83.1", "10.79.83.2")
 
@@ -252,7 +265,10 @@ def hosts() -> Iterator[list[str]]:
 
 @pytest.mark.slow
 def test_two_machines_train_as_one(tmp_path: Path, hosts: list[str]) -> None:
-    """The commands of the recipe, torchrun on one and `accelerate launch` on the other, come to the losses of one process."""
+    """The commands of the recipe reach the losses of one process.
+
+    One machine uses torchrun, the other `accelerate launch`.
+    """
     sets = [part for setting in (*worker.TINY, worker.UNEVEN) for part in ("--set", setting)]
     run = [
         "-m",
@@ -267,18 +283,22 @@ def test_two_machines_train_as_one(tmp_path: Path, hosts: list[str]) -> None:
         str(tmp_path / "run"),
     ]
     launchers = (
-        [*TORCHRUN, "--nnodes=2", "--node-rank=0", "--nproc-per-node=1", f"--master-addr={ADDRESSES[0]}", "--master-port=29500"],
-        [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=2", "--num_processes=2",
-         "--machine_rank=1", f"--main_process_ip={ADDRESSES[0]}", "--main_process_port=29500", "--mixed_precision=no",
-         "--dynamo_backend=no"],
+        [*TORCHRUN, "--nnodes=2", "--node-rank=0", "--nproc-per-node=1",
+         f"--master-addr={ADDRESSES[0]}", "--master-port=29500"],
+        [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=2",
+         "--num_processes=2", "--machine_rank=1", f"--main_process_ip={ADDRESSES[0]}",
+         "--main_process_port=29500", "--mixed_precision=no", "--dynamo_backend=no"],
     )  # fmt: skip
     started = [
         subprocess.Popen(
             ["ip", "netns", "exec", host, *launcher, *run],
-            env=environment(GLOO_SOCKET_IFNAME="cable"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(GLOO_SOCKET_IFNAME="cable"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for host, launcher in zip(hosts, launchers, strict=True)
-    ]  # fmt: skip
+    ]
     worker.train(tmp_path / "alone", worker.UNEVEN)
     printed = [process.communicate(timeout=600) for process in started]
     assert [process.returncode for process in started] == [0, 0], printed
@@ -351,8 +371,8 @@ def test_one_process_is_the_identity():
     assert list(range(5))[parallel.share()] == [0, 1, 2, 3, 4]
     assert parallel.any_of(True) is True
     assert parallel.any_of(False) is False
-    assert parallel.gather(rows) == [rows]
-    assert parallel.from_main(rows) is rows
-    parallel.require_alike({"anything": rows})
-    parallel.meet("cpu")
+    assert processes.gather(rows) == [rows]
+    assert processes.from_main(rows) is rows
+    processes.require_alike({"anything": rows})
+    processes.meet("cpu")
     assert parallel.world() == 1

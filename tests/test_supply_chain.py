@@ -1,4 +1,7 @@
-"""What is installed and what is run: locked files with checksums, and no call that runs what a file or a user says."""
+"""Safety of what is installed and what is run.
+
+The locked files have checksums, and no call runs text or data from a file or a user.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def dangers(source: str) -> list[str]:
-    """Calls and imports that run text, unpickle data, or hand a string to a shell, as "line N: what"."""
+    """Calls and imports that run text, unpickle data or use a shell, each as "line N: name"."""
     found = []
     for node in ast.walk(ast.parse(source)):
         names = []
@@ -71,7 +74,7 @@ def dangers(source: str) -> list[str]:
 
 
 def test_nothing_runs_what_a_file_says() -> None:
-    """No eval, no shell strings, nothing unpickled, in the library, the lessons, the scripts and the tests."""
+    """The library, lessons, scripts and tests use no eval, no shell strings and no pickle."""
     assert len(SOURCES) > 150
     found = {
         str(path.relative_to(ROOT)): dangers(path.read_text(encoding="utf-8")) for path in SOURCES
@@ -98,7 +101,10 @@ def test_nothing_runs_what_a_file_says() -> None:
 def test_the_search_finds_what_it_looks_for(line: str) -> None:
     """Each of these is found; their harmless forms are not."""
     assert len(dangers(line)) == 1
-    harmless = "torch.load(path, weights_only=True)\nmodel.eval()\nnp.load(path, allow_pickle=False)\nsubprocess.run(['ls'])"
+    harmless = (
+        "torch.load(path, weights_only=True)\nmodel.eval()\n"
+        "np.load(path, allow_pickle=False)\nsubprocess.run(['ls'])"
+    )
     assert dangers(harmless) == []
 
 
@@ -114,7 +120,7 @@ def locked() -> dict[str, list[str]]:
 
 
 def test_the_lock_has_the_constraints_versions_and_a_checksum_for_each() -> None:
-    """Every version of constraints.txt that the lock needs is that one, and no file may be installed unchecked."""
+    """The lock has the versions of constraints.txt, and no file may be installed unchecked."""
     packages = locked()
     assert len(packages) > 100
     assert [name for name, hashes in packages.items() if not hashes] == []

@@ -1,7 +1,8 @@
-"""What goes wrong around the library: kill -9, Ctrl-C, full disks, read-only folders, damaged caches, odd clocks.
+"""Faults around the library: kill -9, Ctrl-C, full or read-only disks, damaged caches, odd clocks.
 
-A training is a forked process here, so that it can be stopped anywhere within a second; `test_training.py` stops the
-real command. Where a run goes on, its log and its weights must be those of a run that nothing happened to, bit for bit.
+Training runs in a forked process here, so that a test can stop it anywhere within a second;
+`test_training.py` stops the real command. Where a run goes on, its log and its weights must equal
+those of an undisturbed run, bit for bit.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ import torch
 from safetensors.torch import load_file
 
 import ctsm_workbench.cli
-from ctsm_lib import checkpoint, training
+from ctsm_lib import checkpoint
 from ctsm_lib.checkpoint import newest_checkpoint
 from ctsm_lib.config import Config
 from ctsm_lib.errors import CtsmError, RunError
+from ctsm_lib.files import write_json
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.run_folder import create_run, read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.sources import Sources, cache_folder, find_sources
-from ctsm_workbench.running.checkpoints import save_checkpoint
+from ctsm_workbench.running import guard
+from ctsm_workbench.running.checkpoints import load_checkpoint, save_checkpoint
 from ctsm_workbench.running.log import read_log
+from ctsm_workbench.running.train import train
 
 pytestmark = [
     pytest.mark.survival,
@@ -49,7 +53,7 @@ FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else multiproc
 REFUSED = 3  # exit status of a child that ended with one of our own errors
 
 
-# ------------------------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------------ helpers
 
 
 @pytest.fixture(name="config", scope="module")
@@ -69,15 +73,16 @@ def sources(small_data) -> Sources:
 
 @pytest.fixture(scope="module", autouse=True)
 def _log_often():
-    old, training.LOG_EVERY = training.LOG_EVERY, 4
+    old = guard.LOG_EVERY
+    guard.LOG_EVERY = 4
     yield
-    training.LOG_EVERY = old
+    guard.LOG_EVERY = old
 
 
 def train_or_go_on(config: Config, prepared: Prepared, folder: Path) -> dict:
     """What a person does: begin, or go on where there is something to go on with."""
     resume = (folder / "run.json").is_file()
-    return training.train(config, prepared, folder, resume=resume, cpu=True, progress=False)
+    return train(config, prepared, folder, resume=resume, cpu=True, progress=False)
 
 
 def start(
@@ -108,7 +113,10 @@ def ended(process: multiprocessing.process.BaseProcess) -> int:
 
 
 def story(folder: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    """The log without what depends on the clock and on how often the run was begun, and all weights."""
+    """The log and all weights of a run.
+
+    Values that depend on the clock or on the number of restarts are left out of the log.
+    """
     rows = [
         {name: value for name, value in row.items() if name != "examples_per_s"}
         for row in read_log(folder)
@@ -145,7 +153,8 @@ class Ticks:
     """Counts what a process does to a folder's files, and ends it with kill -9 at one of them.
 
     Args:
-        last: at which; 0: never. Where that is a file of tensors, only the first half of it has been written.
+        last: The number of the action at which the process ends; 0 means never. If that action
+            writes a file of tensors, only the first half of the file is written.
     """
 
     def __init__(self, folder: Path, last: int) -> None:
@@ -181,7 +190,7 @@ class Ticks:
 
 @pytest.fixture(scope="module")
 def undisturbed(config, prepared, tmp_path_factory) -> tuple[Path, float, int]:
-    """A run that nothing happens to, the seconds it takes, and how often it does something to a file."""
+    """An undisturbed run, the seconds that it takes, and the number of its actions on files."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     counted = folder.parent / "ticks"
 
@@ -196,11 +205,14 @@ def undisturbed(config, prepared, tmp_path_factory) -> tuple[Path, float, int]:
     return folder, time.monotonic() - begun, int(counted.read_text())
 
 
-# ---------------------------------------------------------------------------------------------------------------- kill
+# --------------------------------------------------------------------------------------------- kill
 
 
 def test_kill_at_any_moment(config, prepared, undisturbed, tmp_path):
-    """At random moments, and at random things that are done to files: in the middle of writing one, between two."""
+    """A run is killed at random moments and at random actions on files.
+
+    Some of these are in the middle of writing a file, others between two files.
+    """
     whole, seconds, ticks = undisturbed
     chance = random.Random(1)
     with soak.fault("kill -9 during training, every second time during a write", 3, 50) as fault:
@@ -278,10 +290,7 @@ def test_the_same_position_saved_again_never_leaves_the_run_without_a_checkpoint
         save_checkpoint(tmp_path, 12, model, optimizer, {})
     monkeypatch.undo()
     newest = newest_checkpoint(tmp_path)
-    assert (
-        newest is not None
-        and checkpoint.load_checkpoint(newest, model, optimizer)["iteration"] == 12
-    )
+    assert newest is not None and load_checkpoint(newest, model, optimizer)["iteration"] == 12
     save_checkpoint(tmp_path, 15, model, optimizer, {})
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000015"]
 
@@ -298,11 +307,14 @@ def test_the_newest_checkpoint_is_that_of_the_greatest_number(tmp_path):
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-1000000"
 
 
-# -------------------------------------------------------------------------------------------------------------- Ctrl-C
+# ------------------------------------------------------------------------------------------- Ctrl-C
 
 
 def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeypatch):
-    """The command line from its first line on: one word, status 130, no traceback, and `--resume` goes on."""
+    """Ctrl-C stops the command anywhere: one word, status 130, no traceback.
+
+    `--resume` then goes on.
+    """
     whole, seconds, _ = undisturbed
     monkeypatch.setenv("CTSM_ALLOCATOR", "1")  # else the command begins itself anew
     monkeypatch.setenv("CTSM_DATA", str(small_data))
@@ -352,14 +364,17 @@ def test_ctrl_c_at_any_moment(config, small_data, undisturbed, tmp_path, monkeyp
         )
 
 
-# --------------------------------------------------------------------------------------------------- full and read-only
+# ------------------------------------------------------------------------------- full and read-only
 
 
 @contextmanager
 def memory_disk(
     folder: Path, size: int, *, read_only: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A disk of `size` bytes at `folder`; yields what makes it larger. Skips where none can be mounted."""
+    """Mount a disk of `size` bytes at `folder`, and yield a function that makes it larger.
+
+    The test is skipped where no disk can be mounted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     def mount(*options: str) -> bool:
@@ -440,7 +455,7 @@ def test_a_limit_on_the_size_of_files_is_as_a_full_disk(config, prepared, undist
 
 
 def require_readable_but_for_a_last_line(folder: Path) -> None:
-    """No room for the end of a line of the log is what a full disk may do; going on drops the piece."""
+    """A full disk may cut off the last line of the log; a resumed run drops the piece."""
     log = folder / "log.jsonl"
     if log.exists():
         *lines, _ = log.read_text(encoding="utf-8").split("\n")
@@ -481,7 +496,7 @@ def test_a_folder_that_cannot_be_written_is_named(config, prepared, tmp_path):
         with pytest.raises(RunError, match=r"disk.*Read-only"):
             train_or_go_on(config, prepared, tmp_path / "disk" / "run")
         with pytest.raises(RunError, match=r"disk.*Read-only"):
-            checkpoint.write_json(tmp_path / "disk" / "scores.json", {})
+            write_json(tmp_path / "disk" / "scores.json", {})
 
 
 @pytest.mark.parametrize(
@@ -502,7 +517,7 @@ def test_a_file_that_the_system_refuses_is_named_and_no_traceback(monkeypatch, c
         assert capsys.readouterr().err == "error: /data/train.csv: Permission denied.\n"
 
 
-# --------------------------------------------------------------------------------------------------------------- cache
+# -------------------------------------------------------------------------------------------- cache
 
 
 def require_equal(one: Prepared, two: Prepared) -> None:
@@ -524,7 +539,10 @@ def require_equal(one: Prepared, two: Prepared) -> None:
 
 
 def test_a_cache_with_damaged_bytes_is_made_anew(config, sources, prepared, tmp_path, monkeypatch):
-    """`test_cache.py` flips bytes of a small entry; this is the real one, with holes, cuts and strange files as well."""
+    """A real cache entry with holes, cuts, changed bytes and strange files.
+
+    `test_cache.py` flips bytes of a small entry.
+    """
     monkeypatch.setenv("CTSM_CACHE", str(tmp_path))
     prepare(config, sources, progress=False)
     chance = random.Random(5)
@@ -580,7 +598,7 @@ def test_several_processes_prepare_the_same_cache_at_once_and_one_is_killed(
         fault.result = "all had the same data, and the cache was complete"
 
 
-# --------------------------------------------------------------------------------------------------------------- clock
+# -------------------------------------------------------------------------------------------- clock
 
 
 def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp_path, monkeypatch):
@@ -600,7 +618,7 @@ def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp
         for number in range(fault.tries):
             folder = tmp_path / str(number)
             stop = chance.randint(1, 23)
-            training.train(config, prepared, folder, cpu=True, progress=False, stop_after=stop)
+            train(config, prepared, folder, cpu=True, progress=False, stop_after=stop)
             for path in [*folder.rglob("*"), *cache_folder().rglob("*")]:
                 stamp = chance.choice([3.2e7, 4.1e9])
                 os.utime(path, (stamp, stamp))
@@ -614,7 +632,7 @@ def test_a_clock_that_goes_backwards(config, sources, prepared, undisturbed, tmp
         fault.result = "identical run and identical data"
 
 
-# --------------------------------------------------------------------------------------------------------------- table
+# -------------------------------------------------------------------------------------------- table
 
 
 def test_what_came_of_it_is_written_down_failures_too(tmp_path, monkeypatch):

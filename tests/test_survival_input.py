@@ -1,4 +1,7 @@
-"""Whatever a file holds: a correct result, or one sentence that names it. See `fuzzing.py` for what else must not be."""
+"""Whatever a file holds, reading it gives a correct result or one sentence that names the file.
+
+`fuzzing.py` lists what else must not happen.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def _quiet(caplog):
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_bytes_that_are_wrong_somewhere(name, tmp_path):
-    """Guided by what each input reaches where atheris is installed and time is given, at random else."""
+    """Random bytes; with atheris and enough time, guided by the code that each input reaches."""
     target, chance = TARGETS[name], random.Random(name)
     seeds = good_files(target, tmp_path)
     share = SHARES[name] / sum(SHARES.values())
@@ -90,7 +93,7 @@ def test_bytes_that_are_wrong_somewhere(name, tmp_path):
         fault.result = f"{read:,} read, the others refused with a message that names the file"
 
 
-# ------------------------------------------------------------------------------------------- things of the right form
+# ------------------------------------------------------------------------- things of the right form
 
 JSON = st.recursive(
     st.none()
@@ -123,7 +126,10 @@ def changed(file: str, name: str, value: object) -> bytes:
 
 
 def with_tensor(file: str, key: str, tensor: torch.Tensor) -> bytes:
-    """A file of tensors, one of them another one or one more; without a checksum, as of an older run."""
+    """A file of tensors with one of them replaced or added.
+
+    It has no checksum, like the files of an older run.
+    """
     return tensors_bytes(load(run_files()[file]) | {key: tensor}, {"facts": "{}"})
 
 
@@ -275,7 +281,7 @@ def test_files_of_the_right_form_with_anything_in_them(form, tmp_path):
         fault.result = REFUSED
 
 
-# ------------------------------------------------------------------------- what was found, and what must stay noticed
+# ------------------------------------------------------- what was found, and what must stay noticed
 
 
 def test_two_tensors_of_one_shape_that_change_places_are_noticed(tmp_path):
@@ -319,7 +325,10 @@ def test_a_pickle_that_calls_itself_safetensors_is_refused_and_not_run(tmp_path,
     ("kind", "value"), [("step", 0.0), ("step", -1.0), ("exp_avg_sq", -1.0), ("exp_avg", math.nan)]
 )
 def test_a_state_that_no_optimizer_has(tmp_path, kind, value):
-    """A step below 1 divides by zero, a negative square has no root: the weights would be spoiled an iteration later."""
+    """These values would spoil the weights one iteration later.
+
+    A step below 1 divides by zero, and a negative square has no root.
+    """
     old = load(run_files()[ADAM])[f"{kind}/0.weight"]
     data = with_tensor(ADAM, f"{kind}/0.weight", torch.full_like(old, value))
     assert not attempt(TARGETS["optimizer.safetensors"], data, tmp_path)
@@ -335,8 +344,9 @@ def test_depth_is_damage_and_no_traceback(tmp_path, depth):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dropout", 10**400), ("beta1", 1.5), ("clip", -1.0), ("epsilon", -1e-9), ("dim", 10**9), ("compressed_dim", 0),
-     ("encoder_layers", 10**6), ("batch_size", 2**63), ("max_context", 2**63), ("model", ["ctsm"]), ("weight_decay", -1)],
+    [("dropout", 10**400), ("beta1", 1.5), ("clip", -1.0), ("epsilon", -1e-9), ("dim", 10**9),
+     ("compressed_dim", 0), ("encoder_layers", 10**6), ("batch_size", 2**63),
+     ("max_context", 2**63), ("model", ["ctsm"]), ("weight_decay", -1)],
 )  # fmt: skip
 def test_values_that_would_end_in_a_traceback_or_fill_the_memory(name, value):
     with pytest.raises(ConfigError, match=f"^{name}="):

@@ -1,6 +1,7 @@
 """Numbers that go wrong stop a run before they spoil it; and what a run depends on, bit for bit.
 
-Single batches in bf16, without words, of one pair: `test_model_ctsm.py` and `test_baselines.py`. Here whole runs.
+Whole runs are tested here. `test_model_ctsm.py` and `test_baselines.py` test single batches in
+bf16, without words, and of one pair.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 import soak
 import torch
-from helpers import collate, random_pairs, tiny_config, tiny_tables
+from beyond_cases import extended_tables
+from helpers import collate, random_pairs, tiny_config
 
 from ctsm_lib import training
 from ctsm_lib.batches import Shuffled
@@ -25,9 +27,10 @@ from ctsm_lib.corpus import CLS, EOS, PAD, USR
 from ctsm_lib.errors import RunError
 from ctsm_lib.interface import Output
 from ctsm_lib.prepare import Prepared
+from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
-from ctsm_workbench.baselines import make_model
+from ctsm_workbench.running import train as running
 from ctsm_workbench.running.log import read_log
 
 KEPT = "training stopped; the batch and the previous checkpoint were kept"
@@ -41,7 +44,7 @@ def _config(small_config: Config) -> Config:
 
 
 def train(config: Config, prepared: Prepared, folder: Path, **more: object) -> dict:
-    return training.train(config, prepared, folder, cpu=True, progress=False, **more)  # type: ignore[arg-type]
+    return running.train(config, prepared, folder, cpu=True, progress=False, **more)  # type: ignore[arg-type]
 
 
 def rows(folder: Path) -> list[dict]:
@@ -64,7 +67,7 @@ def same(one: Path, two: Path) -> bool:
     return rows(one) == rows(two) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-# -------------------------------------------------------------------------------------------------------------- unsound
+# ------------------------------------------------------------------------------------------ unsound
 
 
 @pytest.fixture
@@ -101,7 +104,10 @@ def spoil(name: str, factor: float) -> Callable[[torch.nn.Module, Output], None]
 def test_a_loss_that_is_no_sensible_number_stops_the_run_with_its_batch(
     config, small_prepared, tmp_path, at_iteration, value
 ):
-    """Found at the next checkpoint or log line; named is the iteration in which it was, and the checkpoint before stays."""
+    """The error comes at the next checkpoint or log line and names the iteration of the loss.
+
+    The checkpoint before it stays.
+    """
     pairs = small_prepared.pairs["train"]
     with soak.fault(f"a loss of {value}", 2, 20) as fault:
         for iteration in random.Random(value).sample(range(1, 24), fault.tries):
@@ -163,11 +169,14 @@ def test_no_dev_check_keeps_spoiled_weights_as_the_best(
     assert not (tmp_path / "run" / "best.safetensors").exists()
 
 
-# -------------------------------------------------------------------------------------------------------- odd batches
+# -------------------------------------------------------------------------------------- odd batches
 
 
 def _odd(kind: str) -> list:
-    """Pairs that no corpus lacks: alone, without words, with an answer of nothing but its end, of one emotion."""
+    """Pairs that occur in every corpus.
+
+    A pair alone, without words, with an answer of EOS only, or all pairs with one emotion.
+    """
     pairs = random_pairs(1 if kind == "one pair" else 4)
     if kind == "an answer of one token":
         pairs = [replace(pair, target=[EOS]) for pair in pairs]
@@ -195,7 +204,10 @@ def _odd(kind: str) -> list:
     ],
 )
 def test_odd_batches_are_learned_from(kind):
-    """Six steps on nothing else, in float32 and bf16: losses and weights stay finite, and the loss falls."""
+    """Losses and weights stay finite, and the loss falls.
+
+    The model takes six steps on this batch only, in float32 and in bf16.
+    """
     changes = dict(
         optimizer="adamw", bag_expert=True, student_label_weight=1.0, fusion="joint", clip=1.0
     )
@@ -205,7 +217,7 @@ def test_odd_batches_are_learned_from(kind):
         batch.context[:] = batch.speaker[:] = batch.knowledge[:] = PAD
     with soak.fault(f"unusual batches: {kind}", 2, 20) as fault:
         for number in range(fault.tries):
-            model, losses = make_model(config, tiny_tables(number)).train(), []
+            model, losses = model_class(config)(config, extended_tables(number)).train(), []
             optimizer = training.make_optimizer(config, model)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate
@@ -225,7 +237,11 @@ def test_odd_batches_are_learned_from(kind):
 
 
 def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, tmp_path):
-    """In one process, one after the other. Both perplexities on dev within 3 %, every loss of the log within 5 %, after 24 iterations from one seed."""
+    """The two runs stay close for 24 iterations from one seed.
+
+    Both perplexities on dev agree within 3 %, and every loss of the log within 5 %. The runs follow
+    each other in one process.
+    """
     for precision in ("float32", "bf16"):
         train(replace(config, precision=precision), small_prepared, tmp_path / precision)
     exact, rough = rows(tmp_path / "float32"), rows(tmp_path / "bf16")
@@ -245,7 +261,7 @@ def test_a_run_in_bf16_stays_beside_the_run_in_float32(config, small_prepared, t
         )
 
 
-# --------------------------------------------------------------------------------------------------------- determinism
+# -------------------------------------------------------------------------------------- determinism
 
 
 def test_two_runs_of_one_seed_are_one_and_the_seed_is_what_differs(

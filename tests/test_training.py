@@ -175,9 +175,15 @@ def test_kill_in_mid_write_leaves_the_older_checkpoint(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_process_can_be_resumed(tmp_path, number):
-    """kill -9 and Ctrl-C of the real command; the log of the resumed run has every iteration once."""
+    """The real command can be resumed after kill -9 and Ctrl-C.
+
+    The log of the resumed run has every iteration once.
+    """
     folder = tmp_path / "run"
-    small = "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 max_iterations=200 check_every=20 check_from=200"
+    small = (
+        "dim=24 heads=2 key_depth=24 ffn_dim=24 small_key_depth=8 small_ffn_dim=8 "
+        "max_iterations=200 check_every=20 check_from=200"
+    )
     command = [sys.executable, "-m", "ctsm_lib", "train", "--out", str(folder), "--quiet"]
     settings = [part for setting in small.split() for part in ("--set", setting)]
     environment = os.environ | {"CTSM_ALLOCATOR": "1", "PYTHONPATH": str(ROOT)}

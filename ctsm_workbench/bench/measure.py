@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -109,7 +108,7 @@ def _in_own_process(part: str, task: Task) -> dict:
     # Ctrl-C does not reach another process group: the part and its children are ended from here.
     with subprocess.Popen(command, process_group=0, **pipes) as process:  # type: ignore[call-overload]
         try:
-            output, complaint = process.communicate(pickle.dumps(task))
+            output, complaint = process.communicate(task.as_json().encode())
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -131,7 +130,7 @@ def _rounded(value: Any) -> Any:
 if __name__ == "__main__":  # one part: `_in_own_process` is at the other end of the pipes
     function = getattr(import_module(f"ctsm_workbench.bench.{PARTS[sys.argv[1]]}"), sys.argv[1])
     try:
-        rows, facts = function(pickle.load(sys.stdin.buffer))
+        rows, facts = function(Task.from_json(sys.stdin.read()))
     except CtsmError as error:
         sys.exit(str(error))
     print(json.dumps({"rows": rows, "facts": facts}))

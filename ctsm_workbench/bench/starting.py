@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from ctsm_workbench.bench.scaling import cut_files, grown
 from ctsm_workbench.bench.task import Measured, Task, row
 
 _TIMED = """
-import json, pickle, subprocess, sys, time
+import json, subprocess, sys, time
 {before}
 begun = time.perf_counter()
 {code}
@@ -22,9 +21,9 @@ from ctsm_workbench.bench import peak_memory
 print(json.dumps([seconds, peak_memory()]))
 """
 _PREPARE = """
-from ctsm_lib.prepare import prepare
-config, sources = pickle.load(sys.stdin.buffer)
-prepare(config, sources, progress=False)
+from ctsm_workbench.bench.task import Task, prepare
+task = Task.from_json(sys.stdin.read())
+prepare(task.config, task.sources, progress=False)
 """
 _HELP = """
 command = [sys.executable, "-m", "ctsm_lib", "--help"]
@@ -76,7 +75,8 @@ def _new_process(task: Task, before: str, code: str, **environment: str) -> tupl
     done = subprocess.run(
         [sys.executable, "-c", _TIMED.format(before=before, code=code)],
         env=os.environ | environment,
-        input=pickle.dumps((task.config, task.sources)),
+        input=task.as_json(),
+        text=True,
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -1,8 +1,10 @@
 """The task of a part, and the rows that it returns."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from ctsm_lib.config import Config
 from ctsm_lib.prepare import Prepared, prepare
@@ -22,6 +24,21 @@ class Task:
     seconds: float = 20.0  # to measure training for; other parts take about as long or less
     run: Path | None = None  # reads, and answers the whole test split; else an untrained model
     grow: bool = True  # also measure how time grows with batch, context, vocabulary and corpus
+
+    def as_json(self) -> str:
+        """The task as text, for the process of a part."""
+        sources = {name: value and str(value) for name, value in vars(self.sources).items()}
+        own = {"seconds": self.seconds, "run": self.run and str(self.run), "grow": self.grow}
+        return json.dumps({"config": self.config.asdict(), "sources": sources} | own)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The task that `as_json` wrote."""
+        given = json.loads(text)
+        config = Config.from_dict(given.pop("config"))
+        origin, *paths = given.pop("sources").values()
+        sources = Sources(origin, *(path and Path(path) for path in paths))
+        return cls(config, sources, **given | {"run": given["run"] and Path(given["run"])})
 
     @cached_property
     def loaded(self) -> Run | None:

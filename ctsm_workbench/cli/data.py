@@ -115,6 +115,6 @@ def knowledge(
             "all phrases are shown. "
             f"Made by `ctsm data knowledge --split {split} --seed {seed} --cases FILE`."
         )
-        write_cases(cases, texts, inferences, about, count, seed)
+        write_cases(cases, texts, inferences, about, count=count, seed=seed)
     shared.save_json(as_json, result)
     shared.print_json(result)

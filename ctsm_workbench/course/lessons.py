@@ -29,27 +29,20 @@ CLASS_ITERATIONS = 120
 def begin(part: str = "", seed: int = 0) -> Any:
     """Set seeds and the way figures are shown, and return the picture of the model.
 
-    Args:
-        part: the part to highlight, one of the names in `diagram.architecture`.
-        seed: for torch and numpy.
+    `part` is the part to highlight, one of the names in `diagram.architecture`.
     """
+    import plotly.io as pio
+
+    from ctsm_workbench.pictures import template
     from ctsm_workbench.pictures.diagram import Diagram
 
     torch.manual_seed(seed)
     np.random.seed(seed)
-    _show_figures()
-    return Diagram(part)
-
-
-def _show_figures() -> None:
-    """Use our template, and HTML on Colab: the others draw plotly's own type of output."""
-    import plotly.io as pio
-
-    from ctsm_workbench.pictures import template
-
     pio.templates["ctsm"] = template()
     pio.templates.default = "plotly+ctsm"
+    # Colab needs HTML. The other programs draw plotly's own type of output.
     pio.renderers.default = "colab" if "google.colab" in sys.modules else "plotly_mimetype"
+    return Diagram(part)
 
 
 @cache
@@ -128,8 +121,7 @@ def trained_run() -> Run:
 def show(figure: Any, caption: str, alt: str = "") -> None:
     """Display a plotly figure with a caption that tells what to look at.
 
-    Args:
-        alt: description for people who cannot see the figure; by default title and caption.
+    `alt` describes the figure for people who cannot see it; by default title and caption do.
     """
     from IPython.display import HTML, display
 
@@ -202,11 +194,8 @@ def heatmap(
         z=array, colorscale=scale, zmid=middle, customdata=names, hovertemplate=tips, xgap=1, ygap=1
     )
     figure = go.Figure(picture)
-
-    def ticks(words: Sequence[str]) -> dict[str, list]:
-        places = list(range(len(words)))
-        return {"tickvals": places, "ticktext": [html.escape(word) for word in words]}
-
-    figure.update_xaxes(**ticks(columns), tickangle=-45)
-    figure.update_yaxes(**ticks(rows), autorange="reversed")
+    for update, words in ((figure.update_xaxes, columns), (figure.update_yaxes, rows)):
+        update(tickvals=list(range(len(words))), ticktext=[html.escape(word) for word in words])
+    figure.update_xaxes(tickangle=-45)
+    figure.update_yaxes(autorange="reversed")
     return figure.update_layout(title=title, width=860, height=160 + 20 * max(len(rows), 4))

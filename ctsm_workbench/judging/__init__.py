@@ -1,14 +1,13 @@
 """Human judgement: people compare two answers without knowing which system gave which.
 
 `sheets` makes blind sheets from files of answers, `files` reads and writes the files of a judging,
-`session` is one judge at work, `page` is the screen for it, `scoring` merges the judges, and
-`table` writes and draws the result. Paper: Sec. 4.3.2 and Table 2.
+`page` is one judge at work and the screen for it, `scoring` merges the judges, and `table` writes
+and draws the result. Paper: Sec. 4.3.2 and Table 2.
 """
 
 from ctsm_workbench.judging.files import ASPECTS, read_key, read_sheet
-from ctsm_workbench.judging.page import widget
+from ctsm_workbench.judging.page import JudgingSession, widget
 from ctsm_workbench.judging.scoring import agreement
-from ctsm_workbench.judging.session import JudgingSession
 from ctsm_workbench.judging.sheets import make
 from ctsm_workbench.judging.table import figure, markdown
 

@@ -23,13 +23,11 @@ from typing import Any
 
 from ctsm_lib.cache import digest
 from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.files import beside, write_json, write_text
 
-ASPECTS = ("empathy", "relevance", "fluency")  # Paper: Sec. 4.3.2
-QUESTIONS = {
-    "empathy": "Which answer better understands what the speaker feels, and responds to it?",
-    "relevance": "Which answer fits better with what was said?",
-    "fluency": "Which answer reads better, as grammatical, natural English?",
-}
+INSTRUCTIONS = Path(__file__).with_name("instructions.md").read_text(encoding="utf-8")
+QUESTIONS: dict[str, str] = dict(re.findall(r"^- \*\*(\w+)\*\*: (.+)$", INSTRUCTIONS, re.M))
+ASPECTS = tuple(QUESTIONS)  # empathy, relevance and fluency. Paper: Sec. 4.3.2
 CHOICES = ("A", "tie", "B")
 SHEET = "sheet.csv"
 KEY = "key.json"
@@ -73,23 +71,13 @@ def sheet_number(items: Sequence[Item], payload: dict) -> str:
     return "sheet-" + digest([rows, payload])[:16]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write text to a temporary file, make sure that it is on the disk, and rename the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def _write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
     """Write CSV. An apostrophe before a formula makes spreadsheets show it as text."""
-    out = io.StringIO()
     plain = (["'" + cell if _FORMULA.match(cell) else cell for cell in row] for row in rows)
-    csv.writer(out, lineterminator="\n").writerows(plain)
-    write_whole(path, out.getvalue())
+    with beside(path) as side, side.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(plain)
+        file.flush()
+        os.fsync(file.fileno())  # a judgement is on the disk before it counts as given
 
 
 def _read_csv(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -136,9 +124,7 @@ def write_sheet(folder: Path, sheet: Sheet) -> None:
         context = "\n".join(f"{_ROLES[turn % 2]} {text}" for turn, text in enumerate(item.turns))
         rows.append([sheet.number, item.name, context, item.a, item.b, *[""] * len(ASPECTS)])
     _write_csv(folder / SHEET, rows)
-    questions = "\n".join(f"- **{aspect}**: {question}" for aspect, question in QUESTIONS.items())
-    template = Path(__file__).with_name("instructions.md").read_text(encoding="utf-8")
-    write_whole(folder / "instructions.md", template.format(questions=questions))
+    write_text(folder / "instructions.md", INSTRUCTIONS)
 
 
 def read_sheet(folder: Path) -> Sheet:
@@ -173,7 +159,7 @@ def write_key(path: Path, number: str, payload: dict) -> None:
         "sha256": digest(payload),
         "sealed": base64.b64encode(text.encode()).decode(),
     }
-    write_whole(path, json.dumps(document, indent=1) + "\n")
+    write_json(path, document)
 
 
 def read_key(path: Path, sheet: Sheet) -> dict[str, Any]:
@@ -226,14 +212,12 @@ def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, int]]:
     answers: Answers = {}
     lines: dict[str, int] = {}
     known = {item.name for item in sheet.items}
-    choices = {choice.casefold(): choice for choice in CHOICES}
+    choices = {"": ""} | {choice.casefold(): choice for choice in CHOICES}
     for line, row in _read_csv(path, ("sheet", "item", *ASPECTS)):
         place = f"{path}:{line}"
         item = row["item"].strip()
-        if row["sheet"].strip() != sheet.number:
-            raise DataError(
-                f"{place}: judged on {row['sheet']!r}, but the sheet is {sheet.number}."
-            )
+        if (number := row["sheet"].strip()) != sheet.number:
+            raise DataError(f"{place}: judged on {number!r}, but the sheet is {sheet.number}.")
         if item not in known:
             raise DataError(f"{place}: {sheet.number} has no item {item!r}.")
         if item in lines:
@@ -242,8 +226,7 @@ def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, int]]:
         lines[item] = line
         for aspect in ASPECTS:
             written = row[aspect].strip()
-            if written and written.casefold() not in choices:
+            if written.casefold() not in choices:
                 raise DataError(f"{place}: {aspect} of {item} is {written!r}. Write A, tie or B.")
-            if written:
-                answers[item, aspect] = choices[written.casefold()]
-    return answers, lines
+            answers[item, aspect] = choices[written.casefold()]
+    return {key: choice for key, choice in answers.items() if choice}, lines

@@ -1,15 +1,87 @@
-"""The judging screen: a widget for notebooks, and the same widget served as a page without code.
+"""One judge at work: the session that keeps the judgements, and the screen that shows them.
 
-`JudgingSession` keeps the judgements, and this module shows them. ipywidgets cannot read the
-keyboard, so the screen is an anywidget: `screen.js` beside this file. Voila serves it as a page.
+ipywidgets cannot read the keyboard, so the screen is an anywidget: `screen.js` beside this file.
+It is shown in notebooks, and Voila serves it as a page without code.
 """
 
 from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import ConfigError, CtsmError
-from ctsm_workbench.judging.files import QUESTIONS
-from ctsm_workbench.judging.session import JudgingSession
+from ctsm_workbench.judging import files
+from ctsm_workbench.judging.files import ASPECTS, CHOICES, QUESTIONS, Answers, Item
+
+
+class JudgingSession:
+    """Judgements of one judge on one sheet, saved after every single answer.
+
+    A session begins at the first item that lacks an answer. Before every save it reads the file
+    again, so that two windows of one judge keep each other's answers. If a question is answered
+    twice, the later answer counts. `folder` has `sheet.csv`; judgements go to `judges/NAME.csv`
+    in it. ConfigError: the judge's name cannot be the name of a file.
+    """
+
+    def __init__(self, folder: Path | str, judge: str):
+        folder = Path(folder)
+        self.sheet = files.read_sheet(folder)
+        self.path = files.judge_file(folder, judge)
+        self.judge = self.path.stem
+        self.answers: Answers = {}
+        self._load()
+        unfinished = (place for place in range(len(self.sheet.items)) if not self.complete(place))
+        self.position = next(unfinished, 0)
+
+    @property
+    def item(self) -> Item:
+        """The item on the screen."""
+        return self.sheet.items[self.position]
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """The number of items whose aspects are all answered, and the number of all items."""
+        total = len(self.sheet.items)
+        return sum(self.complete(place) for place in range(total)), total
+
+    def complete(self, position: int) -> bool:
+        """True when every aspect of an item is answered."""
+        return all((self.sheet.items[position].name, aspect) in self.answers for aspect in ASPECTS)
+
+    def answer(self, aspect: str, choice: str) -> None:
+        """Answer one question about the item on the screen, and save the answer.
+
+        RunError: the file cannot be written; the session then keeps its old answers.
+        """
+        if aspect not in ASPECTS or choice not in CHOICES:
+            known = f"{', '.join(ASPECTS)}: {', '.join(CHOICES)}"
+            raise ConfigError(f"{aspect!r}: {choice!r} is none of {known}.")
+        self._load()
+        answers = self.answers | {(self.item.name, aspect): choice}
+        files.write_answers(self.path, self.sheet, answers)
+        self.answers = answers
+
+    def go(self, position: int) -> None:
+        """Go to an item, counted from 0; a number beyond the ends means the first or last item."""
+        self.position = max(0, min(position, len(self.sheet.items) - 1))
+
+    def screen(self) -> dict[str, Any]:
+        """All that a screen shows, as plain text and numbers without markup."""
+        done, total = self.progress
+        item = self.item
+        return {
+            "judge": self.judge,
+            "item": item.name,
+            "position": self.position,
+            "total": total,
+            "done": done,
+            "turns": list(item.turns),
+            "a": item.a,
+            "b": item.b,
+            "answers": {aspect: self.answers.get((item.name, aspect), "") for aspect in ASPECTS},
+        }
+
+    def _load(self) -> None:
+        if self.path.is_file():
+            self.answers, _ = files.read_answers(self.path, self.sheet)
 
 
 def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
@@ -31,12 +103,11 @@ def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
         _esm = Path(__file__).with_name("screen.js")
         _css = Path(__file__).with_name("screen.css")
         screen = traitlets.Dict().tag(sync=True)
-        questions: Any = traitlets.List().tag(sync=True)
+        questions: Any = traitlets.List(list(map(list, QUESTIONS.items()))).tag(sync=True)
         whole_page = traitlets.Bool().tag(sync=True)
 
     session = JudgingSession(folder, judge)
-    questions = [list(pair) for pair in QUESTIONS.items()]
-    view = JudgingScreen(screen=session.screen(), questions=questions, whole_page=whole_page)
+    view = JudgingScreen(screen=session.screen(), whole_page=whole_page)
 
     def received(_: Any, message: Any, __: Any) -> None:
         view.screen = react(session, message)
@@ -63,10 +134,7 @@ def react(session: JudgingSession, message: Any) -> dict[str, Any]:
             outcome["saved"] = True
         else:
             session.go(session.position + {"next": 1, "back": -1}[message["do"]])
-    except OSError as error:
-        reason = error.strerror or error
-        outcome["error"] = f"Not saved: {session.path} cannot be written: {reason}."
-    except CtsmError as error:
+    except (CtsmError, OSError) as error:
         outcome["error"] = f"Not saved: {error}"
     except (KeyError, TypeError, ValueError, OverflowError):
         outcome["error"] = "Not saved: the page sent a message in a wrong form. Reload the page."

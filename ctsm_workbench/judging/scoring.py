@@ -5,7 +5,6 @@ sign test, a test of each judge's preference for A or B, and attention checks.
 """
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from ctsm_lib.errors import ConfigError, DataError
 from ctsm_lib.run_folder import versions
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, Answers, Sheet
+from ctsm_workbench.study.intervals import percentiles, resampled
 
 OUTCOMES = ("win", "tie", "lose")
 
@@ -81,13 +82,11 @@ def gather(
 def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """All numbers of Table 2 and what they rest on, ready for JSON.
 
-    Returns:
-        `table`: a row for each comparison and aspect with `pooled` (share of all judgements, %),
-        `majority` (share of items, %; an item without a majority counts as `none`), `test`
-        (`sign_test` of the items' majorities; judgements of one item are not independent, so the
-        pooled ones are not tested), `p_holm` (corrected for the rows of the table), and `kappa`
-        (see `agreement`, also for `draws` and `seed`). `judges`: how often each judge chose A
-        and B, and attention checks.
+    `table` has a row for each comparison and aspect with `pooled` (share of all judgements, %),
+    `majority` (share of items, %; an item without a majority counts as `none`), `test` (`sign_test`
+    of the majorities: the judgements of one item are not independent), `p_holm` (corrected for the
+    rows of the table), and `kappa` (see `agreement`, also for `draws` and `seed`). `judges` tells
+    how often each judge chose A and B, and has the attention checks.
     """
     secrets = judgements.key["items"]
     ours, *others = [system["name"] for system in judgements.key["systems"]]
@@ -108,12 +107,13 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
             ]
             names = {"comparison": f"{ours} vs. {other}", "aspect": aspect}
             table.append(names | _row(np.array(codes), draws, seed))
-    multipletests = _statsmodels("multitest").multipletests
-    tested = [row["test"]["p"] for row in table if row["test"]["p"] is not None]
     # Holm's correction: among many tests some have a small p by chance alone.
-    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
-    for row in table:
-        row["p_holm"] = None if row["test"]["p"] is None else float(next(corrected))
+    tested = [row for row in table if row["test"]["p"] is not None]
+    if tested:
+        single = [row["test"]["p"] for row in tested]
+        corrected = _statsmodels("multitest").multipletests(single, method="holm")[1]
+        for row, p in zip(tested, corrected.tolist(), strict=True):
+            row["p_holm"] = p
     return {
         "sheet": judgements.sheet.number,
         "systems": judgements.key["systems"],
@@ -124,6 +124,14 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
         "draws": draws,
         "versions": versions() | {name: version(name) for name in ("scipy", "statsmodels")},
     }
+
+
+def _statsmodels(module: str) -> Any:
+    try:
+        return import_module(f"statsmodels.stats.{module}")
+    except ImportError:
+        hint = "pip install 'ctsm-lab[notebooks]'"
+        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
 
 
 def _outcome(choice: str, secret: dict, ours: str) -> int:
@@ -145,82 +153,65 @@ def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
         "majority": {name: 100 * verdicts[name] / len(codes) for name in (*OUTCOMES, "none")},
         "test": sign_test(verdicts["win"], verdicts["lose"]),
         "kappa": agreement(codes, draws=draws, seed=seed),
+        "p_holm": None,
     }
 
 
 def sign_test(wins: int, losses: int) -> dict[str, Any]:
     """Two-sided binomial test of wins against losses, without ties.
 
-    Returns:
-        `wins`, `losses`, `p`, the `share` of wins, and its 95 % interval (Wilson) from `low` to
-        `high`. All but the first two are None when there are neither wins nor losses.
+    The `share` of wins has a 95 % interval (Wilson) from `low` to `high`. Without wins and losses,
+    these three and `p` are None.
     """
-    from scipy.stats import binomtest
-
-    result: dict[str, Any] = {"wins": wins, "losses": losses}
-    if not wins + losses:
-        return result | dict.fromkeys(("p", "share", "low", "high"))
-    test = binomtest(wins, wins + losses)
-    low, high = test.proportion_ci(method="wilson")
-    result |= {"p": float(test.pvalue), "share": wins / (wins + losses)}
-    return result | {"low": float(low), "high": float(high)}
+    p = share = low = high = None
+    if wins + losses:
+        test = binomtest(wins, wins + losses)
+        p = float(test.pvalue)
+        share = wins / (wins + losses)
+        low, high = map(float, test.proportion_ci(method="wilson"))
+    return {"wins": wins, "losses": losses, "p": p, "share": share, "low": low, "high": high}
 
 
-def agreement(
-    codes: np.ndarray, *, categories: int = 3, draws: int = 2000, seed: int = 0
-) -> dict[str, Any]:
+def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Fleiss' kappa with a percentile interval from bootstrap samples of the items.
 
-    `codes` [ITEMS, JUDGES] are the categories, from 0, that judges gave items. The result has
+    `codes` [ITEMS, JUDGES] are the categories that judges gave items. The result has
     `value`, `low`, `high` (95 %), and `note`, which gives the reason when one of them is None.
     `undefined_draws` counts the bootstrap samples without a kappa. They are left out.
     Source: Fleiss (1971), as statsmodels computes it.
     """
     inter_rater = _statsmodels("inter_rater")
-    counts, _ = inter_rater.aggregate_raters(codes, n_cat=categories)  # [ITEMS, CATEGORIES]
+    counts, _ = inter_rater.aggregate_raters(codes)  # [ITEMS, CATEGORIES]
 
     def kappa(counts: np.ndarray) -> float:
         # In a single category chance alone brings full agreement: kappa is 0 / 0.
         if np.count_nonzero(counts.sum(axis=0)) == 1:
             return math.nan
-        with warnings.catch_warnings():
-            # A division by zero would mean that the line above has missed a case.
-            warnings.simplefilter("error", RuntimeWarning)
-            return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
+        return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
-    result: dict[str, Any] = {"value": None, "low": None, "high": None}
+    result: dict[str, Any] = dict.fromkeys(("value", "low", "high"))
     result |= {"note": "", "undefined_draws": 0}
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}
-    value = kappa(counts)
-    if math.isnan(value):
+    random = np.random.default_rng(seed)
+    drawn = resampled(lambda chosen: kappa(counts[chosen]), items, draws, random)
+    if math.isnan(drawn[0]):
         return result | {"note": "all judgements are the same: kappa is undefined"}
-    result["value"] = value
+    result["value"] = float(drawn[0])
     if items < 2:
         return result | {"note": "one item: no interval"}
-    random = np.random.default_rng(seed)
-    samples = np.array([kappa(counts[random.integers(items, size=items)]) for _ in range(draws)])
-    defined = samples[~np.isnan(samples)]
-    result["undefined_draws"] = draws - len(defined)
-    if len(defined) < draws / 2 or not draws:
+    result["undefined_draws"] = undefined = int(np.isnan(drawn).sum())
+    if undefined > draws / 2 or not draws:
         return result | {"note": "too few different judgements: no interval"}
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return result | {"low": float(low), "high": float(high)}
-
-
-def _statsmodels(module: str) -> Any:
-    try:
-        return import_module(f"statsmodels.stats.{module}")
-    except ImportError:
-        hint = "pip install 'ctsm-lab[notebooks]'"
-        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
+    low, high = percentiles(drawn[1:])
+    return result | {"low": low, "high": high}
 
 
 def _reliability(
     answers: Answers, secrets: dict, plain: Sequence[str], checks: Sequence[str]
 ) -> dict[str, Any]:
-    """How often a judge chose A and B (each hides our system half of the time), and the checks."""
+    """Counts of a judge's A and B (each hides our system half of the time), and the checks."""
     sides = Counter(answers[item, aspect] for item in plain for aspect in ASPECTS)
     # One vote per item, not per answer: the three answers to one item depend on each other.
     votes = [[answers[item, aspect] for aspect in ASPECTS] for item in plain]

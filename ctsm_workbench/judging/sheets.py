@@ -25,13 +25,9 @@ NO_ANSWER = "(no answer)"
 MIN_WORDS = 6  # in a shorter reference nobody notices that its words are shuffled
 
 Context = tuple[str, ...]  # normalised turns
+Texts = dict[Context, str]
 Rows = dict[Context, list[dict]]
 Draft = tuple[Context, str, str, dict]  # context, A, B, and what the key stores of the item
-
-
-def normalise(turns: Sequence[str]) -> Context:
-    """Letters and digits of each turn, with contractions resolved: equal for all tokenizers."""
-    return tuple(map(_letters, turns))
 
 
 @lru_cache(maxsize=1 << 16)  # a turn is part of every later context of its dialogue
@@ -40,6 +36,11 @@ def _letters(turn: str) -> str:
     # Tokenizers write "do n't" for "don't".
     text = re.sub(r"\s+(n't|'\w+)", r"\1", text, flags=re.IGNORECASE)
     return "".join(re.findall(r"[^\W_]", tokenized(text).casefold()))
+
+
+def normalise(turns: Sequence[str]) -> Context:
+    """Letters and digits of each turn, with contractions resolved: equal for all tokenizers."""
+    return tuple(map(_letters, turns))
 
 
 def tokenized(text: str) -> str:
@@ -71,6 +72,8 @@ def read_rows(path: Path) -> Rows:
 
 def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
     """Names and paths from `NAME=FILE` or `FILE`, where the name is the file's without ending."""
+    if len(arguments) < 2:
+        raise ConfigError("Two files of answers are needed: ctsm judge make OURS.jsonl OTHER.jsonl")
     named = []
     for argument in arguments:
         name, equals, path = argument.partition("=")
@@ -78,13 +81,10 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
             name = Path(argument).stem
             path = argument
         named.append((name.strip(), Path(path)))
-    if len(named) < 2:
-        raise ConfigError("Two files of answers are needed: ctsm judge make OURS.jsonl OTHER.jsonl")
     for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
-            raise ConfigError(
-                f"{count} files are called {name!r}. Name them: ours=A.jsonl b=B.jsonl"
-            )
+            hint = "Name them: ours=A.jsonl b=B.jsonl"
+            raise ConfigError(f"{count} files are called {name!r}. {hint}")
     return named
 
 
@@ -102,14 +102,12 @@ def make(
     Args:
         files: name and path of each system, the system in question first.
         out: folder, made when missing. Files that are there are never overwritten.
-        items: contexts, in equal shares of emotions where possible. Each is judged once per
-            comparison.
+        items: contexts, in equal shares of emotions where possible; each once per comparison.
         checks: attention checks in all; by default one to twenty items.
         key: where the key goes; by default `out / "key.json"`.
 
     Returns:
-        A report: the sheet's number, counts of rows, and the `form` of the answers. If one system
-        writes in lower case with spaces between tokens, all answers are shown so.
+        A report: the sheet's number, counts of rows, and the `form` of the answers.
     """
     key_path = key or out / formats.KEY
     for path in (out / formats.SHEET, key_path):
@@ -123,31 +121,30 @@ def make(
         for context in next(iter(systems.values()))
         if all(len(found.get(context, ())) == 1 for found in systems.values())
     }
-    emotions: dict[Context, str] = {}
+    emotions: Texts = {}
     for context, found in rows.items():
-        if not (named := [row["emotion"] for row in found if row.get("emotion")]):
+        emotions[context] = next((row["emotion"] for row in found if row.get("emotion")), "")
+        if not emotions[context]:
             problem = 'no file names this context\'s "emotion"; sampling needs it'
             raise DataError(f"{files[0][1]}:{found[0]['line']}: {problem}.")
-        emotions[context] = named[0]
     if not 1 <= items <= len(rows):
         have = f"{len(rows)} contexts are" if rows else "no context is"
         names = ", ".join(path.name for _, path in files)
         raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
     checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
     if checks < 0:
-        raise ConfigError(
-            f"{checks} attention checks: the number cannot be negative. 0 makes none."
-        )
+        hint = "the number cannot be negative. 0 makes none"
+        raise ConfigError(f"{checks} attention checks: {hint}.")
     dice = random.Random(f"ctsm judge {seed}")
     chosen = stratified(emotions, items, dice)
     form = _common_form([rows[context] for context in chosen])
     drafts = _comparisons(list(systems), {c: rows[c] for c in chosen}, dice, form)
-    references = {}
+    references: Texts = {}
     for context, found in rows.items():
-        texts = (form(row.get("reference", "")) for row in found)
-        if long := [text for text in texts if len(set(text.split())) >= MIN_WORDS]:
-            references[context] = long[0]
-    tests = _attention_checks(references, emotions, set(chosen), count=checks, dice=dice)
+        for text in (form(row.get("reference", "")) for row in found):
+            if len(set(text.split())) >= MIN_WORDS:
+                references.setdefault(context, text)
+    tests = _attention_checks(references, emotions, taken=set(chosen), count=checks, dice=dice)
     for place, test in enumerate(tests):  # evenly through the sheet, never the first
         drafts.insert(1 + (place + 1) * len(drafts) // (checks + 1), test)
     shown = []
@@ -178,7 +175,7 @@ def make(
     }
 
 
-def stratified(strata: dict[Context, str], count: int, dice: random.Random) -> list[Context]:
+def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
     """Draw `count` contexts, in each round one of every emotion that has contexts left."""
     piles: dict[str, list[Context]] = defaultdict(list)
     for context, emotion in strata.items():
@@ -194,7 +191,7 @@ def stratified(strata: dict[Context, str], count: int, dice: random.Random) -> l
 
 
 def _common_form(rows: Sequence[Sequence[dict]]) -> Callable[[str], str]:
-    """How answers are shown: as written, unless capitals and spacing would identify a system."""
+    """The form of answers: as written, unless capitals and spacing would identify a system."""
     for answers in zip(*rows, strict=True):
         texts = [clean(row["response"]) for row in answers]
         if all(text == tokenized(text) for text in texts):
@@ -222,12 +219,7 @@ def _comparisons(
 
 
 def _attention_checks(
-    references: dict[Context, str],
-    emotions: dict[Context, str],
-    taken: set[Context],
-    *,
-    count: int,
-    dice: random.Random,
+    references: Texts, emotions: Texts, *, taken: set[Context], count: int, dice: random.Random
 ) -> list[Draft]:
     """Checks that an attentive judge passes: a human answer beside a worse one.
 
@@ -246,18 +238,16 @@ def _attention_checks(
     drafts: list[Draft] = []
     for place, context in enumerate(picked):
         good = references[context]
-        others = (c for c in references if emotions[c] != emotions[context])
-        unrelated = [references[c] for c in others if not _alike(references[c], good)]
+        others = (references[c] for c in references if emotions[c] != emotions[context])
+        unrelated = [other for other in others if not _alike(other, good)]
         if place % 2 and unrelated:
             secret = {"kind": "unrelated", "aspect": "relevance"}
             bad = dice.choice(unrelated)
         else:
             secret = {"kind": "shuffled", "aspect": "fluency"}
             bad = shuffled_words(good, dice)
-        if dice.random() < 0.5:
-            drafts.append((context, good, bad, secret | {"expected": "A"}))
-        else:
-            drafts.append((context, bad, good, secret | {"expected": "B"}))
+        a, b, expected = (good, bad, "A") if dice.random() < 0.5 else (bad, good, "B")
+        drafts.append((context, a, b, secret | {"expected": expected}))
     return drafts
 
 
@@ -270,9 +260,8 @@ def shuffled_words(text: str, dice: random.Random) -> str:
 
 
 def _alike(one: str, other: str) -> bool:
-    a = set(one.split())
-    b = set(other.split())
-    return len(a & b) > len(a | b) / 2
+    words = [set(text.split()) for text in (one, other)]
+    return len(set.intersection(*words)) > len(set.union(*words)) / 2
 
 
 def _matches(rows: Rows, shared: Container[Context]) -> dict:

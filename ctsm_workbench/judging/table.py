@@ -1,35 +1,27 @@
 """Table 2 as Markdown and as a figure."""
 
-from __future__ import annotations
-
 import html
 import re
-from bisect import bisect_left
+import tomllib
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ctsm_workbench.judging.files import CHOICES, write_whole
+import plotly.graph_objects as go
+
+from ctsm_lib.files import write_text
+from ctsm_workbench.judging.files import CHOICES
 from ctsm_workbench.judging.scoring import OUTCOMES
 from ctsm_workbench.pictures import BLUE, INK, ORANGE, template, write_figure
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-# Words for kappa by Landis and Koch (1977), as the paper uses them: each up to its limit.
-_LIMITS = (0.0, 0.2, 0.4, 0.6, 0.8)
-_WORDS = ("poor", "slight", "fair", "moderate", "substantial", "almost perfect")
-
-_EXPLANATION = """\
-Win, tie, lose: share of all judgements, from the view of the first system. Majority: more than \
-half of the judges. p: two-sided binomial test of wins against losses by majority; Holm: corrected \
-for all rows. Kappa: Fleiss' kappa with a 95 % bootstrap interval over items."""
+TEXTS = tomllib.loads(Path(__file__).with_name("table.toml").read_text(encoding="utf-8"))
 
 
 def in_words(kappa: float) -> str:
     """Landis and Koch's word for a kappa."""
-    return _WORDS[bisect_left(_LIMITS, kappa)]
+    # Rounding may bring a kappa of 1 a little above the last limit.
+    return next(word for word, limit in TEXTS["kappa"].items() if min(kappa, 1) <= limit)
 
 
 def write_table(result: dict[str, Any], out: Path, note: str = "") -> list[Path]:
@@ -38,15 +30,13 @@ def write_table(result: dict[str, Any], out: Path, note: str = "") -> list[Path]
     `note` is a line above the table and below the figure, such as whose judgements these are.
     """
     path = out / "table2.md"
-    write_whole(path, markdown(result, note))
+    write_text(path, markdown(result, note))
     noted = result | ({"note": note} if note else {})
     return [path, *write_figure(figure(result, note), noted, out, "table2")]
 
 
 def markdown(result: dict[str, Any], note: str = "") -> str:
     """Table 2, with the judges' reliability below it."""
-    names = ["comparison", "aspect", "win %", "tie %", "lose %"]
-    names += ["by majority: win / tie / lose / none %", "p", "p (Holm)", "kappa"]
     rows = []
     for row in result["table"]:
         shares = [f"{row['pooled'][name]:.1f}" for name in OUTCOMES]
@@ -61,12 +51,13 @@ def markdown(result: dict[str, Any], note: str = "") -> str:
         sides = [str(about["sides"][choice]) for choice in CHOICES]
         judges.append([_cell(judge), *sides, _p(about["side_test"]["p"]), checks])
     lines = [f"**{_cell(note)}**", ""] if note else []
-    lines += [*_table(names, rows), "", f"{_size(result, ' per comparison')}. {_EXPLANATION}"]
+    explanation = " ".join(TEXTS["explanation"].split())
+    lines += _table(TEXTS["columns"], rows)
+    lines += ["", f"{_size(result, ' per comparison')}. {explanation}"]
     if result["left_out"]:
         items = ", ".join(result["left_out"])
         lines.append(f"Left out, because a judge has not finished them: {items}.")
-    names = ["judge", "chose A", "tie", "chose B", "p (A against B)", "attention checks"]
-    lines += ["", *_table(names, judges)]
+    lines += ["", *_table(TEXTS["judge_columns"], judges)]
     return "\n".join(lines) + "\n"
 
 
@@ -101,46 +92,31 @@ def _size(result: dict[str, Any], of: str = "") -> str:
 
 def figure(result: dict[str, Any], note: str = "") -> go.Figure:
     """A bar for each comparison and aspect: win, tie and lose of all judgements, and kappa."""
-    import plotly.graph_objects as go
-
     rows = result["table"]
     aspect = rows[0]["aspect"]  # each comparison begins with it, and has its name in a line above
     names = accumulate(row["aspect"] == aspect for row in rows)
     heights = [place + lines - 1.0 for place, lines in enumerate(names)]
-    drawn = go.Figure()
+    drawn = go.Figure(layout=TEXTS["layout"])
     for name, color, pattern in (("win", BLUE, ""), ("tie", INK, "/"), ("lose", ORANGE, "x")):
         shares = [row["pooled"][name] for row in rows]
-        shape = {"shape": pattern, "fgcolor": "white", "fgopacity": 0.35, "size": 6}
-        drawn.add_bar(
-            x=shares, y=heights, name=name, orientation="h", width=0.72,
-            marker={"color": color, "pattern": shape},
-            text=[f"{share:.0f}" if share >= 6 else "" for share in shares],
-            textposition="inside", insidetextanchor="middle", textangle=0,
-            textfont={"color": "white", "size": 14},
-            hovertemplate=f"{name}: %{{x:.1f}} %<extra></extra>",
-        )  # fmt: skip
-
-    def write(text: str, y: float, x: float = 0, **options: Any) -> None:
-        place = {"xref": "paper", "showarrow": False, "font": {"size": 13}} | options
-        drawn.add_annotation(text=text, x=x, y=y, xanchor="left", **place)
-
+        labels = [f"{share:.0f}" if share >= 6 else "" for share in shares]
+        tip = f"{name}: %{{x:.1f}} %<extra></extra>"
+        bar = go.Bar(TEXTS["bar"], x=shares, y=heights, name=name, text=labels, hovertemplate=tip)
+        bar.marker.update(color=color, pattern_shape=pattern)
+        drawn.add_trace(bar)
+    texts = TEXTS["text"]
     for y, row in zip(heights, rows, strict=True):
         kappa = row["kappa"]["value"]
-        write("-" if kappa is None else f"{kappa:.2f}", y, 1.015)
+        drawn.add_annotation(texts["kappa"], y=y, text="-" if kappa is None else f"{kappa:.2f}")
         if row["aspect"] == aspect:
-            write(f"<b>{html.escape(row['comparison'], False)}</b>", y - 0.75)
-    write("kappa", heights[0] - 0.75, 1.015)
+            name = f"<b>{html.escape(row['comparison'], False)}</b>"
+            drawn.add_annotation(texts["comparison"], y=y - 0.75, text=name)
+    drawn.add_annotation(texts["kappa"], y=heights[0] - 0.75, text="kappa")
     if note:
-        place: dict[str, Any] = {"yref": "paper", "yanchor": "top", "yshift": -62}
-        write(html.escape(note, False), 0, font={"size": 14}, **place)
-    return drawn.update_layout(
-        template=template(), barmode="stack", width=860, height=int(210 + 40 * heights[-1]),
-        margin={"l": 96, "r": 76, "t": 84, "b": 96 if note else 66},
-        title={"text": f"Whose answer is better? ({_size(result)})", "y": 0.985, "yanchor": "top"},
-        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
-        xaxis={"title": {"text": "share of all judgements (%)"}, "range": [0, 100]},
-        yaxis={
-            "range": [heights[-1] + 0.6, -1.1], "tickvals": heights, "showgrid": False,
-            "ticks": "", "ticktext": [row["aspect"] for row in rows], "ticksuffix": " ",
-        },
-    )  # fmt: skip
+        drawn.add_annotation(texts["note"], text=html.escape(note, False))
+        drawn.layout.margin.b = 96
+    aspects = [row["aspect"] for row in rows]
+    drawn.update_yaxes(range=[heights[-1] + 0.6, -1.1], tickvals=heights, ticktext=aspects)
+    title = f"Whose answer is better? ({_size(result)})"
+    height = int(210 + 40 * heights[-1])
+    return drawn.update_layout(template=template(), height=height, title_text=title)

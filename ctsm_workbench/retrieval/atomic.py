@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ctsm_lib.cache import digest, file_fingerprint
 from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider
-from ctsm_workbench.retrieval.stems import negated, segments_of, stems_of, subject_weight, words_of
+from ctsm_workbench.retrieval.store import infer_cached
 from ctsm_workbench.retrieval.tables import atomic_paths
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 VERSION = 2  # raise when the phrases for the same text change
 CHUNK = 2_000  # texts at a time: the sparse products stay far below a gigabyte
-
-# Factor where either the utterance or the event is negated, but not both.
-_NEGATION_WEIGHT = np.float32(0.55)
 
 
 class AtomicRetrieval(Provider):
@@ -40,38 +37,24 @@ class AtomicRetrieval(Provider):
         folder: see `read_atomic`; a `DataError` if it has no file to read.
         floor: the least similarity of an event whose phrases are used.
         ratio: the least share of the nearest event's similarity.
-        whole_weight: weight of the whole utterance's similarity, where that is less than the
-            largest one of a part.
-        max_events: the largest number of events whose phrases are used, nearest first.
     """
 
     name = "atomic"
+    infer_all = infer_cached
+    whole_weight = 0.25  # of the whole utterance, where it is less similar than a part of it
+    max_events = 20  # whose phrases are used, nearest first
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        floor: float = 0.6,
-        ratio: float = 0.7,
-        whole_weight: float = 0.25,
-        max_events: int = 20,
-    ):
+    def __init__(self, folder: Path, *, floor: float = 0.6, ratio: float = 0.7):
         self.folder = folder
         self.floor = floor
         self.ratio = ratio
-        self.whole_weight = whole_weight
-        self.max_events = max_events
         files = [(path.name, file_fingerprint(path)) for path in atomic_paths(folder)]
-        settings = [VERSION, floor, ratio, whole_weight, max_events]
+        settings = [VERSION, floor, ratio, self.whole_weight, self.max_events]
         self.fingerprint = f"atomic-{digest([files, settings])[:20]}"
 
     @classmethod
-    def make(cls, folder: Path | None, **_: object) -> "AtomicRetrieval":
-        """A provider for the files of a folder.
-
-        Raises:
-            DataError: there is no folder.
-        """
+    def make(cls, folder: Path | None, **_: object) -> Self:
+        """A provider for the files of a folder; without one a `DataError`."""
         if folder is None:
             way_out = "without one use `--set knowledge=none`"
             raise DataError(f"knowledge=atomic needs a folder with ATOMIC files; {way_out}.")
@@ -92,16 +75,9 @@ class AtomicRetrieval(Provider):
         with tqdm(total=len(texts), desc="commonsense", unit="text", disable=hide) as bar:
             for begin in range(0, len(texts), CHUNK):
                 chunk = texts[begin : begin + CHUNK]
-                inferences += [self._answer(events) for events, _ in self._search(chunk)]
+                inferences += [self._inference(events) for events, _ in self._search(chunk)]
                 bar.update(len(chunk))
         return inferences
-
-    def infer_all(self, texts: Sequence[str], folder: Path, progress: bool) -> list[Inference]:
-        """See `Provider`; inferences are kept on disk."""
-        # Its import of torch takes long.
-        from ctsm_workbench.retrieval.store import infer_cached
-
-        return infer_cached(self, texts, folder, progress)
 
     def nearest(self, text: str) -> list[tuple[str, float]]:
         """The events (their stems) of one text with their similarities, nearest first."""
@@ -109,7 +85,7 @@ class AtomicRetrieval(Provider):
         names = [self.index.names[event] for event in events]
         return list(zip(names, similarities.tolist(), strict=True))
 
-    def _answer(self, events: np.ndarray) -> Inference:
+    def _inference(self, events: np.ndarray) -> Inference:
         answers = [self.index.answers[event] for event in events]
         inference: Inference = {}
         for place, relation in enumerate(RELATIONS):
@@ -119,25 +95,11 @@ class AtomicRetrieval(Provider):
 
     def _search(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Events and similarities for each text, nearest first."""
-        from ctsm_workbench.retrieval.events import row_maximum
-
-        segments = [[words_of(segment) for segment in segments_of(text)] for text in texts]
-        owner = np.repeat(np.arange(len(texts)), [len(found) for found in segments])
-        clauses = list(itertools.chain.from_iterable(segments))
-        stems = [stems_of(words) for words in clauses]
-        negation = np.array([negated(found) for found in stems])
-        subjects = np.array([subject_weight(words) for words in clauses], dtype=np.float32)
-        parts = self.index.compare(stems).tocoo()
-        parts.data *= subjects[parts.row]
-        parts.data[negation[parts.row] != self.index.negated[parts.col]] *= _NEGATION_WEIGHT
-        whole = self.index.compare([stems_of(words_of(text)) for text in texts])
-        best = row_maximum(parts, owner, whole.shape)
-        # The whole can only reduce a score: else it would outweigh that somebody else acts.
-        score = (best * (1 - self.whole_weight) + best.minimum(whole) * self.whole_weight).tocsr()
+        similarity = self.index.compare(texts, self.whole_weight)
         found = []
-        for begin, end in itertools.pairwise(score.indptr):
-            event = score.indices[begin:end]
-            value = np.minimum(score.data[begin:end], 1) * self.index.content[event]
+        for begin, end in itertools.pairwise(similarity.indptr):
+            event = similarity.indices[begin:end]
+            value = np.minimum(similarity.data[begin:end], 1) * self.index.content[event]
             keep = value >= max(self.floor, self.ratio * value.max(initial=0))
             order = np.lexsort((event[keep], -value[keep]))[: self.max_events]
             found.append((event[keep][order], value[keep][order]))

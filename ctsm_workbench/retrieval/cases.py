@@ -1,7 +1,4 @@
-"""Coverage of the commonsense, and random cases of it for people to judge.
-
-Specification: "Commonsense".
-"""
+"""Coverage of the commonsense, and random cases of it for people to judge."""
 
 import random
 from collections.abc import Sequence
@@ -37,21 +34,13 @@ def coverage(inferences: Sequence[Inference]) -> dict:
 
 
 def write_cases(
-    path: Path,
-    texts: Sequence[str],
-    inferences: Sequence[Inference],
-    about: str,
-    count: int = 20,
-    seed: int = 0,
-) -> None:
+    path: Path, texts: Sequence[str], inferences: Sequence[Inference], about: str, *,
+    count: int = 20, seed: int = 0,
+) -> None:  # fmt: skip
     """Write random utterances with their phrases as Markdown, each with a line for a verdict.
 
-    Args:
-        about: how the file was made, for its first lines.
-        seed: chooses the utterances.
-
-    Raises:
-        DataError: the file exists: somebody's verdicts may be in it.
+    `about` is a paragraph for the file's first lines; `seed` chooses the utterances. A file that
+    exists raises a `DataError`: somebody's verdicts may be in it.
     """
     if path.exists():
         way_out = "Choose another name, or move it away"
@@ -62,10 +51,7 @@ def write_cases(
     for number, place in enumerate(random.Random(seed).sample(range(len(texts)), count), start=1):
         lines += [f"**{number}.** “{quotation(texts[place])}”", ""]
         found = [inferences[place].get(name, []) for name in RELATIONS]
-        for question, phrases in zip(QUESTIONS, found, strict=True):
-            if phrases:
-                lines.append(f"- {question}: {'; '.join(phrases)}")
-        if not any(found):
-            lines.append("- nothing found")
-        lines += ["", "Verdict: ", ""]
+        pairs = zip(QUESTIONS, found, strict=True)
+        answers = [f"- {question}: {'; '.join(phrases)}" for question, phrases in pairs if phrases]
+        lines += [*(answers or ["- nothing found"]), "", "Verdict: ", ""]
     write_text(path, "\n".join(lines))

@@ -2,25 +2,22 @@
 
 import itertools
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 from ctsm_lib.dialogues import normalize, tokenizers
-from ctsm_workbench.retrieval.phrases import QUOTES
+from ctsm_workbench.retrieval.phrases import QUOTES, WORDS
 
-_WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 _STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES, _FEELING_VERBS, _FEELINGS = (
-    frozenset(_WORDS[name].split())
+    frozenset(WORDS[name].split())
     for name in ("stop", "state_verbs", "pronouns", "participles", "feeling_verbs", "feelings")
 )
 _BASES = {
-    form: base for base, *forms in map(str.split, _WORDS["forms"].split("|")) for form in forms
+    form: base for base, *forms in map(str.split, WORDS["forms"].split("|")) for form in forms
 }
 _SUBJECTS = {
-    word: float(weight) for weight, words in _WORDS["subjects"].items() for word in words.split()
+    word: float(weight) for weight, words in WORDS["subjects"].items() for word in words.split()
 }
 _CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC has this idiom
 _END_UP = re.compile(r"\bend(?:ed|s|ing)? up\b")  # what follows is what happened

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 import zlib
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -31,19 +32,18 @@ TABLE = (
 
 
 def infer_cached(
-    provider: Provider, texts: Sequence[str], cache_folder: Path, progress: bool = True
+    provider: Provider, texts: Sequence[str], folder: Path, progress: bool = True
 ) -> list[Inference]:
     """Infer the texts that are not on disk yet, and keep their inferences there.
 
-    `knowledge.sqlite` is written every few seconds, so that an interruption costs little. A damaged
-    file is renamed and a new one is begun; a folder that cannot be written costs only the caching.
-    Both are logged. Several processes must ask for the same texts at the same point: each infers
-    its share, and the main one alone reads and writes the file.
+    `knowledge.sqlite` in the folder is written every few seconds, so that an interruption costs
+    little. A damaged file is renamed and a new one is begun; a folder that cannot be written costs
+    only the caching. Both are logged. Several processes must ask for the same texts at the same
+    point: each infers its share, and the main one alone reads and writes the file.
     """
     if not texts:
         return []
-    main = rank() == 0
-    store = _Store(cache_folder / "knowledge.sqlite", provider.fingerprint) if main else None
+    store = None if rank() else _Store(folder / "knowledge.sqlite", provider.fingerprint)
     found: dict[str, Inference] = from_main(store.get(set(texts)) if store else None)
     missing = sorted(set(texts) - found.keys(), key=lambda text: (len(text), text))
     size = FIRST_CHUNK * world()
@@ -54,9 +54,8 @@ def infer_cached(
             chunk = missing[begin : begin + size]
             started = time.monotonic()
             own = chunk[share()]
-            inferences = provider.infer(own, progress=False)
-            shares = gather(dict(zip(own, inferences, strict=True)))
-            new = {text: inference for share in shares for text, inference in share.items()}
+            inferred = zip(own, provider.infer(own, progress=False), strict=True)
+            new = dict(ChainMap(*gather(dict(inferred))))
             if store:
                 store.put(new)
             found |= new
@@ -97,30 +96,29 @@ class _Store:
         query = "INSERT OR REPLACE INTO inferences VALUES (?, ?, ?, ?)"
         self._try("write", lambda db: db.executemany(query, rows))
 
-    def _try(self, verb: str, action: Callable[[sqlite3.Connection], Any]) -> Any:
-        damaged = 0  # inodes
+    def _try(self, verb: str, action: Callable[[sqlite3.Connection], Any], damaged: int = 0) -> Any:
+        """The action's result, or None; `damaged` is the inode of a file to be replaced first."""
+        if not self.usable:
+            return None
         inode = 0
-        while self.usable:
-            try:
-                if damaged:
-                    self._put_aside(damaged)
-                inode = self.path.stat().st_ino if self.path.exists() else 0
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as db, db:
-                    db.text_factory = bytes  # a damaged row need not be UTF-8
-                    db.execute(TABLE)
-                    return action(db)
-            except (OSError, sqlite3.Error) as error:
-                # sqlite calls a full or read-only disk "operational", too; of those errors only one
-                # about the table's columns means that the file must be replaced.
-                operational = isinstance(error, (OSError, sqlite3.OperationalError))
-                if inode and not damaged and (not operational or "column" in str(error)):
-                    damaged = inode
-                    continue
-                log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
-                self.usable = "locked" in str(error)  # another process's lock will end
-                break
-        return None
+        try:
+            if damaged:
+                self._put_aside(damaged)
+            inode = self.path.stat().st_ino if self.path.exists() else 0
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as db, db:
+                db.text_factory = bytes  # a damaged row need not be UTF-8
+                db.execute(TABLE)
+                return action(db)
+        except (OSError, sqlite3.Error) as error:
+            # sqlite calls a full or read-only disk "operational", too; of those errors only one
+            # about the table's columns means that the file must be replaced.
+            operational = isinstance(error, (OSError, sqlite3.OperationalError))
+            if inode and not damaged and (not operational or "column" in str(error)):
+                return self._try(verb, action, inode)
+            log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
+            self.usable = "locked" in str(error)  # another process's lock will end
+            return None
 
     def _put_aside(self, inode: int) -> None:
         """Rename the damaged file, unless a second process has put a new one there already."""

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ctsm_lib.errors import DataError
@@ -27,36 +27,35 @@ _PERSONS = re.compile(r"\b(?:person ?[xyz]|john|tom)(?:'s|s')?(?!\w)", re.IGNORE
 def read_atomic(folder: Path) -> tuple[Tails, list[str]]:
     """Read every ATOMIC 2019 table and every Event2Mind file of a folder.
 
-    Args:
-        folder: `*.tsv` are tables with the columns split, head, relation, tail; `*.jsonl` hold one
-            Event2Mind event a line. Files of COMET's generations are skipped.
-
-    Returns:
-        Events without persons, with the annotators' phrases; and a sentence for every row that was
-        left out.
-
-    Raises:
-        DataError: the folder is missing or a file has no valid row.
+    `*.tsv` are tables with the columns split, head, relation, tail; `*.jsonl` hold one Event2Mind
+    event a line. Files of COMET's generations are skipped. Returns events without persons, with
+    the annotators' phrases; and a sentence for every row that was left out. A missing folder, or a
+    file without a valid row, raises a `DataError`.
     """
     tails: Tails = {}
     problems: list[str] = []
     for path in atomic_paths(folder):
-        left_out: list[tuple[int, str]] = []
+        lines = read_lines(path, f"Fetch it again, {WAY_OUT}")
+        parse = _json_row
+        if path.suffix == ".tsv":
+            parse = partial(_table_row, _columns(path, lines[0]))
+            lines[0] = ""
         valid = 0
-        for number, row in _rows(path):
-            if isinstance(row, str):
-                left_out.append((number, row))
-            else:
-                valid += 1
-                _add(tails, *row)
+        left_out: list[str] = []
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    _add(tails, *parse(line))
+                    valid += 1
+                except ValueError as error:
+                    left_out.append(f"{path.name}:{number}: {error}")
         if not valid:
-            first = "; line {}: {}".format(*left_out[0]) if left_out else ""
+            first = f"; line {left_out[0].partition(':')[2]}" if left_out else ""
             raise DataError(f"{path} has no valid row{first}. Fetch it again, {WAY_OUT}")
-        found = [f"{path.name}:{number}: {reason}" for number, reason in left_out]
-        if found:
-            count = len(found)
-            log.warning("%s: %d malformed rows left out, first: %s", path.name, count, found[0])
-        problems += found
+        if left_out:
+            count = len(left_out)
+            log.warning("%s: %d malformed rows left out, first: %s", path.name, count, left_out[0])
+        problems += left_out
     return tails, problems
 
 
@@ -81,46 +80,37 @@ def _add(tails: Tails, text: str, relations: dict[str, list[str]]) -> None:
             tails.setdefault(event, {}).setdefault(relation, Counter())[phrase] += 1
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row | str]]:
-    """Line numbers, each with the row or with the reason why it is left out."""
-    lines = read_lines(path, f"Fetch it again, {WAY_OUT}")
-    columns: list[str] = []
-    if path.suffix == ".tsv":
-        columns = lines[0].split("\t")
-        if not {"head", "relation", "tail"} <= set(columns):
-            expected = "expected the columns split, head, relation, tail"
-            raise DataError(f"{path}:1: {expected}, found {lines[0][:100]!r}.")
-        lines[0] = ""
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield number, _table_row(line, columns) if columns else _json_row(line)
+def _columns(path: Path, head: str) -> list[str]:
+    columns = head.split("\t")
+    if not {"head", "relation", "tail"} <= set(columns):
+        expected = "expected the columns split, head, relation, tail"
+        raise DataError(f"{path}:1: {expected}, found {head[:100]!r}.")
+    return columns
 
 
-def _table_row(line: str, columns: list[str]) -> Row | str:
+def _table_row(columns: list[str], line: str) -> Row:
     fields = line.split("\t")
     if len(fields) != len(columns):
-        return f"{len(fields)} columns instead of {len(columns)}"
+        raise ValueError(f"{len(fields)} columns instead of {len(columns)}")
     row = dict(zip(columns, fields, strict=True))
     relation = row["relation"]
     if not row["head"].strip():
-        return "the head is empty"
+        raise ValueError("the head is empty")
     if not re.fullmatch(r"[ox][A-Z][a-z]+", relation):
-        return f"{relation[:20]!r} is not a relation of ATOMIC"
+        raise ValueError(f"{relation[:20]!r} is not a relation of ATOMIC")
     return row["head"], {relation: [row["tail"]]} if relation in RELATIONS else {}
 
 
-def _json_row(line: str) -> Row | str:
+def _json_row(line: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return f"not JSON ({error})"
+        raise ValueError(f"not JSON ({error})") from None
     event = row.get("event") if isinstance(row, dict) else None
     if not isinstance(event, str) or not event.strip():
-        return "no event"
-    found = {}
-    for relation in ("xIntent", "xReact"):
-        phrases = row.get(relation)
+        raise ValueError("no event")
+    found = {relation: row.get(relation) for relation in ("xIntent", "xReact")}
+    for relation, phrases in found.items():
         if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
-            return f"{relation} is not a list of phrases"
-        found[relation] = phrases
+            raise ValueError(f"{relation} is not a list of phrases")
     return event, found

@@ -3,13 +3,10 @@
 A resumed run continues to the same bits as if it had never stopped, and so does its log.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +16,8 @@ from ctsm_lib.checkpoint import load_tensors, load_weights, save_tensors, save_w
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import Vocabulary
 from ctsm_lib.errors import RunError
-from ctsm_lib.files import read_json, remove, write_json, write_text
-from ctsm_lib.parallel import rank
+from ctsm_lib.files import read_json, remove, write_json
 from ctsm_lib.run_folder import read_run
-from ctsm_workbench.running.log import TrainingLog
 
 STATE: dict[str, type | tuple[type, ...]] = {
     "iteration": int, "bad_checks": int, "finished": bool, "seconds": (int, float),
@@ -35,16 +30,13 @@ CHANGEABLE = {"max_iterations", "patience", "check_every"}  # when a run is resu
 
 
 def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> None:
-    """Refuse to resume a run with other settings or other words.
-
-    Raises:
-        RunError: something differs, or as `read_run`.
-    """
+    """Refuse to resume a run with other settings or other words; raises `RunError`."""
     old, words, _ = read_run(folder)
+    before = old.asdict()
     changed = [
-        f"{name}={getattr(old, name)}"
+        f"{name}={before[name]}"
         for name, value in config.asdict().items()
-        if value != getattr(old, name) and name not in CHANGEABLE
+        if value != before[name] and name not in CHANGEABLE
     ]
     if changed:
         raise RunError(f"{folder} was begun with {', '.join(changed)}; resume it with that.")
@@ -55,23 +47,30 @@ def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> No
 
 def save_checkpoint(
     folder: Path, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict
-) -> Path:
+) -> None:
     """Write everything that resuming needs, then remove the older checkpoint.
 
-    Raises:
-        RunError: it cannot be written; the older one is whole.
+    Raises `RunError` where it cannot be written; then the older one is whole.
     """
     target = folder / f"checkpoint-{iteration:06d}"
     side = folder / f".checkpoint-{os.getpid()}"
     # Leftovers of a process that was killed.
     remove(*folder.glob(".checkpoint-*"), *folder.glob(".best.safetensors.*"))
     older = [path for path in folder.glob("checkpoint-*") if path != target]
+    moments = {
+        f"{kind}/{name}": torch.as_tensor(value)
+        for name, parameter in model.named_parameters()
+        for kind, value in optimizer.state.get(parameter, {}).items()
+    }
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    state = json.loads(json.dumps(state | {"iteration": iteration}))
     try:
         side.mkdir()
         save_weights(side / "model.safetensors", model, {"iteration": iteration})
-        save_tensors(side / "optimizer.safetensors", _optimizer_tensors(model, optimizer))
-        save_tensors(side / "random.safetensors", _random_states())
-        state = json.loads(json.dumps(state | {"iteration": iteration}))
+        save_tensors(side / "optimizer.safetensors", moments)
+        save_tensors(side / "random.safetensors", random)
         write_json(side / "state.json", state | {"sha256": digest(state)})
         if target.exists():  # a resumed run is here again; one of the two is always in place
             older.append(target.with_name(f"{target.name}.old"))
@@ -87,14 +86,12 @@ def save_checkpoint(
     finally:
         remove(side)
     remove(*older)
-    return target
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """Put a run back where it was; returns its state.
 
-    Raises:
-        RunError: a file is missing, damaged or of another model.
+    Raises `RunError` where a file is missing, damaged or of another model.
     """
     state = _read_state(path)
     load_weights(path / "model.safetensors", model)
@@ -110,7 +107,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 
 def _read_state(path: Path) -> dict:
-    file, number = path / "state.json", int(path.stem.removeprefix("checkpoint-"))
+    file = path / "state.json"
+    number = int(path.stem.removeprefix("checkpoint-"))
     state = read_json(file)
     if not isinstance(state, dict) or state.pop("sha256", None) not in (None, digest(state)):
         found = f"{file} is damaged: its checksum is another one."
@@ -139,41 +137,3 @@ def _load_optimizer(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             optimizer.state[parameter] = {k: v.to(parameter).clone() for k, v in values.items()}
     if saved:
         raise RunError(f"{path} is of another model, which has {next(iter(saved))[:80]!r}.")
-
-
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{key}/{name}": torch.as_tensor(value).detach().cpu().contiguous()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def _random_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def log_state(log: TrainingLog) -> dict[str, Any]:
-    """Losses that the log has not written yet; all processes must ask together."""
-    return {"names": log.names, "rows": log.rows().tolist()}
-
-
-def restore_log(log: TrainingLog, saved: dict[str, Any] | None, iteration: int) -> None:
-    """Put a log back where a checkpoint has it; lines behind it will be written again."""
-    if saved:
-        rows = torch.tensor(saved["rows"], device=log.device)
-        log.names = saved["names"]
-        log.kept = list(rows if rank() == 0 else torch.zeros_like(rows))
-    if rank() or not log.path.is_file():
-        return
-    kept = []
-    for line in log.path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["iteration"] <= iteration:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue  # a line cut off by a kill
-    write_text(log.path, "".join(f"{line}\n" for line in kept))

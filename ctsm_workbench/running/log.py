@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from ctsm_lib.errors import RunError
+from ctsm_lib.files import write_text
 from ctsm_lib.parallel import all_sum, rank, world
 from ctsm_lib.training import Step
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
 # These losses are of the whole batch; the others are a process's share of it.
 WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
 SHOWN = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
@@ -30,18 +31,17 @@ class TrainingLog:
 
     Args:
         out: the run folder.
+        bar: a progress bar, one step for each iteration.
         report: called with every record.
     """
 
     def __init__(
-        self, out: Path, device: torch.device, *, progress: bool = True,
-        report: Callable[[dict], None] | None = None,
-    ):  # fmt: skip
+        self, out: Path, device: torch.device, bar: tqdm, report: Callable[[dict], None]
+    ) -> None:
         self.path = out / "log.jsonl"
         self.device = device
+        self.bar = bar
         self.report = report
-        self.is_main = rank() == 0
-        self.hide_bar = None if progress and self.is_main else True
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -49,10 +49,6 @@ class TrainingLog:
         self.kept: list[Tensor] = []
         self.seen = 0
         self.since = time.monotonic()
-
-    def begin(self, iteration: int, total: int) -> None:
-        """Show the bar."""
-        self.bar = tqdm(total=total, initial=iteration, unit="it", disable=self.hide_bar)
 
     def add(self, step: Step) -> None:
         """Keep the losses of an iteration, its right emotions, and the gradients' norm."""
@@ -73,9 +69,9 @@ class TrainingLog:
 
     def rows(self) -> Tensor:
         """Losses of n iterations over all processes, [n, names]; all must ask together."""
-        return (
-            all_sum(torch.stack(self.kept)).cpu() if self.kept else torch.zeros(0, len(self.names))
-        )
+        if not self.kept:
+            return torch.zeros(0, len(self.names))
+        return all_sum(torch.stack(self.kept)).cpu()
 
     def write_means(self, iteration: int, rate: float) -> None:
         """Write the means of the losses, and begin anew."""
@@ -95,11 +91,8 @@ class TrainingLog:
         self.since = time.monotonic()
 
     def write(self, record: dict) -> None:
-        """Append a record, in the main process.
-
-        Raises `RunError` where the log cannot be written.
-        """
-        if not self.is_main:
+        """Append a record, in the main process; a `RunError` if the log cannot be written."""
+        if rank():
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -107,8 +100,28 @@ class TrainingLog:
         except OSError as error:
             reason = f"{self.path} cannot be written: {error.strerror}."
             raise RunError(f"{reason} Then use --resume.") from error
-        if self.report:
-            self.report(record)
+        self.report(record)
+
+    def state(self) -> dict[str, Any]:
+        """Losses that the log has not written yet; all processes must ask together."""
+        return {"names": self.names, "rows": self.rows().tolist()}
+
+    def restore(self, saved: dict[str, Any] | None, iteration: int) -> None:
+        """Go back to where a checkpoint has the log; lines after it will be written again."""
+        if saved:
+            rows = torch.tensor(saved["rows"], device=self.device)
+            self.names = saved["names"]
+            self.kept = list(torch.zeros_like(rows) if rank() else rows)
+        if rank() or not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["iteration"] <= iteration:
+                    kept.append(f"{line}\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line cut off by a kill
+        write_text(self.path, "".join(kept))
 
 
 def read_log(folder: Path) -> list[dict]:

@@ -1,11 +1,9 @@
 """Training as the command line and the lessons start it: guarded, with printed dev checks."""
 
-from __future__ import annotations
-
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,25 +22,15 @@ from ctsm_workbench.running.guard import LongRunGuard
 
 
 def train(
-    config: Config,
-    prepared: Prepared,
-    out: Path,
-    *,
-    resume: bool = False,
-    cpu: bool = False,
-    stop_after: int | None = None,
-    progress: bool = True,
-    tensorboard: bool = False,
+    config: Config, prepared: Prepared, out: Path, *, resume: bool = False, cpu: bool = False,
+    stop_after: int | None = None, progress: bool = True, tensorboard: bool = False,
     compiled: bool = False,
-) -> dict:
-    """Train one run, or go on with it, as `ctsm_lib.training.train` does, with a guard.
+) -> dict:  # fmt: skip
+    """Train one run, or continue it, as `ctsm_lib.training.train` does, with a guard.
 
-    Args:
-        tensorboard: also write event files to `out/tensorboard`.
-
-    Raises:
-        RunError: as there; or another process trains in the folder; or a loss is no sensible
-            number, and its batch is then kept in the folder.
+    With `tensorboard` event files are written to `out/tensorboard`, too. Raises `RunError` as
+    there; or where another process trains in the folder; or where a loss is no sensible number, and
+    its batch is then kept in the folder.
     """
     if getattr(model_class(config), "is_fitted", False):
         return fit(config, prepared, out, resume=resume)
@@ -52,10 +40,11 @@ def train(
         if "dev_ppl_token" in record or "dev_acc" in record:
             scores = {name.removeprefix("dev_"): value for name, value in record.items()}
             tqdm.write(f"iteration {record['iteration']}: dev {in_words(scores)}")
-        if board is not None:
-            board(record)
+        if board:
+            for name, value in record.items():
+                board.add_scalar(name, value, record["iteration"])
 
-    guard = LongRunGuard(out, resume=resume, compiled=compiled, progress=progress, report=report)
+    guard = LongRunGuard(out, report, resume=resume, compiled=compiled, progress=progress)
     return training.train(config, prepared, out, cpu=cpu, stop_after=stop_after, guard=guard)
 
 
@@ -64,17 +53,19 @@ def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) 
 
     Every process does the same, and the main one writes.
     """
-    begun, words, main = time.monotonic(), prepared.corpus.vocabulary, rank() == 0
+    begun = time.monotonic()
+    words = prepared.corpus.vocabulary
+    is_main = rank() == 0
     if resume:
         require_same_run(out, config, words)
-    elif main:
+    elif is_main:
         description = prepared.description | {"device": "cpu", "versions": versions()}
         create_run(out, config, words, description)
     model = training.build_model(config, prepared)
     model.fit(prepared.pairs["train"])
     scores = teacher_forced(score_pairs(model, prepared.pairs["valid"]))
     best = scores | {"iteration": 0}
-    if main:
+    if is_main:
         record = {"iteration": 0} | {f"dev_{name}": value for name, value in scores.items()}
         write_text(out / "log.jsonl", json.dumps(record) + "\n")
         save_weights(out / "best.safetensors", model, best)
@@ -88,21 +79,11 @@ def in_words(scores: dict[str, float]) -> str:
     return ", ".join(f"{name} {scores[name]:.2f}" for name in names)
 
 
-def tensorboard_writer(out: Path) -> Callable[[dict], None]:
-    """A function that adds a record of the log to TensorBoard files.
-
-    Raises:
-        RunError: tensorboard is not installed.
-    """
+def tensorboard_writer(out: Path) -> Any:
+    """A writer of TensorBoard files; a `RunError` where tensorboard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         way_out = "pip install tensorboard"
         raise RunError(f"--tensorboard needs the package tensorboard: {way_out}.") from None
-    writer = SummaryWriter(str(out / "tensorboard"))
-
-    def add(record: dict) -> None:
-        for name, value in record.items():
-            writer.add_scalar(name, value, record["iteration"])
-
-    return add
+    return SummaryWriter(str(out / "tensorboard"))

@@ -22,12 +22,12 @@ from ctsm_lib.parallel import all_sum, share
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
+from ctsm_workbench.study.comparison.tables import markdown_table
 
-# None for a model that predicts no emotion, and for one that predicts no words.
-EMOTION_SCORES = ("acc", "acc_top3", "acc_top5", "macro_f1")
-WORD_SCORES = (
-    "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses", "looping",
-    "bleu", "copy_rate",
+# In this order in results; None where a model predicts no emotion, or no words.
+SCORES = (
+    "acc", "acc_top3", "acc_top5", "macro_f1", "ppl_peer", "ppl_token", "dist1", "dist2",
+    "mean_length", "distinct_responses", "looping", "bleu", "copy_rate",
 )  # fmt: skip
 
 
@@ -44,23 +44,20 @@ def evaluate(
 ) -> tuple[dict, list[dict]]:
     """All scores of a split, and every answer with its context (none without predicted words).
 
-    Several processes share the work, and all get all of it.
-
-    Args:
-        on_scored: called with the arrays of `score_pairs`, e.g. to keep them.
-
-    Raises:
-        RunError: an unknown split, or the data's vocabulary is not the run's.
+    Several processes share the work, and all get all of it. `on_scored` is called with the arrays
+    of `score_pairs`, e.g. to keep them. An unknown split, or data with another vocabulary than the
+    run's, raises a `RunError`.
     """
     if split not in SPLITS:
         raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
     require_same_words(run, prepared)
     how = how or Decoding(max_length=run.config.max_response)
-    pairs, part = prepared.pairs[split], prepared.corpus.splits[split]
+    pairs = prepared.pairs[split]
+    part = prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, batch_size, progress)
     if on_scored:
         on_scored(scored)
-    scores: dict = dict.fromkeys((*EMOTION_SCORES, *WORD_SCORES)) | teacher_forced(scored)
+    scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
     rows: list[dict] = []
     if run.model.predicts_words:
         answers, logits = answer_pairs(
@@ -82,8 +79,8 @@ def evaluate(
             }
             for pair, emotion in enumerate(predicted)
         ]
-    result = scores | {"n": len(pairs), "split": split, "decoding": asdict(how)}
-    return result | {"run": run.about(device, prepared.description)}, rows
+    scores |= {"n": len(pairs), "split": split, "decoding": asdict(how)}
+    return scores | {"run": run.about(device, prepared.description)}, rows
 
 
 def answer_pairs(
@@ -134,13 +131,10 @@ def loops(words: Sequence[str]) -> bool:
     )
 
 
-def response_scores(
-    responses: Sequence[str], references: Sequence[str] | None = None
-) -> dict[str, float | int | None]:
-    """Scores of answers as text.
+def response_scores(responses: Sequence[str], references: Sequence[str] | None = None) -> dict:
+    """Scores of answers as text: length in words, distinct responses and looping in percent.
 
-    Length is in words, distinct responses and looping are in percent. BLEU is sacrebleu's on
-    lower-cased words; None without references or without sacrebleu.
+    BLEU is sacrebleu's on lower-cased words; None without references or without sacrebleu.
     """
     words = [response_tokens(text) for text in responses]
     count = max(len(words), 1)
@@ -150,7 +144,7 @@ def response_scores(
         "mean_length": sum(map(len, words)) / count,
         "distinct_responses": 100 * len(set(map(tuple, words))) / count,
         "looping": 100 * sum(map(loops, words)) / count,
-        "bleu": _bleu(words, references) if references is not None else None,
+        "bleu": None if references is None else _bleu(words, references),
         "n": len(words),
     }
 
@@ -173,11 +167,7 @@ def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
 
 
 def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
-    """Write scores of each example to a `.npz`.
-
-    `right` [n] is 1 where the emotion was predicted; `nll` [n] is the mean over an answer's tokens.
-    A model that predicts no emotion, or no words, has none.
-    """
+    """Write to a `.npz` which emotions were `right` [n], and the mean `nll` [n] of a token."""
     arrays = {}
     if "logits" in scored:
         arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
@@ -189,18 +179,14 @@ def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
 
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
     """Write random answers and the commonest ones as Markdown; contexts are short quotations."""
-    chosen = random.Random(seed).sample(list(rows), min(count, len(rows)))
+    drawn = random.Random(seed).sample(list(rows), min(count, len(rows)))
     lines = [
-        f"# {len(chosen)} random answers out of {len(rows):,}",
-        "",
-        "| emotion | predicted | last turn | answer |",
-        "|---|---|---|---|",
+        (row["emotion"], row["predicted"] or "-", quotation(row["context"][-1]), row["response"])
+        for row in drawn
     ]
-    for row in chosen:
-        last = quotation(row["context"][-1])
-        cells = (row["emotion"], row["predicted"] or "-", last, row["response"])
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    chosen = [[cell.replace("|", "/") for cell in line] for line in lines]
     common = Counter(row["response"] for row in rows).most_common(15)
-    lines += ["", "## The commonest answers", "", "| answer | times |", "|---|---|"]
-    lines += [f"| {text or '(nothing)'} | {times} |" for text, times in common]
-    write_text(path, "\n".join(lines) + "\n")
+    times = [(text or "(nothing)", str(number)) for text, number in common]
+    tables = markdown_table(("emotion", "predicted", "last turn", "answer"), chosen)
+    tables += f"\n## The commonest answers\n\n{markdown_table(('answer', 'times'), times)}"
+    write_text(path, f"# {len(drawn)} random answers out of {len(rows):,}\n\n{tables}")

@@ -2,7 +2,7 @@
 
 All intervals hold 95 %. Bootstrap intervals are percentiles (Efron and Tibshirani, 1993). Scores
 of the same cases are resampled with the same draws: their differences are paired (Koehn, 2004).
-Legend of shapes: n cases, K draws.
+Legend of shapes: n cases, K draws. Resampled values are [1 + K], the observed one first.
 """
 
 from collections.abc import Callable
@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-LEVELS = (0.025, 0.975)
+Array = np.ndarray  # for signatures with many of them
 
 
 def resampled(
-    statistic: Callable[[np.ndarray], float], cases: int, draws: int, random: np.random.Generator
-) -> np.ndarray:
-    """A statistic of all cases, followed by the same statistic of samples with replacement.
+    statistic: Callable[[Array], float], cases: int, draws: int, random: np.random.Generator
+) -> Array:
+    """A statistic of all cases and of K samples with replacement, [1 + K]; [nan] without cases.
 
-    Args:
-        statistic: takes the indices [n] of the sampled cases.
-
-    Returns:
-        [1 + K], the observed value first; a single nan where there are no cases.
+    `statistic` takes the indices [n] of the sampled cases.
     """
     if not cases:
         return np.array([np.nan])
@@ -33,12 +29,12 @@ def resampled(
     return np.array(values, dtype=np.float64)
 
 
-def means(values: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+def means(values: Array, draws: int, random: np.random.Generator) -> Array:
     """The mean of values [n], followed by means of samples of them, [1 + K]."""
     return resampled(lambda chosen: values[chosen].mean(), len(values), draws, random)
 
 
-def times_drawn(cases: int, draws: int) -> np.ndarray:
+def times_drawn(cases: int, draws: int) -> Array:
     """How often each case is in each bootstrap sample, [1 + K, n]; row 0 has every case once."""
     times = np.ones((1 + draws, cases))
     if cases:
@@ -47,15 +43,11 @@ def times_drawn(cases: int, draws: int) -> np.ndarray:
     return times
 
 
-def auc(scores: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+def auc(scores: Array, positive: Array, negative: Array) -> Array:
     """The probability that a positive case has a higher score than a negative one; ties count half.
 
-    Args:
-        scores: [n].
-        positive, negative: [K, n] how often each score occurs in either class, for K results.
-
-    Returns:
-        [K] in [0, 1], 0.5 by chance; nan where a class is empty.
+    Scores are [n]; `positive` and `negative` are [K, n], how often each occurs in either class.
+    The result is [K], 0.5 by chance, and nan where a class is empty.
     """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # equal scores are one group
@@ -68,9 +60,16 @@ def auc(scores: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.nd
         return (up * below).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
 
 
-def percentiles(drawn: np.ndarray) -> tuple[float, float]:
+def compared_aucs(scores: dict[str, Array], positive: Array, times: Array) -> dict[str, dict]:
+    """AUC of every score [n] for n positive or negative cases, resampled by `times` [1 + K, n]."""
+    up = times * positive
+    down = times * ~positive
+    return compared({name: auc(score, up, down) for name, score in scores.items()})
+
+
+def percentiles(drawn: Array) -> tuple[float, float]:
     """The 95 % interval of resampled values [K]; those that are nan are left out."""
-    low, high = np.nanquantile(drawn, LEVELS)
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -90,20 +89,20 @@ def rounded(value: Any, digits: int = 4) -> Any:
     return None if np.isnan(value) else round(float(value), digits)
 
 
-def percent(values: np.ndarray) -> float | None:
+def percent(values: Array) -> float | None:
     """The per cent of values [n] that are true; None without values."""
     return rounded(100 * values.mean()) if len(values) else None
 
 
-def estimate(drawn: np.ndarray) -> dict:
-    """Value, low and high of [1 + K] numbers, the observed one first; None where that is nan."""
+def estimate(drawn: Array) -> dict:
+    """Value, low and high of resampled values [1 + K]; None where the observed one is nan."""
     low = high = drawn[0]
     if len(drawn) > 1 and not np.isnan(drawn[0]):
         low, high = percentiles(drawn[1:])
     return rounded({"value": drawn[0], "low": low, "high": high})
 
 
-def compared(values: dict[str, np.ndarray]) -> dict:
+def compared(values: dict[str, Array]) -> dict[str, dict]:
     """The estimate of every score [1 + K], and of its difference to each before it (`minus`)."""
     result: dict = {}
     for name, drawn in values.items():
@@ -112,7 +111,7 @@ def compared(values: dict[str, np.ndarray]) -> dict:
     return result
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray, draws: int = 200) -> dict:
+def rank_correlation(a: Array, b: Array, draws: int = 200) -> dict:
     """Spearman's correlation of two [n] arrays, with an interval from resampled words."""
     drawn = np.array([np.nan])
     if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:

@@ -2,24 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.files import read_lines
 
 
 def numbered_rows(path: Path) -> list[tuple[int, dict]]:
     """Line numbers and objects of a JSON-lines file, each object with a text `response`.
 
-    Raises:
-        DataError: the file is missing or empty, or a line (it is named) is not such an object.
+    A missing or empty file, or a line (it is named) that is no such object, raises a `DataError`.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        way = f"`ctsm evaluate RUN --responses {path}` makes one."
-        raise DataError(f"{path} is missing. {way}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}") from error
     rows = []
+    lines = read_lines(path, f"`ctsm evaluate RUN --responses {path}` makes one.")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -39,15 +34,13 @@ def numbered_rows(path: Path) -> list[tuple[int, dict]]:
 def read_responses(path: Path) -> tuple[list[str], list[str] | None]:
     """Responses and references of a file; no references where any line lacks one.
 
-    Raises:
-        DataError: as `numbered_rows`, or a reference is not text.
+    Raises a `DataError` as `numbered_rows`, or where a reference is not text.
     """
     rows = numbered_rows(path)
-    responses = [row["response"] for _, row in rows]
-    if any(row.get("reference") is None for _, row in rows):
-        return responses, None
-    for line, row in rows:
-        if not isinstance(row["reference"], str):
-            found = str(row["reference"])[:60]
-            raise DataError(f'{path}:{line}: "reference" should be text, found {found!r}.')
-    return responses, [row["reference"] for _, row in rows]
+    references: list[Any] = [row.get("reference") for _, row in rows]
+    found = references if None not in references else None
+    for (line, _), reference in zip(rows, found or (), strict=False):
+        if not isinstance(reference, str):
+            wrong = str(reference)[:60]
+            raise DataError(f'{path}:{line}: "reference" should be text, found {wrong!r}.')
+    return [row["response"] for _, row in rows], found

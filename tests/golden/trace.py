@@ -1,8 +1,8 @@
 """Losses, weights and answers of every model on tiny settings, as hex digits.
 
-`python -m tests.golden.trace` prints them; `--write` keeps them as this machine's golden file. A change that is not meant
-to move a number leaves every digit as it is. Digits depend on the version of torch and on the processor, so there is a
-file for each pair of them.
+`python -m tests.golden.trace` prints them; `--write` keeps them as this machine's golden file. A
+change that is not meant to move a number leaves every digit as it is. Digits depend on the version
+of torch and on the processor, so there is a file for each pair of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-# The sample's word vectors are learned from it: by one thread, or the last digits depend on the number of cores.
+# The sample's word vectors are learned from its texts. With more than one thread, their last digits
+# would depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
@@ -25,8 +26,8 @@ import torch
 HERE = Path(__file__).resolve().parent
 STEPS = 5
 TINY = [
-    "dim=24", "heads=2", "key_depth=24", "ffn_dim=24", "small_key_depth=8", "small_ffn_dim=8", "batch_size=8",
-    "max_iterations=8", "warmup=2",
+    "dim=24", "heads=2", "key_depth=24", "ffn_dim=24", "small_key_depth=8", "small_ffn_dim=8",
+    "batch_size=8", "max_iterations=8", "warmup=2",
 ]  # fmt: skip
 ABLATIONS = ("wo-tee", "wo-see", "wo-egm", "wo-ccl", "wo-egm-ccl")
 BASELINES = ("transformer", "multi-transformer", "moel", "mime", "empdg", "kemp", "cem", "case")
@@ -53,7 +54,7 @@ def digest(*tensors: torch.Tensor) -> str:
 
 
 def machine() -> str:
-    """The part of a golden file's name that says where its digits hold: version of torch, kind of processor."""
+    """The version of torch and the kind of processor, as they stand in a golden file's name."""
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.is_file() else ""
     vendor = re.search(r"vendor_id\s*:\s*(\w+)", text)

@@ -1,4 +1,7 @@
-"""Check of the metric on the released KEMP answers: the references score 5.95 / 36.8, the answers 0.60 / 2.64."""
+"""Check of the metric on the released KEMP answers.
+
+The references score 5.95 / 36.8, the answers 0.60 / 2.64.
+"""
 
 import pytest
 

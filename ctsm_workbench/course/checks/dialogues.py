@@ -1,7 +1,4 @@
-"""Checks of lesson 01: pairs of a dialogue, padded batches and masks, length buckets.
-
-Paper: Sec. 3.2 and 4.2.
-"""
+"""Checks of lesson 01: dialogue pairs, padded batches, length buckets. Paper: Sec. 3.2 and 4.2."""
 
 from collections.abc import Callable
 
@@ -9,11 +6,11 @@ import numpy as np
 import torch
 
 from ctsm_lib.corpus import CLS, PAD
-from ctsm_workbench.course.checks.frame import check, expect, expect_shape
+from ctsm_workbench.course.checks.frame import Expect, check
 
 
 @check("1.1")
-def dialogue_pairs(mine: Callable) -> None:
+def dialogue_pairs(mine: Callable, expect: Expect) -> None:
     """`mine(turns) -> [(context, response), ...]`.
 
     Turns are lists of words. A context is one list of all earlier words.
@@ -22,66 +19,48 @@ def dialogue_pairs(mine: Callable) -> None:
     result = mine([list(turn) for turn in four])
     found = [(list(context), list(response)) for context, response in result]
     responses = [response for _, response in found]
-    hint = "Turns 1 and 3 are the speaker's: only the listener's turns (2, 4, ...) are responses."
-    expect(four[2] not in responses and four[0] not in responses, hint)
-    hint = "Every listener turn is a response, in the order of the dialogue."
-    expect(responses == [four[1], four[3]], hint)
-    hint = "Before the first response there is one turn: its words are the context."
-    expect(found[0][0] == ["i", "lost"], hint)
+    expect(four[2] not in responses and four[0] not in responses, "speaker")
+    expect(responses == [four[1], four[3]], "order")
+    expect(found[0][0] == ["i", "lost"], "first")
     context = found[1][0]
-    hint = "The context is everything that was said before, from turn 1 on, not only the last turn."
-    expect(context != ["my", "keys"], hint)
-    hint = "The context ends before the response: a model must not read what it has to say."
-    expect(context[-2:] != four[3], hint)
-    hint = "A context is one list of words: all earlier turns, the speaker's and the listener's."
-    expect(context == ["i", "lost", "oh", "no", "my", "keys"], hint)
+    expect(context != ["my", "keys"], "last_turn")
+    expect(context[-2:] != four[3], "ends_before")
+    expect(context == ["i", "lost", "oh", "no", "my", "keys"], "one_list")
     five = mine([*[list(turn) for turn in four], ["bye"]])
-    expect(len(list(five)) == 2, "A last speaker turn that nobody answers gives no pair.")
-    expect(len(list(mine([["hi"]]))) == 0, "A dialogue of one turn has no pair.")
+    expect(len(list(five)) == 2, "unanswered")
+    expect(len(list(mine([["hi"]]))) == 0, "one_turn")
 
 
 @check("1.2")
-def padded_batch(mine: Callable) -> None:
+def padded_batch(mine: Callable, expect: Expect) -> None:
     """`mine(contexts, max_length) -> (ids [B, L], mask [B, L])`.
 
     Contexts are lists of ids. CLS is put before each.
     """
     result = mine([[11, 12, 13], [21], [31, 32]], 256)
-    hint = "Return two tensors: `return ids, mask`."
-    expect(isinstance(result, tuple) and len(result) == 2, hint)
+    expect(isinstance(result, tuple) and len(result) == 2, "two")
     ids, mask = result
-    hint = "Each row has one place for CLS and as many as the longest context needs, no more."
-    expect_shape(ids, (3, 4), hint)
-    expect_shape(mask, (3, 4), "The mask has a place for each id.")
-    hint = "Ids are whole numbers (torch.long), because they are indices of tables."
-    expect(ids.dtype == torch.long, hint)
-    hint = "The mask is boolean: otherwise `~mask` and `masked_fill` do something else."
-    expect(mask.dtype == torch.bool, hint)
-    expect(ids[:, 0].tolist() == [CLS] * 3, f"Each row begins with CLS, id {CLS}.")
-    hint = "The longest row is CLS and its tokens, without padding."
-    expect(ids[0].tolist() == [CLS, 11, 12, 13], hint)
-    hint = "Padding goes to the right of the tokens: it must not move a word to another position."
-    expect(int(ids[1, -1]) != 21, hint)
-    hint = f"The empty places hold PAD, id {PAD}; 0 is the id of an unknown word."
-    expect(0 not in ids.tolist()[1], hint)
-    hint = "A short row is CLS, its tokens, and then PAD to the end."
-    expect(ids.tolist()[1:] == [[CLS, 21, PAD, PAD], [CLS, 31, 32, PAD]], hint)
-    expect(not bool(mask[1, -1]), "True is where a token stands, False at the padding.")
-    hint = "CLS is a token, too: the model reads the summary of the dialogue there."
-    expect(mask[:, 0].all(), hint)
+    expect.shape(ids, (3, 4), "width")
+    expect.shape(mask, (3, 4), "mask_shape")
+    expect(ids.dtype == torch.long, "dtype")
+    expect(mask.dtype == torch.bool, "boolean")
+    expect(ids[:, 0].tolist() == [CLS] * 3, "cls", cls=CLS)
+    expect(ids[0].tolist() == [CLS, 11, 12, 13], "longest")
+    expect(int(ids[1, -1]) != 21, "right")
+    expect(0 not in ids.tolist()[1], "pad", pad=PAD)
+    expect(ids.tolist()[1:] == [[CLS, 21, PAD, PAD], [CLS, 31, 32, PAD]], "short")
+    expect(not bool(mask[1, -1]), "padding_false")
+    expect(mask[:, 0].all(), "cls_true")
     lengths = mask.sum(dim=1).tolist()
-    hint = f"Each row has as many True as tokens with CLS: [4, 2, 3], not {lengths}."
-    expect(lengths == [4, 2, 3], hint)
+    expect(lengths == [4, 2, 3], "lengths", lengths=lengths)
     long, _ = mine([[11, 12, 13, 14, 15], [21]], 4)
-    expect_shape(long, (2, 4), "max_length counts CLS, too: it takes one of the places.")
-    hint = "A context that is too long loses its beginning: the answer must fit the last words."
-    expect(14 in long[0].tolist() and 15 in long[0].tolist(), hint)
-    hint = "Cut the tokens first, then put CLS before the tokens that are left."
-    expect(long[0].tolist() == [CLS, 13, 14, 15], hint)
+    expect.shape(long, (2, 4), "max_length")
+    expect(14 in long[0].tolist() and 15 in long[0].tolist(), "keeps_end")
+    expect(long[0].tolist() == [CLS, 13, 14, 15], "cut_first")
 
 
 @check("1.3")
-def length_buckets(mine: Callable) -> None:
+def length_buckets(mine: Callable, expect: Expect) -> None:
     """`mine(lengths [n], batch_size, pool, random) -> list of index arrays`.
 
     The arrays are one epoch of batches; `random` is a Generator.
@@ -100,26 +79,16 @@ def length_buckets(mine: Callable) -> None:
 
     one = batches(100, 0)
     used = sorted(i for batch in one for i in batch)
-    hint = f"Each of the {n} pairs is used once an epoch, also those of a last, smaller batch."
-    expect(used == list(range(n)), f"{hint} You have {len(used)}.")
-    hint = f"Batches have {size} pairs. Only the last one may have fewer."
-    expect(max(map(len, one)) <= size and len(one) == -(-n // size), hint)
+    expect(used == list(range(n)), "all_used", n=n, used=len(used))
+    expect(max(map(len, one)) <= size and len(one) == -(-n // size), "size", size=size)
     ordered = [int(i) for i in np.argsort(lengths)]
     least = padding([ordered[k : k + size] for k in range(0, n, size)])
-    hint = "Within a pool, sort by length before you cut it into batches: neighbours are alike."
-    expect(padding(one) == least, hint)
+    expect(padding(one) == least, "sort")
     longest = [max(lengths[i] for i in batch) for batch in one]
-    hint = "Mix the order of the batches at the end."
-    hint += " Otherwise the model sees short texts first and long ones last in every epoch."
-    expect(longest not in (sorted(longest), sorted(longest, reverse=True)), hint)
+    expect(longest not in (sorted(longest), sorted(longest, reverse=True)), "mix")
     small = batches(4, 0)
-    hint = "A pool holds `pool` batches, that is pool * batch_size pairs. Yours is smaller."
-    expect(padding(small) < 40 * len(small), hint)
-    hint = "Sort within pools only. If you sort all pairs, neighbours are the same in every epoch."
-    expect(padding(small) > least, hint)
-    hint = "Draw from `random` only. Otherwise a run cannot be repeated or resumed exactly."
-    expect(batches(4, 0) == small, hint)
+    expect(padding(small) < 40 * len(small), "pool")
+    expect(padding(small) > least, "within_pools")
+    expect(batches(4, 0) == small, "random")
     others = {frozenset(batch) for batch in batches(4, 1)}
-    hint = "Shuffle all pairs before you divide them into pools."
-    hint += " Otherwise the same pairs meet in every epoch."
-    expect({frozenset(batch) for batch in small} != others, hint)
+    expect({frozenset(batch) for batch in small} != others, "shuffle")

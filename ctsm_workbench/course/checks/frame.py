@@ -2,28 +2,72 @@
 
 import math
 import os
+import tomllib
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 CHECKS: dict[str, Callable[..., None]] = {}
+HINTS: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
+)
 
 
 class CheckFailed(AssertionError):
     """An answer is not right yet. The message is a hint about the mistake."""
 
 
+class Expect:
+    """Expectations of one exercise. Each names the hint that an answer gets if it is not met."""
+
+    def __init__(self, hints: dict[str, str]):
+        self.hints = hints
+
+    def __call__(self, condition: object, hint: str, *, note: str = "", **values: Any) -> None:
+        """Expect that the condition holds. `note` follows the hint; `values` fill its braces."""
+        text = self._text(hint, **values)
+        if not bool(condition):
+            raise CheckFailed(f"{text} ({note})" if note else text)
+
+    def shape(self, actual: Any, shape: tuple[int, ...], hint: str) -> None:
+        """Expect a tensor, an array or a number of this shape."""
+        _same_shape(actual, shape, self._text(hint))
+
+    def close(
+        self, actual: Any, expected: Any, hint: str, *, tolerance: float = 1e-5, **values: Any
+    ) -> None:
+        """Expect this shape and these values; the message adds the place that is furthest off."""
+        text = self._text(hint, **values)
+        wanted = _array(expected)
+        _same_shape(actual, wanted.shape)
+        got = _array(actual)
+        if np.isnan(got).any() and not np.isnan(wanted).any():
+            raise CheckFailed(f"There is NaN in your result. {text}")
+        distance = np.abs(got - wanted) - tolerance * np.abs(wanted)
+        if distance.size and distance.max() > tolerance:
+            place = np.unravel_index(int(distance.argmax()), distance.shape)
+            where = f" at {[int(i) for i in place]}" if place else ""
+            note = f"Yours{where}: {got[place]:.4g}, expected: {wanted[place]:.4g}."
+            raise CheckFailed(f"{text} ({note})")
+
+    def differs(self, actual: Any, wrong: Any, hint: str, *, tolerance: float = 1e-6) -> None:
+        """Expect another result than that of a known mistake."""
+        self(not np.allclose(_array(actual), _array(wrong), rtol=0, atol=tolerance), hint)
+
+    def _text(self, hint: str, **values: Any) -> str:
+        # Looked up before the answer is judged, so that a right answer finds a missing hint.
+        return " ".join(self.hints[hint].split()).format(**values)
+
+
 def check(exercise: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a check. It takes the student's function and calls `expect` and its kin.
+    """Make a function the check of an exercise, such as "1.2". It takes the answer and `Expect`.
 
     A function without code (NotImplementedError) does not fail: a lesson must run to its end
     before any exercise is solved. nbgrader gives points for checks that pass, so it sees the error.
-
-    Args:
-        exercise: number of the exercise, as the lesson prints it.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -31,11 +75,12 @@ def check(exercise: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         def run(mine: Callable) -> None:
             def call(*arguments: Any) -> Any:
                 result = mine(*arguments)
-                expect(result is not None, "Your function returns None: is a `return` missing?")
+                if result is None:
+                    raise CheckFailed("Your function returns None: is a `return` missing?")
                 return result
 
             try:
-                function(call)
+                function(call, Expect(HINTS[exercise]))
             except NotImplementedError:
                 if os.environ.get("NBGRADER_EXECUTION"):
                     raise
@@ -54,37 +99,11 @@ def check(exercise: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return decorate
 
 
-def expect(condition: object, hint: str) -> None:
-    """Raise `CheckFailed(hint)` unless the condition holds."""
-    if not bool(condition):
-        raise CheckFailed(hint)
-
-
-def expect_shape(actual: Any, shape: tuple[int, ...], hint: str = "") -> None:
-    """Expect a tensor, an array or a number of this shape."""
+def _same_shape(actual: Any, shape: tuple[int, ...], hint: str = "") -> None:
     found = tuple(getattr(actual, "shape", np.shape(actual)))
-    expect(found == shape, f"The shape should be {list(shape)}, not {list(found)}. {hint}".strip())
-
-
-def expect_close(actual: Any, expected: Any, hint: str, tolerance: float = 1e-5) -> None:
-    """Expect this shape and these values; the message adds the place that is furthest off."""
-    wanted = _array(expected)
-    expect_shape(actual, wanted.shape)
-    got = _array(actual)
-    if np.isnan(got).any() and not np.isnan(wanted).any():
-        raise CheckFailed(f"There is NaN in your result. {hint}")
-    distance = np.abs(got - wanted) - tolerance * np.abs(wanted)
-    if distance.size and distance.max() > tolerance:
-        place = np.unravel_index(int(distance.argmax()), distance.shape)
-        where = f" at {[int(i) for i in place]}" if place else ""
-        values = f"Yours{where}: {got[place]:.4g}, expected: {wanted[place]:.4g}."
-        raise CheckFailed(f"{hint} ({values})")
-
-
-def expect_not(actual: Any, wrong: Any, hint: str, tolerance: float = 1e-6) -> None:
-    """Give the hint if the answer is the result of a known mistake."""
-    same = np.allclose(_array(actual), _array(wrong), rtol=0, atol=tolerance)
-    expect(not same, hint)
+    if found != shape:
+        text = f"The shape should be {list(shape)}, not {list(found)}. {hint}"
+        raise CheckFailed(text.strip())
 
 
 def _array(value: Any) -> np.ndarray:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
@@ -79,11 +78,7 @@ class Plan:
 
 
 def missing(plan: Plan) -> list[tuple[str, int]]:
-    """Rows and seeds without a result of exactly this configuration.
-
-    Raises:
-        ConfigError: a result is there, but of another configuration.
-    """
+    """Rows and seeds without a result; a `ConfigError` if there is one of another configuration."""
     rows = [(key, seed) for seed in plan.seeds for key in plan.rows]
     return [(key, seed) for key, seed in rows if not _is_done(plan, key, seed)]
 
@@ -94,11 +89,10 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
         return False
     result = read_json(path)
     found = result.get("config")
-    run = result.get("run")
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is not a result of `ctsm compare`. Move it elsewhere.")
     free = {"check_every"}
-    if isinstance(run, dict) and run.get("iterations") in (plan.budget, 0):
+    if (result.get("run") or {}).get("iterations") in (plan.budget, 0):
         free.add("check_from")  # the last weights are the same, whenever dev pairs are scored
     for name, wanted in plan.config(key, seed).asdict().items():
         if name not in free and found.get(name, wanted) != wanted:
@@ -148,14 +142,9 @@ def run_missing(
 ) -> list[str]:
     """Train and score every row and seed that has no result yet; interrupted runs continue.
 
-    Args:
-        report: gets a line about each run that ends, with the reason where one failed.
-
-    Returns:
-        The failures, as "row, seed N: last line of its log". The other rows are run all the same.
-
-    Raises:
-        KeyboardInterrupt: the comparison or one of its runs was interrupted.
+    `report` gets a line about each run that ends. A run that fails does not stop the others.
+    Returns the failures, as "row, seed N: last line of its log". Raises `KeyboardInterrupt` where
+    the comparison or one of its runs was interrupted.
     """
     waiting = missing(plan)
     environments = _environments(plan)
@@ -169,29 +158,27 @@ def run_missing(
         finally:
             environments.put(environment)
 
-    with ExitStack() as stack:
-        # SIGTERM, which schedulers send, interrupts like Ctrl-C.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stack.callback(signal.signal, signal.SIGTERM, before)
-        quiet = None if progress and waiting else True
-        bar = stack.enter_context(tqdm(total=len(waiting), desc="runs", unit="run", disable=quiet))
-        pool = stack.enter_context(ThreadPoolExecutor(plan.workers))
-        try:
-            jobs = {pool.submit(work, *item): item for item in waiting}
-            for job in as_completed(jobs):
-                key, seed = jobs[job]
-                name = f"{key}, seed {seed}"
-                bar.update()
-                try:
-                    job.result()
-                    report(f"{name}: done")
-                except CtsmError as error:
-                    failed.append(f"{name}: {error}")
-                    report(f"{name}: FAILED: {error}")
-        except (KeyboardInterrupt, _Interrupted):
-            children.stop()
-            pool.shutdown(cancel_futures=True)
-            raise KeyboardInterrupt from None
+    quiet = None if progress and waiting else True
+    # SIGTERM, which schedulers send, interrupts like Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pool = ThreadPoolExecutor(plan.workers)
+    try:
+        jobs = {pool.submit(work, *item): item for item in waiting}
+        done = as_completed(jobs)
+        for job in tqdm(done, total=len(waiting), desc="runs", unit="run", disable=quiet):
+            name = "{}, seed {}".format(*jobs[job])
+            try:
+                job.result()
+                report(f"{name}: done")
+            except CtsmError as error:
+                failed.append(f"{name}: {error}")
+                report(f"{name}: FAILED: {error}")
+    except (KeyboardInterrupt, _Interrupted):
+        children.stop()
+        raise KeyboardInterrupt from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGTERM, before)
     return failed
 
 
@@ -213,35 +200,35 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
     config = plan.config(key, seed)
     folder = plan.folder(key, seed)
     result = plan.result(key, seed)
-    log = folder.parent / f"{folder.name}.log"
-    scores = folder.parent / f".{folder.name}.json"
+    log = folder.with_name(f"{folder.name}.log")
+    scores = folder.with_name(f".{folder.name}.json")
     examples = result.with_suffix(".npz")
     common = ["--device", plan.device, "--quiet"]
-    if plan.vectors:
-        common += ["--vectors", str(plan.vectors)]
+    common += ["--vectors", str(plan.vectors)] if plan.vectors else []
     # These change answers only: a run that was trained with other values is not trained again.
     biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with log.open("a", encoding="utf-8") as output:
 
-        def call(*arguments: str, settings: Sequence[str]) -> None:
-            command = [sys.executable, "-m", "ctsm_lib", *arguments, *common]
-            command += [part for setting in settings for part in ("--set", setting)]
+    def call(*arguments: str, settings: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "ctsm_lib", *arguments, *common]
+        command += [part for setting in settings for part in ("--set", setting)]
+        with log.open("a", encoding="utf-8") as output:
             output.write(json.dumps(command) + "\n")
             output.flush()
-            if code := children.call(command, environment, output):
-                text = log.read_text(encoding="utf-8", errors="replace")
-                last = [line for line in text.splitlines() if line.strip()][-1]
-                raise CtsmError(f"{last} (exit code {code}; {log})")
+            code = children.call(command, environment, output)
+        if code:
+            text = log.read_text(encoding="utf-8", errors="replace")
+            last = [line for line in text.splitlines() if line.strip()][-1]
+            raise CtsmError(f"{last} (exit code {code}; {log})")
 
-        # A run of a fixed budget scores the dev split at its end only: then it has best weights.
-        if not (folder / "best.safetensors").is_file():
-            resumed = (folder / "run.json").is_file()
-            begin = ["--resume"] if resumed else ["--preset", config.preset]
-            call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
-        files = ["--json", str(scores), "--examples", str(examples)]
-        call("evaluate", str(folder), *files, settings=biases)
+    # A run of a fixed budget scores the dev split at its end only: then it has best weights.
+    if not (folder / "best.safetensors").is_file():
+        resumed = (folder / "run.json").is_file()
+        begin = ["--resume"] if resumed else ["--preset", config.preset]
+        call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
+    files = ["--json", str(scores), "--examples", str(examples)]
+    call("evaluate", str(folder), *files, settings=biases)
     value = read_json(scores)
     scores.unlink()
     value |= {"row": key, "budget": plan.budget, "examples": examples.name}

@@ -1,8 +1,7 @@
 """From results of runs to a table: means over seeds, intervals, and differences to CTSM.
 
-Over two seeds or more the interval of a mean is Student's t; with one seed it is a bootstrap over
-test examples. Differences: paired bootstrap over test examples, with scores averaged over the
-seeds that both systems have.
+The interval of a mean over seeds is Student's t; with one seed it is a bootstrap over test
+examples. Differences: paired bootstrap over examples, scores averaged over common seeds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,22 +23,25 @@ Examples = dict[int, dict[str, np.ndarray]]  # seed -> right [n] and nll [n], wh
 
 
 def collect(rows: Sequence[Row], folder: Path) -> dict:
-    """The content of a table.
+    """The content of a table, from a folder of results and examples that `run_missing` filled.
 
-    Args:
-        folder: results of `run_missing`: ROW-seedN.json and their examples.
-
-    Returns:
-        rows: for each its name, the paper's scores, seeds, and for each score mean, low, high and
-        values; `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer.
-        budget, batch_size, n, data, ...: what all rows share, and commonsense (`knowledge`,
-        `concepts`) of those that use it. not_run: names without a result.
+    Each of `rows` has its name, the paper's scores, seeds, for each score mean, low, high and
+    values, and `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer. Beside
+    them stand the facts that all rows share, the commonsense of those that use it, and `not_run`.
 
     Raises:
         DataError: results of different budget or data lie in the folder.
     """
-    found = {row.key: _results(folder, row.key) for row in rows}
-    examples = {key: _examples(folder, results) for key, results in found.items()}
+    found = {}
+    examples: dict[str, Examples] = {}
+    for row in rows:
+        results = [read_json(path) for path in folder.glob(f"{row.key}-seed*.json")]
+        found[row.key] = sorted(results, key=lambda result: result["run"]["seed"])
+        examples[row.key] = {}
+        for result in results:
+            if (path := folder / result["examples"]).is_file():
+                with np.load(path) as kept:
+                    examples[row.key][result["run"]["seed"]] = dict(kept)
     table = []
     for row in rows:
         results = found[row.key]
@@ -59,11 +61,6 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     return shared | {"rows": table, "not_run": [row.name for row in rows if not found[row.key]]}
 
 
-def _results(folder: Path, key: str) -> list[dict]:
-    found = [read_json(path) for path in folder.glob(f"{key}-seed*.json")]
-    return sorted(found, key=lambda result: result["run"]["seed"])
-
-
 def _shared(results: Sequence[dict], folder: Path) -> dict:
     """The facts that all results must have in common to stand in one table."""
     shared: dict = {}
@@ -77,22 +74,12 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
         shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
         for name, value in facts.items():
             if value != shared[name]:
+                found = f"{result['row']}, seed {run['seed']} has {name} {value}"
                 raise DataError(
-                    f"{folder}: {result['row']}, seed {run['seed']} has {name} {value}, others "
-                    f"{shared[name]}. All results in one table need the same budget and data: "
-                    "move one of them elsewhere."
+                    f"{folder}: {found}, others {shared[name]}. All results in one table need the "
+                    "same budget and data: move one of them elsewhere."
                 )
     return shared
-
-
-def _examples(folder: Path, results: Sequence[dict]) -> Examples:
-    examples = {}
-    for result in results:
-        path = folder / result["examples"]
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as kept:
-                examples[result["run"]["seed"]] = dict(kept)
-    return examples
 
 
 def _bootstrap(values: np.ndarray) -> np.ndarray:
@@ -105,17 +92,15 @@ def _summary(values: list[float | None], score: str, examples: Examples) -> dict
     known = [value for value in values if value is not None]
     if not known:
         return None
-    summary: dict = {"mean": float(np.mean(known)), "low": None, "high": None}
-    summary |= {"interval_over": "", "values": values}
+    interval: tuple = (None, None, "")
     if len(known) > 1:
-        summary["low"], summary["high"] = student_interval(known)
-        summary["interval_over"] = "seeds"
+        interval = (*student_interval(known), "seeds")
     elif score in PARTS and examples:
         drawn = _bootstrap(next(iter(examples.values()))[PARTS[score]])
         drawn = 100 * drawn if score == "acc" else np.exp(drawn)
-        summary["low"], summary["high"] = percentiles(drawn)
-        summary["interval_over"] = "examples"
-    return summary
+        interval = (*percentiles(drawn), "examples")
+    summary = dict(zip(("low", "high", "interval_over"), interval, strict=True))
+    return {"mean": float(np.mean(known)), **summary, "values": values}
 
 
 def _against(ctsm: Examples, other: Examples) -> dict:
@@ -148,11 +133,9 @@ def markdown(table: dict) -> str:
         against = row.get("against_ctsm", {})
         length = scores.get("mean_length")
         cells = [row["name"]]
-        for score in SCORES:
-            paper = row["paper"][score]
+        for score, paper in row["paper"].items():
             cells += ["-" if paper is None else f"{paper:.2f}", _cell(scores.get(score))]
-        cells.append(f"{length['mean']:.1f}" if length else "-")
-        cells.append(str(len(row["seeds"])) if row["seeds"] else "not run")
+        cells += [f"{length['mean']:.1f}" if length else "-", str(len(row["seeds"]) or "not run")]
         cells.append(_verdict(against.get("acc"), "points", sign=1))
         cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
         lines.append(cells)
@@ -182,9 +165,8 @@ def caption(table: dict) -> str:
 def _cell(summary: dict | None) -> str:
     if summary is None:
         return "-"
-    if summary["low"] is None:
-        return f"{summary['mean']:.2f}"
-    return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
+    interval = "" if summary["low"] is None else " ({low:.2f} to {high:.2f})"
+    return ("{mean:.2f}" + interval).format(**summary)
 
 
 def _verdict(difference: dict | None, unit: str, sign: int) -> str:

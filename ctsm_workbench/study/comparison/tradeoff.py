@@ -1,5 +1,4 @@
-"""The cost of diversity: runs scored at several strengths of copying, of the tilt, and of a penalty
-on frequent words.
+"""The cost of diversity: runs scored at strengths of copying, tilt and a penalty on frequent words.
 
 None of these changes the predicted emotion. Copying and tilt change the model's own distribution,
 and so its perplexity; the penalty belongs to decoding and leaves perplexity as it is.
@@ -39,8 +38,7 @@ def points(
     tilt: float,
 ) -> list[Point]:
     """A line along each strength, from the run's own `copy_bias` and `tilt` and no penalty."""
-    found = {Point(copy_bias, tilt)}
-    found |= {Point(bias, tilt) for bias in copy_biases}
+    found = {Point(bias, tilt) for bias in (copy_bias, *copy_biases)}
     found |= {Point(copy_bias, other) for other in tilts}
     found |= {Point(copy_bias, tilt, penalty) for penalty in penalties}
     return sorted(found)
@@ -58,15 +56,9 @@ def measure(
 ) -> list[dict]:
     """Scores at every point with greedy decoding.
 
-    Args:
-        known: rows of an earlier measurement; their points are not measured again.
-        report: gets each new row at once, so that an interruption loses nothing.
-
-    Returns:
-        For each point: run, split, data, iteration, `ABOUT`, the point and `KEPT`.
-
-    Raises:
-        ConfigError: the model generates no answers.
+    Points in `known`, the rows of an earlier measurement, are not measured again. `report` gets
+    each new row at once, so that an interruption loses nothing. A row has run, split, data,
+    iteration, `ABOUT`, the point and `KEPT`. A model without answers raises a `ConfigError`.
     """
     if not run.model.predicts_words:
         raise ConfigError(f"{run.folder} generates no answers: there is no diversity to measure.")

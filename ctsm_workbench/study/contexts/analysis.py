@@ -5,33 +5,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
-from ctsm_lib.polarity import group_cosines, group_sums, group_weights, lengths_of, trait_polarity
+from ctsm_lib.polarity import group_sums, group_weights, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
 from ctsm_lib.runs import Run, require_same_words
+from ctsm_workbench.study import intervals
+from ctsm_workbench.study.contexts import reading
 from ctsm_workbench.study.contexts.dependence import dependence, explained, null_bands
-from ctsm_workbench.study.contexts.reading import (
-    MIN_COUNT,
-    SPACES,
-    Collected,
-    Plan,
-    collect_states,
-    plan,
-)
-from ctsm_workbench.study.intervals import (
-    auc,
-    compared,
-    estimate,
-    means,
-    percent,
-    rank_correlation,
-    rounded,
-    times_drawn,
-)
-from ctsm_workbench.study.polarity.standards import against_lexicon, dialogue_words, label_sides
+from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Collected, Plan
+from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
+from ctsm_workbench.study.polarity import standards
 from ctsm_workbench.study.sentences import sentence
 
 COMMON = 200  # occurrences of a word that may be listed as most or least dependent
@@ -45,16 +30,16 @@ class Study:
 
     laid: Plan
     words: list[str]
-    valence: np.ndarray  # [W]
-    rated: np.ndarray  # [W]
-    trait: np.ndarray  # [W]
-    vectors: np.ndarray  # [W] graded polarity by the vector rule
-    dialogue_words: sparse.csr_matrix  # [D, W - specials] how often each dialogue has each word
-    dialogue_side: np.ndarray  # [D] 1 for a positive label, 0 for a negative one, -1 if unrated
+    valence: Array  # [W]
+    rated: Array  # [W]
+    trait: Array  # [W]
+    vectors: Array  # [W] graded polarity by the vector rule
+    dialogue_words: standards.Counts  # [D, W - specials] how often each dialogue has each word
+    dialogue_side: Array  # [D] 1 for a positive label, 0 for a negative one, -1 if unrated
     states: Collected
-    depends: dict[str, np.ndarray]  # as `dependence` returns it
-    directions: dict[str, np.ndarray]  # by space: features -> how positive they are
-    grades: dict[str, np.ndarray]  # by space: [W] how positive a word is in its contexts
+    depends: dict[str, Array]  # as `dependence` returns it
+    directions: dict[str, Array]  # by space: features -> how positive they are
+    grades: dict[str, Array]  # by space: [W] how positive a word is in its contexts
     draws: int
 
 
@@ -70,23 +55,18 @@ def analyse_contexts(
 ) -> dict:
     """Read every dialogue with a trained run, and with the same model before any training.
 
-    Args:
-        prepared: data with the run's vocabulary.
-        control: also read with the untrained model.
-        leaning: the number of words whose mean inclination to all 32 emotions is returned.
-
-    Returns:
-        JSON data: trained and untrained (each: explained, bands, varies, most, least, agreement,
-        dialogues, within_words), words, conclusion.
+    `control` asks for the untrained model, `leaning` is the number of words whose mean inclination
+    to all 32 emotions is returned. The JSON data are trained and untrained (each: explained, bands,
+    varies, most, least, agreement, dialogues, within_words), words, conclusion.
 
     Raises:
-        RunError: the run has another vocabulary, or no state embedding.
+        RunError: the run has another vocabulary than the data, or no state embedding.
 
     Paper: Eq. (7) and (9). Departure: the paper uses static vectors (Sec. 5.4), not occurrences.
     """
     require_same_words(run, prepared)
-    laid = plan(prepared.corpus, run.config.max_context)
-    facts = _facts(prepared)
+    laid = reading.plan(prepared.corpus, run.config.max_context)
+    facts, sides = _facts(prepared)
     models = {"trained": run.ctsm()}
     if control:
         with torch.random.fork_rng():
@@ -104,58 +84,51 @@ def analyse_contexts(
     }
     ratios = []
     for name, model in models.items():
-        words = len(facts["words"])
         rated = facts["rated"]
-        states = collect_states(model, laid, words, rated, device=device, progress=progress)
+        states = reading.collect_states(
+            model, laid, len(rated), rated, device=device, progress=progress
+        )
         bands = null_bands(laid, states)
-        depends = dependence(states, bands)
-        ratios.append(depends)
-        sides = label_sides(prepared.lexicon)
-        directions, grades = _graded(states, facts["trait"], rated, sides)
-        own: dict[str, Any] = {"states": states, "depends": depends, "grades": grades}
-        study = Study(laid=laid, draws=draws, directions=directions, **facts, **own)
+        own: dict = {"states": states, "depends": dependence(states, bands), "draws": draws}
+        own["directions"], own["grades"] = _graded(states, facts["trait"], rated, sides)
+        study = Study(laid=laid, **facts, **own)
+        ratios.append(study.depends)
         result[name] = {"explained": explained(laid, states, draws), "bands": bands}
-        result[name] |= _varying(study)
-        result[name]["agreement"] = _agreement(study)
-        result[name]["dialogues"] = _dialogues(study)
-        result[name]["within_words"] = _within_words(study)
+        result[name] |= _varying(study) | {"agreement": _agreement(study)}
+        result[name] |= {"dialogues": _dialogues(study), "within_words": _within_words(study)}
         if name == "trained":
             result["words"] = _columns(study, leaning)
     if control:
         result["dependence_trained_and_untrained"] = {}
         for space in SPACES:
-            a, b = (depends[space] for depends in ratios)
-            some = ~np.isnan(a) & ~np.isnan(b)
-            row = rank_correlation(a[some], b[some], draws)
-            result["dependence_trained_and_untrained"][space] = row
+            both = np.stack([depends[space] for depends in ratios])
+            a, b = both[:, ~np.isnan(both).any(axis=0)]
+            result["dependence_trained_and_untrained"][space] = rank_correlation(a, b, draws)
     return result | {"conclusion": _conclusion(result)}
 
 
-def _facts(prepared: Prepared) -> dict[str, Any]:
-    """The fields of `Study` that need no model."""
-    vad, rated = prepared.lexicon.table(prepared.corpus.vocabulary)
+def _facts(prepared: Prepared) -> tuple[dict[str, Any], Array]:
+    """The fields of `Study` that need no model, and the [32] sides of the labels."""
+    vocabulary = prepared.corpus.vocabulary
+    vad, rated = prepared.lexicon.table(vocabulary)
     valence = vad[:, 0].astype(np.float64)
     trait = trait_polarity(valence)
     matrix = np.array(prepared.vectors.matrix)
     matrix[: len(SPECIALS)] = 0
-    counts, labels = dialogue_words(prepared.corpus)
-    facts = {"words": prepared.corpus.vocabulary.words, "valence": valence, "trait": trait}
-    facts |= {"rated": rated, "vectors": _leave_one_out(matrix, trait, rated)}
-    sides = label_sides(prepared.lexicon)
-    return facts | {"dialogue_words": counts, "dialogue_side": sides[labels]}
+    counts, labels = standards.dialogue_words(prepared.corpus)
+    sides = standards.label_sides(prepared.lexicon)
+    facts = {"words": vocabulary.words, "valence": valence, "trait": trait, "rated": rated}
+    facts |= {"vectors": _leave_one_out(matrix, trait, rated)}
+    return facts | {"dialogue_words": counts, "dialogue_side": sides[labels]}, sides
 
 
-def _leave_one_out(matrix: np.ndarray, trait: np.ndarray, rated: np.ndarray) -> np.ndarray:
-    """[W] cosine to the positive minus that to the negative rated words, without the own word."""
+def _leave_one_out(matrix: Array, trait: Array, rated: Array) -> Array:
+    """[W] graded state with the centroids of rated words, without the own word."""
     lengths = lengths_of(matrix)
-    weights = group_weights(trait, lengths * rated, unit=False)
-    cosines = group_cosines(matrix, lengths, weights, np.ones(2, dtype=bool))
-    return cosines[:, 0] - cosines[:, 1]
+    return standards.graded_states(matrix, trait, lengths, lengths * rated, leave_one_out=True)[0]
 
 
-def _graded(
-    states: Collected, trait: np.ndarray, rated: np.ndarray, sides: np.ndarray
-) -> tuple[dict, dict]:
+def _graded(states: Collected, trait: Array, rated: Array, sides: Array) -> tuple[dict, dict]:
     """Directions of features and grades of words, see `Study`.
 
     V_cos: mean inclination to the positive label words minus that to the negative ones. H_s, whose
@@ -182,7 +155,7 @@ def _varying(study: Study) -> dict:
         z = study.depends[f"{space}: z"]
         some = ~np.isnan(z)
         shares = {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
-        result["varies"][space] = {"words": int(some.sum())} | shares
+        result["varies"][space] = {"words": int(some.sum()), **shares}
         order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
         order = order[(spelled & some & (count >= COMMON))[order]]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
@@ -191,18 +164,18 @@ def _varying(study: Study) -> dict:
                 | {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
                 for i in chosen
             ]
-        rated = some & study.rated
-        relation = rank_correlation(strength[rated], ratio[rated])
-        result["valence_and_dependence"][space] = relation
+        some &= study.rated
+        result["valence_and_dependence"][space] = rank_correlation(strength[some], ratio[some])
     return result
 
 
 def _columns(study: Study, leaning: int) -> dict:
     """Polarity and dependence of frequent words, the most frequent first; inclinations of some."""
-    order = np.argsort(-study.states.count, kind="stable")
-    chosen = order[(study.states.count[order] >= MIN_COUNT) & (order >= len(SPECIALS))]
+    count = study.states.count
+    order = np.argsort(-count, kind="stable")
+    chosen = order[(count[order] >= MIN_COUNT) & (order >= len(SPECIALS))]
     names = [study.words[i] for i in chosen]
-    columns: dict = {"word": names, "count": study.states.count[chosen].astype(int).tolist()}
+    columns: dict = {"word": names, "count": count[chosen].astype(int).tolist()}
     for space in SPACES:
         grade = study.grades[space][chosen]
         columns[space] = {
@@ -217,13 +190,12 @@ def _columns(study: Study, leaning: int) -> dict:
 
 def _agreement(study: Study) -> dict:
     """Polarity from contexts against the vector rule and the lexicon, for frequent words."""
-    frequent = study.states.count >= MIN_COUNT
-    frequent[: len(SPECIALS)] = False
     scores = {"vectors": study.vectors} | study.grades
-    some = frequent & ~np.isnan(np.stack(list(scores.values()))).any(axis=0)
+    some = (study.states.count >= MIN_COUNT) & ~np.isnan([*scores.values()]).any(axis=0)
+    some[: len(SPECIALS)] = False
     rated = some & study.rated
     positive = study.trait == 1
-    lexicon = against_lexicon(scores, rated, positive, study.draws)
+    lexicon = standards.against_lexicon(scores, rated, positive, study.draws)
     vectors: dict = {"words": int(some.sum())}
     for name, score in scores.items():
         lexicon[name]["agree"] = _alike(score[rated] > 0, positive[rated])
@@ -234,7 +206,7 @@ def _agreement(study: Study) -> dict:
     return {"lexicon": lexicon, "vectors": vectors}
 
 
-def _alike(a: np.ndarray, b: np.ndarray) -> dict:
+def _alike(a: Array, b: Array) -> dict:
     """Per cent of cases in which two judgements agree, the agreement by chance, Cohen's kappa."""
     if not len(a):
         return dict.fromkeys(("share", "by_chance", "kappa"))
@@ -244,12 +216,12 @@ def _alike(a: np.ndarray, b: np.ndarray) -> dict:
     return rounded({"share": 100 * share, "by_chance": 100 * chance, "kappa": kappa})
 
 
-def _groups(laid: Plan) -> dict[str, np.ndarray]:
+def _groups(laid: Plan) -> dict[str, Array]:
     return {"training": laid.split == 0, "held out": laid.split > 0}
 
 
 def _dialogues(study: Study) -> list[dict]:
-    """AUC of a dialogue's mean grade for the side of its label; dialogues are resampled."""
+    """AUC of a dialogue's mean grade for the polarity of its label; dialogues are resampled."""
     first = len(SPECIALS)
     usable = ~np.isnan(study.vectors[first:])
     static = {"vectors": study.vectors}
@@ -267,14 +239,11 @@ def _dialogues(study: Study) -> list[dict]:
             scores[space] = total / np.maximum(read, 1)
         for group, inside in _groups(study.laid).items():
             some = inside & (study.dialogue_side >= 0) & (read > 0)
-            up = study.dialogue_side[some] == 1
-            times = times_drawn(len(up), study.draws)
-            drawn = {
-                key: auc(np.round(value[some], 12), times * up, times * ~up)
-                for key, value in scores.items()
-            }
-            row = {"words": name, "dialogues_of": group, "dialogues": len(up)}
-            result.append(row | compared(drawn))
+            positive = study.dialogue_side[some] == 1
+            times = intervals.times_drawn(len(positive), study.draws)
+            own = {key: np.round(value[some], 12) for key, value in scores.items()}
+            row = {"words": name, "dialogues_of": group, "dialogues": len(positive)}
+            result.append(row | intervals.compared_aucs(own, positive, times))
     return result
 
 
@@ -293,9 +262,9 @@ def _within_words(study: Study) -> list[dict]:
     random = np.random.default_rng(0)
     residual = kept - study.states.means[word]
     learn = (laid.split[dialogue] == 0) & (side >= 0)
-    parts = dict(study.directions)
+    directions = dict(study.directions)
     for space, part in SPACES.items():
-        parts[f"{space}, fitted"] = _discriminant(residual[learn, part], side[learn] == 1)
+        directions[f"{space}, fitted"] = _discriminant(residual[learn, part], side[learn] == 1)
     result = []
     for group, inside in _groups(laid).items():
         some = np.flatnonzero(inside[dialogue] & (side >= 0))
@@ -303,18 +272,18 @@ def _within_words(study: Study) -> list[dict]:
         words = np.split(some, np.flatnonzero(np.diff(word[some])) + 1)
         words = [own for own in words if BOTH <= (side[own] == 1).sum() <= len(own) - BOTH]
         row: dict = {"dialogues_of": group, "words": len(words)}
-        for space, direction in parts.items():
+        for space, direction in directions.items():
             features = kept[:, SPACES[space.removesuffix(", fitted")]].astype(np.float64)
             grade = np.round(features @ direction, 9)
             up = [side[own][None] == 1 for own in words]
-            aucs = [auc(grade[i], u, ~u) for i, u in zip(words, up, strict=True)]
-            values = np.array(aucs).ravel()
-            row[space] = estimate(means(values, study.draws, random))
+            aucs = [intervals.auc(grade[i], u, ~u) for i, u in zip(words, up, strict=True)]
+            drawn = intervals.means(np.array(aucs).ravel(), study.draws, random)
+            row[space] = intervals.estimate(drawn)
         result.append(row)
     return result
 
 
-def _discriminant(features: np.ndarray, positive: np.ndarray) -> np.ndarray:
+def _discriminant(features: Array, positive: Array) -> Array:
     """Fisher's linear discriminant [F] of [n, F]; zeros where a class is empty."""
     if positive.all() or not positive.any():
         return np.zeros(features.shape[1])
@@ -333,18 +302,14 @@ def _conclusion(result: dict) -> str:
     texts.append(sentence("contexts", "sources", **trained["explained"]))
     if trained["agreement"]["lexicon"]["vectors"]["value"] is not None:
         texts.append(sentence("contexts", "lexicon", **trained["agreement"]["lexicon"]))
-    within = _held_out(trained["within_words"])
-    if within["H_s"]["value"] is not None:
-        verdict = "is" if within["H_s"]["low"] > 0.5 else "is not"
-        texts.append(sentence("contexts", "within", verdict=verdict, **within))
+    held_out = trained["within_words"][-1]
+    if held_out["H_s"]["value"] is not None:
+        verdict = "is" if held_out["H_s"]["low"] > 0.5 else "is not"
+        texts.append(sentence("contexts", "within", verdict=verdict, **held_out))
         if "untrained" in result:
-            control = _held_out(result["untrained"]["within_words"])
-            texts.append(sentence("contexts", "untrained", **control["H_s"]))
-    row = _held_out([row for row in trained["dialogues"] if row["words"] == "rated words"])
-    if row["H_s"]["value"] is not None:
-        texts.append(sentence("contexts", "dialogues", **row))
+            control = result["untrained"]["within_words"][-1]["H_s"]
+            texts.append(sentence("contexts", "untrained", **control))
+    rated_words = trained["dialogues"][-1]
+    if rated_words["H_s"]["value"] is not None:
+        texts.append(sentence("contexts", "dialogues", **rated_words))
     return " ".join(texts)
-
-
-def _held_out(rows: list[dict]) -> dict:
-    return next(row for row in rows if row["dialogues_of"] == "held out")

@@ -8,14 +8,14 @@ how much. Legend of shapes: W words, F features.
 import numpy as np
 
 from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Collected, Plan
-from ctsm_workbench.study.intervals import percentiles, resampled
+from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 
 BANDS = 2.0  # words of one band differ in frequency by less than this factor
 DRAWS = 400  # simulated words for each band
 MOST = 2_000  # occurrences drawn for a simulated word
 
 
-def variance(collected: Collected) -> np.ndarray:
+def variance(collected: Collected) -> Array:
     """[W, 2] unbiased variance in V_cos and H_s; nan for a word that occurs once or never."""
     n = collected.count[:, None]
     squares = [(collected.sums[:, part] ** 2).sum(axis=1) for part in SPACES.values()]
@@ -28,11 +28,9 @@ def null_bands(laid: Plan, collected: Collected) -> list[dict]:
     """The variance that a word would have if it varied like the other words of its frequency.
 
     Residuals (an occurrence minus its word's mean) of all words within a band of frequency are one
-    pool, from which simulated words of as many occurrences are drawn.
-
-    Returns:
-        A row for each band: counts from `low` to below `high`, words, and for each space mean, low
-        and high (95 %) for the band's median word; `dependence` scales them to a word's own count.
+    pool, from which simulated words of as many occurrences are drawn. The row of a band has counts
+    from `low` to below `high`, words, and for each space mean, low and high (95 %) for the band's
+    median word; `dependence` scales them to a word's own count.
     """
     random = np.random.default_rng(0)
     count = collected.count
@@ -58,20 +56,19 @@ def null_bands(laid: Plan, collected: Collected) -> list[dict]:
     return rows
 
 
-def _null(residual: np.ndarray, drawn: np.ndarray, n: int) -> dict:
+def _null(residual: Array, drawn: Array, n: int) -> dict:
     """Mean and 95 % interval of the variance of simulated words of `n` occurrences."""
     size = drawn.shape[1]
-    values = np.empty(len(drawn))
-    for i, pick in enumerate(drawn):
-        some = residual[pick].astype(np.float64)
-        values[i] = ((some**2).sum() - (some.sum(axis=0) ** 2).sum() / size) / (size - 1)
+    simulated = (residual[pick].astype(np.float64) for pick in drawn)
+    squares = [(some**2).sum() - (some.sum(axis=0) ** 2).sum() / size for some in simulated]
+    values = np.array(squares) / (size - 1)
     scale = np.sqrt(size / n)  # more occurrences than are drawn scatter less
     mean = float(values.mean())
     low, high = percentiles(values)
     return {"mean": mean, "low": mean + (low - mean) * scale, "high": mean + (high - mean) * scale}
 
 
-def dependence(collected: Collected, bands: list[dict]) -> dict[str, np.ndarray]:
+def dependence(collected: Collected, bands: list[dict]) -> dict[str, Array]:
     """Each word's variance divided by that of its band, [W] for each space; nan for rare words.
 
     Also `V_cos: z` and `H_s: z`: the distance of a word from the null's mean in half-widths of the
@@ -79,7 +76,7 @@ def dependence(collected: Collected, bands: list[dict]) -> dict[str, np.ndarray]
     """
     own = variance(collected)
     count = collected.count
-    result: dict[str, np.ndarray] = {}
+    result: dict[str, Array] = {}
     for column, name in enumerate(SPACES):
         ratio = np.full(len(count), np.nan)
         z = np.full(len(count), np.nan)
@@ -102,30 +99,22 @@ def explained(laid: Plan, collected: Collected, draws: int = 200) -> dict:
 
     Half the squared distance of two occurrences of the same word, speaker and place, against that
     of two of the same word anywhere. V_cos is a function of word, speaker and place (Eq. 6 takes
-    the embedding), so its share has to be 1.
-
-    Returns:
-        For each space the variance, the variance of occurrences alike in speaker and place, and the
-        share explained (%), with an interval from resampled pairs; None without pairs.
+    the embedding), so its share has to be 1. For each space the variance, the variance of
+    occurrences alike in speaker and place, and the share explained (%) are given, with an interval
+    from resampled pairs; None without pairs.
     """
     first, twin, other = (collected.kept[rows].astype(np.float64) for rows in laid.pairs.T)
     random = np.random.default_rng(0)
     result: dict = {"pairs": len(first)} | dict.fromkeys(SPACES)
     for name, part in SPACES.items() if len(first) else ():
-        alike = ((first - twin)[:, part] ** 2).sum(axis=1) / 2
-        anywhere = ((first - other)[:, part] ** 2).sum(axis=1) / 2
-        shares = _shares(alike, anywhere, draws, random)
-        values = [anywhere.mean(), alike.mean(), shares[0], *percentiles(shares[-draws:])]
-        names = ("variance", "alike", "explained", "low", "high")
-        result[name] = {key: round(float(v), 6) for key, v in zip(names, values, strict=True)}
+        alike, anywhere = (((first - o)[:, part] ** 2).sum(axis=1) / 2 for o in (twin, other))
+
+        def share(pick: Array, own: Array = alike, all_: Array = anywhere) -> float:
+            return 100 * (1 - own[pick].sum() / all_[pick].sum())
+
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = resampled(share, len(first), draws, random)
+        row = {"variance": anywhere.mean(), "alike": alike.mean(), "explained": shares[0]}
+        row["low"], row["high"] = percentiles(shares[-draws:])
+        result[name] = rounded(row, 6)
     return result
-
-
-def _shares(
-    alike: np.ndarray, anywhere: np.ndarray, draws: int, random: np.random.Generator
-) -> np.ndarray:
-    def share(pick: np.ndarray) -> float:
-        return 100 * (1 - alike[pick].sum() / anywhere[pick].sum())
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return resampled(share, len(alike), draws, random)

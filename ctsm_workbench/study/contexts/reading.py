@@ -9,7 +9,7 @@ and H_s, the latter scaled to length 1.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ctsm_lib.batches import padded_rows
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.errors import RunError
 from ctsm_lib.model import CTSM
+from ctsm_workbench.study.intervals import Array
 
 SPACES = {"V_cos": slice(0, len(EMOTIONS)), "H_s": slice(len(EMOTIONS), None)}
 TOKENS = 8192  # read at once
@@ -33,39 +34,35 @@ MAX_PAIRS = 20_000
 
 @dataclass(frozen=True)
 class Plan:
-    """The occurrences that are read, and those that are kept; the same for every model.
+    """The occurrences that are read, and those that are kept; the same for every model."""
 
-    Attributes:
-        pairs: rows of `kept`: an occurrence, another of the same word, speaker and place, and any
-            other of the same word; the latter two are in other dialogues than the first.
-        left_out: the number of occurrences in the beginnings of overlong dialogues.
-    """
-
-    tokens: np.ndarray  # [N] of all splits, one dialogue after the other
-    speaker: np.ndarray  # [N]
-    dialogue: np.ndarray  # [N]
-    place: np.ndarray  # [N] in the dialogue; its first word has place 1, after CLS
-    begin: np.ndarray  # [D] index of the first token
-    length: np.ndarray  # [D]
-    split: np.ndarray  # [D] index into `SPLITS`
-    left_out: int
-    kept: np.ndarray  # [K] sorted indices of occurrences
-    pairs: np.ndarray  # [P, 3]
+    tokens: Array  # [N] of all splits, one dialogue after the other
+    speaker: Array  # [N]
+    dialogue: Array  # [N]
+    place: Array  # [N] in the dialogue; its first word has place 1, after CLS
+    begin: Array  # [D] index of the first token
+    length: Array  # [D]
+    split: Array  # [D] index into `SPLITS`
+    left_out: int  # occurrences in the beginnings of overlong dialogues
+    kept: Array  # [K] sorted indices of occurrences
+    # [P, 3] rows of `kept`: an occurrence, another of the same word, speaker and place, and any
+    # other of the same word; the latter two are in other dialogues than the first.
+    pairs: Array
 
 
 @dataclass(frozen=True)
 class Collected:
     """Sums over all occurrences, and the features of the kept ones."""
 
-    count: np.ndarray  # [W]
-    sums: np.ndarray  # [W, F]
-    squares: np.ndarray  # [W, 2] sums of squared lengths in either space
-    dialogue_sums: np.ndarray  # [2, D, F] over all words, and over those of a mask
-    dialogue_counts: np.ndarray  # [2, D]
-    kept: np.ndarray  # [K, F] float32
+    count: Array  # [W]
+    sums: Array  # [W, F]
+    squares: Array  # [W, 2] sums of squared lengths in either space
+    dialogue_sums: Array  # [2, D, F] over all words, and over those of a mask
+    dialogue_counts: Array  # [2, D]
+    kept: Array  # [K, F] float32
 
     @property
-    def means(self) -> np.ndarray:
+    def means(self) -> Array:
         """[W, F]; zeros for a word that was not read."""
         return self.sums / np.maximum(self.count, 1)[:, None]
 
@@ -73,11 +70,9 @@ class Collected:
 def plan(corpus: Corpus, max_context: int = 256) -> Plan:
     """Lay out all dialogues, and draw the occurrences that are kept.
 
-    Args:
-        max_context: longer dialogues lose their beginning, as contexts do; CLS takes one place.
+    Dialogues longer than `max_context` lose their beginning, as contexts do; CLS takes one place.
     """
     parts = []
-    left_out = 0
     for number, name in enumerate(SPLITS):
         split = corpus.splits[name]
         ends = split.turn_offsets[split.dialogue_offsets]
@@ -86,45 +81,44 @@ def plan(corpus: Corpus, max_context: int = 256) -> Plan:
         inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - length, whole)
         numbers = np.full(len(length), number)
         parts.append((np.asarray(split.tokens)[inside], split.speaker[inside], length, numbers))
-        left_out += int(whole.sum() - length.sum())
     tokens, speaker, length, numbers = (
         np.concatenate(arrays).astype(np.int64) for arrays in zip(*parts, strict=True)
     )
+    left_out = sum(len(corpus.splits[name].tokens) for name in SPLITS) - len(tokens)
     begin = np.cumsum(length) - length
     dialogue = np.repeat(np.arange(len(begin)), length)
-    laid = Plan(
+    place = np.arange(len(tokens)) - begin[dialogue] + 1
+    # Occurrences of one cell have the same word, speaker and place.
+    cells = (tokens * 2 + (speaker == USR)) * (place.max(initial=0) + 1) + place
+    kept, triples = _drawn(tokens, cells, dialogue, training=numbers[dialogue] == 0)
+    return Plan(
         tokens=tokens,
         speaker=speaker,
         dialogue=dialogue,
-        place=np.arange(len(tokens)) - begin[dialogue] + 1,
+        place=place,
         begin=begin,
         length=length,
         split=numbers,
         left_out=left_out,
-        kept=np.zeros(0, dtype=np.int64),
-        pairs=np.zeros((0, 3), dtype=np.int64),
+        kept=kept,
+        pairs=np.searchsorted(kept, triples),
     )
-    kept, triples = _drawn(laid, np.random.default_rng(0))
-    return replace(laid, kept=kept, pairs=np.searchsorted(kept, triples))
 
 
-def _drawn(laid: Plan, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of kept occurrences [K], and pairs [P, 3] of them."""
-    tokens = laid.tokens
+def _drawn(tokens: Array, cells: Array, dialogue: Array, training: Array) -> tuple[Array, Array]:
+    """Indices of kept occurrences [K], and pairs [P, 3] of them, from facts [N] of all."""
+    random = np.random.default_rng(0)
     counts = np.bincount(tokens, minlength=len(SPECIALS))
     counts[: len(SPECIALS)] = 0
     shuffled = random.permutation(np.flatnonzero(counts[tokens] >= MIN_COUNT))
-    training = laid.split[laid.dialogue[shuffled]] == 0
-    sample = shuffled[_rank(2 * tokens[shuffled] + training) < PER_WORD // 2]
-    # A twin is the next occurrence of the same word, speaker and place, after the shuffle.
-    cells = tokens * 2 + (laid.speaker == USR)
-    cells = (cells * (laid.place.max(initial=0) + 1) + laid.place)[shuffled]
-    order = shuffled[np.argsort(cells, kind="stable")]
-    first = order[:-1]
-    twin = order[1:]
-    same = np.diff(np.sort(cells)) == 0
-    same &= laid.dialogue[first] != laid.dialogue[twin]
-    pairs = np.stack([first, twin], axis=1)[same]
+    sample = shuffled[_rank(2 * tokens[shuffled] + training[shuffled]) < PER_WORD // 2]
+    # A twin is the next occurrence of the same cell, after the shuffle.
+    order = shuffled[np.argsort(cells[shuffled], kind="stable")]
+    pairs = np.stack([order[:-1], order[1:]], axis=1)
+    same_cell, same_dialogue = (
+        facts[order[:-1]] == facts[order[1:]] for facts in (cells, dialogue)
+    )
+    pairs = pairs[same_cell & ~same_dialogue]
     pairs = pairs[random.permutation(len(pairs))]
     pairs = pairs[_rank(tokens[pairs[:, 0]]) < PAIRS_PER_WORD][:MAX_PAIRS]
     first = pairs[:, 0]
@@ -133,15 +127,14 @@ def _drawn(laid: Plan, random: np.random.Generator) -> tuple[np.ndarray, np.ndar
         by_word = shuffled[np.argsort(tokens[shuffled], kind="stable")]
         start = np.searchsorted(tokens[by_word], tokens[first])
         other = by_word[start + random.integers(0, counts[tokens[first]])]
-    triples = np.column_stack([pairs, other])[laid.dialogue[other] != laid.dialogue[first]]
+    triples = np.column_stack([pairs, other])[dialogue[other] != dialogue[first]]
     return np.unique(np.concatenate([sample, triples.ravel()])), triples
 
 
-def _rank(groups: np.ndarray) -> np.ndarray:
+def _rank(groups: Array) -> Array:
     """The number of earlier entries of the same group, for each entry."""
     order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    sizes = np.diff(np.append(starts, len(groups)))
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
     rank = np.empty(len(groups), dtype=np.int64)
     rank[order] = np.arange(len(groups)) - np.repeat(starts, sizes)
     return rank
@@ -150,13 +143,8 @@ def _rank(groups: np.ndarray) -> np.ndarray:
 def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
     """V_cos [R, L, 32] and H_s [R, L, 43], without knowledge, fusion and decoder.
 
-    Args:
-        context, speaker: [R, L] as in `Batch`.
-
-    Raises:
-        RunError: the model has no state embedding (`state=false`).
-
-    Paper: Eq. (1), (3), (7) to (9).
+    `context` and `speaker` are [R, L] as in `Batch`. A model without state embedding
+    (`state=false`) raises a `RunError`. Paper: Eq. (1), (3), (7) to (9).
     """
     mask = context != PAD
     words = model.embed.look_up({"context": context, "speaker": speaker, "labels": model.labels})
@@ -174,7 +162,7 @@ def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, 
     return states.V_cos, states.H_s
 
 
-def _blocks(laid: Plan) -> Iterator[np.ndarray]:
+def _blocks(laid: Plan) -> Iterator[Array]:
     """Dialogues of similar length, as many as fit into `TOKENS`."""
     block: list[int] = []
     for dialogue in np.argsort(laid.length, kind="stable"):
@@ -189,32 +177,20 @@ def _blocks(laid: Plan) -> Iterator[np.ndarray]:
 
 @torch.no_grad()
 def collect_states(
-    model: CTSM,
-    laid: Plan,
-    words: int,
-    mask: np.ndarray,
-    device: str = "cpu",
-    progress: bool = True,
+    model: CTSM, laid: Plan, words: int, mask: Array, device: str = "cpu", progress: bool = True
 ) -> Collected:
     """Read every dialogue once; several processes share the reading, and all of them get all sums.
 
-    Args:
-        words: the size of the vocabulary.
-        mask: [W] bool, the words of the second sum over dialogues.
-
-    Raises:
-        RunError: the model has no state embedding.
+    `words` is the size of the vocabulary, `mask` [W] are the words of the second sum over
+    dialogues. A model without state embedding raises a `RunError`.
     """
     model.eval()
     width = len(EMOTIONS) + model.emotion.state_width
-    dialogues = len(laid.begin)
-    count = torch.zeros(words, dtype=torch.float64)
     sums = torch.zeros(words, width, dtype=torch.float64)
     squares = torch.zeros(words, len(SPACES), dtype=torch.float64)
-    dialogue_sums = torch.zeros(2, dialogues, width, dtype=torch.float64)
-    dialogue_counts = torch.zeros(2, dialogues, dtype=torch.float64)
+    dialogue_sums = torch.zeros(2, len(laid.begin), width, dtype=torch.float64)
     kept = torch.zeros(len(laid.kept), width)
-    masks = (torch.arange(words) >= len(SPECIALS), torch.from_numpy(np.asarray(mask)))
+    masks = torch.from_numpy(np.stack([np.arange(words) >= len(SPECIALS), mask]))  # [2, W]
     row_of = np.full(len(laid.tokens), -1)
     row_of[laid.kept] = np.arange(len(laid.kept))
     blocks = list(_blocks(laid))[parallel.share()]
@@ -224,9 +200,8 @@ def collect_states(
         begin = laid.begin[block]
         length = laid.length[block]
         column = np.arange(length.max())
-        rows = [
-            padded_rows(flat, begin, length, len(column)) for flat in (laid.tokens, laid.speaker)
-        ]
+        flat = (laid.tokens, laid.speaker)
+        rows = [padded_rows(array, begin, length, len(column)) for array in flat]
         ids = [torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows]
         parts = [part[:, 1:].float().cpu() for part in read_states(model, *ids)]
         parts[1] = F.normalize(parts[1], dim=-1)
@@ -236,15 +211,19 @@ def collect_states(
         word = torch.from_numpy(laid.tokens[index])
         where = torch.from_numpy(laid.dialogue[index])
         lengths = [(features[:, part] ** 2).sum(dim=1) for part in SPACES.values()]
-        count.index_add_(0, word, torch.ones(len(word), dtype=torch.float64))
         sums.index_add_(0, word, features)
         squares.index_add_(0, word, torch.stack(lengths, dim=1))
-        for number, chosen in enumerate(masks):
-            dialogue_sums[number].index_add_(0, where, features * chosen[word, None])
-            dialogue_counts[number].index_add_(0, where, chosen[word].double())
+        dialogue_sums.index_add_(1, where, features * masks[:, word, None])
         row = torch.from_numpy(row_of[index])
         kept[row[row >= 0]] = features[row >= 0].float()
         bar.update(len(word))
     bar.close()
-    arrays = (count, sums, squares, dialogue_sums, dialogue_counts, kept)
-    return Collected(*(parallel.all_sum(array).numpy() for array in arrays))
+    counted = masks.numpy()[:, laid.tokens]  # [2, N]: is the occurrence in the sum?
+    return Collected(
+        count=np.bincount(laid.tokens, minlength=words).astype(np.float64),
+        sums=parallel.all_sum(sums).numpy(),
+        squares=parallel.all_sum(squares).numpy(),
+        dialogue_sums=parallel.all_sum(dialogue_sums).numpy(),
+        dialogue_counts=np.stack([np.bincount(laid.dialogue, w, len(laid.begin)) for w in counted]),
+        kept=parallel.all_sum(kept).numpy(),
+    )

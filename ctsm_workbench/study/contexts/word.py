@@ -30,14 +30,9 @@ def word_in_contexts(
 ) -> dict:
     """A word's trait; in each context its state inclination and the emotions of the whole text.
 
-    Args:
-        contexts: one turn of a speaker each; every occurrence of the word in it gives a row.
-        provider: commonsense for the predicted emotions. V_cos does not depend on it.
-
-    Returns:
-        JSON data: word, trait (valence, arousal, dominance; None where the word is unrated),
-        emotions, label valences, rows (context, number of the context, place, V_cos, H_s, and the
-        predicted emotions as `heard`).
+    Contexts are one turn of a speaker each; every occurrence of the word in one is a row of the
+    JSON data, with V_cos, H_s and the predicted emotions as `heard`. The provider's commonsense
+    changes these emotions only. `trait` is None where the word is unrated.
 
     Raises:
         DataError: the run does not know the word, or a context lacks it.
@@ -49,8 +44,8 @@ def word_in_contexts(
     model = run.ctsm()
     (index,) = run.vocabulary.encode([word])
     if index == UNK:
-        known = f"The run's {len(run.vocabulary):,} words"
-        raise DataError(f"{known} do not include {word!r}. Choose another --word.")
+        count = f"{len(run.vocabulary):,}"
+        raise DataError(f"The run's {count} words do not include {word!r}. Choose another --word.")
     turns = [clean_turn(text) for text in contexts]
     inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
     conversations = [[turn] for turn in turns]
@@ -63,25 +58,20 @@ def word_in_contexts(
         places = (batch.context[number] == index).nonzero().flatten().tolist()
         if not places:
             raise DataError(f"The context {turn!r} does not have the word {word!r}.")
-        rows += [
-            {
-                "context": turn,
-                "number": number,
-                "place": place,
-                "V_cos": rounded(inclination[number, place].tolist(), 5),
-                "H_s": rounded(state[number, place].tolist(), 5),
-                "heard": rounded(predicted[number].tolist(), 5),
-            }
-            for place in places
-        ]
-    names = ("valence", "arousal", "dominance")
-    rated = bool(model.intensity[index] != 0)  # exactly 0 for unrated words alone
-    trait = dict(zip(names, rounded(model.vad[index].tolist(), 3), strict=True))
+        for place in places:
+            states = {"V_cos": inclination[number, place], "H_s": state[number, place]}
+            states["heard"] = predicted[number]
+            row = {name: rounded(values.tolist(), 5) for name, values in states.items()}
+            rows.append({"context": turn, "number": number, "place": place} | row)
+    trait = None
+    if model.intensity[index] != 0:  # exactly 0 for unrated words alone
+        names = ("valence", "arousal", "dominance")
+        trait = dict(zip(names, rounded(model.vad[index].tolist(), 3), strict=True))
     return {
         "description": run.about(device),
         "note": run.note,
         "word": word,
-        "trait": trait if rated else None,
+        "trait": trait,
         "emotions": list(EMOTIONS),
         "label_valence": rounded(model.vad[model.labels, 0].tolist(), 3),
         "knowledge": provider.name if provider else "none",

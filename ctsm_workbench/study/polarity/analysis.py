@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ctsm_lib import polarity as rule_of_the_paper
+from ctsm_lib import polarity as paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.errors import DataError
 from ctsm_lib.polarity import NO_STATE, trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study.intervals import percentiles, rounded
+from ctsm_workbench.study.intervals import Array, percentiles, rounded
 from ctsm_workbench.study.polarity import choices
 from ctsm_workbench.study.polarity.chance import shuffled_shares
 from ctsm_workbench.study.polarity.choices import Outcome, PolarityReport, Rule, Words
@@ -24,33 +24,23 @@ PAPER_LABEL = "surprised"  # the only one of the 32 labels that differs in the p
 
 def analyse(
     words: Sequence[str],
-    valence: np.ndarray,
-    rated: np.ndarray,
-    vectors: np.ndarray,
-    found: np.ndarray,
-    counts: np.ndarray,
-    labels: Sequence[str] = EMOTIONS,
+    valence: Array,  # [n] in [0, 1]
+    rated: Array,  # [n] bool, whether the lexicon has the word
+    vectors: Array,  # [n, d]
+    found: Array,  # [n] bool, whether there is a vector; a zero vector is none
+    counts: Array,  # [n] how often each word occurs
+    labels: Sequence[str] = EMOTIONS,  # words that are reported one by one
     *,
-    vad: np.ndarray | None = None,
-    kind: np.ndarray | None = None,
+    vad: Array | None = None,  # [n, 3] ratings, for the report on labels
+    kind: Array | None = None,  # [n] a key of `vectors.KINDS`
     own: Rule | None = None,
     draws: int = 100,
     seed: int = 0,
 ) -> dict:
     """The paper's count, and the same count under every choice that the paper leaves open.
 
-    Args:
-        words, vectors, counts: n different words, [n, d], and [n] how often each occurs.
-        valence, rated: [n] in [0, 1], and [n] bool, whether the lexicon has the word.
-        found: [n] bool, whether there is a vector; a zero vector is none.
-        labels, vad: words that are reported one by one, and [n, 3] ratings for them.
-        kind: [n] a key of `vectors.KINDS`, where vectors are of different quality.
-        own: a further choice, reported among the others.
-        draws, seed: of the permutation baselines and the bootstrap.
-
-    Returns:
-        JSON data: choices (the paper's rule, rated words only, ...), sweep, permutation, labels,
-        conclusion.
+    `own` is a further choice. `draws` and `seed` are of permutations and bootstrap. The JSON data
+    are choices (the paper's rule, rated words only, ...), sweep, permutation, labels, conclusion.
 
     Raises:
         DataError: arrays do not fit, a word is there twice, a valence is outside [0, 1], or there
@@ -63,11 +53,12 @@ def analyse(
     arrays |= {"found": found, "kind": kind}
     data = _checked(words, {name: np.asarray(array) for name, array in arrays.items()})
     trait = trait_polarity(data.valence) * data.rated
-    weights = rule_of_the_paper.group_weights(trait, data.lengths, unit=False)
-    rule_of_the_paper.both_groups(weights)
+    paper.both_groups(paper.group_weights(trait, data.lengths, unit=False))
     rules = choices.rules_for(data, own)
     outcomes, reports = choices.evaluate(data, rules, np.random.default_rng(seed))
-    rows = [asdict(rule) | asdict(report) for rule, report in zip(rules, reports, strict=True)]
+    rows: dict[bool, list[dict]] = {False: [], True: []}  # is it part of the sweep?
+    for rule, report in zip(rules, reports, strict=True):
+        rows[rule.label.startswith("sweep")].append(asdict(rule) | asdict(report))
     index = {word: i for i, word in enumerate(words)}
     ratings = np.full((len(words), 3), np.nan) if vad is None else vad
     ratings = np.column_stack([data.valence, ratings[:, 1:]])
@@ -83,8 +74,8 @@ def analyse(
         "with_vector": int(has.sum()),
         "rated_with_vector": int((data.rated & has).sum()),
         "paper_share": PAPER_SHARE,
-        "choices": [row for row in rows if not row["label"].startswith("sweep")],
-        "sweep": [row for row in rows if row["label"].startswith("sweep")],
+        "choices": rows[False],
+        "sweep": rows[True],
         "permutation": _permutations(data, reports, draws, seed),
         "labels": table,
         "labels_differ": [row["word"] for row in table if row["differ"]],
@@ -102,17 +93,11 @@ def analyse_prepared(
 ) -> dict:
     """`analyse` for prepared data, with the description of data, vectors and lexicon.
 
-    Args:
-        neutral: the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative.
-        own: a further choice, reported among the others.
-        ids: [n] the words; by default the whole vocabulary, without special tokens.
-
-    Raises:
-        DataError: no positive or no negative word.
-
-    Paper: Sec. 5.4.
+    `neutral` is the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative.
+    `ids` [n] are the words; by default the whole vocabulary, without special tokens.
     """
-    corpus, vectors = prepared.corpus, prepared.vectors
+    corpus = prepared.corpus
+    vectors = prepared.vectors
     words = corpus.vocabulary.words
     ids = np.arange(len(SPECIALS), len(words)) if ids is None else ids
     vad, rated = (array[ids] for array in prepared.lexicon.table(corpus.vocabulary, neutral))
@@ -131,7 +116,7 @@ def analyse_prepared(
     return {"description": prepared.description | {"neutral_vad": neutral}} | result
 
 
-def _checked(words: Sequence[str], arrays: dict[str, np.ndarray]) -> Words:
+def _checked(words: Sequence[str], arrays: dict[str, Array]) -> Words:
     for name, array in arrays.items():
         if array.ndim != 1 + (name == "vectors") or len(array) != len(words):
             reason = f"has the shape {array.shape}, but there are {len(words)} words."
@@ -144,7 +129,7 @@ def _checked(words: Sequence[str], arrays: dict[str, np.ndarray]) -> Words:
         raise DataError(
             "A valence is not in [0, 1]. Convert ratings in [-1, 1] (NRC VAD v2) with (v + 1) / 2."
         )
-    lengths = rule_of_the_paper.lengths_of(arrays["vectors"])
+    lengths = paper.lengths_of(arrays["vectors"])
     lengths = np.where(arrays.pop("found"), lengths, 0.0)
     if not np.isfinite(lengths).all():
         word = words[int(np.argmin(np.isfinite(lengths)))]
@@ -152,12 +137,11 @@ def _checked(words: Sequence[str], arrays: dict[str, np.ndarray]) -> Words:
     return Words(lengths=lengths, **arrays)
 
 
-def _label(i: int, data: Words, vad: np.ndarray, outcomes: Sequence[Outcome]) -> dict:
+def _label(i: int, data: Words, vad: Array, outcomes: Sequence[Outcome]) -> dict:
     """A label's ratings, cosines, and polarities by the paper's rule and with rated words only."""
-    paper = outcomes[0]
     names = ("valence", "arousal", "dominance", "cos_positive", "cos_negative")
-    values = dict(zip(names, (*vad, *paper.cosines[i]), strict=True))
-    row: dict[str, Any] = {"rated": bool(data.rated[i]), "trait": int(paper.trait[i])}
+    values = dict(zip(names, (*vad, *outcomes[0].cosines[i]), strict=True))
+    row: dict[str, Any] = {"rated": bool(data.rated[i]), "trait": int(outcomes[0].trait[i])}
     row |= rounded(values, 6)
     for name, (trait, state, _) in zip(("", "_rated_only"), outcomes, strict=True):
         known = state[i] != NO_STATE
@@ -170,6 +154,7 @@ def _permutations(data: Words, reports: Sequence[PolarityReport], draws: int, se
     """Shares that differ when traits are shuffled among all words or among the rated ones."""
     has = data.lengths > 0
     everything = np.ones_like(has)
+    trait = trait_polarity(data.valence) * data.rated
     result: dict = {"draws": draws, "seed": seed}
     for name, used, free, observed in (
         ("all words", has, everything, reports[0].share),
@@ -177,9 +162,8 @@ def _permutations(data: Words, reports: Sequence[PolarityReport], draws: int, se
         ("rated words", has & data.rated, everything, reports[1].share),
     ):
         if observed is not None and draws:
-            trait = (trait_polarity(data.valence) * data.rated)[used]
             vectors = data.vectors[used]
-            shares = shuffled_shares(vectors, trait, free[used], draws, seed=seed)
+            shares = shuffled_shares(vectors, trait[used], free[used], draws, seed=seed)
             row = {"mean": shares.mean(), "observed": observed}
             row["low"], row["high"] = percentiles(shares)
             row["p"] = (1 + (shares <= observed + 1e-4).sum()) / (1 + draws)
@@ -188,18 +172,18 @@ def _permutations(data: Words, reports: Sequence[PolarityReport], draws: int, se
 
 
 def _labels_note(table: Sequence[dict]) -> str:
-    named = {"paper": PAPER_LABEL, "count": len(table)}
-    for name, key in (("differ", "differ"), ("rated_only", "differ_rated_only")):
+    named = {}
+    for key in ("differ", "differ_rated_only"):
         words = [row["word"] for row in table if row[key]]
-        named[name] = f"{len(words)}: {', '.join(words)}" if words else "0"
-    return sentence("polarity", "labels", **named)
+        named[key] = f"{len(words)}: {', '.join(words)}" if words else "0"
+    return sentence("polarity", "labels", paper=PAPER_LABEL, count=len(table), **named)
 
 
 def _conclusion(result: dict) -> str:
-    paper, rated = result["choices"][:2]
+    own, rated = result["choices"][:2]
     chance = result["permutation"].get("rated words")
     unrated = 100 - 100 * result["rated_with_vector"] / result["with_vector"]
-    start = sentence("polarity", "paper", paper=paper, paper_share=PAPER_SHARE, unrated=unrated)
+    start = sentence("polarity", "paper", paper=own, paper_share=PAPER_SHARE, unrated=unrated)
     if chance is None:
         return f"{start} {sentence('polarity', 'no_rated')}"
     fewer = "fewer" if chance["p"] < 0.05 else "no fewer"

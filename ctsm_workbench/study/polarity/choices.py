@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ctsm_lib.polarity import NO_STATE, group_cosines, group_weights, sides, trait_polarity
-from ctsm_workbench.study.intervals import percentiles, resampled, rounded
+from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 
 CHOICES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 THRESHOLDS: list[float] = CHOICES["thresholds"]
@@ -53,34 +53,31 @@ class PolarityReport:
 class Words(NamedTuple):
     """Data of n words."""
 
-    valence: np.ndarray  # [n] in [0, 1]
-    rated: np.ndarray  # [n] bool
-    vectors: np.ndarray  # [n, d]
-    lengths: np.ndarray  # [n] of the vectors; 0 where there is none
-    counts: np.ndarray  # [n]
-    kind: np.ndarray  # [n] a key of `vectors.KINDS`; -1 where there is no vector
+    valence: Array  # [n] in [0, 1]
+    rated: Array  # [n] bool
+    vectors: Array  # [n, d]
+    lengths: Array  # [n] of the vectors; 0 where there is none
+    counts: Array  # [n]
+    kind: Array  # [n] a key of `vectors.KINDS`; -1 where there is no vector
 
 
 class Outcome(NamedTuple):
     """Polarities of n words by one rule; words without a vector have no state."""
 
-    trait: np.ndarray  # [n] 0 or 1
-    state: np.ndarray  # [n] 0, 1 or NO_STATE
-    cosines: np.ndarray  # [n, 2] to the positive and to the negative centroid
+    trait: Array  # [n] 0 or 1
+    state: Array  # [n] 0, 1 or NO_STATE
+    cosines: Array  # [n, 2] to the positive and to the negative centroid
 
 
 def rules_for(data: Words, own: Rule | None = None) -> list[Rule]:
     """The rules that can differ from the paper's for these data, then `own`, then the sweep."""
     rules = [rule for fields in CHOICES["rules"] if _matters(rule := Rule(**fields), data)]
-    if own is not None:
-        rules.append(own)
-    for threshold in THRESHOLDS:
-        only = Rule("sweep, rated words", unrated="left out", threshold=threshold)
-        rules += [replace(only, band=band) for band in BANDS]
-    for threshold in THRESHOLDS:
+    rules += [] if own is None else [own]
+    only = Rule("sweep, rated words", unrated="left out")
+    rules += [replace(only, threshold=t, band=band) for t in THRESHOLDS for band in BANDS]
+    for t in THRESHOLDS:
         # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
-        unrated: Any = "negative" if threshold >= 0.5 else "positive"
-        rules.append(Rule("sweep, all words", unrated, threshold=threshold))
+        rules.append(Rule("sweep, all words", "negative" if t >= 0.5 else "positive", threshold=t))
     return rules
 
 
@@ -119,7 +116,7 @@ def evaluate(
     return outcomes, reports
 
 
-def _groups(rule: Rule, data: Words) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _groups(rule: Rule, data: Words) -> tuple[Array, Array, Array]:
     """Trait [n], the words that take part [n], and their weights [n, 2] in both groups."""
     trait = trait_polarity(data.valence, rule.threshold)
     trait[~data.rated] = rule.unrated == "positive"
@@ -130,9 +127,7 @@ def _groups(rule: Rule, data: Words) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return trait, part, group_weights(trait, data.lengths * has, rule.unit)
 
 
-def _report(
-    trait: np.ndarray, state: np.ndarray, often: np.ndarray | None, random: np.random.Generator
-) -> PolarityReport:
+def _report(trait: Array, state: Array, often: Array | None, random: Any) -> PolarityReport:
     n = len(trait)
     if not (n if often is None else often.sum()):  # a sweep may run out of words
         return PolarityReport(reason="No word is left to count, or one of the groups is empty.")
@@ -141,9 +136,11 @@ def _report(
         shares = random.binomial(n, differ.mean(), 2000) / n
     else:
         weights = often + 1e-12  # a sample may hold words of weight 0 only
-        shares = resampled(
-            lambda i: np.average(differ[i], weights=weights[i]), n, draws=200, random=random
-        )[1:]
+
+        def share_of(sample: Array) -> float:
+            return np.average(differ[sample], weights=weights[sample])
+
+        shares = resampled(share_of, n, draws=200, random=random)[1:]
     share, *positive = np.average(np.stack([differ, trait, state]), axis=1, weights=often)
     shown = rounded([100 * value for value in (share, *percentiles(shares), *positive)])
     return PolarityReport(n, int(differ.sum()), *shown)

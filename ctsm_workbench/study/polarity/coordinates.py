@@ -22,15 +22,9 @@ NOTE = (
 def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
     """Positions of the most frequent words on a map of their vectors, and both polarities.
 
-    Args:
-        words: number of words with a vector, the most frequent first; emotion labels are added.
-        neighbours: the number of neighbours that UMAP keeps together.
-
-    Returns:
-        Columns: word, x, y, count, trait (1, 0, None where unrated) and state; a note.
-
-    Raises:
-        ConfigError: umap-learn is not installed, or there are too few words for a map.
+    Emotion labels are added to the `words` most frequent words with a vector. UMAP keeps so many
+    `neighbours` together. The columns are word, x, y, count, trait (1, 0, None where unrated) and
+    state. Without umap-learn, or with too few words, a `ConfigError` is raised.
     """
     first = len(SPECIALS)
     vocabulary = prepared.corpus.vocabulary
@@ -41,8 +35,8 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
     chosen = order[has[order]][:words]
     chosen = np.concatenate([chosen, np.setdiff1d(labels[has[labels]], chosen)])
     if len(chosen) <= neighbours:
-        reason = f"are too few for a map with {neighbours} neighbours."
-        raise ConfigError(f"{len(chosen)} words with a vector {reason}")
+        found = f"{len(chosen)} words with a vector"
+        raise ConfigError(f"{found} are too few for a map with {neighbours} neighbours.")
     place = _coordinates(prepared.vectors.matrix[first:][chosen], neighbours, seed)
     trait = trait_polarity(scores["trait"])
     return {

@@ -11,10 +11,8 @@ from ctsm_workbench.study.polarity.standards import word_scores
 def discrepant_words(prepared: Prepared, words: int = 12) -> dict:
     """The most frequent words that differ, by the paper's rule and among rated words only.
 
-    Returns:
-        `rules`: name -> rows of word, count (in training), rated, trait, state and quotation.
-
-    Paper: Sec. 5.4, which counts such words and shows one.
+    A row has word, count (in training), rated, trait, state and quotation. Paper: Sec. 5.4, which
+    counts such words and shows one.
     """
     first = len(SPECIALS)
     corpus = prepared.corpus
@@ -28,12 +26,12 @@ def discrepant_words(prepared: Prepared, words: int = 12) -> dict:
     ):
         state = np.where(part, score > TIE, NO_STATE)
         differ = part & (state != trait)
-        rows = []
-        for i in order[differ[order]][:words]:
-            row = {"word": corpus.vocabulary.words[first + i]}
-            row["count"] = int(corpus.counts[first + i])
-            row |= {"rated": bool(rated[i]), "trait": int(trait[i]), "state": int(state[i])}
-            rows.append(row | {"quotation": quotation(corpus, first + i)})
+        rows = [
+            {"word": corpus.vocabulary.words[first + i], "count": int(corpus.counts[first + i])}
+            | {"rated": bool(rated[i]), "trait": int(trait[i]), "state": int(state[i])}
+            | {"quotation": quotation(corpus, first + i)}
+            for i in order[differ[order]][:words]
+        ]
         rules[name] = {"differ": int(differ.sum()), "of": int(part.sum()), "words": rows}
     return {"description": prepared.description, "rules": rules}
 

@@ -7,6 +7,7 @@ Legend of shapes: n words, D dialogues, K bootstrap draws.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -16,47 +17,53 @@ from ctsm_lib.corpus import EMOTIONS, SPECIALS, SPLITS, Corpus
 from ctsm_lib.lexicon import Lexicon
 from ctsm_lib.polarity import trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study.intervals import auc, compared, percent, rank_correlation, times_drawn
+from ctsm_workbench.study import intervals
+from ctsm_workbench.study.intervals import Array
 from ctsm_workbench.study.polarity.choices import QUALITIES
 from ctsm_workbench.study.sentences import sentence
 
 FREQUENT = 10  # dialogues that a word must occur in, so that its share of positive ones is used
-Scores = dict[str, np.ndarray]  # name -> graded polarity of n words
+Scores = dict[str, Array]  # name -> graded polarity of n words
+Counts: TypeAlias = sparse.csr_matrix  # [D, n]
 
 
-def label_sides(lexicon: Lexicon) -> np.ndarray:
+def label_sides(lexicon: Lexicon) -> Array:
     """[32] int8: 1 for an emotion label of positive valence, 0 for negative, -1 if unrated."""
     valence = np.array([lexicon.ratings.get(emotion, (np.nan,))[0] for emotion in EMOTIONS])
     return np.where(np.isnan(valence), -1, trait_polarity(valence)).astype(np.int8)
 
 
-def word_scores(prepared: Prepared, quality: str = "all") -> tuple[Scores, np.ndarray, np.ndarray]:
+def graded_states(
+    vectors: Array, trait: Array, lengths: Array, *members: Array, leave_one_out: bool = False
+) -> Array:
+    """Cosine to the positive minus cosine to the negative centroid, a row [n] for each choice.
+
+    A choice `members` [n] says by non-zero entries which words make the two centroids.
+    """
+    weights = np.hstack([rule.group_weights(trait, some, unit=False) for some in members])
+    leave_out = np.full(weights.shape[1], leave_one_out)
+    cosines = rule.group_cosines(vectors, lengths, weights, leave_out)
+    return (cosines[:, ::2] - cosines[:, 1::2]).T
+
+
+def word_scores(prepared: Prepared, quality: str = "all") -> tuple[Scores, Array, Array]:
     """Graded polarities of the vocabulary without the special tokens.
 
-    Args:
-        quality: the vectors to use, a key of `QUALITIES`.
-
-    Returns:
-        Scores [n] by name, [n] bool rated, [n] bool whether there is a vector.
+    `quality` is a key of `QUALITIES`: the vectors to use. The result is the scores [n] by name,
+    [n] bool rated, and [n] bool whether there is a vector.
     """
     first = len(SPECIALS)
     vad, rated = (array[first:] for array in prepared.lexicon.table(prepared.corpus.vocabulary))
     valence = vad[:, 0].astype(np.float64)
-    trait = trait_polarity(valence) * rated
     matrix = prepared.vectors.matrix[first:]
-    good = np.isin(prepared.vectors.kind[first:], QUALITIES[quality])
-    lengths = rule.lengths_of(matrix) * good
-    groups = [rule.group_weights(trait, some, unit=False) for some in (lengths, lengths * rated)]
-    weights = np.concatenate(groups, axis=1)
-    cosines = rule.group_cosines(matrix, lengths, weights, np.zeros(4, dtype=bool))
-    scores = {"trait": valence, "state": cosines[:, 0] - cosines[:, 1]}
-    scores["state, rated centroids"] = cosines[:, 2] - cosines[:, 3]
+    lengths = rule.lengths_of(matrix) * np.isin(prepared.vectors.kind[first:], QUALITIES[quality])
+    trait = trait_polarity(valence) * rated
+    every, among_rated = graded_states(matrix, trait, lengths, lengths, lengths * rated)
+    scores = {"trait": valence, "state": every, "state, rated centroids": among_rated}
     return scores, rated, lengths > 0
 
 
-def dialogue_words(
-    corpus: Corpus, splits: Sequence[str] = SPLITS
-) -> tuple[sparse.csr_matrix, np.ndarray]:
+def dialogue_words(corpus: Corpus, splits: Sequence[str] = SPLITS) -> tuple[Counts, Array]:
     """[D, n] how often each dialogue has each word without special tokens, and the [D] labels."""
     blocks = []
     for split in (corpus.splits[name] for name in splits):
@@ -70,55 +77,41 @@ def dialogue_words(
     return sparse.vstack(blocks, format="csr"), labels
 
 
-def against_labels(
-    counts: sparse.csr_matrix, sides: np.ndarray, scores: Scores, draws: int = 200
-) -> dict:
-    """How well word scores predict positive and negative dialogue labels, as AUC.
+def against_labels(counts: Counts, sides: Array, scores: Scores, draws: int = 200) -> dict:
+    """How well word scores [n] predict positive and negative dialogue labels, as AUC.
 
-    Args:
-        counts, sides: [D, n], and [D] 1, 0 or -1 (left out).
-        scores: [n] by name.
-
-    Returns:
-        For occurrences (each one is a case) and for dialogues (their score is the mean over their
-        words): the AUC of every score and its difference to each before it, with intervals from
-        resampled dialogues.
+    `counts` are [D, n]; `sides` [D] are 1, 0 or -1 (left out). The AUC of every score and its
+    difference to each before it are given by occurrence (each one is a case) and by dialogue (its
+    score is the mean over its words). Dialogues are resampled for both.
     """
     kept = counts[sides >= 0]
     positive = sides[sides >= 0] == 1
-    times = times_drawn(len(positive), draws)
-    up = np.asarray((kept[positive].T @ times[:, positive].T).T)  # [1 + K, n]
-    down = np.asarray((kept[~positive].T @ times[:, ~positive].T).T)
+    times = intervals.times_drawn(len(positive), draws)
+    groups = (positive, ~positive)
+    up, down = (np.asarray((kept[some].T @ times[:, some].T).T) for some in groups)  # [1 + K, n]
     size = np.asarray(kept.sum(axis=1)).ravel()
     some = size > 0
-    drawn = times[:, some]
-    side = positive[some]
-    by_dialogue = {}
-    for name, score in scores.items():
-        mean = np.round((kept @ score)[some] / size[some], 12)  # equal dialogues stay equal
-        by_dialogue[name] = auc(mean, drawn * side, drawn * ~side)
+    # Rounded, so that equal dialogues stay equal.
+    mean = {name: np.round((kept @ own)[some] / size[some], 12) for name, own in scores.items()}
+    occurrences = {name: intervals.auc(score, up, down) for name, score in scores.items()}
     return {
-        "dialogues": len(side),
-        "positive_dialogues": int(side.sum()),
+        "dialogues": int(some.sum()),
+        "positive_dialogues": int(positive[some].sum()),
         "occurrences": int(size.sum()),
-        "by_occurrence": compared({name: auc(score, up, down) for name, score in scores.items()}),
-        "by_dialogue": compared(by_dialogue),
+        "by_occurrence": intervals.compared(occurrences),
+        "by_dialogue": intervals.compared_aucs(mean, positive[some], times[:, some]),
     }
 
 
-def against_lexicon(
-    scores: Scores, known: np.ndarray, positive: np.ndarray, draws: int = 200
-) -> dict:
-    """AUC of every score for the polarities of a second lexicon; its words are resampled.
+def against_lexicon(scores: Scores, known: Array, positive: Array, draws: int = 200) -> dict:
+    """AUC of every score [n] for the polarities of a second lexicon; its words are resampled.
 
-    Args:
-        scores: [n] by name.
-        known, positive: [n] bool, whether the lexicon has the word, and whether it is positive.
+    `known` [n] bool says whether the lexicon has a word, and `positive` [n] its polarity there.
     """
     side = positive[known]
-    times = times_drawn(len(side), draws)
-    drawn = {name: auc(score[known], times * side, times * ~side) for name, score in scores.items()}
-    return {"words": len(side), "positive": int(side.sum())} | compared(drawn)
+    own = {name: score[known] for name, score in scores.items()}
+    aucs = intervals.compared_aucs(own, side, intervals.times_drawn(len(side), draws))
+    return {"words": len(side), "positive": int(side.sum())} | aucs
 
 
 def read_vader() -> dict[str, float] | None:
@@ -134,9 +127,8 @@ def read_vader() -> dict[str, float] | None:
 def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
     """The AUC of both polarities on the dialogues' labels and on VADER, by set of words.
 
-    Returns:
-        JSON data: labels (words x split), words (their share of positive dialogues), vader,
-        conclusion.
+    The JSON data are labels (words x split), words (their share of positive dialogues), vader and
+    conclusion.
     """
     sides = label_sides(prepared.lexicon)
     scores, rated, has = word_scores(prepared)
@@ -155,13 +147,7 @@ def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
             row = {"split": split, "set": name, "words": int(some.sum())}
             result["labels"].append(row | against_labels(counts[:, some], side, own, draws))
             if split == "all":
-                occurs = (counts[:, some] > 0).astype(np.float64)
-                up, down = (np.asarray(occurs[side == s].sum(axis=0)).ravel() for s in (1, 0))
-                often = up + down >= FREQUENT
-                share = up[often] / (up + down)[often]
-                result["words"][name] = {
-                    key: rank_correlation(value[often], share, draws) for key, value in own.items()
-                }
+                result["words"][name] = _shares(counts[:, some] > 0, side, own, draws)
     for name, side in (("positive", 1), ("negative", 0), ("left_out", -1)):
         result[f"{name}_labels"] = [EMOTIONS[i] for i in np.flatnonzero(sides == side)]
     result["intervals"] = sentence("standards", "intervals", draws=draws)
@@ -169,13 +155,22 @@ def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
     return result | {"conclusion": _conclusion(result)}
 
 
+def _shares(occurs: Counts, side: Array, scores: Scores, draws: int) -> dict:
+    """Correlations of scores with the share of positive dialogues among those with a word."""
+    up, down = (np.asarray(occurs[side == s].sum(axis=0)).ravel() for s in (1, 0))
+    often = up + down >= FREQUENT
+    share = up[often] / (up + down)[often]
+    return {
+        name: intervals.rank_correlation(own[often], share, draws) for name, own in scores.items()
+    }
+
+
 def _against_vader(prepared: Prepared, draws: int) -> dict:
     vader = read_vader()
     if vader is None:
         return {"note": sentence("standards", "no_vader")}
-    first = len(SPECIALS)
     scores, rated, has = word_scores(prepared)
-    words = prepared.corpus.vocabulary.words[first:]
+    words = prepared.corpus.vocabulary.words[len(SPECIALS) :]
     valence = np.array([vader.get(word, 0.0) for word in words])
     known = (valence != 0) & has
     positive = valence > 0
@@ -186,11 +181,12 @@ def _against_vader(prepared: Prepared, draws: int) -> dict:
     if both.any():
         alike = {"lexica_agree": trait_polarity(scores["trait"]) == positive}
         alike |= {f"{name}: agrees": (state > 0) == positive for name, state in states.items()}
-        result |= {name: percent(same[both]) for name, same in alike.items()}
+        result |= {name: intervals.percent(same[both]) for name, same in alike.items()}
     side = positive[known].astype(np.int8)
     if 0 < side.sum() < len(side):  # the paper's rule with VADER's ratings, for its words only
-        differ = rule.state_polarity(prepared.vectors.matrix[first:][known], side) != side
-        result["differ_by_vader"] = {"words": len(side), "share": percent(differ)}
+        vectors = prepared.vectors.matrix[len(SPECIALS) :][known]
+        share = intervals.percent(rule.state_polarity(vectors, side) != side)
+        result["differ_by_vader"] = {"words": len(side), "share": share}
     return result
 
 
@@ -204,17 +200,16 @@ def _conclusion(result: dict) -> str:
         scores = rows[name]["by_dialogue"] if name in rows else None
         if scores is None or scores["trait"]["value"] is None:
             continue
-        state = scores["state, rated centroids"]
-        difference = state["minus"]["trait"]
+        values = {"trait": scores["trait"], "state": scores["state, rated centroids"]}
+        minus = values["state"]["minus"]
         verdict = "neither measure is clearly better"
-        if difference["low"] > 0:
+        if minus["trait"]["low"] > 0:
             verdict = "the state rule is the better measure"
-        elif difference["high"] < 0:
+        elif minus["trait"]["high"] < 0:
             verdict = "the lexicon is the better measure"
-        values = {"trait": scores["trait"], "state": state, "difference": difference}
-        values |= {"opening": opening, "words": rows[name]["words"], "verdict": verdict}
-        texts.append(sentence("standards", "labels", **values))
-        texts.append(sentence("standards", "paper", **state["minus"]["state"]))
+        values |= {"difference": minus["trait"], "words": rows[name]["words"]}
+        texts.append(sentence("standards", "labels", opening=opening, verdict=verdict, **values))
+        texts.append(sentence("standards", "paper", **minus["state"]))
     vader = result["vader"]
     for name, words in (
         ("rated words", "words that both lexica rate"),
