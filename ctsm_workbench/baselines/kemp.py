@@ -31,8 +31,9 @@ from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
+from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory
 from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
+from ctsm_workbench.beyond.biased import BiasedDecoder
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1
@@ -65,7 +66,7 @@ class KempMemory(BaselineMemory):
 class KEMP(ReadsConcepts):
     """Knowledge-aware EMPathetic dialogue generation."""
 
-    class Decoder(BaselineDecoder):
+    class Decoder(BiasedDecoder):
         Layer = KempLayer
 
     def make_parts(self, dim: int) -> None:
