@@ -96,9 +96,8 @@ class GraphLayer(nn.Module):
     def forward(self, nodes: Tensor, edges: Tensor, relations_NND: Tensor | None = None) -> Tensor:
         """Nodes [B, N, D] from nodes [B, N, D].
 
-        Args:
-            edges: bool, broadcastable to [B, N, N]; the row's node reads the column's node.
-            relations_NND: the vector that the relation of each edge adds, if there are several.
+        Where `edges` (bool, broadcastable to [B, N, N]) is True, the row's node reads the column's.
+        `relations_NND` are the vectors that the edges' relations add, if there are several.
         """
         nodes = query = memory = self.node_norm(nodes)
         mask = edges
@@ -116,8 +115,7 @@ class GraphLayer(nn.Module):
 class CognitionGraph(nn.Module):
     """A star of five nodes: the last utterance, and inferences of intent, need, want and effect.
 
-    An edge between utterance and inference carries the inference's relation in both directions.
-    Every node has an edge to itself.
+    An edge carries the inference's relation in both directions. Every node has one to itself.
     """
 
     kind: Tensor  # 5 5, the relation of each edge; 0 elsewhere
@@ -155,10 +153,8 @@ class Alignment(nn.Module):
     def forward(self, first: Tensor, second: Tensor, given_BP: Tensor, total: int) -> Tensor:
         """Mean over the anchors of all processes, a scalar; exactly 0 where nothing has a negative.
 
-        Args:
-            first, second: P pairs of views of each dialogue, [B, P, D].
-            given_BP: False where a view is missing (no phrase): neither anchor nor negative.
-            total: dialogues of the whole batch.
+        Given are P pairs of views of each dialogue, [B, P, D], and the number of dialogues of the
+        whole batch. A missing view (`given_BP` False: no phrase) is neither anchor nor negative.
         """
         projected = torch.stack([self.first(first), self.second(second)], dim=1)
         views = F.normalize(gather_rows(projected.float(), total), dim=-1).permute(1, 2, 0, 3)
@@ -185,13 +181,14 @@ class CaseLayer(DecoderLayer):
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Attend to cognition, affect and context; `memory` has the keys and values of each."""
-        context, (cognition, cognition_mask), (affect, affect_mask) = memory
-        normed = self.cognition_norm(states)
-        attended, _ = self.cognition_attention(normed, cognition, cognition_mask.unsqueeze(1))
-        states = states + self.dropout(attended)
-        normed = self.affect_norm(states)
-        attended, _ = self.affect_attention(normed, affect, affect_mask.unsqueeze(1))
-        return super().read_context(states + self.dropout(attended), context, mask)
+        context, cognition, affect = memory
+        for norm, attention, (keys_values, graph_mask) in (
+            (self.cognition_norm, self.cognition_attention, cognition),
+            (self.affect_norm, self.affect_attention, affect),
+        ):
+            attended, _ = attention(norm(states), keys_values, graph_mask.unsqueeze(1))
+            states = states + self.dropout(attended)
+        return super().read_context(states, context, mask)
 
 
 @dataclass(kw_only=True)
@@ -247,16 +244,11 @@ class CASE(ReadsConcepts):
     def start(self, memory: Any) -> BaselineCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
-        cognition = memory.cognition
-        affect = memory.affect
-        cache.memory = [
-            (
-                context,
-                (layer.cognition_attention.keys_values(cognition.nodes), cognition.mask),
-                (layer.affect_attention.keys_values(affect.nodes), affect.mask),
-            )
-            for layer, context in zip(self.decoder.layers, cache.memory, strict=True)
-        ]
+        for i, layer in enumerate(self.decoder.layers):
+            cognition = layer.cognition_attention.keys_values(memory.cognition.nodes)
+            affect = layer.affect_attention.keys_values(memory.affect.nodes)
+            graphs = ((cognition, memory.cognition.mask), (affect, memory.affect.mask))
+            cache.memory[i] = (cache.memory[i], *graphs)
         return cache
 
     def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:

@@ -47,7 +47,6 @@ class KempLayer(DecoderLayer):
         self.join = nn.Linear(2 * dim, dim)
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`W [MHA ; c_e]`, added to the states, and the weights."""
         keys_values, emotion_BD = memory
         attended, weights = self.cross_attention(self.cross_norm(states), keys_values, mask)
         emotion = emotion_BD.unsqueeze(1).expand_as(attended).to(attended.dtype)
@@ -76,10 +75,7 @@ class KEMP(ReadsConcepts):
         self.begin = nn.Linear(len(EMOTIONS), dim)
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """A context's strongest concepts and the positions of their words, [B, M].
-
-        Among equals the earlier comes first.
-        """
+        """The strongest concepts, of equals the earlier first, and their words' positions, [B, M]."""
         concepts, place = super().context_concepts(context_BL)
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
@@ -89,14 +85,12 @@ class KEMP(ReadsConcepts):
         concepts, place = self.context_concepts(batch.context)
         # A PAD follows every context, even the longest: a convolution must not read a concept as
         # the next token.
-        context = F.pad(batch.context, (0, 1), value=PAD)
-        ids = torch.cat([context, concepts], dim=1)
+        ids = torch.cat([F.pad(batch.context, (0, 1), value=PAD), concepts], dim=1)
         mask = ids != PAD
         tokens = F.pad(self.embed(words["context"], words["speaker"]), (0, 0, 0, 1))
         added = self.embed.dropout(words["concepts"])
         nodes = self.graph.keys_values(torch.cat([tokens, added], dim=1))
-        edges = affect_edges(mask, place)[:, : context.shape[1]]
-        linked, _ = self.graph(tokens, nodes, edges)
+        linked, _ = self.graph(tokens, nodes, affect_edges(mask, place)[:, : tokens.shape[1]])
         tokens = self.graph_norm(tokens + linked)
         states = self.encoder(torch.cat([tokens, added.to(tokens.dtype)], dim=1), mask)
         weights = masked_softmax(self.intensity[ids], mask)

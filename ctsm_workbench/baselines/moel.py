@@ -59,8 +59,7 @@ class MoELCache(BaselineCache):
 class Listeners(nn.Module):
     """Decoder layers D_1 .. D_32. Each weight has a row for each of them, [32, ...].
 
-    Only the weights of a row's G listeners are used. To compute all 32 and multiply most of them by
-    zero would take several times as long.
+    Only the weights of a row's G listeners are used: to compute all 32 would take far longer.
     """
 
     def __init__(self, dim: int, sizes: LayerSizes):
@@ -145,9 +144,9 @@ class MoELDecoder(BiasedDecoder):
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
-        together, cache.shared_past, _ = self.shared(
-            embedded, past=cache.shared_past, memory=cache.shared_memory, masks=masks
-        )
+        past = cache.shared_past
+        together, past, _ = self.shared(embedded, past, cache.shared_memory, masks)
+        cache.shared_past = past
         each = self.listeners(embedded, cache, masks)  # B G T D
         mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)
