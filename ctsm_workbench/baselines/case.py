@@ -72,7 +72,7 @@ class Graph:
         scores = (self.nodes @ query_BD.unsqueeze(2)).squeeze(2) * self.nodes.shape[2] ** -0.5
         weights = masked_softmax(scores, self.mask)
         chosen = (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
-        return Selection(weights=weights, chosen=chosen)
+        return Selection(weights, chosen)
 
 
 class GraphLayer(nn.Module):

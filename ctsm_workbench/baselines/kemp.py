@@ -75,7 +75,7 @@ class KEMP(ReadsConcepts):
         self.begin = nn.Linear(len(EMOTIONS), dim)
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """The strongest concepts, of equals the earlier first, and their words' positions, [B, M]."""
+        """The strongest concepts (the first of equals) and their words' positions, [B, M]."""
         concepts, place = super().context_concepts(context_BL)
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
