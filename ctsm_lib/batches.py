@@ -126,16 +126,14 @@ class Pairs:
         target = padded_rows(self.split.tokens, self.target_begin[index], length, width)
         target[np.arange(len(index)), length] = EOS
         slots = index[:, None] * 5 + np.arange(5)
-        return Batch(
-            context=torch.from_numpy(_with_cls(context)),
-            speaker=torch.from_numpy(_with_cls(speaker)),
-            knowledge=torch.from_numpy(self.phrases.padded(slots)),
-            target=torch.from_numpy(target),
-            label=torch.from_numpy(self.label[index]),
-            pair=torch.from_numpy(index),
-            total_tokens=total_tokens,
-            total_pairs=total_pairs,
-        )
+        arrays = {"context": _with_cls(context), "speaker": _with_cls(speaker), "target": target}
+        arrays |= {
+            "knowledge": self.phrases.padded(slots),
+            "label": self.label[index],
+            "pair": index,
+        }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return Batch(**tensors, total_tokens=total_tokens, total_pairs=total_pairs)
 
     def in_order(self, batch_size: int) -> Iterator[np.ndarray]:
         """Indices of all pairs, shortest contexts first, so that batches have little padding."""
@@ -178,11 +176,9 @@ class Shuffled:
 
 
 def context_batch(
-    contexts: Sequence[Sequence[str]],
-    inferences: Sequence[Inference],
-    vocabulary: Vocabulary,
+    contexts: Sequence[Sequence[str]], inferences: Sequence[Inference], vocabulary: Vocabulary,
     max_context: int,
-) -> Batch:
+) -> Batch:  # fmt: skip
     """A batch from text: each context is its turns, the speaker's first.
 
     Contexts with more than `max_context` tokens lose their beginning. A context without any word

@@ -22,10 +22,7 @@ WIDTHS = ("dim", "key_depth", "ffn_dim", "small_key_depth", "small_ffn_dim", "co
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict | None = None) -> None:
-    """Write tensors, with `facts` and a checksum in the header.
-
-    Raises `RunError` where the file cannot be written.
-    """
+    """Write tensors, with `facts` and a checksum in the header; a `RunError` if that fails."""
     side = path.with_name(f".{path.name}.{os.getpid()}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -91,8 +88,8 @@ def load_weights(path: Path, model: nn.Module) -> dict:
         raise RunError(f"{path} is of another model: {lacks} {name[:80]}.")
     for name, tensor in sorted(tensors.items()):
         if (tensor.dtype, tensor.shape) != (own[name].dtype, own[name].shape):
-            found, expected = _kind(tensor), _kind(own[name])
-            raise RunError(f"{path}: {name} is {found} where {expected} belongs.")
+            expected = _kind(own[name])
+            raise RunError(f"{path}: {name} is {_kind(tensor)} where {expected} belongs.")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise RunError(f"{path}: {name} holds values that are not finite.")
     model.load_state_dict(tensors)

@@ -42,12 +42,9 @@ PRESETS = _presets()
 
 @dataclass(frozen=True)
 class Config(
-    settings.TrainingSettings,
-    settings.BaselineSettings,
-    settings.BeyondSettings,
-    settings.ModelSettings,
-    settings.DataSettings,
-):
+    settings.TrainingSettings, settings.BaselineSettings, settings.BeyondSettings,
+    settings.ModelSettings, settings.DataSettings,
+):  # fmt: skip
     """All settings of a run, in groups. A part of the library takes the group that it needs."""
 
     preset: str = "paper"

@@ -121,11 +121,10 @@ class Corpus:
 
     @cached_property
     def idf(self) -> np.ndarray:
-        """[V] float32 in [0, 1]: one training utterance is one document; 1 for unseen words, 0 for
-        special tokens.
+        """[V] float32 in [0, 1], for Eq. (2); 1 for unseen words, 0 for special tokens.
 
-        Paper: Eq. (2). `ln((1 + N) / (1 + df)) + 1`, scaled so that the most frequent word has 0
-        and the rarest has 1.
+        `ln((1 + N) / (1 + df)) + 1` over training utterances, scaled so that the most frequent word
+        has 0 and the rarest has 1.
         """
         train = self.splits["train"]
         size = len(self.vocabulary)
@@ -161,16 +160,11 @@ class Corpus:
 def prepare_corpus(
     folder: Path, cache_folder: Path, vocab: str = "protocol", workers: int | None = None
 ) -> Corpus:
-    """Read and tokenise the three splits, or take them from the cache.
+    """Read and tokenise train.csv, valid.csv and test.csv of a folder, or take them from the cache.
 
-    Args:
-        folder: holds train.csv, valid.csv and test.csv.
-        cache_folder: holds prepared arrays.
-        vocab: "protocol" (as the baselines: contexts, targets and situations of all splits, no
-            cut-off) or "train" (those of the training split).
-        workers: processes for tokenising; all cores by default.
-
-    A file that is missing or not in the official layout raises a `DataError`.
+    The vocabulary "protocol" has the words of contexts, targets and situations of all splits, as
+    the baselines' has; "train" those of the training split. By default all cores tokenise. A file
+    that is missing or not in the official layout raises a `DataError`.
     """
     paths = {split: folder / f"{split}.csv" for split in SPLITS}
     for path in paths.values():

@@ -98,7 +98,8 @@ def _repeated(words: Tensor, n: int, size: int) -> Tensor:
 
 def _one_by_one(model: Any, cache: Any, how: Decoding, step: int) -> list[Answer]:
     """Greedy or nucleus: one word in each step, for every row that has not ended."""
-    device, count = cache.mask.device, len(cache.mask)
+    device = cache.mask.device
+    count = len(cache.mask)
     random = torch.Generator(device="cpu").manual_seed(how.seed * 1_000_003 + step)
     rows = torch.arange(count, device=device)
     token = torch.full((count,), SOS, device=device)

@@ -4,7 +4,7 @@
 class CtsmError(Exception):
     """Something the user can mend; the message names the file, line or value and the way out.
 
-    The command line prints it as one sentence and exits with 1; anything else that is raised is a bug of ours.
+    The command line prints it and exits with 1. Anything else that is raised is a bug of ours.
     """
 
 

@@ -19,7 +19,6 @@ def beside(path: Path) -> Iterator[Path]:
     """A temporary path; what the block writes there is renamed to `path` at the end.
 
     If the block fails, `path` stays as it was and the temporary file is removed.
-
     Raises `RunError` where the file cannot be written.
     """
     if not path.name or path.is_dir():

@@ -29,7 +29,8 @@ class Tables:
     @classmethod
     def empty(cls, size: int, dim: int) -> Self:
         """Tables of the right shape, for a model whose weights come from a checkpoint."""
-        zeros, labels = torch.zeros(size), torch.zeros(len(EMOTIONS), dtype=torch.int64)
+        zeros = torch.zeros(size)
+        labels = torch.zeros(len(EMOTIONS), dtype=torch.int64)
         return cls(
             vectors=torch.zeros(size, dim), vad=torch.zeros(size, 3), idf=zeros, intensity=zeros,
             labels=labels, log_unigram=zeros,
@@ -52,7 +53,7 @@ class Output:
     """Losses and predictions for a batch with targets.
 
     Each loss is this process's share of the whole batch, so that shares add up; "contrast" is of
-    the whole batch. "total" is Eq. (25), scaled so that averaging gradients over processes is exact.
+    the whole batch. "total" is Eq. (25), scaled so that averaged gradients of processes are exact.
     """
 
     losses: dict[str, Tensor]
@@ -73,7 +74,7 @@ class Model(Protocol):
     log_unigram: Tensor  # V, as in `Tables`
 
     # Encode contexts; make a decoder cache for them; read one more word, which gives log P of the
-    # next [B, V], alpha [B] and copy weights [B, L]; losses and predictions for pairs with targets.
+    # next [B, V], alpha [B] and copy weights [B, L]; losses and predictions for pairs.
     def encode(self, batch: Batch) -> Memory: ...
     def start(self, memory: Memory) -> Any: ...
     def step(self, cache: Any, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...

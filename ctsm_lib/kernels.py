@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over the last axis, where `mask` is True. A row without any gives zeros, never NaN."""
+    """Softmax over the last axis where `mask` is True. A row without any gives zeros, never NaN."""
     # The softmax of a row of -inf is NaN, and so is its gradient: an empty row stays open until
     # the last line.
     empty = ~mask.any(dim=-1, keepdim=True)

@@ -60,7 +60,5 @@ def provider_for(
     if name not in (names := available("providers")):
         found = f"knowledge={name!r} does not exist; valid are {', '.join([*names, 'none'])}."
         raise ConfigError(found)
-    provider: Provider = extension("providers", name).make(
-        folder, comet_model=comet_model, device=device
-    )
-    return provider
+    kind = extension("providers", name)
+    return kind.make(folder, comet_model=comet_model, device=device)

@@ -43,7 +43,7 @@ def any_of(flag: bool) -> bool:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The main process runs the block before the others, which then find its result in the cache."""
+    """The main process runs the block first; the others then find its result in the cache."""
     if rank() > 0:
         any_of(False)  # a barrier
     try:

@@ -34,7 +34,8 @@ class Prepared:
 
     def tables(self, config: Config) -> Tables:
         """Per-word tables for a new model; words without a vector get N(0, 0.01^2), PAD zero."""
-        vocabulary, random = self.corpus.vocabulary, np.random.default_rng(config.seed)
+        vocabulary = self.corpus.vocabulary
+        random = np.random.default_rng(config.seed)
         vectors = np.array(self.vectors.matrix, dtype=np.float32)
         missing = ~self.vectors.found
         vectors[missing] = random.normal(0, 0.01, (int(missing.sum()), vectors.shape[1]))
@@ -71,11 +72,7 @@ def prepare(
     """Read, tokenise, rate, embed and infer, or take it all from the cache.
 
     Of several processes the main one fills the cache and the others read it; they share inferring.
-
-    Args:
-        splits: for which splits commonsense is needed.
-        workers: processes for tokenising.
-        device: where COMET runs.
+    Commonsense is inferred for the given splits; `workers` tokenise; COMET runs on the device.
 
     Raises `DataError` where a file is missing or malformed.
     """
@@ -109,7 +106,9 @@ def prepare(
 def _pairs(
     corpus: Corpus, split: str, provider: Provider, max_context: int, progress: bool
 ) -> Pairs:
-    part, folder, name = corpus.splits[split], cache_folder(), f"knowledge-{split}"
+    part = corpus.splits[split]
+    folder = cache_folder()
+    name = f"knowledge-{split}"
     if provider.name == "none":
         return Pairs(part, None, max_context)
     key = {"corpus": corpus.fingerprint, "vocab": corpus.vocab, "split": split}

@@ -10,9 +10,12 @@
 Nothing outside of the folder is needed to answer.
 """
 
+import platform
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import ctsm_lib
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import Vocabulary
 from ctsm_lib.errors import CtsmError, RunError
@@ -39,10 +42,7 @@ def create_run(folder: Path, config: Config, vocabulary: Vocabulary, description
 
 
 def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
-    """Configuration, vocabulary and description of a run.
-
-    Raises `RunError` where the folder is missing, damaged, or not a run.
-    """
+    """Configuration, vocabulary and description of a run; a `RunError` if it is none."""
     if not folder.is_dir():
         raise RunError(f"There is no run folder {folder}. `ctsm train --out {folder}` makes one.")
     run = read_json(folder / "run.json")
@@ -64,3 +64,14 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
         return config, Vocabulary(words), description
     except CtsmError as error:
         raise RunError(f"{folder} cannot be used: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of the library, Python and the packages that numbers depend on."""
+    found = {"ctsm_lib": ctsm_lib.__version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "nltk", "accelerate", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

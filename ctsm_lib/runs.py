@@ -16,10 +16,9 @@ from ctsm_lib.knowledge import Provider, provider_for
 from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared, make_provider
 from ctsm_lib.registry import model_class
-from ctsm_lib.run_folder import read_run
+from ctsm_lib.run_folder import read_run, versions
 from ctsm_lib.settings import AnswerBias
 from ctsm_lib.sources import Sources
-from ctsm_lib.versions import versions
 
 OPTIONAL = ("knowledge", "concepts")  # data that not every model uses
 MAX_CHARACTERS = 100_000  # of a turn; the beginning of a longer text is cut off
@@ -65,7 +64,8 @@ class Run:
         return {
             "model": self.config.model, "preset": self.config.preset, "seed": self.config.seed,
             "iterations": self.iteration, "data": data.get("data"),
-            "fingerprint": data.get("dialogues"), "vectors": self.description.get("vectors"), **used,
+            "fingerprint": data.get("dialogues"), "vectors": self.description.get("vectors"),
+            **used,
             "leaning": {name: value for name, value in biases.items() if value},
             "vocab": self.description.get("vocab"), "precision": self.config.precision,
             "device": device, "trained_on": self.description.get("data"), "versions": versions(),
@@ -130,15 +130,14 @@ def _new_model(config: Config, vocabulary: Vocabulary) -> Any:
 def load_run(folder: Path, device: str = "cpu", bias: AnswerBias | None = None) -> Run:
     """Load a run: its best weights, or the newest ones where no dev check was reached.
 
-    Args:
-        bias: biases of its answers, in place of those that it was trained with.
-
+    `bias` takes the place of the biases that it was trained with.
     Raises `RunError` where the folder is missing, damaged, or holds no weights yet.
     """
     config, vocabulary, description = read_run(folder)
     if bias is not None:
         config = replace(config, **asdict(bias))
-    weights, note = folder / "best.safetensors", ""
+    weights = folder / "best.safetensors"
+    note = ""
     if not weights.is_file():
         checkpoint = newest_checkpoint(folder)
         if checkpoint is None:
@@ -157,10 +156,7 @@ def load_run(folder: Path, device: str = "cpu", bias: AnswerBias | None = None) 
 
 
 def clean_turn(text: str) -> str:
-    """A turn as the model may read it: no control characters, at most `MAX_CHARACTERS`.
-
-    Raises `DataError` where it is not text.
-    """
+    """A turn as the model may read it: no control characters, at most `MAX_CHARACTERS`."""
     if not isinstance(text, str):
         raise DataError(f"A turn is text, not {type(text).__name__}.")
     text = text.encode("utf-8", errors="replace").decode("utf-8")
@@ -184,12 +180,8 @@ def detokenize(words: Sequence[str]) -> str:
 
 
 def require_same_words(run: Run, prepared: Prepared) -> None:
-    """Refuse data whose vocabulary is not the run's.
-
-    Raises `RunError` where it is another one; the message names both.
-    """
-    words = prepared.corpus.vocabulary
-    if words.words != run.vocabulary.words:
+    """Refuse data whose vocabulary is not the run's with a `RunError` that names both."""
+    if (words := prepared.corpus.vocabulary).words != run.vocabulary.words:
         trained = f"{run.description.get('data')}, {len(run.vocabulary):,} words"
         given = f"{prepared.description['data']}, {len(words):,} words"
         raise RunError(

@@ -30,7 +30,7 @@ class LayerSizes:
 
 @dataclass(frozen=True)
 class AnswerBias:
-    """Biases of the answers of a trained model. They change its perplexity, and nothing of training."""
+    """Biases of a trained model's answers. They change its perplexity, and nothing of training."""
 
     copy_bias: float = 0.0  # added to the log-odds of copying
     tilt: float = 0.0  # times log p(v) is subtracted from the logit of word v

@@ -20,10 +20,9 @@ from ctsm_lib.interface import Output
 from ctsm_lib.parallel import any_of, rank, share, world
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
-from ctsm_lib.run_folder import create_run
+from ctsm_lib.run_folder import create_run, versions
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.settings import TrainingSettings
-from ctsm_lib.versions import versions
 
 
 def build_model(config: Config, prepared: Prepared) -> Any:
@@ -47,7 +46,7 @@ def make_optimizer(config: TrainingSettings, model: nn.Module) -> torch.optim.Op
 
 
 def learning_rate(config: Config, iteration: int) -> float:
-    """The learning rate of an iteration, counted from 1: Noam's (Vaswani et al., 2017) or linear."""
+    """The rate of an iteration, counted from 1: Noam's (Vaswani et al., 2017) or linear."""
     if config.schedule == "noam":
         slope = min(iteration**-0.5, iteration * config.warmup**-1.5)
         return config.learning_rate * config.dim**-0.5 * slope
@@ -78,20 +77,16 @@ class Guard(AbstractContextManager):
         """Make the run folder, in the main process; a `RunError` refuses."""
         create_run(out, config, prepared.corpus.vocabulary, prepared.description | facts)
 
-    def begin(self, run: "Training") -> None:
-        """Called before the first iteration; may refuse, or put the run back where it was."""
-
-    def after_step(self, run: "Training", step: "Step") -> None:
-        """Called after each iteration."""
-
-    def before_dev(self, run: "Training") -> None:
-        """Called before weights may be saved; raises to prevent it."""
-
-    def after_dev(self, run: "Training", scores: dict[str, float]) -> None:
-        """Called with the scores of a dev check."""
-
-    def save(self, run: "Training") -> None:
-        """Called every `check_every` iterations and at the end."""
+    # Before the first iteration; may refuse, or put the run back where it was.
+    def begin(self, run: "Training") -> None: ...
+    # After each iteration.
+    def after_step(self, run: "Training", step: "Step") -> None: ...
+    # Before weights may be saved; raises to prevent it.
+    def before_dev(self, run: "Training") -> None: ...
+    # With the scores of a dev check.
+    def after_dev(self, run: "Training", scores: dict[str, float]) -> None: ...
+    # Every `check_every` iterations and at the end.
+    def save(self, run: "Training") -> None: ...
 
     def stop(self) -> bool:
         """Whether somebody wants the run to end after this iteration."""
@@ -113,7 +108,9 @@ class Training:
     """A run in progress: model, optimizer, order of batches, progress."""
 
     def __init__(self, config: Config, prepared: Prepared, out: Path, accelerator: Accelerator):
-        self.config, self.prepared, self.out = config, prepared, out
+        self.config = config
+        self.prepared = prepared
+        self.out = out
         self.accelerator = accelerator
         self.model = build_model(config, prepared).to(accelerator.device)
         self.optimizer = make_optimizer(config, self.model)
@@ -143,11 +140,12 @@ def train(
 ) -> dict:  # fmt: skip
     """Train a run in the folder `out`. Paper: Sec. 4.2.
 
-    With `stop_after` it ends there as if interrupted; the schedule is `max_iterations` long. Returns
-    iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
+    With `stop_after` it ends there as if interrupted; the schedule stays `max_iterations` long.
+    Returns iteration, finished, interrupted, best (dev scores), bad_checks and seconds.
     """
     guard = guard or Guard()
-    AcceleratorState._reset_state()  # a notebook's next run may have another precision
+    # A notebook's next run may have another precision.
+    AcceleratorState._reset_state()
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     precision = "bf16" if config.precision == "bf16" else "no"
     accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
@@ -166,9 +164,12 @@ def run_to_end(run: Training, guard: Guard, last: int) -> dict:
     config, state = run.config, run.progress
     model, optimizer = run.accelerator.prepare(run.model, run.optimizer)
     model.train()
-    if rank():  # dropout differs between processes
+    if rank():
+        # Dropout must differ between processes.
         torch.manual_seed(config.seed + 1_000 * rank() + 1_000_000 * state.iteration)
-    begun, before, interrupted = time.monotonic(), state.seconds, False
+    begun = time.monotonic()
+    before = state.seconds
+    interrupted = False
 
     while state.iteration < last and not state.finished and not interrupted:
         iteration = state.iteration + 1
@@ -177,6 +178,7 @@ def run_to_end(run: Training, guard: Guard, last: int) -> dict:
         for group in optimizer.param_groups:
             group["lr"] = rate
 
+        # One step: losses, gradients, clipped if the settings say so, and new weights.
         with run.accelerator.autocast():
             output = model(batch)
         run.accelerator.backward(output.losses["total"])
@@ -188,11 +190,12 @@ def run_to_end(run: Training, guard: Guard, last: int) -> dict:
 
         state.iteration = iteration
         guard.after_step(run, Step(output, batch, norm, rate=rate, is_last=iteration == last))
+        # Dev checks and checkpoints; spoiled weights must not replace good ones.
         at_end = iteration == config.max_iterations
         due = iteration % config.check_every == 0
         interrupted = any_of(guard.stop()) or (iteration == last and not at_end)
         if due or at_end or interrupted:
-            guard.before_dev(run)  # spoiled weights must not replace good ones
+            guard.before_dev(run)
             if at_end or (due and iteration >= config.check_from):
                 guard.after_dev(run, run.check_dev())
             state.seconds = before + time.monotonic() - begun

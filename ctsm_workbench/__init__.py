@@ -1,5 +1,5 @@
-"""Everything that stands on `ctsm_lib`: extensions, baselines, analysis, pictures, explorers, lessons' tools, commands.
+"""Everything that stands on `ctsm_lib`, which never imports this package.
 
-The library never imports this package. It finds the models and providers that are kept here by their entry points
+The library finds the extensions, baselines and providers that are kept here by their entry points
 (`ctsm_lib.registry`).
 """

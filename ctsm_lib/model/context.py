@@ -20,8 +20,8 @@ COGNITIVE = 4  # xIntent, xNeed, xWant, xEffect; the fifth relation, xReact, is 
 class KnowledgeEncoder(nn.Module):
     """One vector for each of the five relations.
 
-    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation, `k_e` the mean of
-    Encoder_emo over the words of xReact. A relation without phrases has a learned vector.
+    `K_r` is the CLS state of Encoder_cog over the phrases of a cognitive relation, `k_e` the mean
+    of Encoder_emo over the words of xReact. A relation without phrases has a learned vector.
     """
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
@@ -59,7 +59,7 @@ class SeparateFusion(nn.Module):
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):
         super().__init__()
-        # [H ; K] W = H W_h + K W_k. The halves are applied apart, since K is the same at each token.
+        # [H ; K] W = H W_h + K W_k. The halves are applied apart: K is the same at each token.
         self.context_in = nn.Linear(dim, dim, bias=False)
         self.knowledge_in = nn.Linear(dim, dim, bias=False)
         self.emotion_context_in = nn.Linear(dim, dim, bias=False)

@@ -126,7 +126,8 @@ class CTSM(nn.Module):
         student_logits, pooling = self.student(V_stu, intensity, mask)  # Eq. (17)
         return Reading(
             **vars(emotion), E_C=E_C, H_C=H_C, K=K, H_stu=H_stu, V_stu=V_stu,
-            student_logits=student_logits, pooling=pooling, intensity=intensity, mask=mask, words=words,
+            student_logits=student_logits, pooling=pooling, intensity=intensity, mask=mask,
+            words=words,
         )  # fmt: skip
 
     def _look_up(self, batch: Batch) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, Past, Tensor]:
         """Apply the layer to states [B, T, D]; `memory` has keys and values of the context.
 
-        Returns the states, `past` with these positions added, attention to the context [B, H, T, L].
+        Returns the states, `past` with these positions, attention to the context [B, H, T, L].
         """
         normed = self.self_norm(states)
         keys, values = self.self_attention.keys_values(normed)

@@ -12,7 +12,7 @@ from ctsm_lib.kernels import masked_softmax
 
 
 def intensity_weights(intensity_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """`n softmax(I)` over the n real tokens, [B, L]: 1 on average, more for words of strong emotion.
+    """`n softmax(I)` over the n real tokens, [B, L]: 1 on average, more for strong words.
 
     Departure: the factor n. Without it every token would shrink as the context grows.
     Paper: Eq. (11), (17).
@@ -26,10 +26,7 @@ def label_loss(logits_BK: Tensor, label_B: Tensor) -> Tensor:
 
 
 def soft_label_loss(student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-    """Cross-entropy of the student's logits with the teacher's distribution, [B]. Paper: Eq. (18).
-
-    No gradient reaches the teacher.
-    """
+    """Cross-entropy of the student with the teacher, which gets no gradient; [B], Eq. (18)."""
     soft_labels = teacher_BK.detach().float().softmax(dim=-1)
     return -(soft_labels * student_BK.float().log_softmax(dim=-1)).sum(dim=-1)
 
@@ -37,7 +34,7 @@ def soft_label_loss(student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
 class EmotionPredictor(nn.Module):
     """Intensity-weighted attention pooling, and a classifier. Teacher and student have one each.
 
-    Departure: Eq. (11) prints a sum over tokens, which would leave nothing to attend to in Eq. (12).
+    Departure: Eq. (11) prints a sum over tokens, which would leave Eq. (12) nothing to attend to.
     The sum is taken in Eq. (13).
 
     A token's representation is 300 + 14 + 43 = 357 wide. Without `intensity` (the ablation w/o EGM)

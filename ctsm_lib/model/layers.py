@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, states_BLD: Tensor, mask_BL: Tensor) -> Tensor:
-        """[B, L, D] from [B, L, D]. PAD positions hold arbitrary values: mask them before any sum."""
+        """[B, L, D] from [B, L, D]. Values at PAD are arbitrary: mask them before any sum."""
         for layer in self.layers:
             states_BLD = layer(states_BLD, mask_BL)
         return self.norm(states_BLD)

@@ -76,7 +76,7 @@ class PointerGenerator(nn.Module):
 
 
 def mixture(logits: Tensor, gate: Tensor, copy: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Log P of every word [B, V], and alpha [B]; for one step. The arguments are as in `Mixture`."""
+    """Log P of every word [B, V], and alpha [B], for one step. Arguments are as in `Mixture`."""
     generated = F.logsigmoid(gate) + logits.log_softmax(dim=-1)
     copied = torch.zeros_like(generated).scatter_add_(1, context, copy.float())
     mixed = torch.logaddexp(generated, F.logsigmoid(-gate) + copied.clamp(min=TINY).log())

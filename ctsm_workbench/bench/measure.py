@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ctsm_lib.config import Config
 from ctsm_lib.errors import ConfigError, CtsmError, RunError
-from ctsm_lib.versions import versions
+from ctsm_lib.run_folder import versions
 from ctsm_workbench.bench import PARTS
 from ctsm_workbench.bench.task import Task
 

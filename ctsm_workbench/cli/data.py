@@ -101,7 +101,7 @@ def knowledge(
     quiet: shared.Quiet = False,
 ) -> None:
     """Count the utterances for which commonsense is found, and write cases for people to judge."""
-    from ctsm_lib.versions import versions
+    from ctsm_lib.run_folder import versions
     from ctsm_workbench.retrieval.cases import coverage, write_cases
 
     if count < 1:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_lib.versions import versions
+from ctsm_lib.run_folder import versions
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, Answers, Sheet
 

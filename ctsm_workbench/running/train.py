@@ -17,9 +17,8 @@ from ctsm_lib.files import write_text
 from ctsm_lib.parallel import rank
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
-from ctsm_lib.run_folder import create_run
+from ctsm_lib.run_folder import create_run, versions
 from ctsm_lib.scores import score_pairs, teacher_forced
-from ctsm_lib.versions import versions
 from ctsm_workbench.running.checkpoints import require_same_run
 from ctsm_workbench.running.guard import LongRunGuard
 
