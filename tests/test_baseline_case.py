@@ -36,13 +36,7 @@ from helpers import (
 from torch import nn
 
 from ctsm_lib.corpus import CLS, PAD, SOS, SYS, USR
-from ctsm_workbench.baselines.case_graphs import (
-    Alignment,
-    Graph,
-    GraphLayer,
-    divergence,
-    last_utterance,
-)
+from ctsm_workbench.baselines.case import Alignment, Graph, GraphLayer, divergence, last_utterance
 from ctsm_workbench.baselines.concepts import affect_edges, without_gaps
 
 PAIRS = random_pairs(6, seed=3)

@@ -169,7 +169,7 @@ def test_strong_emotion_weighs_more_in_the_emotion_and_draws_attention() -> None
     order = memory.weights.masked_fill(~memory.mask, 2.0).argsort(dim=1)
     strength = model.intensity[memory.context].masked_fill(~memory.mask, 2.0).gather(1, order)
     assert (strength.diff(dim=1) >= 0).all()
-    taught = model.decoder.teach(model.embed, words["previous"], model.start(memory), batch.target)
+    taught = model.teach(memory, words["previous"], batch.target)
     loss = model.taught_losses(memory, taught)["attention"]
     assert loss.shape == (5,) and (loss > 0).all()
     loss.sum().backward()
@@ -186,9 +186,7 @@ def test_the_emotion_is_read_at_every_position() -> None:
     memory = model.understand(batch, words)
 
     def states() -> torch.Tensor:
-        return model.decoder.teach(
-            model.embed, words["previous"], model.start(memory), batch.target
-        ).states
+        return model.teach(memory, words["previous"], batch.target).states
 
     before = states()
     memory.emotion = memory.emotion.flip(0)

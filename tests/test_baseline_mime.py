@@ -126,9 +126,7 @@ def test_training_mimics_the_gold_emotion_and_is_taught_the_posterior() -> None:
 
 def self_spread(model: nn.Module, batch) -> float:  # type: ignore[no-untyped-def]
     words = model.embed.look_up(model.ids(batch))
-    taught = model.decoder.teach(
-        model.embed, words["previous"], model.start(model.understand(batch, words)), batch.target
-    )
+    taught = model.teach(model.understand(batch, words), words["previous"], batch.target)
     return -taught.scores.spread.mean().item()
 
 

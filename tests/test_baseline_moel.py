@@ -39,9 +39,7 @@ PAIRS = random_pairs(5)
 def taught(model: nn.Module, batch: Batch) -> Taught:
     """Teacher forcing after `encode`."""
     words = model.embed.look_up(model.ids(batch))
-    return model.decoder.teach(
-        model.embed, words["previous"], model.start(model.understand(batch, words)), batch.target
-    )
+    return model.teach(model.understand(batch, words), words["previous"], batch.target)
 
 
 class OneListener(nn.Module):

@@ -5,13 +5,14 @@ losses it adds. Everything else, from batches to scores, is the same for all of 
 Departure: the released code of the baselines sums the loss of the words over a batch; here it is a
 mean. The setting `peer_losses` restores the sum.
 
-Shapes: B batch, L context length, T target length, D width, V vocabulary, K = 32 emotions.
+Shapes: B batch, L context length, T target length, N target tokens, D width, V vocabulary.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
@@ -19,11 +20,12 @@ from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.diversity import DiversityLoss
 from ctsm_lib.interface import Memory, Output, Tables, initialise
+from ctsm_lib.kernels import log_denominator
 from ctsm_lib.model.ctsm import mean_label_loss
 from ctsm_lib.model.generation import Taught, previous_words
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
+from ctsm_lib.model.pointer import Mixture, Scores, mixture_at
 from ctsm_lib.parallel import world
-from ctsm_workbench.baselines.smoothing import SmoothedScores, SmoothingPointer
 from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder, BiasedPointer
 
 
@@ -42,36 +44,14 @@ class BaselineCache(BiasedCache):
     first: Tensor | None = None  # B D, in place of SOS
 
 
-class BaselineDecoder(BiasedDecoder):
-    """A decoder that may begin an answer with a vector in place of SOS."""
-
-    def teach(self, embed: Any, previous: Tensor, cache: Any, target_BT: Tensor) -> Taught:
-        return super().teach(embed, self._begun(previous, cache), cache, target_BT)
-
-    def step(self, embed: Any, vectors: Tensor, cache: Any, token_B: Tensor) -> Any:
-        return super().step(embed, self._begun(vectors, cache), cache, token_B)
-
-    def _begun(self, words_BTD: Tensor, cache: BaselineCache) -> Tensor:
-        if cache.first is None or cache.length:
-            return words_BTD
-        first = cache.first.unsqueeze(1).to(words_BTD.dtype)
-        return torch.cat([first, words_BTD[:, 1:]], dim=1)
-
-
 class Baseline(nn.Module):
-    """The common part of all baselines.
-
-    Attributes:
-        smoothing: whether the loss of the words is label-smoothed.
-        diverse: whether the diversity loss is added.
-    """
+    """The common part of all baselines."""
 
     predicts_emotion = True
     predicts_words = True
-    smoothing = True
-    diverse = False
+    diverse = False  # whether there is a diversity loss, in place of label smoothing
     uses: frozenset[str] = frozenset()
-    Decoder: type[BaselineDecoder] = BaselineDecoder
+    Decoder: type[BiasedDecoder] = BiasedDecoder
     log_unigram: Tensor
     intensity: Tensor
     concepts: Tensor
@@ -99,7 +79,7 @@ class Baseline(nn.Module):
     def make_decoder(self) -> Any:
         """A decoder of the configured backbone."""
         config = self.config
-        smoothing = self.smoothing and config.label_smoothing > 0
+        smoothing = config.label_smoothing > 0 and not self.diverse
         pointer = SmoothingPointer if smoothing else BiasedPointer
         return self.Decoder(
             config.dim, config.decoder_layers, config.layer, memory_dim=config.dim,
@@ -119,13 +99,10 @@ class Baseline(nn.Module):
         return ids | ({"knowledge": batch.knowledge} if "knowledge" in self.uses else {})
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
-        """Encode contexts.
+        """Encode contexts, given the looked-up and scaled word vectors [B, ..., D] of `ids`.
 
         Only the result's losses may depend on label and target, and only in training, besides what
         a paper trains with the gold emotion.
-
-        Args:
-            words: looked-up and scaled word vectors of `ids`, [B, ..., D].
         """
         raise NotImplementedError
 
@@ -152,7 +129,12 @@ class Baseline(nn.Module):
     def step(self, cache: BaselineCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read one more word: log P of the next [B, V], alpha [B], copy weights [B, L]."""
         vectors = self.embed.look_up({"token": token_B.unsqueeze(1)})["token"]
-        return self.decoder.step(self.embed, vectors, cache, token_B)
+        return self.decoder.step(self.embed, _begun(vectors, cache), cache, token_B)
+
+    def teach(self, memory: Any, previous_BTD: Tensor, target_BT: Tensor) -> Taught:
+        """Score targets under teacher forcing, given the word vectors of the shifted targets."""
+        cache = self.start(memory)
+        return self.decoder.teach(self.embed, _begun(previous_BTD, cache), cache, target_BT)
 
     def forward(self, batch: Batch) -> Output:
         """Losses and predictions for pairs with targets, as CTSM gives them."""
@@ -160,7 +142,7 @@ class Baseline(nn.Module):
         config = self.config
         words = self.embed.look_up(self.ids(batch))
         memory = self.understand(batch, words)
-        taught = self.decoder.teach(self.embed, words["previous"], self.start(memory), batch.target)
+        taught = self.teach(memory, words["previous"], batch.target)
         nll = -taught.scores.log_prob
         generation = nll.sum() / batch.total_tokens
         losses = {"generation": generation}
@@ -189,3 +171,51 @@ class Baseline(nn.Module):
             teacher_logits=None, token_nll=nll.detach(), token_row=taught.row,
             token_prediction=taught.scores.prediction,
         )  # fmt: skip
+
+
+def _begun(words_BTD: Tensor, cache: BaselineCache) -> Tensor:
+    """The decoder's inputs: an answer may begin with a vector of its context in place of SOS."""
+    if cache.first is None or cache.length:
+        return words_BTD
+    first = cache.first.unsqueeze(1).to(words_BTD.dtype)
+    return torch.cat([first, words_BTD[:, 1:]], dim=1)
+
+
+# Label smoothing of the words, as in the papers of several baselines.
+
+
+class SmoothedLogProbability(torch.autograd.Function):
+    """As `TargetLogProbability`, and the mean of the log softmax over the vocabulary."""
+
+    @staticmethod
+    def forward(ctx, logits_NV, target_N):  # type: ignore[no-untyped-def,override]
+        log_sum, word, softmax_NV = log_denominator(logits_NV)
+        ctx.save_for_backward(softmax_NV, target_N)
+        ctx.mark_non_differentiable(log_sum, word)
+        chosen = logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum
+        return chosen, logits_NV.mean(dim=-1) - log_sum, log_sum, word
+
+    @staticmethod
+    def backward(ctx, grad_N, mean_grad_N, *_):  # type: ignore[no-untyped-def,override]
+        softmax_NV, target_N = ctx.saved_tensors
+        share = (mean_grad_N / softmax_NV.shape[1]).unsqueeze(1)
+        grad = torch.addcmul(share, softmax_NV, -(grad_N + mean_grad_N).unsqueeze(1))
+        return grad.scatter_add_(1, target_N.unsqueeze(1), grad_N.unsqueeze(1)), None
+
+
+@dataclass
+class SmoothedScores(Scores):
+    """Scores of N target tokens, with the term that label smoothing adds."""
+
+    spread: Tensor  # N, mean over the vocabulary of the generated part's log-probability
+
+
+class SmoothingPointer(BiasedPointer):
+    """A pointer generator whose scores have a spread."""
+
+    def score(self, parts: Mixture, target_N: Tensor) -> SmoothedScores:
+        log_prob, mean, log_sum, word = SmoothedLogProbability.apply(parts.logits, target_N)
+        log_alpha = F.logsigmoid(parts.gate).squeeze(1)
+        generated = log_prob + log_alpha
+        scores = mixture_at(parts, target_N, generated=generated, log_sum=log_sum, word=word)
+        return SmoothedScores(**vars(scores), spread=mean + log_alpha)

@@ -23,28 +23,150 @@ Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in
 Departure: the bag of words uses the decoder's output layer; another would be the largest part.
 Departure: graph layers have the settings `small_...`; the paper has depth 100 and 300 filters.
 Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
+
+Shapes: B batch, L context length, N nodes of a graph, P pairs of views, D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
+from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS, PAD
-from ctsm_lib.kernels import masked_mean
+from ctsm_lib.kernels import masked_mean, masked_softmax
 from ctsm_lib.model.context import COGNITIVE, KnowledgeEncoder
 from ctsm_lib.model.generation import DecoderLayer
 from ctsm_lib.model.guidance import intensity_weights
-from ctsm_lib.model.layers import Attention
+from ctsm_lib.model.layers import Attention, FeedForward
+from ctsm_lib.model.pointer import TINY
+from ctsm_lib.parallel import gather_rows
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines import case_graphs
-from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
-from ctsm_workbench.baselines.case_graphs import Graph
+from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory
 from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
+from ctsm_workbench.beyond.biased import BiasedDecoder
 
 FINE = 0.2  # weight of the fine alignment
+
+
+@dataclass
+class Selection:
+    """The nodes of a graph that a query selects."""
+
+    weights: Tensor  # B N, a = softmax(q v / sqrt(D))
+    chosen: Tensor  # B D, c = sum_j a_j v_j
+
+
+@dataclass
+class Graph:
+    """The encoded nodes of a graph."""
+
+    nodes: Tensor  # B N D
+    mask: Tensor  # B N
+
+    def select(self, query_BD: Tensor) -> Selection:
+        """Attend to the nodes with one query for each graph."""
+        scores = (self.nodes @ query_BD.unsqueeze(2)).squeeze(2) * self.nodes.shape[2] ** -0.5
+        weights = masked_softmax(scores, self.mask)
+        chosen = (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
+        return Selection(weights, chosen)
+
+
+class GraphLayer(nn.Module):
+    """`u = norm(v)`, `w = norm(u + Attention(u over its edges))`, `v' = norm(w + FFN(w))`.
+
+    The first norm brings encoded tokens and word vectors to one scale. An edge of relation r from j
+    to i gives `v_j + r` in place of `v_j`, to keys and values alike.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        # Nodes have no left and right neighbours: a convolution would be meaningless.
+        sizes = replace(config.small_layer, ffn="linear")
+        self.node_norm = nn.LayerNorm(config.dim)
+        self.edge_norm = nn.LayerNorm(config.dim)
+        self.ffn_norm = nn.LayerNorm(config.dim)
+        self.attention = Attention(config.dim, config.dim, sizes)
+        self.ffn = FeedForward(config.dim, sizes)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, nodes: Tensor, edges: Tensor, relations_NND: Tensor | None = None) -> Tensor:
+        """Nodes [B, N, D] from nodes [B, N, D].
+
+        Where `edges` (bool, broadcastable to [B, N, N]) is True, the row's node reads the column's.
+        `relations_NND` are the vectors that the edges' relations add, if there are several.
+        """
+        nodes = query = memory = self.node_norm(nodes)
+        mask = edges
+        if relations_NND is not None:
+            # A neighbour's vector depends on the node that reads it. So each node becomes a row of
+            # the batch, with one query and a memory of its own.
+            memory = (nodes.unsqueeze(1) + relations_NND).flatten(0, 1)  # B*N N D
+            query = nodes.flatten(0, 1).unsqueeze(1)  # B*N 1 D
+            mask = edges.expand(len(nodes), *edges.shape[-2:]).flatten(0, 1).unsqueeze(1)
+        attended, _ = self.attention(query, self.attention.keys_values(memory), mask)
+        nodes = self.edge_norm(nodes + self.dropout(attended.view_as(nodes)))
+        return self.ffn_norm(nodes + self.ffn(nodes, edges.any(dim=-1)))
+
+
+class CognitionGraph(nn.Module):
+    """A star of five nodes: the last utterance, and inferences of intent, need, want and effect.
+
+    An edge carries the inference's relation in both directions. Every node has one to itself.
+    """
+
+    kind: Tensor  # 5 5, the relation of each edge; 0 elsewhere
+    edges: Tensor  # 5 5
+
+    def __init__(self, config: Config):
+        super().__init__()
+        kind = torch.zeros(COGNITIVE + 1, COGNITIVE + 1, dtype=torch.int64)
+        kind[0, 1:] = kind[1:, 0] = torch.arange(1, COGNITIVE + 1)
+        edges = (kind > 0) | torch.eye(COGNITIVE + 1, dtype=torch.bool)
+        self.register_buffer("kind", kind, persistent=False)
+        self.register_buffer("edges", edges, persistent=False)
+        self.relations = nn.Parameter(torch.zeros(COGNITIVE + 1, config.dim))
+        self.layer = GraphLayer(config)
+
+    def forward(self, utterance_BD: Tensor, inferences_BRD: Tensor) -> Tensor:
+        """Nodes [B, 5, D], the utterance first."""
+        nodes = torch.cat([utterance_BD.unsqueeze(1), inferences_BRD[:, :COGNITIVE]], dim=1)
+        return self.layer(nodes, self.edges, self.relations[self.kind])
+
+
+class Alignment(nn.Module):
+    """InfoNCE with in-batch negatives, both ways: views of one dialogue attract each other.
+
+    Departure: the similarity is the cosine of two linear maps at CTSM's temperature, so that both
+    systems contrast alike.
+    """
+
+    def __init__(self, dim: int, temperature: float):
+        super().__init__()
+        self.first = nn.Linear(dim, dim, bias=False)
+        self.second = nn.Linear(dim, dim, bias=False)
+        self.temperature = temperature
+
+    def forward(self, first: Tensor, second: Tensor, given_BP: Tensor, total: int) -> Tensor:
+        """Mean over the anchors of all processes, a scalar; exactly 0 where nothing has a negative.
+
+        Given are P pairs of views of each dialogue, [B, P, D], and the number of dialogues of the
+        whole batch. A missing view (`given_BP` False: no phrase) is neither anchor nor negative.
+        """
+        projected = torch.stack([self.first(first), self.second(second)], dim=1)
+        views = F.normalize(gather_rows(projected.float(), total), dim=-1).permute(1, 2, 0, 3)
+        given = gather_rows(given_BP.to(views.dtype), total).T > 0  # P B
+        with torch.autocast(views.device.type, enabled=False):
+            # bf16 is too coarse for similarities that are divided by 0.07.
+            scores = views[0] @ views[1].transpose(1, 2) / self.temperature  # P B B
+        itself = torch.eye(total, dtype=torch.bool, device=scores.device)
+        both = torch.stack([scores, scores.transpose(1, 2)])
+        both = both.masked_fill(~(given.unsqueeze(1) | itself), float("-inf"))
+        loss = -both.log_softmax(dim=-1).diagonal(dim1=-2, dim2=-1)  # 2 P B
+        return loss.masked_fill(~given, 0.0).sum() / (2 * given.sum()).clamp(min=1)
 
 
 class CaseLayer(DecoderLayer):
@@ -59,13 +181,14 @@ class CaseLayer(DecoderLayer):
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Attend to cognition, affect and context; `memory` has the keys and values of each."""
-        context, (cognition, cognition_mask), (affect, affect_mask) = memory
-        normed = self.cognition_norm(states)
-        attended, _ = self.cognition_attention(normed, cognition, cognition_mask.unsqueeze(1))
-        states = states + self.dropout(attended)
-        normed = self.affect_norm(states)
-        attended, _ = self.affect_attention(normed, affect, affect_mask.unsqueeze(1))
-        return super().read_context(states + self.dropout(attended), context, mask)
+        context, cognition, affect = memory
+        for norm, attention, (keys_values, graph_mask) in (
+            (self.cognition_norm, self.cognition_attention, cognition),
+            (self.affect_norm, self.affect_attention, affect),
+        ):
+            attended, _ = attention(norm(states), keys_values, graph_mask.unsqueeze(1))
+            states = states + self.dropout(attended)
+        return super().read_context(states, context, mask)
 
 
 @dataclass(kw_only=True)
@@ -79,30 +202,30 @@ class CaseMemory(BaselineMemory):
 class CASE(ReadsConcepts):
     """Cognition and Affection for reSponding Empathetically."""
 
-    smoothing = False
     diverse = True
     uses = frozenset({"knowledge", "concepts"})
 
-    class Decoder(BaselineDecoder):
+    class Decoder(BiasedDecoder):
         Layer = CaseLayer
 
     def make_parts(self, dim: int) -> None:
         self.knowledge = KnowledgeEncoder(dim, self.small_encoder)
-        self.cognition = case_graphs.CognitionGraph(self.config)
-        self.affect = case_graphs.GraphLayer(self.config)
+        self.cognition = CognitionGraph(self.config)
+        self.affect = GraphLayer(self.config)
         self.target_encoder = self.small_encoder(dim)
         self.prior = nn.Linear(dim, dim, bias=False)
         self.posterior = nn.Linear(dim, dim, bias=False)
         self.bag = nn.Linear(2 * dim, dim)
-        self.coarse = case_graphs.Alignment(dim, self.config.temperature)
-        self.fine = case_graphs.Alignment(dim, self.config.temperature)
+        self.coarse = Alignment(dim, self.config.temperature)
+        self.fine = Alignment(dim, self.config.temperature)
         self.gate = nn.Linear(2 * dim, dim)
         self.classify = nn.Linear(dim, len(EMOTIONS), bias=False)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> CaseMemory:
         states, mask = self.encode_context(batch, words)
         inferences = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
-        cognition = self._cognition(batch, states, inferences)
+        nodes = self.cognition(masked_mean(states, last_utterance(batch.speaker)), inferences)
+        cognition = Graph(nodes, mask=torch.ones_like(nodes[..., 0], dtype=torch.bool))
         affect = self._affect(batch, states, words["concepts"])
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
@@ -121,21 +244,12 @@ class CASE(ReadsConcepts):
     def start(self, memory: Any) -> BaselineCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
-        graphs = (memory.cognition, memory.affect)
-        cache.memory = [
-            (
-                context,
-                (layer.cognition_attention.keys_values(graphs[0].nodes), graphs[0].mask),
-                (layer.affect_attention.keys_values(graphs[1].nodes), graphs[1].mask),
-            )
-            for layer, context in zip(self.decoder.layers, cache.memory, strict=True)
-        ]
+        for i, layer in enumerate(self.decoder.layers):
+            cognition = layer.cognition_attention.keys_values(memory.cognition.nodes)
+            affect = layer.affect_attention.keys_values(memory.affect.nodes)
+            graphs = ((cognition, memory.cognition.mask), (affect, memory.affect.mask))
+            cache.memory[i] = (cache.memory[i], *graphs)
         return cache
-
-    def _cognition(self, batch: Batch, states: Tensor, inferences: Tensor) -> Graph:
-        utterance = masked_mean(states, case_graphs.last_utterance(batch.speaker))
-        nodes = self.cognition(utterance, inferences)
-        return Graph(nodes, mask=torch.ones_like(nodes[..., 0], dtype=torch.bool))
 
     def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:
         concepts, place = self.context_concepts(batch.context)
@@ -158,15 +272,12 @@ class CASE(ReadsConcepts):
         bag = self.bag(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
         logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
         log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
-        apart = [
-            case_graphs.divergence(goal.weights, own.weights)
-            for goal, own in zip(posterior, prior, strict=True)
-        ]
+        pairs = zip(posterior, prior, strict=True)
+        apart = [divergence(goal.weights, own.weights) for goal, own in pairs]
         known = (batch.knowledge[..., 1:] != PAD).any(dim=-1)  # B 5
-        every = torch.ones_like(known[:, :1])
-        views = [graph.chosen.unsqueeze(1) for graph in prior]
-        coarse = self.coarse(*views, every, batch.total_pairs)
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
+        views = [graph.chosen.unsqueeze(1) for graph in prior]
+        coarse = self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs)
         reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
         fine = self.fine(memory.cognition.nodes[:, 1:], reactions, both, batch.total_pairs)
         return {
@@ -175,3 +286,18 @@ class CASE(ReadsConcepts):
             "coarse": coarse,
             "fine": FINE * fine,
         }
+
+
+def last_utterance(speaker_BL: Tensor) -> Tensor:
+    """Mask [B, L] of the last turn: the tokens after the other's last one. Without turns, CLS."""
+    mask = speaker_BL != PAD
+    place = torch.arange(speaker_BL.shape[1], device=speaker_BL.device)
+    last = speaker_BL.gather(1, mask.sum(dim=1, keepdim=True) - 1)
+    other = torch.where(mask & (speaker_BL != last), place, -1).amax(dim=1, keepdim=True)
+    return mask & (place > other)
+
+
+def divergence(posterior_BN: Tensor, prior_BN: Tensor) -> Tensor:
+    """`KL(posterior || prior)`, [B]. The posterior gets no gradient. Weights of 0 add nothing."""
+    goal = posterior_BN.detach()
+    return (goal * (goal.clamp(min=TINY).log() - prior_BN.clamp(min=TINY).log())).sum(dim=1)

@@ -24,7 +24,6 @@ from ctsm_workbench.baselines.base import Baseline, BaselineMemory
 class CEM(Baseline):
     """Commonsense-aware EMpathetic chatting machine. The setting `fusion` does not change it."""
 
-    smoothing = False
     diverse = True
     uses = frozenset({"knowledge"})
 

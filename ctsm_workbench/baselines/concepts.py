@@ -21,11 +21,7 @@ STRONG = 0.6  # the least intensity of a word of strong emotion
 
 
 def read_concepts(path: Path) -> dict[str, list[str]]:
-    """The concepts of each word, in the file's order.
-
-    Raises:
-        DataError: the file is not JSON of that form; the message names what is wrong.
-    """
+    """The concepts of each word, in the file's order. A malformed file raises a `DataError`."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -45,15 +41,14 @@ def concept_table(
 ) -> np.ndarray:
     """One concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
 
-    Args:
-        intensity: [V] emotion intensity of every word.
+    `intensity` [V] is the emotion intensity of every word.
     """
     index = vocabulary.index
     table = np.full(len(vocabulary), PAD, dtype=np.int64)
     for word in concepts.keys() & index.keys():
-        known = [index[concept] for concept in concepts[word] if concept in index]
-        strong = [i for i in known if i != index[word] and intensity[i] >= STRONG]
-        table[index[word]] = strong[0] if strong else PAD
+        known = (index[concept] for concept in concepts[word] if concept in index)
+        strong = (i for i in known if i != index[word] and intensity[i] >= STRONG)
+        table[index[word]] = next(strong, PAD)
     return table
 
 
@@ -65,8 +60,8 @@ class ReadsConcepts(Baseline):
     @classmethod
     def more_description(cls, config: Config, sources: Sources) -> dict[str, str]:
         """The file of concepts, for runs and results. Raises: as `read_concepts`."""
-        concepts = _given_concepts(config, sources)
         path = sources.concepts
+        concepts = _given_concepts(config, sources)
         return {"concepts": f"{path.name} ({len(concepts):,} words)"} if path and concepts else {}
 
     @classmethod
@@ -102,11 +97,7 @@ def affect_edges(nodes_BN: Tensor, place_BM: Tensor) -> Tensor:
     """The nodes that each node reads, [B, N, N].
 
     A token reads itself, the token before it, CLS and its concept. A concept reads itself and its
-    token.
-
-    Args:
-        nodes_BN: mask of the nodes, L tokens and then M concepts.
-        place_BM: the position of each concept's token.
+    token. `nodes_BN` is the mask of L tokens and M concepts, `place_BM` the concepts' tokens.
     """
     batch, size = nodes_BN.shape
     node = torch.arange(size, device=nodes_BN.device)

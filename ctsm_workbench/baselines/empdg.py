@@ -12,6 +12,7 @@ Departure: Encoder_e has the settings `small_...`, so that EmpDG costs about as 
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
@@ -30,9 +31,8 @@ class EmpDG(Baseline):
 
     def emotion_words(self, context_BL: Tensor) -> Tensor:
         """CLS and the context's words of strong emotion, in their order, [B, 1 + M]."""
-        strong = torch.where(self.intensity[context_BL] >= STRONG, context_BL, PAD)
-        words, _ = without_gaps(strong)
-        return torch.cat([words.new_full((len(words), 1), CLS), words], dim=1)
+        words, _ = without_gaps(context_BL.where(self.intensity[context_BL] >= STRONG, PAD))
+        return F.pad(words, (1, 0), value=CLS)
 
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"emotion": self.emotion_words(batch.context)}

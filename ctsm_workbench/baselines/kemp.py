@@ -31,8 +31,9 @@ from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineDecoder, BaselineMemory
+from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory
 from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
+from ctsm_workbench.beyond.biased import BiasedDecoder
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1
@@ -46,7 +47,6 @@ class KempLayer(DecoderLayer):
         self.join = nn.Linear(2 * dim, dim)
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`W [MHA ; c_e]`, added to the states, and the weights."""
         keys_values, emotion_BD = memory
         attended, weights = self.cross_attention(self.cross_norm(states), keys_values, mask)
         emotion = emotion_BD.unsqueeze(1).expand_as(attended).to(attended.dtype)
@@ -65,7 +65,7 @@ class KempMemory(BaselineMemory):
 class KEMP(ReadsConcepts):
     """Knowledge-aware EMPathetic dialogue generation."""
 
-    class Decoder(BaselineDecoder):
+    class Decoder(BiasedDecoder):
         Layer = KempLayer
 
     def make_parts(self, dim: int) -> None:
@@ -75,10 +75,7 @@ class KEMP(ReadsConcepts):
         self.begin = nn.Linear(len(EMOTIONS), dim)
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """A context's strongest concepts and the positions of their words, [B, M].
-
-        Among equals the earlier comes first.
-        """
+        """The strongest concepts (the first of equals) and their words' positions, [B, M]."""
         concepts, place = super().context_concepts(context_BL)
         strength = self.intensity[concepts].masked_fill(concepts == PAD, -1.0)
         order = (-strength).argsort(dim=1, stable=True)[:, :MOST]
@@ -88,14 +85,12 @@ class KEMP(ReadsConcepts):
         concepts, place = self.context_concepts(batch.context)
         # A PAD follows every context, even the longest: a convolution must not read a concept as
         # the next token.
-        context = F.pad(batch.context, (0, 1), value=PAD)
-        ids = torch.cat([context, concepts], dim=1)
+        ids = torch.cat([F.pad(batch.context, (0, 1), value=PAD), concepts], dim=1)
         mask = ids != PAD
         tokens = F.pad(self.embed(words["context"], words["speaker"]), (0, 0, 0, 1))
         added = self.embed.dropout(words["concepts"])
         nodes = self.graph.keys_values(torch.cat([tokens, added], dim=1))
-        edges = affect_edges(mask, place)[:, : context.shape[1]]
-        linked, _ = self.graph(tokens, nodes, edges)
+        linked, _ = self.graph(tokens, nodes, affect_edges(mask, place)[:, : tokens.shape[1]])
         tokens = self.graph_norm(tokens + linked)
         states = self.encoder(torch.cat([tokens, added.to(tokens.dtype)], dim=1), mask)
         weights = masked_softmax(self.intensity[ids], mask)

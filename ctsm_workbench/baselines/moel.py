@@ -28,7 +28,8 @@ from ctsm_lib.interface import Tables
 from ctsm_lib.kernels import Dropout, causal_mask, masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Masks, Past
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineDecoder, BaselineMemory
+from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineMemory
+from ctsm_workbench.beyond.biased import BiasedDecoder
 
 KeysValues = tuple[Tensor, Tensor]
 USED = 5  # listeners of a dialogue
@@ -58,25 +59,22 @@ class MoELCache(BaselineCache):
 class Listeners(nn.Module):
     """Decoder layers D_1 .. D_32. Each weight has a row for each of them, [32, ...].
 
-    Only the weights of a row's G listeners are used. To compute all 32 and multiply most of them by
-    zero would take several times as long.
+    Only the weights of a row's G listeners are used: to compute all 32 would take far longer.
     """
 
     def __init__(self, dim: int, sizes: LayerSizes):
         super().__init__()
-        key_depth = sizes.key_depth
-        ffn_dim = sizes.ffn_dim
+        depth = sizes.key_depth
+        inner = sizes.ffn_dim
         self.heads = sizes.heads
-        self.depth = key_depth // sizes.heads
-        norms = dict.fromkeys(("own", "query", "first"), (1, dim))
+        self.depth = depth // sizes.heads
         self.matrices = _rows(
-            own=(3, key_depth, dim), own_result=(dim, key_depth), memory=(2, key_depth, dim),
-            query=(key_depth, dim), result=(dim, key_depth),
-            first=(ffn_dim, dim), second=(dim, ffn_dim),
+            own=(3, depth, dim), own_result=(dim, depth), memory=(2, depth, dim),
+            query=(depth, dim), result=(dim, depth), first=(inner, dim), second=(dim, inner),
         )  # fmt: skip
-        self.biases = _rows(first=(1, ffn_dim), second=(1, dim))
-        self.scales = _rows(**norms)
-        self.shifts = _rows(**norms)
+        self.biases = _rows(first=(1, inner), second=(1, dim))
+        self.scales = _rows(own=(1, dim), query=(1, dim), first=(1, dim))
+        self.shifts = _rows(own=(1, dim), query=(1, dim), first=(1, dim))
         self.dropout = Dropout(sizes.dropout)
 
     def initialise(self) -> None:
@@ -84,9 +82,10 @@ class Listeners(nn.Module):
         for matrices in self.matrices.values():
             for matrix in matrices.flatten(0, -3):
                 nn.init.xavier_uniform_(matrix)
-        for values, constant in ((self.biases, 0.0), (self.scales, 1.0), (self.shifts, 0.0)):
-            for value in values.values():
-                nn.init.constant_(value, constant)
+        for values in (*self.biases.values(), *self.shifts.values()):
+            nn.init.zeros_(values)
+        for values in self.scales.values():
+            nn.init.ones_(values)
 
     def keys_values(self, memory_BLD: Tensor, who_BG: Tensor) -> KeysValues:
         """Keys and values of the context for the listeners of each row, each [B, G, H, L, K]."""
@@ -136,21 +135,18 @@ def _rows(**shapes: tuple[int, ...]) -> nn.ParameterDict:
     return nn.ParameterDict(zeros)
 
 
-class MoELDecoder(BaselineDecoder):
+class MoELDecoder(BiasedDecoder):
     """A shared listener and the emotions' listeners before the meta decoder."""
 
-    def add_listeners(self, config: Config) -> None:
-        """Make the listeners, which have one layer with the sizes `small_...`."""
-        sizes = replace(config.small_layer, ffn="linear")
-        self.shared = DecoderLayer(config.dim, config.dim, sizes)
-        self.listeners = Listeners(config.dim, sizes)
+    shared: DecoderLayer
+    listeners: Listeners
 
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
-        together, cache.shared_past, _ = self.shared(
-            embedded, past=cache.shared_past, memory=cache.shared_memory, masks=masks
-        )
+        past = cache.shared_past
+        together, past, _ = self.shared(embedded, past, cache.shared_memory, masks)
+        cache.shared_past = past
         each = self.listeners(embedded, cache, masks)  # B G T D
         mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)
@@ -173,7 +169,9 @@ class MoEL(Baseline):
 
     def make_decoder(self) -> MoELDecoder:
         decoder = super().make_decoder()
-        decoder.add_listeners(self.config)
+        sizes = replace(self.config.small_layer, ffn="linear")
+        decoder.shared = DecoderLayer(self.config.dim, self.config.dim, sizes)
+        decoder.listeners = Listeners(self.config.dim, sizes)
         return decoder
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> MoELMemory:

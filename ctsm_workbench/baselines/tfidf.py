@@ -1,8 +1,7 @@
 """TF-IDF and logistic regression: the emotion from a bag of the context's words, and nothing else.
 
 No paper prints this baseline. It uses neither word order nor vectors nor speakers, and gives no
-answers. `x_v = (1 + ln tf_v) idf_v`, scaled to length 1; `l = W x + b`. scikit-learn fits it; the
-weights are kept as tensors.
+answers. `x_v = (1 + ln tf_v) idf_v`, scaled to length 1; `l = W x + b`, fitted by scikit-learn.
 Source: Salton and Buckley (1988) for the weights of words.
 """
 
@@ -47,35 +46,33 @@ class TfIdf(nn.Module):
 
     @torch.no_grad()
     def fit(self, pairs: Pairs) -> None:
-        """Fit on all pairs. The result does not depend on the seed.
-
-        Words of fewer than two contexts and special tokens are left out (weight 0).
-        """
+        """Fit on all pairs, without chance. Special tokens and words of one context weigh 0."""
         from scipy.sparse import csr_array
-        from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import LogisticRegression
 
         spans = zip(pairs.context_begin, pairs.context_length, strict=True)
         tokens = np.concatenate([pairs.split.tokens[begin : begin + n] for begin, n in spans])
         bounds = np.concatenate([[0], np.cumsum(pairs.context_length)])
         shape = (len(pairs), len(self.idf))
-        counts = csr_array((np.ones(len(tokens)), tokens, bounds), shape)
-        counts.sum_duplicates()
-        left_out = np.bincount(counts.indices, minlength=len(self.idf)) < 2
-        left_out[: len(SPECIALS)] = True
-        counts.data[left_out[counts.indices]] = 0
-        counts.eliminate_zeros()
-        transformer = TfidfTransformer(sublinear_tf=True)
+        rows = csr_array((np.ones(len(tokens)), tokens, bounds), shape)
+        rows.sum_duplicates()
+        contexts = np.bincount(rows.indices, minlength=len(self.idf))
+        idf = np.log((1 + len(pairs)) / (1 + contexts)) + 1
+        idf[contexts < 2] = 0
+        idf[: len(SPECIALS)] = 0
+        rows.data = (1 + np.log(rows.data)) * idf[rows.indices]
+        lengths = np.sqrt(rows.multiply(rows).sum(axis=1)).clip(1e-12)
+        # (scikit-learn's TfidfTransformer rounds otherwise, which moves the published numbers.)
         model = LogisticRegression(C=self.config.bag_strength, max_iter=200)
-        model.fit(transformer.fit_transform(counts), pairs.label)
+        model.fit(csr_array(rows / lengths.reshape(-1, 1)), pairs.label)
 
-        rows = np.column_stack([model.coef_, model.intercept_])
-        if len(rows) == 1:  # scikit-learn keeps one row for two classes
-            rows = np.concatenate([-rows, rows]) / 2
+        weights = np.column_stack([model.coef_, model.intercept_])
+        if len(weights) == 1:  # scikit-learn keeps one row for two classes
+            weights = np.concatenate([-weights, weights]) / 2
         seen = torch.from_numpy(model.classes_)
-        self.idf.copy_(torch.from_numpy(np.where(left_out, 0, transformer.idf_)))
-        self.classify.weight.zero_()[seen] = torch.from_numpy(rows[:, :-1]).float()
-        self.classify.bias.fill_(NEVER)[seen] = torch.from_numpy(rows[:, -1]).float()
+        self.idf.copy_(torch.from_numpy(idf))
+        self.classify.weight.zero_()[seen] = torch.from_numpy(weights[:, :-1]).float()
+        self.classify.bias.fill_(NEVER)[seen] = torch.from_numpy(weights[:, -1]).float()
 
     def encode(self, batch: Batch) -> Memory:
         """Emotion logits. There are no states for a decoder."""

@@ -21,9 +21,7 @@ STEEP = 5.0  # of the logits: optimisers move every weight alike, and a bag has 
 def features(ids: Any, speaker: Any, size: int) -> tuple[Any, Any]:
     """Features of words [..., L], and of pairs of a word and the next one [..., L - 1].
 
-    Args:
-        ids, speaker: [..., L] words, and USR or SYS for each; tensors or arrays of int64.
-        size: V.
+    `ids` and `speaker` (USR or SYS) are tensors or arrays of int64, [..., L]; `size` is V.
     """
     hashed = (ids[..., :-1] * 1_000_003 + ids[..., 1:] * 7_919) % HASHED
     return ids + size * (speaker == SYS), 2 * size + hashed
@@ -52,10 +50,8 @@ class BagExpert(nn.Module):
     """Emotion logits from the words of speaker and listener, without word vectors.
 
     `l = 5 x W + b`, with `x_f` the weight of each feature that occurs, scaled to length 1. Alone it
-    is right about as often as the student, and partly in other cases.
-
-    Args:
-        weights: [F], result of `feature_weights`.
+    is right about as often as the student, and partly in other cases. `weights` [F] are those of
+    `feature_weights`.
     """
 
     weights: Tensor
@@ -75,9 +71,7 @@ class BagExpert(nn.Module):
         ids = torch.cat([words, pairs], dim=1).masked_fill(~real, -1)
         # Sorted, equal features stand together, and each counts once.
         ids = ids.sort(dim=1).values
-        counts = ids != ids.roll(1, dims=1)
-        counts[:, 0] = True
-        counts &= ids >= 0
+        counts = ids != F.pad(ids[:, :-1], (1, 0), value=-1)
         ids = ids.clamp(min=0)
         scaled = F.normalize(self.weights[ids] * counts, dim=1)
         with torch.autocast(context_BL.device.type, enabled=False):

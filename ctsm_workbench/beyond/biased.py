@@ -23,9 +23,7 @@ class BiasedPointer(PointerGenerator):
     """A pointer generator with the biases of `AnswerBias` and with `copy_once`.
 
     With `copy_once` the copy weights do not sum to 1. The missing probability goes to generating.
-
-    Args:
-        log_unigram: [V] buffer of the model, the log frequency of words in training answers.
+    `log_unigram` [V] is the log frequency of words in training answers.
     """
 
     log_unigram: Tensor
@@ -38,10 +36,10 @@ class BiasedPointer(PointerGenerator):
         self.register_buffer("log_unigram", log_unigram, persistent=False)
 
     def forward(
-        self, states: Tensor, words_VD: Tensor, *, copy: Tensor, context: Tensor, previous: Tensor
+        self, states: Tensor, words_VD: Tensor, *, previous: Tensor, **given: Tensor
     ) -> Mixture:
         """The parts of the mixture, with biases."""
-        parts = super().forward(states, words_VD, copy=copy, context=context, previous=previous)
+        parts = super().forward(states, words_VD, previous=previous, **given)
         if not self.training:
             parts.logits = self.biased(parts.logits, previous)
             parts.gate = parts.gate - self.answer_bias.copy_bias

@@ -19,11 +19,11 @@ from ctsm_workbench.beyond.biased import BiasedDecoder, BiasedPointer
 from ctsm_workbench.beyond.fusion import JointFusion
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ExpertsMemory(Memory):
     """A memory whose emotion is the mean of the student's and the bag's."""
 
-    bag_logits: Tensor | None = None  # B 32
+    bag_logits: Tensor  # B 32
 
 
 class ExtendedCTSM(CTSM):
@@ -85,28 +85,23 @@ class ExtendedCTSM(CTSM):
     def emotion_loss(
         self, batch: Batch, reading: Reading, memory: Memory, *, losses: Any, **more: Any
     ) -> Tensor:
-        """The emotion loss, and that of the bag.
-
-        Each expert has a loss of its own. With a loss of the mean, the expert that learns faster
-        would leave the other no gradient.
-        """
+        """The emotion loss, and that of the bag."""
+        # Each expert has a loss of its own. With a loss of the mean, the expert that learns faster
+        # would leave the other no gradient.
         loss = super().emotion_loss(batch, reading, memory, losses=losses, **more)
-        if isinstance(memory, ExpertsMemory) and memory.bag_logits is not None:
-            losses["bag"] = mean_label_loss(memory.bag_logits, batch)
-            return loss + losses["bag"]
-        return loss
+        if not isinstance(memory, ExpertsMemory):
+            return loss
+        losses["bag"] = mean_label_loss(memory.bag_logits, batch)
+        return loss + losses["bag"]
 
     def loss_weights(self, batch: Batch) -> ModelSettings:
         """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
         config = self.config
         if not config.peer_losses:
             return config
+        names = ("weight_generation", "weight_diversity")
         words = float(batch.total_tokens)
-        return replace(
-            config,
-            weight_generation=config.weight_generation * words,
-            weight_diversity=config.weight_diversity * words,
-        )
+        return replace(config, **{name: getattr(config, name) * words for name in names})
 
 
 def mean_of_experts(first_BK: Tensor, second_BK: Tensor) -> Tensor:

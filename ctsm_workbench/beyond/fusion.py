@@ -12,8 +12,7 @@ from ctsm_lib.model.layers import Encoder
 class JointFusion(nn.Module):
     """One refining encoder for all five relations; a gated MLP of its result joins the context.
 
-    Departure: five refining passes become one, and the context has a residual connection around
-    them. This takes a third of the work.
+    Departure: five refining passes become one, a third of the work, with a residual connection.
     """
 
     def __init__(self, dim: int, make_encoder: Callable[[int], Encoder]):

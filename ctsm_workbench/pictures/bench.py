@@ -40,16 +40,13 @@ def _bars(figure: go.Figure, rows: dict, second: int) -> None:
     """The share of the limit in the first column, the rate in column `second`."""
     names = list(rows)[::-1]
     for kind, color in _STYLE["limits"].items():
-        shares = {
-            name: 100 * rows[name]["share_of_limit"]
-            for name in names
-            if rows[name].get("share_of_limit") is not None and rows[name]["bound"] == kind
-        }
-        if shares:
-            x = list(shares.values())
+        some = [name for name in names if rows[name].get("share_of_limit") is not None]
+        some = [name for name in some if rows[name]["bound"] == kind]
+        if some:
+            x = [100 * rows[name]["share_of_limit"] for name in some]
             text = [f"{share:.0f} %" for share in x]
             own = {"name": f"limit: {kind}", "marker_color": color}
-            figure.add_bar(x=x, y=list(shares), text=text, **own, **_STYLE["bars"])
+            figure.add_bar(x=x, y=some, text=text, **own, **_STYLE["bars"])
     values = [rows[name]["value"] for name in names]
     # Three digits that count, and none behind the point above a hundred.
     rates = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values]
@@ -64,14 +61,11 @@ def _bars(figure: go.Figure, rows: dict, second: int) -> None:
 def _growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
     """Lines from (1, 1), size and time in units of the smallest; dotted: time grows as size."""
     panel = {"row": 2, "col": column}
-    grows = {
-        name: row["growth"][axis] for name, row in rows.items() if axis in row.get("growth", {})
-    }
+    grows = [name for name, row in rows.items() if axis in row.get("growth", {})]
     most = 1.0
     slopes = {}  # of each line of the key
-    for (name, found), (symbol, sign) in zip(
-        grows.items(), _STYLE["symbols"].items(), strict=False
-    ):
+    for name, (symbol, sign) in zip(grows, _STYLE["symbols"].items(), strict=False):
+        found = rows[name]["growth"][axis]
         sizes, seconds = found["sizes"], found["seconds"]
         x = [value / sizes[0] for value in sizes]
         most = max(most, *x)

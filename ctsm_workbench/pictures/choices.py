@@ -63,6 +63,5 @@ def _label(row: dict) -> str:
     label = row["label"].removeprefix("sweep, ")
     if row["label"] == label:
         return label
-    if row["band"]:
-        return f"{label}, neutral within {row['band']}"
-    return f"{label}, threshold {row['threshold']}"
+    changed = f"neutral within {row['band']}" if row["band"] else f"threshold {row['threshold']}"
+    return f"{label}, {changed}"

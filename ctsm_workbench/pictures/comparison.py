@@ -16,26 +16,20 @@ def comparison_figure(table: dict, title: str) -> go.Figure:
     figure = make_subplots(**STYLE["comparison"]["grid"])
     for column, score in enumerate(SCORES, start=1):
         panel = {"row": 1, "col": column, "showlegend": column == 1}
-        paper = {
-            row["name"]: row["paper"][score] for row in rows if row["paper"][score] is not None
-        }
-        if paper:
-            look = STYLE["shared"]["paper"] | panel
-            figure.add_scatter(x=list(paper.values()), y=list(paper), name="the paper", **look)
-        here = {
-            row["name"]: row["scores"][score] for row in rows if row.get("scores", {}).get(score)
-        }
-        if here:
-            means = [summary["mean"] for summary in here.values()]
+        if paper := [row for row in rows if row["paper"][score] is not None]:
+            look = STYLE["shared"]["paper"] | {"name": "the paper"} | panel
+            x = [row["paper"][score] for row in paper]
+            figure.add_scatter(x=x, y=[row["name"] for row in paper], **look)
+        if here := [row for row in rows if row.get("scores", {}).get(score)]:
+            summaries = [row["scores"][score] for row in here]
+            means = [summary["mean"] for summary in summaries]
             # One seed has no interval.
             bounds = [
-                {name: summary[name] or summary["mean"] for name in ("low", "high")}
-                for summary in here.values()
+                {"low": one["low"] or one["mean"], "high": one["high"] or one["mean"]}
+                for one in summaries
             ]
-            look = {"mode": "markers", "marker": {"size": 9, "color": BLUE}} | panel
-            bars = interval(means, bounds, BLUE)
-            name = "here, 95 % interval"
-            figure.add_scatter(x=means, y=list(here), name=name, error_x=bars, **look)
+            look = STYLE["comparison"]["here"] | {"error_x": interval(means, bounds, BLUE)}
+            figure.add_scatter(x=means, y=[row["name"] for row in here], **look, **panel)
     names = [row["name"] for row in reversed(rows)]
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     finish(figure, "comparison", title, inner=34 * len(rows) - 30)

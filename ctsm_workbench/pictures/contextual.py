@@ -10,7 +10,6 @@ from ctsm_workbench.pictures.house import STYLE, corpus_name, finish, interval, 
 _STYLE = STYLE["contextual"]
 _NAMED = 8  # words most and least dependent that are named
 _DECADE = 280  # pixels of a factor ten upwards, about; for the names only
-_MEASURES = ("V_cos", "V_cos, fitted", "H_s", "H_s, fitted")
 
 
 def contextual_figure(data: dict) -> go.Figure:
@@ -26,9 +25,8 @@ def contextual_figure(data: dict) -> go.Figure:
     figure.layout.xaxis.title.text = f"times in {corpus_name(data['description'])}"
     words = len(data["words"]["count"])
     note(figure, f"<b>context dependence of {words:,} words</b>", 0, 1, yshift=6)
-    question = "is the same word more positive in positive dialogues (held out)?"
-    note(figure, f"<b>{question}</b>", 0, 0.34, yshift=6)
-    note(figure, "<b>source of the variance</b>", 0.76, 0.34, yshift=6)
+    for heading, x in _STYLE["headings"]:
+        note(figure, heading, x, 0.34, yshift=6)
     return run_line(figure, data["description"], "bars: 95 % intervals over words")
 
 
@@ -66,11 +64,8 @@ def _within_words(figure: go.Figure, data: dict) -> None:
         if model not in data:
             continue
         row = next(row for row in data[model]["within_words"] if row["dialogues_of"] == "held out")
-        measured = {
-            3 - i + shift: row[key]
-            for i, key in enumerate(_MEASURES)
-            if row[key]["value"] is not None
-        }
+        places = {key: 3 - i + shift for i, key in enumerate(_STYLE["measures"])}
+        measured = {y: row[key] for key, y in places.items() if row[key]["value"] is not None}
         values = [part["value"] for part in measured.values()]
         marker = _STYLE["models"][model]
         bars = interval(values, list(measured.values()), marker["color"])
@@ -82,8 +77,8 @@ def _within_words(figure: go.Figure, data: dict) -> None:
 def _sources(figure: go.Figure, data: dict) -> None:
     """The share of a word's variance due to speaker and place, and that due to the other words."""
     known = data["trained"]["explained"]
-    labels = {"H_s": "H<sub>s</sub>", "V_cos": "V<sub>cos</sub>"}
-    explained = {labels[key]: known[key]["explained"] for key in labels if known[key]}
+    labels = _STYLE["labels"].items()
+    explained = {label: known[key]["explained"] for key, label in labels if known[key]}
     own = list(explained.values())
     shares = (own, [100 - value for value in own])
     for (name, color), values in zip(_STYLE["sources"].items(), shares, strict=True):

@@ -2,8 +2,8 @@
 
 Every lesson opens with this picture, in which its own part is lit. The drawing is `figure2.svg`,
 edited by hand: a group with `data-box` is a step and belongs to the part `data-part`; a group or
-dot with `data-from` and `data-to` is a wire between the boxes named there. This module only takes
-the colour from what is not lit. Paper: Figure 2.
+dot with `data-from` and `data-to` is a wire between boxes. This module only takes the colour from
+what is not lit. Paper: Figure 2.
 """
 
 import base64
@@ -69,11 +69,8 @@ def alternative_text(lit: str | Collection[str] = ()) -> str:
 def architecture(lit: str | Collection[str] = ()) -> str:
     """Figure 2 as a stand-alone SVG, 1000 pixels wide.
 
-    Args:
-        lit: one name or several of `PARTS`; nothing, "" or "all" lights everything.
-
-    Raises:
-        ConfigError: an unknown name.
+    `lit` is one name or several of `PARTS`; nothing, "" or "all" lights everything. An unknown
+    name raises a `ConfigError`.
     """
     parts = _parts(lit)
     boxes = {box.get("data-box") for box in _BOXES if box.get("data-part") in parts}
@@ -117,9 +114,8 @@ def _as_link(svg: str) -> str:
 def _parts(lit: str | Collection[str]) -> list[str]:
     names = {lit} if isinstance(lit, str) else set(lit)
     if unknown := sorted(names - {"", "all", *PARTS}):
-        raise ConfigError(
-            f"no part of the diagram is called {unknown[0]!r}; there are: {', '.join(PARTS)}, all"
-        )
+        known = ", ".join([*PARTS, "all"])
+        raise ConfigError(f"no part of the diagram is called {unknown[0]!r}; there are: {known}")
     return [part for part in PARTS if not names or names & {"", "all", part}]
 
 

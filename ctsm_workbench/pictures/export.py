@@ -21,18 +21,11 @@ log = logging.getLogger(__name__)
 def write_figure(
     figure: go.Figure, data: dict, out: Path, name: str, extra: str = ""
 ) -> list[Path]:
-    """Write a figure as a page, its data as JSON, and PNG and SVG where that is possible.
+    """Write a figure as a page, its data as JSON, and PNG and SVG; returns these files.
 
-    The page reads `plotly.min.js` beside it, which all pages of a folder share and which is
-    written with the first.
-
-    Args:
-        data: what the figure was drawn from.
-        extra: HTML below the picture, in the page only.
-
-    Returns:
-        The files of this figure. Without kaleido or Chromium they are HTML and JSON, and one
-        logged sentence says so.
+    Without kaleido or Chromium only HTML and JSON are written, and one logged sentence says so.
+    The page reads `plotly.min.js` beside it, which all pages of a folder share. `data` is what the
+    figure was drawn from, `extra` HTML below the picture in the page.
     """
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import BLUE, INK, STYLE, data_line, finish
+from ctsm_workbench.pictures.house import BLUE, INK, STYLE, data_line, finish, menu
 
 _VAD = ("valence", "arousal", "dominance")
 _POLARITY = {0: "negative", 1: "positive", None: "none (no vector)"}
@@ -48,7 +48,7 @@ def fig3(analysis: dict) -> go.Figure:
     annotations = _labels(rows, trait, state, differ)
     title = f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ"
     finish(figure, "fig3", title)
-    figure.update_layout(scene_annotations=annotations, updatemenus=[_filters(annotations, differ)])
+    figure.update_layout(scene_annotations=annotations, updatemenus=_filters(annotations, differ))
     return data_line(figure, analysis, "the paper's rule")
 
 
@@ -56,7 +56,7 @@ def _xyz(points: np.ndarray) -> dict:
     return dict(zip("xyz", points.T.tolist(), strict=True))
 
 
-def _filters(annotations: list[dict], differ: np.ndarray) -> dict:
+def _filters(annotations: list[dict], differ: np.ndarray) -> list[dict]:
     """Buttons of the live picture that choose the marks and labels shown."""
     buttons = []
     for label, (same, other) in _STYLE["filters"].items():
@@ -65,8 +65,7 @@ def _filters(annotations: list[dict], differ: np.ndarray) -> dict:
         visible = {"visible": [True, other, same, same, other, other]}
         args = [visible, {"scene.annotations": [annotations[0], *shown]}]
         buttons.append({"label": label, "method": "update", "args": args})
-    place = {"x": 0.01, "y": 0.99, "yanchor": "top"}
-    return STYLE["shared"]["buttons"] | place | {"buttons": buttons}
+    return menu("fig3", buttons)
 
 
 def _hover(row: dict) -> str:
@@ -97,12 +96,13 @@ def _labels(
     half = [[width * len(text) + 2, 9.5] for width, text in zip(letter, texts, strict=True)]
     away = _place(trait @ screen, state[differ] @ screen, np.array(half).reshape(-1, 2))
     annotations: list[dict] = [_STYLE["middle"]]
-    for i, text in enumerate(texts):
-        color = BLUE if differ[i] else INK
-        font = {"size": 15, "color": color, "weight": 600 if differ[i] else 400}
-        place = _xyz(trait[i]) | dict(zip(("ax", "ay"), away[i].round(1).tolist(), strict=True))
-        own = {"text": html.escape(text), "font": font, "arrowcolor": color}
-        annotations.append(_STYLE["label"] | place | own)
+    for text, mark, (ax, ay), other in zip(
+        texts, trait, away.round(1).tolist(), differ, strict=True
+    ):
+        color = BLUE if other else INK
+        font = {"size": 15, "color": color, "weight": 600 if other else 400}
+        own = {"text": html.escape(text), "ax": ax, "ay": ay, "font": font, "arrowcolor": color}
+        annotations.append(_STYLE["label"] | _xyz(mark) | own)
     return annotations
 
 

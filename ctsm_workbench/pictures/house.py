@@ -26,9 +26,8 @@ def template() -> dict:
 def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -> go.Figure:
     """Give a figure the house template, its layout of `style.toml` and the width of all pictures.
 
-    Args:
-        picture: name of the table in `style.toml`.
-        inner: pixels between the upper and the lower margin, where the height depends on the data.
+    `picture` is a table of `style.toml`; `inner` is the height between the upper and the lower
+    margin in pixels, where it depends on the data.
     """
     figure.update_layout(template=template(), width=980, **STYLE[picture]["layout"])
     if inner:
@@ -79,6 +78,11 @@ def _last_line(figure: go.Figure, parts: list[str]) -> go.Figure:
     text = html.escape("; ".join(parts), quote=False)
     shift = {"xshift": max(0, 10 - margin.l), "yshift": 26 - margin.b}
     return note(figure, text, size=12, yanchor="top", **shift)
+
+
+def menu(picture: str, buttons: list[dict]) -> list[dict]:
+    """A row of buttons for the live picture, as `layout.updatemenus` takes it."""
+    return [STYLE["shared"]["buttons"] | STYLE[picture]["menu"] | {"buttons": buttons}]
 
 
 def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_workbench.pictures.house import HERE, ORANGE, STYLE, data_line, finish, note
+from ctsm_workbench.pictures.house import HERE, ORANGE, STYLE, data_line, finish, menu, note
 
 _STYLE = STYLE["map"]
 
@@ -30,8 +30,7 @@ def word_map_figure(data: dict) -> go.Figure:
         "positive state": state == 1,
         "negative state": state == 0,
     }
-    x = np.array(data["x"])
-    y = np.array(data["y"])
+    places = {axis: np.array(data[axis]) for axis in "xy"}
     large = np.round(2.5 + 1.6 * np.log10(np.maximum(data["count"], 1)), 1)
     polarities = np.array(["negative", "positive", "not rated"])
     columns = zip(data["word"], polarities[trait], polarities[state], data["count"], strict=True)
@@ -45,22 +44,19 @@ def word_map_figure(data: dict) -> go.Figure:
     for view, looks in views.items():
         for name, look in looks.items():
             some = groups[name]
-            sizes = {"size": large[some].tolist(), "opacity": 0.75, "line": {"width": 0}}
-            own = {"name": name, "marker": look | sizes, "visible": view == shown}
-            own |= {"x": x[some].tolist(), "y": y[some].tolist(), "hovertext": tips[some].tolist()}
+            marker = _STYLE["marker"] | look | {"size": large[some].tolist()}
+            own = {"name": name, "marker": marker, "visible": view == shown}
+            own |= {axis: place[some].tolist() for axis, place in places.items()}
+            own["hovertext"] = tips[some].tolist()
             figure.add_scattergl(**own, **_STYLE["words"])
     buttons = []
     for view in views:
         visible = [own == view for own, looks in views.items() for _ in looks]
         args = [{"visible": visible}]
         buttons.append({"label": f"colour: {view}", "method": "restyle", "args": args})
-    place = {"x": 0, "y": 1, "yanchor": "bottom"}
-    menu = STYLE["shared"]["buttons"] | place | {"buttons": buttons}
     finish(figure, "map", f"{len(tips):,} words placed by their vectors")
-    figure.update_layout(updatemenus=[menu], annotations=_labels(data))
-    meaning = "Distances between groups, their sizes and the axes mean nothing."
-    text = f"Near words have similar vectors. {meaning}"
-    note(figure, text, size=12, yanchor="top", yshift=-14)
+    figure.update_layout(updatemenus=menu("map", buttons), annotations=_labels(data))
+    note(figure, _STYLE["meaning"], size=12, yanchor="top", yshift=-14)
     settings = data["settings"]
     drawn = f"UMAP, {settings['neighbours']} neighbours, seed {settings['seed']}"
     return data_line(figure, data, drawn)

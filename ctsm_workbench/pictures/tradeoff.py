@@ -72,12 +72,9 @@ def _longest(rows: Sequence[dict], key: str) -> list[dict]:
 
 def _over_runs(rows: Sequence[dict]) -> list[list[dict]]:
     """Lines of runs that differ in their strength of L_div alone."""
-    lines = []
-    for group in _grouped(rows, [*_TRAINING, *_KINDS.values()]):
-        by_weight = {row["weight_diversity"]: row for row in group}
-        if len(by_weight) > 1:
-            lines.append([by_weight[weight] for weight in sorted(by_weight)])
-    return lines
+    groups = _grouped(rows, [*_TRAINING, *_KINDS.values()])
+    by_weight = [{row["weight_diversity"]: row for row in group} for group in groups]
+    return [[found[weight] for weight in sorted(found)] for found in by_weight if len(found) > 1]
 
 
 def _grouped(rows: Sequence[dict], keys: Sequence[str]) -> list[list[dict]]:
