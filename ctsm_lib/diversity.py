@@ -1,10 +1,11 @@
 """The diversity loss, which CTSM takes from CEM. Paper: Eq. (25)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ctsm_lib.corpus import EOS
-from ctsm_lib.model.generation import Taught
 from ctsm_lib.parallel import all_sum
 
 
@@ -21,8 +22,8 @@ class DiversityLoss(nn.Module):
         super().__init__()
         self.register_buffer("counts", torch.zeros(size, dtype=torch.int64))
 
-    def update(self, taught: Taught) -> None:
-        """Count the predictions of this batch in all processes, up to the first predicted EOS."""
+    def update(self, taught: Any) -> None:
+        """Count the predictions of `Taught` in all processes, up to the first predicted EOS."""
         end = (taught.scores.prediction == EOS).to(torch.int64)
         in_row = torch.zeros(len(taught.mask), dtype=torch.int64, device=end.device)
         in_row = in_row.index_add_(0, taught.row, end)
