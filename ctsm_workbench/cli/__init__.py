@@ -33,7 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Fetch, prepare and name the data that is used.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Fetch the data, prepare it, or show which data is used.", no_args_is_help=True
+)
 judge_app = typer.Typer(
     help="Let people judge, blind, which of two answers is better.", no_args_is_help=True
 )

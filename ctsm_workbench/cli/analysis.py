@@ -25,12 +25,12 @@ CONTEXT = "fig1: a text that has the word. Repeatable. Default: the paper's two.
 def polarity(
     as_json: shared.JsonFile = None,
     rules: Annotated[list[str] | None, Option("--rule", help=OWN_RULE)] = None,
-    standards: Annotated[bool, Option(help="Compare with labels and VADER.")] = True,
+    standards: Annotated[bool, Option(help="Also compare with emotion labels and VADER.")] = True,
     vectors: shared.Vectors = None,
     settings: shared.Sets = None,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Section 5.4: the share of words whose trait and state polarity differ, by each rule."""
+    """Section 5.4: the share of words with differing trait and state polarity."""
     from ctsm_workbench.study.polarity import Rule, analyse_prepared, outside_standards
 
     own = overridden(Rule("your rule"), rules) if rules else None
@@ -61,7 +61,7 @@ def contextual(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Beyond Section 5.4: the polarity of every word in every context where it occurs, by a run."""
+    """Beyond Section 5.4: a trained run gives every word a polarity in each of its contexts."""
     from ctsm_workbench.pictures import contextual_figure, write_figure
     from ctsm_workbench.study.contexts import analyse_contexts
 
@@ -96,7 +96,7 @@ def figures(
     vectors: shared.Vectors = None,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Draw the paper's figures and this project's own, each with the JSON that it shows."""
+    """Draw the paper's figures and ours. Each is saved with its data as JSON."""
     from ctsm_workbench import pictures
     from ctsm_workbench.pictures.diagram import write_diagram
     from ctsm_workbench.running.log import read_log
@@ -160,7 +160,7 @@ def bench(
     run: Annotated[Path | None, Option(help="A run to answer the test split with.")] = None,
     quiet: shared.Quiet = False,
 ) -> None:
-    """Measure each part of the work beside the limit of this machine, and how its time grows.
+    """Measure the speed of each part, the limit of this machine, and how the time grows.
 
     Results are written after every part. A part that fails is named at the end; the others go on.
     """

@@ -70,7 +70,7 @@ def prepare(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Tokenise, find or generate knowledge and select vectors, so that training starts soon."""
+    """Prepare all data once (words, commonsense, vectors), so that training starts quickly."""
     begun = time.monotonic()
     with shared.together(device, quiet) as (chosen, progress):
         _, prepared = shared.prepared_data(

@@ -43,7 +43,10 @@ def chat(
     settings: shared.DecodingSets = None,
     device: shared.Device = "cpu",
 ) -> None:
-    """Talk to a run. /undo removes a turn, /new starts again, /save FILE saves, /quit ends."""
+    """Talk to a trained model. /undo removes a turn, /new starts again, /save FILE saves.
+
+    /quit ends the talk.
+    """
     from ctsm_lib.files import write_json
 
     answer_to, _, notes = _talker(run, device, method, settings)
@@ -165,7 +168,7 @@ def score(
     note: Annotated[str, Option(help="A line for the table, e.g. who the judges were.")] = "",
     as_json: shared.JsonFlag = False,
 ) -> None:
-    """Merge the judges: Table 2 with agreement, tests, each judge's side bias, attention checks."""
+    """Merge the judges: Table 2, agreement, tests, and how often each prefers the left."""
     from ctsm_workbench.judging import scoring, table
 
     judgements = scoring.gather(folders, key, only_complete)

@@ -30,13 +30,17 @@ BIASES = [field.name for field in fields(AnswerBias)]
 Run = Annotated[Path, Argument(help="Run folder.")]
 Split = Annotated[str, Option(help="train, valid or test.")]
 Preset = Annotated[
-    str, Option(help="paper, improved, best or sample. Default: improved; sample on the sample.")
+    str,
+    Option(help="paper, improved, best or sample. Default: improved (sample on the sample data)."),
 ]
 Vectors = Annotated[Path | None, Option(help="Word vectors: GloVe text or .npz.")]
-Sets = Annotated[list[str] | None, Option("--set", help="Change a setting: key=value. Repeatable.")]
+Sets = Annotated[
+    list[str] | None,
+    Option("--set", help="Change a setting (ctsm_lib/settings.py): key=value. Repeatable."),
+]
 DecodingSets = Annotated[
     list[str] | None,
-    Option("--set", help=f"Of decoding, or {', '.join(BIASES)}: key=value. Repeatable."),
+    Option("--set", help=f"A setting of decoding, or {', '.join(BIASES)}: key=value. Repeatable."),
 ]
 Method = Annotated[str, Option(help="greedy, beam or nucleus.")]
 Seed = Annotated[int, Option(help="Random seed.")]

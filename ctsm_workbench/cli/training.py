@@ -65,7 +65,9 @@ def evaluate(
     split: shared.Split = "test",
     as_json: shared.JsonFile = None,
     responses: Annotated[Path | None, Option(help="JSON-lines file for all answers.")] = None,
-    examples: Annotated[Path | None, Option(help=".npz for scores of each example.")] = None,
+    examples: Annotated[
+        Path | None, Option(help="File (.npz) for the scores of each example.")
+    ] = None,
     samples: Annotated[Path | None, Option(help="Markdown file for 40 answers.")] = None,
     method: shared.Method = "greedy",
     settings: shared.DecodingSets = None,
@@ -116,18 +118,20 @@ def score(
 def compare(
     models: Annotated[str, Option(help="Rows, e.g. ctsm,moel; or table1, table3, all.")] = "all",
     seeds: Annotated[str, Option(help="Random seeds, with commas between them.")] = "0",
-    budget: Annotated[int, Option(help="Iterations of every run. Default: the preset's.")] = 0,
+    budget: Annotated[int, Option(help="Iterations of every run; 0: as the preset says.")] = 0,
     preset: shared.Preset = "",
     out: Annotated[Path, Option(help="Folder for results and tables.")] = RESULTS,
     runs: Annotated[Path, Option(help="Folder for the runs.")] = Path("runs/compare"),
     settings: shared.Sets = None,
     workers: Annotated[int, Option(help="Number of runs at a time.")] = 1,
-    only_tables: Annotated[bool, Option("--only-tables", help="Run nothing.")] = False,
+    only_tables: Annotated[
+        bool, Option("--only-tables", help="Train and score nothing; write the tables only.")
+    ] = False,
     vectors: shared.Vectors = None,
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """Tables 1 and 3: train and score what is missing at the same budget, then write both tables.
+    """Tables 1 and 3: train and score missing rows, all at the same budget, then write both tables.
 
     Each table is JSON, Markdown and a picture. Ctrl-C ends with a checkpoint, and the same command
     continues. A run that fails is named at the end; the others go on.
@@ -176,7 +180,7 @@ def tradeoff(
     device: shared.Device = "auto",
     quiet: shared.Quiet = False,
 ) -> None:
-    """The cost of diversity: accuracy and perplexity against Dist, for runs and ways to answer.
+    """Show what diversity costs: accuracy and perplexity against Dist.
 
     Strengths are numbers with commas between them. Every point is kept in OUT/tradeoff.json as soon
     as it is measured, and is not measured again.
