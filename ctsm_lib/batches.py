@@ -19,8 +19,6 @@ from ctsm_lib.dialogues import tokenize
 from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import RELATIONS, Inference
 
-POOL = 64  # batches among which pairs are sorted by length
-
 
 @dataclass
 class Batch:
@@ -145,16 +143,17 @@ class Pairs:
 class Shuffled:
     """Endless training batches; their order depends on seed and position only, for exact resuming.
 
-    Pairs are shuffled, sorted by length within pools of `POOL` batches, and the batches shuffled
+    Pairs are shuffled, sorted by length within pools of `pool` batches, and the batches shuffled
     again: little padding, but no order by length. Every epoch uses each pair once.
     """
 
-    def __init__(self, pairs: Pairs, batch_size: int, seed: int):
+    def __init__(self, pairs: Pairs, batch_size: int, seed: int, pool: int = 64):
         if len(pairs) == 0:
             raise DataError("There is no pair to train on.")
         self.pairs = pairs
         self.batch_size = batch_size
         self.seed = seed
+        self.pool = pool
         self.per_epoch = -(-len(pairs) // batch_size)
         self._epoch = -1
 
@@ -170,7 +169,7 @@ class Shuffled:
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.pairs))
-        pool = np.arange(len(order)) // (self.batch_size * POOL)
+        pool = np.arange(len(order)) // (self.batch_size * self.pool)
         context = self.pairs.context_length[order]  # sorted by this first: contexts cost most
         return order[np.lexsort((self.pairs.target_length[order], context, pool))]
 

@@ -146,12 +146,7 @@ print("beam 3:", text(ours))
 
 # %%
 N = min(len(pairs), 100)
-speak = partial(
-    answer_pairs,
-    model,
-    lessons.portion(prepared, test=N).pairs["test"],
-    log_unigram=model.log_unigram,
-)
+speak = partial(answer_pairs, model, lessons.portion(prepared, test=N).pairs["test"])
 greedy_answers, logits = speak(Decoding(max_length=30))
 scored = score_pairs(model, pairs)
 own = sum(a.log_prob for a in greedy_answers) / sum(len(a.alpha) for a in greedy_answers)
@@ -267,7 +262,7 @@ def talk(said="I failed my driving test again.", method="greedy", temperature=1.
     )
     known = provider.infer([said], progress=False)
     batch = context_batch([[said]], known, run.vocabulary, run.config.max_context)
-    answers, memory = answer_batch(model, batch, how, model.log_unigram)
+    answers, memory = answer_batch(model, batch, how)
     ids = answers[0].ids
     chances = [float(next_log_prob(memory, ids[:t])[word].exp()) for t, word in enumerate(ids)]
     names = [f"{t} {words[i]}" for t, i in enumerate(ids, 1)]
