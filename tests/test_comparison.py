@@ -208,6 +208,10 @@ def test_a_result_of_other_settings_is_not_taken_for_this_one(tmp_path: Path) ->
     write_json(made.result("transformer", 0), early | {"run": {"iterations": 1}})
     with pytest.raises(ConfigError, match="check_from=1"):
         missing(made)
+    for damaged in ({"config": 5}, early | {"run": 7}):
+        write_json(made.result("transformer", 0), damaged)
+        with pytest.raises(ConfigError, match="is not a result of `ctsm compare`"):
+            missing(made)
 
 
 def test_a_run_that_somebody_stops_ends_the_comparison(tmp_path: Path, monkeypatch) -> None:

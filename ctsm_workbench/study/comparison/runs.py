@@ -89,10 +89,11 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
         return False
     result = read_json(path)
     found = result.get("config")
-    if not isinstance(found, dict):
+    run = result.get("run") or {}
+    if not isinstance(found, dict) or not isinstance(run, dict):
         raise ConfigError(f"{path} is not a result of `ctsm compare`. Move it elsewhere.")
     free = {"check_every"}
-    if (result.get("run") or {}).get("iterations") in (plan.budget, 0):
+    if run.get("iterations") in (plan.budget, 0):
         free.add("check_from")  # the last weights are the same, whenever dev pairs are scored
     for name, wanted in plan.config(key, seed).asdict().items():
         if name not in free and found.get(name, wanted) != wanted:
