@@ -62,7 +62,7 @@ class Config(
             raise ConfigError(f"model={self.model!r} is not possible. {way_out}")
 
     def goes_beyond_paper(self) -> bool:
-        """Whether a setting is used that the paper's model does not have."""
+        """True if any setting goes beyond the paper's model."""
         own = {field.name: field.default for field in dataclasses.fields(settings.BeyondSettings)}
         return self.peer_losses or any(getattr(self, name) != own[name] for name in own)
 

@@ -37,7 +37,7 @@ def all_sum(value: Tensor) -> Tensor:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether the flag is set in any process. All of them must ask at the same point."""
+    """True if the flag is set in any process. All processes must call this at the same point."""
     return bool(all_sum(torch.tensor(int(flag)))) if world() > 1 else flag
 
 

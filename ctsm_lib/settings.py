@@ -39,7 +39,7 @@ class AnswerBias:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which data is read, and how."""
+    """Settings of the data: vocabulary, commonsense, length of contexts, neutral VAD."""
 
     vocab: Literal["protocol", "train"] = "protocol"
     knowledge: Literal["auto", "comet", "atomic", "none"] = "auto"

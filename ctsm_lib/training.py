@@ -57,7 +57,7 @@ def learning_rate(config: Config, iteration: int) -> float:
 
 @dataclass
 class Progress:
-    """How far a run is; a part of the checkpoint."""
+    """Progress of a run, stored in its checkpoint."""
 
     iteration: int = 0
     best: dict | None = None  # dev scores of the best weights
@@ -89,7 +89,7 @@ class Guard(AbstractContextManager):
     def save(self, run: "Training") -> None: ...
 
     def stop(self) -> bool:
-        """Whether somebody wants the run to end after this iteration."""
+        """True if the run should end after this iteration."""
         return False
 
 

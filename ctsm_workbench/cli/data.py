@@ -1,4 +1,4 @@
-"""What is there: `ctsm doctor`, `ctsm data fetch|status|prepare|knowledge`."""
+"""The commands `ctsm doctor` and `ctsm data fetch|status|prepare|knowledge`."""
 
 import time
 from pathlib import Path
