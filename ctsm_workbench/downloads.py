@@ -272,7 +272,7 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     origin = archive if archive.parent == target else f"the archive from {part.urls[0]}"
     source = f"{part.title}: {origin}"
     found = {}
-    files = []
+    files: list[Path] = []
     try:
         with (zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open)(archive) as opened:
             for name, is_file, size, reader in _entries(opened):

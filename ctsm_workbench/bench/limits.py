@@ -22,15 +22,10 @@ class Work(NamedTuple):
 
 
 def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: float) -> dict:
-    """Compare a rate with the highest that is possible.
+    """Compare a rate, `per_s` examples per second, with the highest that is possible.
 
-    Args:
-        work: the least that is needed for `done` examples.
-        per_s: examples per second, as measured.
-        matrix, memory: FLOP/s and byte/s of this machine.
-
-    Returns:
-        limit (examples per second), share_of_limit, and bound: the one that takes longer.
+    `work` is the least that `done` examples need; `matrix` and `memory` are FLOP/s and byte/s of
+    this machine. The result has limit, share_of_limit, and bound: the one that takes longer.
     """
     bounds = {"matrix products": work.flops / matrix, "memory": work.bytes / memory}
     bound, seconds = max(bounds.items(), key=lambda item: item[1])
@@ -98,9 +93,7 @@ class _ParametersRead(TorchDispatchMode):
 
 
 def training_bytes(model: nn.Module) -> int:
-    """The least bytes that a training step with Adam moves.
-
-    A weight is read in both directions and its gradient is written. Then weight, gradient and both
-    moments are read, and weight and moments are written.
-    """
+    """The least bytes that a training step with Adam moves."""
+    # A weight is read in both directions and its gradient is written. Then weight, gradient and
+    # both moments are read, and weight and moments are written.
     return 10 * sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)

@@ -12,7 +12,7 @@ import torch
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus, Split
+from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.interface import Tables
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
@@ -33,21 +33,16 @@ def thirds(most: int) -> list[int]:
 
 
 def growth(make: Callable[[int], Work], sizes: Sequence[int], seconds: float = 0.5) -> dict:
-    """Measure `make(size)()` for each size, and fit a line to log time over log size.
+    """Measure `make(size)()` for each size as `grown` returns it; making the work is not timed.
 
-    Args:
-        make: prepares the work; this is not timed.
-        seconds: how long each size is tried, at least twice; 0 for one try that takes seconds.
-
-    Returns:
-        sizes, seconds and slope, which is 1 where twice the size takes twice the time.
+    Each size is tried for so many seconds and at least twice; once where `seconds` is 0.
     """
     make(sizes[0])()  # to warm up
     return grown(sizes, [shortest(make(size), seconds, 1 + bool(seconds)) for size in sizes])
 
 
 def grown(sizes: Sequence[int], seconds: Sequence[float]) -> dict:
-    """Sizes and seconds with their slope, which is None for one size."""
+    """Sizes and seconds with the slope of log time over log size, which is None for one size."""
     several = len(set(sizes)) > 1
     slope = np.polyfit(np.log(sizes), np.log(seconds), 1)[0] if several else None
     return {"sizes": list(sizes), "seconds": list(seconds), "slope": slope}
@@ -97,11 +92,10 @@ def made_up_batch(words: int, batch: int, length: int) -> Batch:
     knowledge, target, context = (
         torch.randint(len(SPECIALS), words, shape, generator=random) for shape in shapes
     )
-    context[:, 0] = CLS
-    knowledge[..., 0] = CLS
-    target[:, -1] = EOS
     speaker = torch.full_like(context, USR)
-    speaker[:, 0] = CLS
+    for sequence in (context, knowledge, speaker):
+        sequence[..., 0] = CLS
+    target[:, -1] = EOS
     pair = torch.arange(batch)
     return Batch(
         context=context, speaker=speaker, knowledge=knowledge, target=target, label=pair % 32,
@@ -121,13 +115,12 @@ def part_of(corpus: Corpus, dialogues: int) -> Corpus:
     for name, split in corpus.splits.items():
         kept = -(-len(split.labels) * dialogues // total)
         turns = split.dialogue_offsets[kept]
-        parts[name] = Split(
+        parts[name] = replace(  # the offsets still find the turns in `text`
+            split,
             tokens=split.tokens[: split.turn_offsets[turns]],
             turn_offsets=split.turn_offsets[: turns + 1],
             dialogue_offsets=split.dialogue_offsets[: kept + 1],
             labels=split.labels[:kept],
-            text=split.text[: split.text_offsets[turns]],
-            text_offsets=split.text_offsets[: turns + 1],
         )
     return replace(corpus, splits=parts)
 

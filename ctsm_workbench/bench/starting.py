@@ -5,49 +5,27 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 from ctsm_workbench.bench.scaling import cut_files, grown
 from ctsm_workbench.bench.task import Measured, Task, row
 
-_TIMED = """
-import json, subprocess, sys, time
-{before}
-begun = time.perf_counter()
-{code}
-seconds = time.perf_counter() - begun
-from ctsm_workbench.bench import peak_memory
-print(json.dumps([seconds, peak_memory()]))
-"""
-_PREPARE = """
-from ctsm_workbench.bench.task import Task, prepare
-task = Task.from_json(sys.stdin.read())
-prepare(task.config, task.sources, progress=False)
-"""
-_HELP = """
-command = [sys.executable, "-m", "ctsm_lib", "--help"]
-subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-"""
-_STARTS = {  # name -> code before the clock starts, code that is timed, target in seconds
-    "import torch": ("", "import torch", None),
-    "import ctsm_lib": ("import torch", "import ctsm_lib.training, ctsm_lib.runs", 1.5),
-    "cached start": ("", _PREPARE, 2.0),
-    "ctsm --help": ("", _HELP, 0.5),
-}
+CODE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def start(task: Task) -> Measured:
     """New processes: imports, `ctsm --help`, and a run's start from the cache; the best of two."""
     task.prepared("train", "valid", "test")
     rows = {}
-    for name, (before, code, target) in _STARTS.items():
-        seconds, peak = min(_new_process(task, before, code) for _ in range(2))
-        rows[name] = row(seconds, "s", target=target, peak_mb=round(peak))
+    for name, about in CODE["starts"].items():
+        seconds, peak = min(_new_process(task, name) for _ in range(2))
+        rows[name] = row(seconds, "s", target=about.get("target"), peak_mb=round(peak))
     limit = rows["import torch"]["value"]
     cached = rows["cached start"]["value"]
-    share = {"share_of_limit": limit / cached, "bound": "importing torch"}
-    rows["cached start"] |= {"limit": limit} | share
+    share = {"limit": limit, "share_of_limit": limit / cached, "bound": "importing torch"}
+    rows["cached start"] |= share
     return rows, {"cached_start_s": cached}
 
 
@@ -62,7 +40,7 @@ def preparation(task: Task) -> Measured:
             sizes.append(cut_files(task.sources.dialogues, part, share))
             dialogues = task.sources.dialogues if share == 1 else part
             some = replace(task, sources=replace(task.sources, dialogues=dialogues))
-            taken, peak = _new_process(some, "", _PREPARE, CTSM_CACHE=str(part / "cache"))
+            taken, peak = _new_process(some, "cached start", CTSM_CACHE=str(part / "cache"))
             seconds.append(taken)
     measured = row(sizes[-1] / taken, "dialogues/s", peak_mb=round(peak))
     if task.grow:
@@ -70,15 +48,12 @@ def preparation(task: Task) -> Measured:
     return {"preparation": measured}, {"prepare_s": taken}
 
 
-def _new_process(task: Task, before: str, code: str, **environment: str) -> tuple[float, float]:
-    """Seconds of some code in a new process, with its imports, and the peak memory in MB."""
+def _new_process(task: Task, name: str, **environment: str) -> tuple[float, float]:
+    """Seconds of one of the starts in a new process, and its peak memory in MB."""
+    code = CODE["timed"].format_map({"before": ""} | CODE["starts"][name])
     done = subprocess.run(
-        [sys.executable, "-c", _TIMED.format(before=before, code=code)],
-        env=os.environ | environment,
-        input=task.as_json(),
-        text=True,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+        [sys.executable, "-c", code], env=os.environ | environment, input=task.as_json(),
+        text=True, stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
     return seconds, peak

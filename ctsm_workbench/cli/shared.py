@@ -1,4 +1,4 @@
-"""Options that several commands have, and the first and last steps that they share.
+"""The first and last steps that several commands share.
 
 Functions import what needs torch when they are called, so that `ctsm --help` is quick.
 """
@@ -6,14 +6,13 @@ Functions import what needs torch when they are called, so that `ctsm --help` is
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer import Argument, Option
 
 from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, DataError
@@ -22,36 +21,11 @@ from ctsm_lib.sources import Sources, find_sources
 
 if TYPE_CHECKING:
     from ctsm_lib.decoding import Decoding
+    from ctsm_lib.knowledge import Provider
     from ctsm_lib.prepare import Prepared
-    from ctsm_lib.runs import Run as TrainedRun
+    from ctsm_lib.runs import Run
 
-BIASES = [field.name for field in fields(AnswerBias)]
-
-Run = Annotated[Path, Argument(help="Run folder.")]
-Split = Annotated[str, Option(help="train, valid or test.")]
-Preset = Annotated[
-    str,
-    Option(help="paper, improved, best or sample. Default: improved (sample on the sample data)."),
-]
-Vectors = Annotated[Path | None, Option(help="Word vectors: GloVe text or .npz.")]
-Sets = Annotated[
-    list[str] | None,
-    Option("--set", help="Change a setting (ctsm_lib/settings.py): key=value. Repeatable."),
-]
-DecodingSets = Annotated[
-    list[str] | None,
-    Option("--set", help=f"A setting of decoding, or {', '.join(BIASES)}: key=value. Repeatable."),
-]
-Method = Annotated[str, Option(help="greedy, beam or nucleus.")]
-Seed = Annotated[int, Option(help="Random seed.")]
-JsonFile = Annotated[Path | None, Option("--json", help="Write the result as JSON to this file.")]
-JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, Option("--quiet", help="Show no progress bars.")]
-Device = Annotated[str, Option(help="cpu, cuda, mps, or auto: an accelerator where there is one.")]
-Host = Annotated[str, Option(help="Address to listen at. Default: this computer only.")]
-Port = Annotated[int, Option(help="Port; the next free one is used if this one is taken.")]
-Theme = Annotated[str, Option(help="light or dark.")]
-Browser = Annotated[bool, Option(help="Open a browser.")]
+Texts = list[str] | None
 
 
 def speaks() -> bool:
@@ -69,8 +43,7 @@ def say(text: str, error: bool = False) -> None:
 def together(device: str, quiet: bool) -> Iterator[tuple[str, bool]]:
     """Work with the processes that were launched together with this one, if there are any.
 
-    Yields:
-        The device to compute on, and whether this process shows its progress.
+    Yields the device to compute on, and whether this process shows its progress.
     """
     from ctsm_workbench.running import processes
 
@@ -102,26 +75,21 @@ def default_preset(sources: Sources) -> str:
 
 
 def prepared_data(
-    preset_name: str = "",
-    settings: Sequence[str] = (),
-    vectors: Path | None = None,
-    *,
-    config: Config | None = None,
-    splits: Sequence[str] = ("train", "valid", "test"),
-    device: str = "cpu",
-    progress: bool = False,
-) -> tuple[Config, "Prepared"]:
+    preset_name: str = "", settings: Texts = None, vectors: Path | None = None, *,
+    config: Config | None = None, splits: Sequence[str] = ("train", "valid", "test"),
+    device: str = "cpu", progress: bool = False,
+) -> tuple[Config, "Prepared"]:  # fmt: skip
     """The configuration, made from a preset unless it is given, and the data prepared for it."""
     from ctsm_lib.prepare import prepare
 
     sources = find_sources(vectors=vectors)
-    config = config or preset(preset_name or default_preset(sources), settings)
+    config = config or preset(preset_name or default_preset(sources), settings or [])
     if sources.origin == "sample" and progress:
         say("Using the small invented sample (no CTSM_DATA, no data/raw).", error=True)
     return config, prepare(config, sources, splits, device=device, progress=progress)
 
 
-def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
+def open_run(folder: Path, device: str = "cpu") -> "Run":
     """A trained run; a note about its weights is printed."""
     from ctsm_lib.runs import load_run
 
@@ -130,21 +98,21 @@ def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
     return run
 
 
-def sources_or_none() -> Sources | None:
-    """The data, to retrieve commonsense from. A run can answer without it."""
+def provider_of(run: "Run") -> tuple["Provider", str]:
+    """The commonsense of a run, and a note. A run can answer without data to retrieve it from."""
     try:
-        return find_sources()
+        sources = find_sources()
     except DataError:
-        return None
+        sources = None
+    return run.provider(sources)
 
 
-def ready_to_answer(
-    run: "TrainedRun", method: str, settings: Sequence[str] | None
-) -> tuple["TrainedRun", "Decoding"]:
+def ready_to_answer(run: "Run", method: str, settings: Texts) -> tuple["Run", "Decoding"]:
     """The run with the biases of its answers that were set, and the way to choose answers."""
     from ctsm_lib.decoding import Decoding
 
-    biases = [text for text in settings or () if text.partition("=")[0].strip() in BIASES]
+    names = [field.name for field in fields(AnswerBias)]
+    biases = [text for text in settings or () if text.partition("=")[0].strip() in names]
     others = [text for text in settings or () if text not in biases]
     if biases:
         run = run.biased(overridden(run.config.answer_bias(), biases))
@@ -207,15 +175,16 @@ def print_scores(scores: dict[str, Any]) -> None:
         typer.echo(f"  {name}: {value}")
 
 
-def print_paths(paths: Iterable[Path]) -> None:
-    """Print the names of the files that were written."""
-    for path in paths:
+def draw(figure: Any, data: dict[str, Any], out: Path, name: str, extra: str = "") -> None:
+    """Write a figure and its data, and print the names of the files."""
+    from ctsm_workbench.pictures import write_figure
+
+    for path in write_figure(figure, data, out, name, extra):
         typer.echo(str(path))
 
 
-def end_with(failed: Iterable[str]) -> None:
+def end_with(failed: Sequence[str]) -> None:
     """Name all that failed, if anything did, and end with exit code 1."""
-    failed = list(failed)
     for text in failed:
         typer.echo(f"failed: {text}", err=True)
     if failed:
