@@ -1,15 +1,13 @@
 """Public data from its public addresses: verified before it gets its name, or not there at all.
 
-`data/registry.toml` lists what can be fetched. A transfer grows in a hidden file of the target
-folder, which survives an interruption only if the server can continue it. Archives are checked and
-unpacked in a temporary folder there, and whole files are renamed into place. One process at a time
-may fetch into a folder.
+`data/registry.toml` lists what can be fetched. Archives are checked and unpacked in a temporary
+folder of the target folder, and whole files are renamed into place. One process at a time may fetch
+into a folder.
 """
 
 import gzip
 import json
 import os
-import re
 import shutil
 import stat
 import tarfile
@@ -24,17 +22,14 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pooch
-import requests
-from tqdm import tqdm
-from urllib3.exceptions import HTTPError, TimeoutError
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.sources import SAMPLE
+from ctsm_workbench.transfers import Transfer
 
 REGISTRY = SAMPLE.parent / "registry.toml"  # beside the sample, in the wheel too
-TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
 BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
-HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; ctsm-lab)", "Accept-Encoding": "identity"}
+DANGER = "a link, a device or a path out of the archive"
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
 def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
     """Get the archive into `work` from the first address that delivers it, verified by pooch."""
     pooch.get_logger().setLevel("WARNING")  # it has its own handler, for the terminal
-    transfer = _Transfer(part, target, progress)
+    transfer = Transfer(target / part.archive, part.title, progress)
     begun = {url: transfer.begun(url)[0] for url in part.urls}
     _require_space(part, target, part.size + part.unpacked - max(begun.values()))
     retrieve = partial(pooch.retrieve, known_hash=part.sha256, fname=part.archive, path=work)
@@ -167,96 +162,6 @@ def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
         f"{part.title} could not be fetched: {'; '.join(reasons)}. Try again later, or download "
         f"{part.urls[0]} by hand into {target} and run the same command again."
     )
-
-
-class _Transfer:
-    """A downloader for pooch that can continue; a note says which version of which URL it has."""
-
-    def __init__(self, part: Part, target: Path, progress: bool) -> None:
-        self.shown = {"desc": part.title, "disable": None if progress else True}
-        self.file = target / f".{part.archive}.part"
-        self.note = target / f".{part.archive}.json"
-
-    def begun(self, url: str) -> tuple[int, dict]:
-        """Number of bytes to continue from, and the note; (0, {}) where there is nothing."""
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            size = self.file.stat().st_size
-            return (size, note) if note["url"] == url and 0 < size < note["length"] else (0, {})
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0, {}
-
-    def drop(self) -> None:
-        self.file.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
-    def __call__(self, url: str, output: str, _pooch: object) -> None:
-        response, start, note = self.open(url)
-        total = note["length"]
-        trouble = "broke off"
-        bar: Any = partial(tqdm.wrapattr, method="write", initial=start, total=total, **self.shown)
-        try:
-            if not start:
-                self.drop()
-            if note["version"]:
-                self.note.write_text(json.dumps(note), encoding="utf-8")
-            with response, self.file.open("ab") as file, bar(file) as written:
-                # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
-                shutil.copyfileobj(response.raw, written, 1 << 16)
-            if total in (None, self.file.stat().st_size):
-                return os.replace(self.file, output)
-        except TimeoutError:
-            trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
-        except HTTPError:
-            pass
-        except Exception:
-            # What the network or Ctrl-C ended may be kept; after a full disk, say, it may not.
-            self.drop()
-            raise
-        finally:
-            done = self.file.stat().st_size if self.file.is_file() else 0
-            if not (note["version"] and done):
-                self.drop()
-        raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
-
-    def open(self, url: str) -> tuple[Any, int, dict]:
-        """Ask for the rest, or else for the whole file: the response, its first byte, and a note,
-        which has a version if the transfer can be continued.
-        """
-        start, note = self.begun(url)
-        rest = {"Range": f"bytes={start}-", "If-Range": note["version"]} if start else {}
-        try:
-            response = requests.get(
-                url, headers=HEADERS | rest, stream=True, timeout=TIMEOUT_SECONDS
-            )
-        except requests.RequestException as error:
-            system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
-            reason = system[1] if system else type(error).__name__
-            if isinstance(error, requests.Timeout):
-                reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-            found = f"{url} could not be reached ({reason}; is there a network?)"
-            raise DataError(found) from error
-        answer = response.headers
-        # If-Range understands a strong ETag, or else the date of the last change.
-        etag = answer.get("ETag", "W/")
-        version = answer.get("Last-Modified", "") if etag.startswith("W/") else etag
-        if start and response.status_code in (206, 416):
-            span = f"bytes {start}-{note['length'] - 1}/{note['length']}"
-            if answer.get("Content-Range") == span and version in ("", note["version"]):
-                return response, start, note
-            # The file has changed and the server ignored If-Range: once more, from the start.
-            response.close()
-            self.drop()
-            return self.open(url)
-        status = response.status_code
-        if status != 200 or "text/html" in answer.get("Content-Type", ""):
-            response.close()
-            reason = response.reason if status != 200 else "a web page instead of an archive"
-            raise DataError(f"{url} answered HTTP {status}: {reason}")
-        length = answer.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else None
-        version = version if total and answer.get("Accept-Ranges") == "bytes" else ""
-        return response, 0, {"url": url, "version": version, "length": total}
 
 
 def _require_space(part: Part, target: Path, needed: int) -> None:
@@ -278,8 +183,7 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
             for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
                 if path.anchor or ".." in path.parts or not is_file:
-                    danger = "a link, a device or a path out of the archive"
-                    raise DataError(f"{source} contains {name!r}, {danger}; do not use it.")
+                    raise DataError(f"{source} contains {name!r}, {DANGER}; do not use it.")
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
                     found[f"/{PurePosixPath(name)}"] = (size, reader)
             for member in part.members:

@@ -17,8 +17,7 @@ from ctsm_lib.decoding import Answer, Decoding, answer_batch
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.training import build_model, make_optimizer
 from ctsm_workbench.bench import limits, peak_memory
-from ctsm_workbench.bench.limits import Work, count
-from ctsm_workbench.bench.scaling import Step, model_growth
+from ctsm_workbench.bench.limits import Step, Work, count, model_growth
 from ctsm_workbench.bench.task import Measured, Task, row
 
 AT_ONCE = 64  # pairs, as in `ctsm evaluate`

@@ -8,9 +8,7 @@ import io
 import logging
 import os
 import sys
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -18,7 +16,7 @@ import typer
 from ctsm_lib import __version__
 from ctsm_lib.errors import CtsmError
 from ctsm_workbench.cli import analysis, data, people, training
-from ctsm_workbench.cli.shared import say, speaks
+from ctsm_workbench.cli.shared import TEXTS, say, speaks
 
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
 SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
@@ -35,12 +33,11 @@ COMMANDS: dict[str, list[Callable[..., None]]] = {
     "data": [data.fetch, data.status, data.prepare, data.knowledge],
     "judge": [people.make, people.serve, people.score],
 }  # fmt: skip
-OPTIONS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
 
 
 def _declare(command: Callable[..., None], name: str) -> Callable[..., None]:
     """Declare the parameters of a function to Typer, as `options.toml` describes them."""
-    described = OPTIONS["shared"] | OPTIONS.get(name, {})
+    described = TEXTS["shared"] | TEXTS.get(name, {})
     for parameter in command.__annotations__.keys() - {"return"}:
         found = described[parameter]
         if isinstance(found, dict):
@@ -54,13 +51,13 @@ def _declare(command: Callable[..., None], name: str) -> Callable[..., None]:
 
 
 app = typer.Typer(
-    help=OPTIONS["help"]["ctsm"], epilog=OPTIONS["help"]["epilog"], no_args_is_help=True,
+    help=TEXTS["help"]["ctsm"], epilog=TEXTS["help"]["epilog"], no_args_is_help=True,
     pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 for _group, _commands in COMMANDS.items():
     _place = app
     if _group:
-        _place = typer.Typer(help=OPTIONS["help"][_group], no_args_is_help=True)
+        _place = typer.Typer(help=TEXTS["help"][_group], no_args_is_help=True)
         app.add_typer(_place, name=_group)
     for _command in _commands:
         _place.command()(_declare(_command, f"{_group} {_command.__name__}".strip()))
@@ -87,11 +84,7 @@ def _refuse_several(arguments: list[str]) -> None:
     """End if several processes were launched for a command that each of them would do alone."""
     together = any(arguments[: len(names)] == names for names in SHARED_OUT)
     if os.environ.get("WORLD_SIZE", "1") != "1" and not together:
-        say(
-            "error: several processes can share train, evaluate, contextual and data prepare; "
-            "run this command without torchrun, accelerate launch or WORLD_SIZE.",
-            error=True,
-        )
+        say(TEXTS["reports"]["several"], error=True)
         raise SystemExit(1)
 
 

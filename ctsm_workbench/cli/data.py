@@ -54,8 +54,7 @@ def status(show_json: bool = False, vectors: Path | None = None) -> None:
     for name, value in parts.items():
         typer.echo(f"{name:<10} {value}")
     if found.origin == "sample":
-        typer.echo("This is the small invented sample.")
-        typer.echo("To use the real data, run `ctsm data fetch` or set CTSM_DATA.")
+        shared.report("sample")
 
 
 def prepare(
@@ -96,12 +95,7 @@ def knowledge(
     run = prepared.description | {"seed": seed, "versions": versions()}
     result = coverage(inferences) | {"split": split, "run": run}
     if cases:
-        about = (
-            f"Provider `{prepared.provider.name}`, split {split} of {run['data']}, seed {seed}. "
-            "Each utterance is the last one before an answer, shortened to its last twelve words; "
-            "all phrases are shown. "
-            f"Made by `ctsm data knowledge --split {split} --seed {seed} --cases FILE`."
-        )
+        about = shared.TEXTS["reports"]["cases"].format_map(run | {"split": split})
         write_cases(cases, texts, inferences, about, count=count, seed=seed)
     shared.save_json(as_json, result)
     shared.print_json(result)

@@ -94,22 +94,14 @@ def make(
     for name, found in report["files"].items():
         more = ", ..." if found["unmatched"] > len(found["unmatched_lines"]) else ""
         lines = ", ".join(map(str, found["unmatched_lines"])) + more
-        typer.echo(
-            f"{name}: {found['rows']:,} answers, {found['matched']:,} matched by context, "
-            f"{found['unmatched']:,} unmatched{f' (lines {lines})' if lines else ''}, "
-            f"{found['repeated']:,} left out because their context occurs more than once"
-        )
-    comparisons = f"{report['comparisons']} comparison{'s' * (report['comparisons'] != 1)}"
-    attention = f"{report['checks']} attention check{'s' * (report['checks'] != 1)}"
-    typer.echo(
-        f"{report['sheet']}: {report['rows']} rows = {report['items']} contexts x {comparisons} "
-        f"+ {attention}; {len(report['emotions'])} emotions; "
-        f"both answers the same in {report['same_answer']} rows; "
-        f"answers are shown {'in ' * (report['form'] != 'as written')}{report['form']}"
-    )
-    typer.echo(f"Judge: ctsm judge serve {out} --judge NAME,")
-    typer.echo(f"or in a spreadsheet with a copy of {out / 'sheet.csv'}.")
-    typer.echo(f"Keep {key or out / 'key.json'} from the judges.")
+        shown = f" (lines {lines})" if lines else ""
+        shared.report("answers", name=name, lines=shown, **found)
+    report["emotions"] = len(report["emotions"])
+    for name, thing in (("comparisons", "comparison"), ("checks", "attention check")):
+        report[name] = f"{report[name]} {thing}{'s' * (report[name] != 1)}"
+    if report["form"] != "as written":
+        report["form"] = f"in {report['form']}"
+    shared.report("sheet", out=out, key=key or out / "key.json", **report)
 
 
 def serve(
@@ -120,8 +112,7 @@ def serve(
     from ctsm_workbench.judging import page
 
     def announce(address: str) -> None:
-        typer.echo(f"Judging as {judge} at {address}")
-        typer.echo("Ctrl-C ends; every answer is saved when it is given.")
+        shared.report("judging", judge=judge, address=address)
 
     page.serve(folder, judge, host=host, port=port, theme=theme, browser=browser, announce=announce)
 

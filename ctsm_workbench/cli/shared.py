@@ -6,6 +6,7 @@ Functions import what needs torch when they are called, so that `ctsm --help` is
 import json
 import math
 import os
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ctsm_lib.runs import Run
 
 Texts = list[str] | None
+TEXTS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
 
 
 def speaks() -> bool:
@@ -37,6 +39,11 @@ def say(text: str, error: bool = False) -> None:
     """Print a line, in one process only."""
     if speaks():
         typer.echo(text, err=error)
+
+
+def report(name: str, /, **facts: object) -> None:
+    """Print a text of `options.toml` with these facts filled in, in one process only."""
+    say(TEXTS["reports"][name].format_map(facts))
 
 
 @contextmanager

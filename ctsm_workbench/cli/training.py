@@ -1,5 +1,6 @@
 """`ctsm train`, `evaluate`, `score`, `compare` and `tradeoff`: runs, and tables of their scores."""
 
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -30,12 +31,8 @@ def train(
         config, prepared = shared.prepared_data(
             preset, settings, vectors, config=config, device=chosen, progress=progress
         )
-        data = prepared.description
-        say(
-            f"{config.model} ({config.preset}) on {data['data']}: "
-            f"{len(prepared.pairs['train']):,} pairs, vectors {data['vectors']['name']}, "
-            f"knowledge {data['knowledge']}"
-        )
+        facts = {"model": config.model, "preset": config.preset} | prepared.description
+        shared.report("begun", pairs=len(prepared.pairs["train"]), **facts)
         result = running.train(
             config, prepared, out, resume=resume, cpu=chosen == "cpu", progress=progress,
             tensorboard=tensorboard, compiled=compiled,
@@ -43,10 +40,9 @@ def train(
     if best := result["best"]:
         say(f"best dev check: iteration {best['iteration']}, {running.in_words(best)}")
     if result["interrupted"]:
-        say(f"Interrupted at iteration {result['iteration']}.")
-        say(f"To continue: ctsm train --out {out} --resume")
+        shared.report("interrupted", out=out, iteration=result["iteration"])
         raise typer.Exit(130)
-    say(f"Done. To score the run: ctsm evaluate {out}   To talk to it: ctsm chat {out}")
+    shared.report("trained", out=out)
 
 
 def evaluate(
@@ -59,11 +55,7 @@ def evaluate(
 
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
-
-    def keep(scored: dict) -> None:
-        if examples and shared.speaks():
-            evaluation.write_examples(examples, scored)
-
+    keep = partial(evaluation.write_examples, examples) if examples and shared.speaks() else None
     with shared.together(device, quiet) as (chosen, progress):
         loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, decoding)
         _, prepared = shared.prepared_data(
