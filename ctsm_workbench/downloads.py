@@ -84,15 +84,10 @@ def fetch(
 ) -> dict[str, str]:  # fmt: skip
     """Download what is not yet there. If a part fails, the others are still tried.
 
-    Args:
-        target: the data folder; made when missing. An archive that was put there by hand is used.
-        accept: is shown the terms of a part before the first download. False declines the part.
-
-    Returns:
-        part -> "fetched", "already there" or "declined".
-
-    Raises:
-        DataError: an unknown part, or at least one failed; the message has a line for each.
+    An archive that was put into the `target` folder by hand is used. `accept` is shown the terms
+    of a part before the first download; False declines the part. The result is "fetched", "already
+    there" or "declined" for each part. A `DataError` names an unknown part, or has a line for each
+    part where at least one failed.
     """
     registry = load_registry() if registry is None else registry
     names = list(dict.fromkeys(registry if parts is None else parts))

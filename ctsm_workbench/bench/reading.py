@@ -40,8 +40,8 @@ def start(task: Task) -> Measured:
         rows[name] = row(seconds, "s", target=about.get("target"), peak_mb=round(peak))
     limit = rows["import torch"]["value"]
     cached = rows["cached start"]["value"]
-    share = {"limit": limit, "share_of_limit": limit / cached, "bound": "importing torch"}
-    rows["cached start"] |= share
+    bound = {"limit": limit, "share_of_limit": limit / cached, "bound": "importing torch"}
+    rows["cached start"] |= bound
     return rows, {"cached_start_s": cached}
 
 
@@ -116,11 +116,7 @@ def polarity(task: Task) -> Measured:
 
 
 def contextual(task: Task) -> Measured:
-    """Every word of up to 1,600 dialogues, read in its context by CTSM.
-
-    Raises:
-        RunError: the run is of a baseline, or has no state embedding.
-    """
+    """Every word of up to 1,600 dialogues, read in its context by CTSM; other runs are refused."""
     prepared = task.prepared(knowledge=False)
     every_word = np.ones(len(prepared.corpus.vocabulary), dtype=bool)
     most = min(dialogues_in(prepared.corpus), READ)

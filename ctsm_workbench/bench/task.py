@@ -53,10 +53,9 @@ class Task:
 
 
 def row(value: float, unit: str, began: float | None = None, **more: object) -> dict:
-    """A rate or a time, and the peak memory up to now.
+    """A rate or a time; the peak memory before and after it, if it was done in this process.
 
-    `began` is the peak memory before the work, if it was done in this process. `more` may have
-    limit (in `unit`), share_of_limit and bound; target (seconds); growth by axis; note.
+    `more` may have limit (in `unit`), share_of_limit, bound, target (seconds), growth, and note.
     """
     memory = {} if began is None else {"peak_mb": round(peak_memory()), "before_mb": round(began)}
     return {"value": value, "unit": unit} | memory | more

@@ -1,6 +1,5 @@
 """`ctsm polarity`, `ctsm contextual`, `ctsm figures` and `ctsm bench`: numbers and pictures."""
 
-from functools import cache, partial
 from pathlib import Path
 
 import typer
@@ -26,9 +25,8 @@ def polarity(
     from ctsm_workbench.study.polarity import Rule, analyse_prepared, outside_standards
 
     own = overridden(Rule("your rule"), rules) if rules else None
-    config, prepared = shared.prepared_data(
-        settings=[*WORDS, *(settings or [])], vectors=vectors, progress=not quiet
-    )
+    config = shared.configured("", [*WORDS, *(settings or [])], vectors)
+    prepared = shared.prepared_data(config, vectors, progress=not quiet)
     analysis = analyse_prepared(prepared, config.neutral_vad, own=own)
     conclusions = [analysis["conclusion"], analysis["labels_note"]]
     if standards:
@@ -56,9 +54,7 @@ def contextual(
         loaded = shared.open_run(run, chosen)
         # Neither V_cos nor H_s reads commonsense.
         config = loaded.config.override(["knowledge=none"])
-        _, prepared = shared.prepared_data(
-            vectors=vectors, config=config, splits=(), progress=progress
-        )
+        prepared = shared.prepared_data(config, vectors, (), progress=progress)
         analysis = analyse_contexts(
             loaded, prepared, control=control, device=chosen, progress=progress
         )
@@ -109,18 +105,20 @@ def figures(
     if "fig2" in wanted:
         for path in write_diagram(out):
             typer.echo(str(path))
-    # Read once, and only for figures that are drawn from the data.
-    prepared = cache(partial(shared.prepared_data, "", WORDS, vectors, progress=not quiet))
+    if not set(wanted) - {"fig2", *FROM_RUN}:
+        return
+    config = shared.configured("", WORDS, vectors)
+    prepared = shared.prepared_data(config, vectors, progress=not quiet)
     if of_analysis := [name for name in wanted if name in pictures.FIGURES]:
-        data = study.analyse_prepared(prepared()[1])
+        data = study.analyse_prepared(prepared)
         for name in of_analysis:
             shared.draw(pictures.FIGURES[name](data), data, out, name)
     if "discrepant" in wanted:
-        data = study.discrepant_words(prepared()[1])
+        data = study.discrepant_words(prepared)
         shared.draw(pictures.discrepant_figure(data), data, out, "discrepant")
     if "map" in wanted:
         try:
-            data = study.word_map(prepared()[1])
+            data = study.word_map(prepared)
             shared.draw(pictures.word_map_figure(data), data, out, "map", pictures.search_box(data))
         except ConfigError as error:
             if names:

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from ctsm_lib.errors import CtsmError
+from ctsm_lib.files import write_json
 from ctsm_workbench.cli import shared
 from ctsm_workbench.cli.shared import Texts
 
@@ -32,8 +33,6 @@ def chat(run: Path, method: str = "greedy", decoding: Texts = None, device: str 
 
     /quit ends the talk.
     """
-    from ctsm_lib.files import write_json
-
     answer_to, _, notes = _talker(run, device, method, decoding)
     shared.print_notes(*notes)
     typer.echo(f"Tell me what happened. {CHAT_COMMANDS}")

@@ -17,6 +17,7 @@ import typer
 
 from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.files import write_json
 from ctsm_lib.settings import AnswerBias, overridden
 from ctsm_lib.sources import Sources, find_sources
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ctsm_lib.runs import Run
 
 Texts = list[str] | None
+SPLITS = ("train", "valid", "test")
 TEXTS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
 
 
@@ -81,19 +83,22 @@ def default_preset(sources: Sources) -> str:
     return "sample" if sources.origin == "sample" else "improved"
 
 
+def configured(name: str, settings: Texts, vectors: Path | None) -> Config:
+    """The configuration of a preset, by default the one that suits the data."""
+    return preset(name or default_preset(find_sources(vectors=vectors)), settings or [])
+
+
 def prepared_data(
-    preset_name: str = "", settings: Texts = None, vectors: Path | None = None, *,
-    config: Config | None = None, splits: Sequence[str] = ("train", "valid", "test"),
-    device: str = "cpu", progress: bool = False,
-) -> tuple[Config, "Prepared"]:  # fmt: skip
-    """The configuration, made from a preset unless it is given, and the data prepared for it."""
+    config: Config, vectors: Path | None, splits: Sequence[str] = SPLITS, device: str = "cpu", *,
+    progress: bool,
+) -> "Prepared":  # fmt: skip
+    """The data prepared for a configuration."""
     from ctsm_lib.prepare import prepare
 
     sources = find_sources(vectors=vectors)
-    config = config or preset(preset_name or default_preset(sources), settings or [])
     if sources.origin == "sample" and progress:
         say("Using the small invented sample (no CTSM_DATA, no data/raw).", error=True)
-    return config, prepare(config, sources, splits, device=device, progress=progress)
+    return prepare(config, sources, splits, device=device, progress=progress)
 
 
 def open_run(folder: Path, device: str = "cpu") -> "Run":
@@ -161,8 +166,6 @@ def print_notes(*notes: str) -> None:
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
     """Write a result as JSON, if a file was named for it."""
-    from ctsm_lib.files import write_json
-
     if path:
         write_json(path, value)
 

@@ -27,10 +27,9 @@ def train(
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"model={model}"] if model else []
     with shared.together(device, quiet) as (chosen, progress):
-        config = read_run(out)[0].override(settings) if resume else None
-        config, prepared = shared.prepared_data(
-            preset, settings, vectors, config=config, device=chosen, progress=progress
-        )
+        own = read_run(out)[0].override(settings) if resume else None
+        config = own or shared.configured(preset, settings, vectors)
+        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
         facts = {"model": config.model, "preset": config.preset} | prepared.description
         shared.report("begun", pairs=len(prepared.pairs["train"]), **facts)
         result = running.train(
@@ -58,8 +57,8 @@ def evaluate(
     keep = partial(evaluation.write_examples, examples) if examples and shared.speaks() else None
     with shared.together(device, quiet) as (chosen, progress):
         loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, decoding)
-        _, prepared = shared.prepared_data(
-            vectors=vectors, config=loaded.config, splits=[split], device=chosen, progress=progress
+        prepared = shared.prepared_data(
+            loaded.config, vectors, [split], device=chosen, progress=progress
         )
         scores, rows = evaluation.evaluate(
             loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
@@ -159,9 +158,7 @@ def tradeoff(
 
     for folder in runs:
         run = load_run(folder, chosen)
-        _, prepared = shared.prepared_data(
-            vectors=vectors, config=run.config, splits=[split], progress=not quiet
-        )
+        prepared = shared.prepared_data(run.config, vectors, [split], progress=not quiet)
         wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
         measuring.measure(
             run, prepared, wanted, known, split=split, device=chosen, progress=not quiet,
