@@ -1,72 +1,26 @@
 """The commands `ctsm doctor` and `ctsm data fetch|status|prepare|knowledge`."""
 
-import os
-import shutil
-import sys
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
 
 from ctsm_lib import sources
-from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_lib.errors import ConfigError
 from ctsm_workbench.cli import shared
 from ctsm_workbench.cli.shared import Texts
-
-OK, EXTRA, BROKEN = ("ok", " -", "!!")  # EXTRA is missing for some uses only
-PACKAGES = {  # package -> what needs it, "" for everything
-    **dict.fromkeys(("torch", "numpy", "nltk", "accelerate", "safetensors", "sklearn", "tqdm"), ""),
-    "pooch": "downloads", "sacrebleu": "BLEU", "plotly": "figures", "umap": "the map",
-    "kaleido": "PNG and SVG of figures", "transformers": "COMET", "jupyterlab": "notebooks",
-    "ipywidgets": "explorers",
-}  # fmt: skip
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def doctor() -> None:
     """Check whether this machine can run everything, and name what is missing."""
+    from ctsm_workbench.doctor import BROKEN, examine
+
     signs = set()
-    for sign, name, finding in _checks():
+    for sign, name, finding in examine():
         typer.echo(f"{sign} {name:<22} {finding}")
         signs.add(sign)
     if BROKEN in signs:
         raise typer.Exit(1)
-
-
-def _checks() -> Iterator[tuple[str, str, str]]:
-    """Sign, name and finding of each check: Python, packages, device, disk and data."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    yield OK if sys.version_info >= (3, 11) else BROKEN, "Python", version
-    for name, use in PACKAGES.items():
-        if find_spec(name):
-            yield OK, name, "found"
-        elif use:
-            yield EXTRA, name, f"missing, needed for {use} only"
-        else:
-            yield BROKEN, name, "missing: pip install -e ."
-    if find_spec("torch"):
-        import torch
-
-        cpu = f"cpu with {torch.get_num_threads()} threads"
-        cuda = torch.cuda.is_available()
-        yield OK, "device", f"cuda: {torch.cuda.get_device_name(0)}" if cuda else cpu
-    browser = next(filter(None, map(shutil.which, BROWSERS)), "")
-    missing = "none found, needed for PNG and SVG of figures only"
-    yield OK if browser else EXTRA, "browser", browser or missing
-    free = shutil.disk_usage(".").free / 1e9
-    yield OK if free > 0.5 else BROKEN, "disk", f"{free:.1f} GB free"
-    try:
-        data = sources.find_sources().describe()
-        yield OK, "data", ", ".join(f"{name} {value}" for name, value in data.items())
-        folder = sources.cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-        finding = str(folder) if writable else f"{folder} cannot be written: set CTSM_CACHE"
-        yield OK if writable else EXTRA, "cache", finding
-    except (CtsmError, OSError) as error:
-        yield BROKEN, "data", str(error)
 
 
 def fetch(
