@@ -190,7 +190,7 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
                 files.append(work / f"member-{len(files)}")
                 with reader() as content, files[-1].open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
-    except (*BAD_ARCHIVE, RuntimeError) as error:
+    except (*BAD_ARCHIVE, RuntimeError) as error:  # RuntimeError: a member is encrypted
         raise DataError(f"{source} is damaged ({error}); fetch it again.") from error
     return files
 
