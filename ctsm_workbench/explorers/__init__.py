@@ -35,8 +35,7 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
     from ctsm_workbench.explorers import panels
 
     [chosen] = load_runs([] if run is None else [run])
-    start = turns or (panels.FIRST_TURN,)
-    return panels.ContextPanel(voice(chosen), lessons.data(), start).view
+    return panels.ContextPanel(voice(chosen), lessons.data(), turns).view
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
@@ -48,15 +47,12 @@ def answer_explorer(*runs: Run | Path | str) -> Any:
 
 def explorer(*runs: Run | Path | str) -> Any:
     """Open all three explorers behind tabs; the context explorer reads with the first run."""
-    from ctsm_workbench.explorers import panels, widget
+    from ctsm_workbench.explorers import panels
 
     prepared = lessons.data()
     voices = [voice(run) for run in load_runs(runs)]
-    return widget.tabs(
-        Word=panels.WordPanel(panels.Words(prepared)),
-        Context=panels.ContextPanel(voices[0], prepared),
-        Answer=panels.AnswerPanel(voices),
-    )
+    word = panels.WordPanel(panels.Words(prepared))
+    return panels.tabs(word, panels.ContextPanel(voices[0], prepared), panels.AnswerPanel(voices))
 
 
 def load_runs(runs: Sequence[Run | Path | str]) -> list[Run]:

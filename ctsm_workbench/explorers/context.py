@@ -176,3 +176,9 @@ def likeliest(readings: Sequence[Reading], count: int) -> list[int]:
     """The emotions that the student finds likeliest in any of the readings, the likeliest first."""
     highest = np.max([reading.probabilities["student"] for reading in readings], axis=0)
     return np.argsort(-highest, kind="stable")[:count].tolist()
+
+
+def most_changed(before: Reading, after: Reading, count: int) -> list[int]:
+    """The emotions whose probability, predicted by the student, changed most."""
+    change = after.probabilities["student"] - before.probabilities["student"]
+    return np.argsort(-np.abs(change), kind="stable")[:count].tolist()

@@ -9,14 +9,14 @@ from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.decoding import Decoding
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
-from ctsm_workbench.explorers import context, figures, texts
+from ctsm_workbench.explorers import context, figures
 from ctsm_workbench.explorers.answer import Column, Conversation
 from ctsm_workbench.explorers.context import typed_turns
-from ctsm_workbench.explorers.widget import CONTROLS, ROW, Panel, field, ipw, row
+from ctsm_workbench.explorers.texts import in_words
+from ctsm_workbench.explorers.widget import CONTROLS, Panel, field, ipw, row
 from ctsm_workbench.explorers.word import Words
 
 FIRST_TURN = "My sister moved to another country last week and the house is so quiet now."
-_SETTINGS = [name for name, control in CONTROLS.items() if "methods" in control]
 
 
 class WordPanel(Panel):
@@ -27,7 +27,7 @@ class WordPanel(Panel):
         self.seed = 0
         word, self.text = field("word", value=start)
         super().__init__(row(word, self.button("other occurrences", self.other)))
-        self.on_change(self.text, self.show)
+        self.on_change(self.show, self.text)
         self.guarded(self.show)
 
     def other(self) -> None:
@@ -38,17 +38,15 @@ class WordPanel(Panel):
     def show(self) -> None:
         """Look the typed word up."""
         report = self.words.look_up(self.text.value, self.seed)
-        self.message.value = texts.word_text(report)
-        self.below.value = texts.occurrence_text(report)
+        self.message.value = in_words("word", report)
+        self.below.value = in_words("occurrences", report)
         self.figures.draw(figures.word_figures(report))
 
 
 class ContextPanel(Panel):
     """The context explorer: what a run reads, before and after a change."""
 
-    def __init__(
-        self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = (FIRST_TURN,)
-    ):
+    def __init__(self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = ()):
         voice.run.ctsm()  # a baseline is refused here
         self.voice = voice
         self.corpus = prepared.corpus
@@ -56,7 +54,7 @@ class ContextPanel(Panel):
         self.random = np.random.default_rng(0)
         emotion, self.emotion = field("emotion", options=["any", *EMOTIONS])
         emotions, self.map = field("map")
-        before, self.before = field("before", value="\n".join(start))
+        before, self.before = field("before", value="\n".join(start or [FIRST_TURN]))
         after, self.after = field("after")
         leave, self.leave = field("leave")
         super().__init__(
@@ -64,10 +62,9 @@ class ContextPanel(Panel):
             row(before, after),
             row(leave, self.button("after = before", self.reset)),
         )
-        self.on_change(self.before, self.retype)
-        self.on_change(self.leave, self.leave_out)
-        self.on_change(self.after, self.show)
-        self.on_change(self.map, self.show)
+        self.on_change(self.retype, self.before)
+        self.on_change(self.leave_out, self.leave)
+        self.on_change(self.show, self.after, self.map)
         self.guarded(self.reset)
 
     def _set(self, *changes: tuple[Any, Any]) -> None:
@@ -80,7 +77,8 @@ class ContextPanel(Panel):
         """Show a random context of the test dialogues with the chosen label."""
         picked = context.picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
-            self.message.value = texts.warning(f"No test dialogue is about {self.emotion.value}.")
+            none = f"No test dialogue is about {self.emotion.value}."
+            self.message.value = in_words("warning", none)
             return
         turns, self.gold = picked
         self._set((self.before, "\n".join(turn.replace("\n", " ") for turn in turns)))
@@ -112,7 +110,7 @@ class ContextPanel(Panel):
         changed = typed_turns(self.after.value)
         before = context.read_context(self.voice, turns)
         after = context.read_context(self.voice, changed) if changed != turns else None
-        self.message.value = texts.context_text(before, after, self.gold)
+        self.message.value = in_words("context", before, after, self.gold)
         every = self.map.value == "all 32"
         self.figures.draw(figures.context_figures(before, after, every))
 
@@ -123,22 +121,23 @@ class DecodingControls:
     def __init__(self, name: str, runs: Sequence[tuple[str, str]], chosen: str):
         run, self.run = field(name, options=runs, value=chosen)
         method, self.method = field("method")
-        self.fields = {setting: field(setting) for setting in _SETTINGS}
+        self.fields = {name: field(name) for name in CONTROLS if "methods" in CONTROLS[name]}
         self.view = row(run, method, *(box for box, _ in self.fields.values()))
         for control in (self.method, self.run):
-            control.observe(lambda _: self._arrange(), names="value")
+            control.observe(self._arrange, names="value")
         self._arrange()
 
-    def _arrange(self) -> None:
+    def _arrange(self, _: Any = None) -> None:
         """Show only the settings that the method uses."""
         for name, (box, _) in self.fields.items():
             visible = self.run.value and self.method.value in CONTROLS[name]["methods"]
             box.layout.display = "" if visible else "none"
 
-    def decoding(self, longest: int) -> Decoding:
-        """The decoding that is set, for answers of at most `longest` tokens."""
+    def column(self, voice: context.Voice) -> Column:
+        """A voice with the decoding that is set."""
         values = {name: control.value for name, (_, control) in self.fields.items()}
-        return Decoding(method=self.method.value, max_length=longest, **values)
+        longest = voice.run.config.max_response
+        return Column(voice, Decoding(method=self.method.value, max_length=longest, **values))
 
 
 class AnswerPanel(Panel):
@@ -154,14 +153,13 @@ class AnswerPanel(Panel):
         self.right = DecodingControls("right", [("none", ""), *names], second)
         said, self.text = field("say", value=start)
         self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
-        self.talks = ipw.Box(layout=ROW | {"align_items": "flex-start"})
+        self.talks = row(align_items="flex-start")
         actions = {"say": self.say, "answer again": self.again}
         actions |= {"undo": self.undo, "start over": self.start_over}
         buttons = [self.button(name, action) for name, action in actions.items()]
         typing = row(said, *buttons, self.file)
         super().__init__(self.left.view, self.right.view, typing, self.talks)
-        self.on_change(self.left.run, self.start_over)
-        self.on_change(self.right.run, self.start_over)
+        self.on_change(self.start_over, self.left.run, self.right.run)
         self.text.on_msg(self._entered)
         self.guarded(self.start_over)
 
@@ -171,14 +169,10 @@ class AnswerPanel(Panel):
             self.guarded(self.say)
 
     def _columns(self) -> list[Column]:
-        columns = []
-        for side in [side for side in (self.left, self.right) if side.run.value]:
-            name = side.run.value
-            if name not in self.voices:
-                self.voices[name] = context.voice(load_run(self.folders[name]))
-            longest = self.voices[name].run.config.max_response
-            columns.append(Column(self.voices[name], side.decoding(longest)))
-        return columns
+        chosen = [controls for controls in (self.left, self.right) if controls.run.value]
+        for name in {controls.run.value for controls in chosen} - self.voices.keys():
+            self.voices[name] = context.voice(load_run(self.folders[name]))
+        return [controls.column(self.voices[controls.run.value]) for controls in chosen]
 
     def start_over(self) -> None:
         """Start a new conversation with the chosen runs."""
@@ -210,12 +204,20 @@ class AnswerPanel(Panel):
         layout = {"flex": "1 1 22rem", "min_width": "0", "margin": "0 0.6rem 0 0"}
         for old in self.talks.children:
             old.close()
-        written = [texts.transcript(talk, number) for number in range(len(talk.columns))]
+        written = [in_words("conversation", talk, number) for number in range(len(talk.columns))]
         self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
         self.message.value = ""
-        self.file.value = texts.save_link(talk.asdict()) if talk.exchanges else ""
+        self.file.value = in_words("download", talk.asdict()) if talk.exchanges else ""
         drawn = []
         for exchange in talk.exchanges[-1:]:
             for found, column in zip(exchange.answers, talk.columns, strict=True):
                 drawn += figures.answer_figures(found, column.name)
         self.figures.draw(drawn)
+
+
+def tabs(*panels: Panel) -> Any:
+    """The word, the context and the answer panel behind tabs."""
+    titles = ["Word", "Context", "Answer"]
+    view = ipw.Tab([panel.view for panel in panels], titles=titles, layout={"width": "auto"})
+    view.panels = panels
+    return view

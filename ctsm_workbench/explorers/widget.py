@@ -14,16 +14,14 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_lib.errors import CtsmError
 from ctsm_workbench.explorers import figures, texts
+from ctsm_workbench.extras import needed_by
 
-try:
+with needed_by("An explorer"):
     import anywidget
     import ipywidgets as ipw
     import traitlets
-except ImportError as error:
-    hint = "pip install 'ctsm-lab[notebooks]'"
-    raise ConfigError(f"The explorers need {error.name}: {hint}.") from None
 
 ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "width": "auto"}
 _HERE = Path(__file__).parent
@@ -54,9 +52,9 @@ class Figures(anywidget.AnyWidget):
         self.figures = [figures.as_json(figure) for figure in drawn]
 
 
-def row(*parts: Any) -> Any:
+def row(*parts: Any, **layout: str) -> Any:
     """Widgets beside each other, or below each other where the window is narrow."""
-    return ipw.Box(list(parts), layout=ROW)
+    return ipw.Box(list(parts), layout=ROW | layout)
 
 
 def field(name: str, **options: Any) -> tuple[Any, Any]:
@@ -92,13 +90,14 @@ class Panel:
         try:
             action()
         except CtsmError as error:
-            self.message.value = texts.warning(str(error))
+            self.message.value = texts.in_words("warning", str(error))
             self.below.value = ""
             self.figures.draw([])
 
-    def on_change(self, control: Any, action: Callable[[], None]) -> None:
+    def on_change(self, action: Callable[[], None], *controls: Any) -> None:
         """Do something whenever the user changes the value of a control."""
-        control.observe(lambda _: None if self.quiet else self.guarded(action), names="value")
+        for control in controls:
+            control.observe(lambda _: None if self.quiet else self.guarded(action), names="value")
 
     def button(self, name: str, action: Callable[[], None]) -> Any:
         """A button that does something."""
@@ -106,11 +105,3 @@ class Panel:
         made = ipw.Button(description=name, layout=layout)
         made.on_click(lambda _: self.guarded(action))
         return made
-
-
-def tabs(**panels: Panel) -> Any:
-    """Panels behind tabs, by name."""
-    views = [panel.view for panel in panels.values()]
-    view = ipw.Tab(views, titles=list(panels), layout={"width": "auto"})
-    view.panels = list(panels.values())
-    return view
