@@ -59,9 +59,9 @@ class Voice:
         if not spoken:
             hint = "Type what a speaker says, one turn a line"
             raise DataError(f"There is nothing to read: no turn holds a word. {hint}.")
-        run = self.run
+        longest = self.run.config.max_context
         inferences = self.provider.infer([spoken[-1]])
-        return context_batch([cleaned], inferences, run.vocabulary, run.config.max_context)
+        return context_batch([cleaned], inferences, self.run.vocabulary, longest)
 
 
 def voice(run: Run) -> Voice:

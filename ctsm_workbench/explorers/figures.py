@@ -105,39 +105,36 @@ def context_figures(
 
     The map shows the likeliest `MAP_EMOTIONS`, or `every` one of the 32 emotions.
     """
-    readings = {"": before} if after is None else {"Before, ": before, "After, ": after}
-    emotions = list(range(len(EMOTIONS))) if every else likeliest(readings.values(), MAP_EMOTIONS)
+    readings = [before] if after is None else [before, after]
+    emotions = list(range(len(EMOTIONS))) if every else likeliest(readings, MAP_EMOTIONS)
     # Both readings have the same scales, so that bars and colours can be compared.
-    intensities = np.concatenate([reading.intensity for reading in readings.values()])
-    most = max(weights.max() for r in readings.values() for weights in r.pooling.values())
-    maps = [r.inclination[:, emotions] for r in readings.values() if r.inclination is not None]
+    intensities = np.concatenate([reading.intensity for reading in readings]).tolist()
+    most = max(float(weights.max()) for reading in readings for weights in reading.pooling.values())
+    maps = [r.inclination[:, emotions] for r in readings if r.inclination is not None]
     largest = max((float(np.abs(values).max()) for values in maps), default=1.0)
-    reach = [min(0.0, float(intensities.min())), max(0.1, float(intensities.max())) * 1.05]
-    scales = {"xaxis_range": reach, "xaxis2_range": [0, float(most) * 1.05]}
-    figures = [_predicted_figure(list(readings.values()))]
-    for when, reading in readings.items():
-        marks = new_tokens(before, reading)
-        title = f"{when}token by token".capitalize()
-        figure = _token_figure(reading, title, new=marks, emotions=emotions, largest=largest)
-        figures.append(figure.update_layout(scales))
-    return figures
-
-
-def _predicted_figure(readings: Sequence[Reading]) -> go.Figure:
-    emotions = likeliest(readings, SHOWN_EMOTIONS)
-    names = [EMOTIONS[k] for k in emotions]
-    traces = []
+    reach = [min(0.0, *intensities), max(0.1, *intensities) * 1.05]
+    predicted = []
+    figures = []
+    shown = likeliest(readings, SHOWN_EMOTIONS)
+    names = [EMOTIONS[k] for k in shown]
     for when, reading in zip(("before", "after"), readings, strict=False):
+        suffix = f", {when}" if after else ""
         for who, found in reading.probabilities.items():
-            name = who if len(readings) == 1 else f"{who}, {when}"
-            traces.append(_trace(f"{who} {when}", found[emotions].tolist(), names, name=name))
-    alt = f"Predicted: {_listed(names, readings[-1].probabilities['student'][emotions])}"
-    return _figure("predicted", alt, traces)
+            bars = _trace(f"{who} {when}", found[shown].tolist(), names, name=f"{who}{suffix}")
+            predicted.append(bars)
+        title = f"{when}, token by token" if after else "token by token"
+        traces, layout = _tokens(reading, emotions, largest, new=new_tokens(before, reading))
+        layout |= {"title_text": title.capitalize(), "xaxis_range": reach}
+        attended = [reading.tokens[k] for k in np.argsort(-reading.pooling["student"])[:5]]
+        alt = f"{title.capitalize()}. The student attends most to: {', '.join(attended)}"
+        figures.append(_figure("tokens", alt, traces, **layout, xaxis2_range=[0, most * 1.05]))
+    alt = f"Predicted: {_listed(names, readings[-1].probabilities['student'][shown])}"
+    return [_figure("predicted", alt, predicted), *figures]
 
 
-def _token_figure(
-    reading: Reading, title: str, *, new: Sequence[bool], emotions: Sequence[int], largest: float
-) -> go.Figure:
+def _tokens(
+    reading: Reading, emotions: Sequence[int], largest: float, *, new: Sequence[bool]
+) -> tuple[list[dict], dict[str, Any]]:
     """Intensity, pooling weights, and a map of inclinations in [-largest, largest] side by side."""
     places = list(range(len(reading.tokens)))
     tips = [in_words("token_tip", reading, place) for place in places]
@@ -148,18 +145,14 @@ def _token_figure(
     names = [EMOTIONS[k] for k in emotions]
     columns = list(range(len(names)))
     if reading.inclination is not None:
+        tips_of_map = [[f"{word} · {name}" for name in names] for word in labels]
         heat = _trace("map", columns, places, z=reading.inclination[:, emotions].tolist())
-        heat |= {"zmin": -largest, "zmax": largest}
-        heat["customdata"] = [[f"{word} · {name}" for name in names] for word in labels]
-        traces.append(heat)
-    attended = [reading.tokens[k] for k in np.argsort(-reading.pooling["student"])[:5]]
-    alt = f"{title}. The student attends most to: {', '.join(attended)}"
+        traces.append(heat | {"zmin": -largest, "zmax": largest, "customdata": tips_of_map})
     marked = [word + " ?" * (not known) for word, known in zip(labels, reading.known, strict=True)]
     rows = [f"<b>{word}</b>" if is_new else word for word, is_new in zip(marked, new, strict=True)]
-    layout = {"title_text": title, "height": 170 + 18 * max(len(places), 4)}
+    layout: dict[str, Any] = {"height": 170 + 18 * max(len(places), 4)}
     layout["yaxis"] = {"range": [len(places) - 0.5, -0.5], "tickvals": places, "ticktext": rows}
-    layout["xaxis3"] = {"tickvals": columns, "ticktext": names}
-    return _figure("tokens", alt, traces, **layout)
+    return traces, layout | {"xaxis3": {"tickvals": columns, "ticktext": names}}
 
 
 def answer_figures(found: Answered, name: str) -> list[go.Figure]:

@@ -154,9 +154,8 @@ class AnswerPanel(Panel):
         said, self.text = field("say", value=start)
         self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
         self.talks = row(align_items="flex-start")
-        actions = {"say": self.say, "answer again": self.again}
-        actions |= {"undo": self.undo, "start over": self.start_over}
-        buttons = [self.button(name, action) for name, action in actions.items()]
+        buttons = [self.button("say", self.say), self.button("answer again", self.again)]
+        buttons += [self.button("undo", self.undo), self.button("start over", self.start_over)]
         typing = row(said, *buttons, self.file)
         super().__init__(self.left.view, self.right.view, typing, self.talks)
         self.on_change(self.start_over, self.left.run, self.right.run)
@@ -204,7 +203,7 @@ class AnswerPanel(Panel):
         layout = {"flex": "1 1 22rem", "min_width": "0", "margin": "0 0.6rem 0 0"}
         for old in self.talks.children:
             old.close()
-        written = [in_words("conversation", talk, number) for number in range(len(talk.columns))]
+        written = [in_words("conversation", talk, n) for n, _ in enumerate(talk.columns)]
         self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
         self.message.value = ""
         self.file.value = in_words("download", talk.asdict()) if talk.exchanges else ""
@@ -213,11 +212,3 @@ class AnswerPanel(Panel):
             for found, column in zip(exchange.answers, talk.columns, strict=True):
                 drawn += figures.answer_figures(found, column.name)
         self.figures.draw(drawn)
-
-
-def tabs(*panels: Panel) -> Any:
-    """The word, the context and the answer panel behind tabs."""
-    titles = ["Word", "Context", "Answer"]
-    view = ipw.Tab([panel.view for panel in panels], titles=titles, layout={"width": "auto"})
-    view.panels = panels
-    return view
