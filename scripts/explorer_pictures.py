@@ -52,11 +52,12 @@ if __name__ == "__main__":
     with subprocess.Popen(command, env=sample, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         found = (re.search(r"http://\S+", line) for line in server.stdout)
-        address = next(match[0] for match in found if match)
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1120, "height": 1300})
-            page.set_default_timeout(120_000)
-            page.goto(address)
-            take(page)
-        server.terminate()
+        try:
+            with sync_playwright() as play:
+                browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+                page = browser.new_page(viewport={"width": 1120, "height": 1300})
+                page.set_default_timeout(120_000)
+                page.goto(next(match[0] for match in found if match))
+                take(page)
+        finally:
+            server.terminate()

@@ -37,8 +37,13 @@ from ctsm_workbench.explorers.context import (
     typed_turns,
     voice,
 )
-from ctsm_workbench.explorers.figures import answer_figures, as_json, context_figures, word_figures
-from ctsm_workbench.explorers.texts import in_words
+from ctsm_workbench.explorers.figures import (
+    answer_figures,
+    as_json,
+    context_figures,
+    in_words,
+    word_figures,
+)
 from ctsm_workbench.explorers.word import Words
 
 word_text = partial(in_words, "word")
@@ -777,9 +782,9 @@ def test_without_anywidget_the_way_out_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    monkeypatch.delitem(sys.modules, "ctsm_workbench.explorers.widget", raising=False)
+    monkeypatch.delitem(sys.modules, "ctsm_workbench.explorers.panels", raising=False)
     with pytest.raises(ConfigError, match=r"anywidget: pip install 'ctsm-lab\[notebooks\]'"):
-        importlib.import_module("ctsm_workbench.explorers.widget")
+        importlib.import_module("ctsm_workbench.explorers.panels")
 
 
 def test_what_cannot_be_explored_is_said_before_anything_is_served(

@@ -4,8 +4,8 @@
     widgets.explorer()                  # all three, with the lessons' data and run
     widgets.answer_explorer("runs/one", "runs/two")
 
-`word`, `context` and `answer` compute reports; `figures` draws them and `texts` describes them.
-Only `panels` and `widget` need ipywidgets and anywidget; without them they raise `ConfigError`.
+`word`, `context` and `answer` compute reports, and `figures` draws and describes them.
+Only `panels` needs ipywidgets and anywidget; without them it raises `ConfigError`.
 """
 
 from collections.abc import Sequence

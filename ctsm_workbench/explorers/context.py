@@ -59,8 +59,8 @@ class Voice:
         if not spoken:
             hint = "Type what a speaker says, one turn a line"
             raise DataError(f"There is nothing to read: no turn holds a word. {hint}.")
+        inferences = self.provider.infer(spoken[-1:])
         longest = self.run.config.max_context
-        inferences = self.provider.infer([spoken[-1]])
         return context_batch([cleaned], inferences, self.run.vocabulary, longest)
 
 
@@ -127,10 +127,10 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     model = voice.run.ctsm()
     batch = voice.batch(turns)
     read = model.read(batch)
-    predictors = {"student": (model.remember(batch, read).emotion_logits, read.pooling)}
+    logits = {"student": model.remember(batch, read).emotion_logits}
+    pooling = {"student": read.pooling}
     if model.config.guidance:
-        predictors["teacher"] = model.teacher_path(read)
-    logits = {name: found[0].float() for name, (found, _) in predictors.items()}
+        logits["teacher"], pooling["teacher"] = model.teacher_path(read)
     typed = [token for turn in turns for token in tokenize(clean_turn(turn))]
     cut = len(typed) - (batch.context.shape[1] - 1)
     return Reading(
@@ -139,8 +139,8 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
         by_speaker=(batch.speaker[0] == USR).tolist(),
         inclination=None if read.V_cos is None else read.V_cos[0].numpy(),
         intensity=read.intensity[0].numpy(),
-        pooling={name: pooling[0].float().numpy() for name, (_, pooling) in predictors.items()},
-        probabilities={name: row.softmax(dim=-1).numpy() for name, row in logits.items()},
+        pooling={name: weights[0].float().numpy() for name, weights in pooling.items()},
+        probabilities={n: row[0].float().softmax(dim=-1).numpy() for n, row in logits.items()},
         cut=cut,
     )
 

@@ -1,9 +1,11 @@
-"""The reports as plotly figures, each with a text alternative in `layout.meta`.
+"""The reports as texts in HTML, and as plotly figures, each with a text alternative.
 
-`figures.json` holds layouts and traces, and "$blue" stands for a colour of the house style. Labels
-are placed by number, since shortened labels may repeat.
+`texts.html` holds the words, as Jinja macros. Jinja escapes all values: nothing that was typed or
+read acts as markup. `figures.json` holds layouts and traces, and "$blue" stands for a colour of the
+house style. Labels are placed by number, since shortened labels may repeat.
 """
 
+import base64
 import html
 import json
 from collections.abc import Iterable, Sequence
@@ -14,19 +16,52 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io
+from jinja2 import Environment, StrictUndefined
 
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.polarity import NO_STATE
+from ctsm_workbench.explorers import context
 from ctsm_workbench.explorers.answer import Answered
 from ctsm_workbench.explorers.context import Reading, likeliest, new_tokens
-from ctsm_workbench.explorers.texts import POLARITIES, in_words, label
 from ctsm_workbench.explorers.word import STATES, WordReport
 from ctsm_workbench.pictures.house import BLUE, COLOURS, INK, ORANGE, template
 
-_TEXT = Path(__file__).with_suffix(".json").read_text(encoding="utf-8")
+HERE = Path(__file__).parent
+_TEXT = (HERE / "figures.json").read_text("utf-8")
 _STYLES = json.loads(Template(_TEXT).substitute(COLOURS))
 SHOWN_EMOTIONS = 8
 MAP_EMOTIONS = 12
+POLARITIES = {1: "positive", 0: "negative", NO_STATE: "unknown: no vector"}
+LONGEST_LABEL = 24  # characters
+
+
+def short(word: str) -> str:
+    """A word as a label in a figure, cut to `LONGEST_LABEL`."""
+    return word if len(word) <= LONGEST_LABEL else word[: LONGEST_LABEL - 1] + "…"
+
+
+def label(word: str) -> str:
+    """`short` as plotly shows it: markup in it has no effect."""
+    return html.escape(short(word))
+
+
+def _base64_json(value: dict) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    return base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+_ENVIRONMENT = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.filters |= {"short": short, "base64_json": _base64_json}
+_ENVIRONMENT.globals |= {"EMOTIONS": EMOTIONS, "STATES": STATES, "POLARITIES": POLARITIES}
+_ENVIRONMENT.globals |= {"NO_STATE": NO_STATE, "zip": zip} | vars(context)
+_MACROS: Any = _ENVIRONMENT.from_string((HERE / "texts.html").read_text("utf-8")).module
+
+
+def in_words(macro: str, *values: Any) -> str:
+    """What a macro of `texts.html` makes of its values, as HTML."""
+    return str(getattr(_MACROS, macro)(*values))
 
 
 def _trace(style: str, x: Iterable, y: Iterable, **more: Any) -> dict:
@@ -61,6 +96,8 @@ def _bars(
     places = list(range(len(rows)))
     text = [f"{value:{form}}" for value in values]
     look = {"hovertext": tips, "marker_color": colours, "text": text}
+    if kind == "polarity":  # short bars to both sides of 0 hold no number
+        look["textposition"] = "outside"
     bars = _trace("bars with values", values, places, **look)
     labels = [label(name) for name in names]
     layout = {"yaxis": {"tickvals": places, "ticktext": labels}} | layout
@@ -90,9 +127,9 @@ def word_figures(report: WordReport) -> list[go.Figure]:
     if report.nearest:
         rows = []
         for name, value, side in report.nearest:
-            polarity = "not rated" if side is None else POLARITIES[side]
+            rating = "not rated" if side is None else POLARITIES[side]
             colour = INK if side is None else BLUE if side else ORANGE
-            rows.append((name, value, f"cosine {value:.3f}, {polarity}", colour))
+            rows.append((name, value, f"cosine {value:.3f}, {rating}", colour))
         reach = [min(0.0, *(value for _, value, _ in report.nearest)), 1.0]
         figures.append(_bars("nearest", f"Nearest to {report.word}", rows, xaxis_range=reach))
     return figures

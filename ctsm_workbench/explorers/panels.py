@@ -1,22 +1,117 @@
-"""The three explorers as panels. `word`, `context` and `answer` compute what they show."""
+"""The three explorers as panels of controls, texts and figures.
 
-from collections.abc import Sequence
+plotly's own `FigureWidget` is not used: each of its figures sends a 5 MB script to the browser,
+and a page that connects after its kernel has drawn, as Voila's does, shows empty axes.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.decoding import Decoding
+from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.explorers import context, figures
 from ctsm_workbench.explorers.answer import Column, Conversation
 from ctsm_workbench.explorers.context import typed_turns
-from ctsm_workbench.explorers.texts import in_words
-from ctsm_workbench.explorers.widget import CONTROLS, Panel, field, ipw, row
+from ctsm_workbench.explorers.figures import in_words
 from ctsm_workbench.explorers.word import Words
+from ctsm_workbench.extras import needed_by
+
+with needed_by("An explorer"):
+    import anywidget
+    import ipywidgets as ipw
+    import traitlets
 
 FIRST_TURN = "My sister moved to another country last week and the house is so quiet now."
+ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "width": "auto"}
+HERE = Path(__file__).parent
+CONTROLS = json.loads((HERE / "controls.json").read_text(encoding="utf-8"))
+
+
+class Library(ipw.Widget):
+    """Holds the compressed plotly.js, so that a page receives it once for all its figures."""
+
+    packed: Any = traitlets.Bytes().tag(sync=True)
+
+
+LIBRARY = Library(packed=gzip.compress(get_plotlyjs().encode("utf-8"), mtime=0))
+
+
+class Figures(anywidget.AnyWidget):
+    """Draws figures beside each other, or one below the other where the window is narrow."""
+
+    _esm = HERE / "figures.js"
+    _css = HERE / "figures.css"
+    library: Any = traitlets.Instance(Library).tag(sync=True, **ipw.widget_serialization)
+    figures: Any = traitlets.List().tag(sync=True)
+
+
+def row(*parts: Any, **layout: str) -> Any:
+    """Widgets beside each other, or below each other where the window is narrow."""
+    return ipw.Box(list(parts), layout=ROW | layout)
+
+
+def field(name: str, **options: Any) -> tuple[Any, Any]:
+    """A box with a control of `controls.json` below its title, and the control itself."""
+    options = CONTROLS[name] | options
+    options.pop("methods", None)
+    # Labels are not escaped, so a title must never be a visitor's text.
+    title = ipw.Label(options.pop("title"), layout={"margin": "0"})
+    layout = {"width": options.pop("width"), "max_width": "100%", "margin": "0 0.6rem 0.3rem 0"}
+    control = getattr(ipw, options.pop("kind"))(layout={"width": "auto"}, **options)
+    return ipw.VBox([title, control], layout=layout), control
+
+
+class Panel:
+    """A column of controls, text and figures; `view` is the widget.
+
+    Every error is a sentence in the panel, since nobody sees a traceback in a server's log.
+    """
+
+    quiet = False  # while the panel itself changes its controls
+
+    def __init__(self, *controls: Any):
+        self.message = ipw.HTML()
+        self.figures = Figures(library=LIBRARY)
+        self.below = ipw.HTML()
+        parts = [*controls, self.message, self.figures, self.below]
+        self.view = ipw.VBox(parts, layout={"width": "auto"})
+        self.view.add_class("ctsm-explorer")
+        self.view.panel = self  # the panel lives as long as its widget
+
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Do something, and show an error that the user can correct."""
+        try:
+            action()
+        except CtsmError as error:
+            self.tell(in_words("warning", str(error)), [])
+
+    def tell(self, text: str, drawn: Sequence[go.Figure], below: str = "") -> None:
+        """Show HTML above and below figures, in place of what is there."""
+        self.message.value = text
+        self.below.value = below
+        self.figures.figures = [figures.as_json(figure) for figure in drawn]
+
+    def on_change(self, action: Callable[[], None], *controls: Any) -> None:
+        """Do something whenever the user changes the value of a control."""
+        for control in controls:
+            control.observe(lambda _: None if self.quiet else self.guarded(action), names="value")
+
+    def button(self, name: str, action: Callable[[], None]) -> Any:
+        """A button that does something."""
+        margin = "0 0.6rem 0.45rem 0"
+        made = ipw.Button(description=name, layout={"width": "auto", "margin": margin})
+        made.on_click(lambda _: self.guarded(action))
+        return made
 
 
 class WordPanel(Panel):
@@ -38,9 +133,8 @@ class WordPanel(Panel):
     def show(self) -> None:
         """Look the typed word up."""
         report = self.words.look_up(self.text.value, self.seed)
-        self.message.value = in_words("word", report)
-        self.below.value = in_words("occurrences", report)
-        self.figures.draw(figures.word_figures(report))
+        below = in_words("occurrences", report)
+        self.tell(in_words("word", report), figures.word_figures(report), below)
 
 
 class ContextPanel(Panel):
@@ -110,9 +204,8 @@ class ContextPanel(Panel):
         changed = typed_turns(self.after.value)
         before = context.read_context(self.voice, turns)
         after = context.read_context(self.voice, changed) if changed != turns else None
-        self.message.value = in_words("context", before, after, self.gold)
-        every = self.map.value == "all 32"
-        self.figures.draw(figures.context_figures(before, after, every))
+        drawn = figures.context_figures(before, after, every=self.map.value == "all 32")
+        self.tell(in_words("context", before, after, self.gold), drawn)
 
 
 class DecodingControls:
@@ -205,10 +298,9 @@ class AnswerPanel(Panel):
             old.close()
         written = [in_words("conversation", talk, n) for n, _ in enumerate(talk.columns)]
         self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
-        self.message.value = ""
         self.file.value = in_words("download", talk.asdict()) if talk.exchanges else ""
         drawn = []
         for exchange in talk.exchanges[-1:]:
             for found, column in zip(exchange.answers, talk.columns, strict=True):
                 drawn += figures.answer_figures(found, column.name)
-        self.figures.draw(drawn)
+        self.tell("", drawn)

@@ -59,8 +59,7 @@ class Sheet:
 
 def clean(text: str) -> str:
     """Put text on one line without control characters: programs read such CSV differently."""
-    odd = ("Cc", "Zl", "Zp")
-    text = "".join(" " if unicodedata.category(letter) in odd else letter for letter in text)
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 

@@ -113,15 +113,12 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
         for row, p in zip(tested, corrected.tolist(), strict=True):
             row["p_holm"] = p
     return {
-        "sheet": judgements.sheet.number,
-        "systems": judgements.key["systems"],
-        "table": table,
+        "sheet": judgements.sheet.number, "systems": judgements.key["systems"], "table": table,
         "judges": {j: _reliability(judgements.answers[j], secrets, kept) for j in judges},
         "left_out": judgements.left_out,
-        "seed": {"sheet": judgements.key["seed"], "bootstrap": seed},
-        "draws": draws,
+        "seed": {"sheet": judgements.key["seed"], "bootstrap": seed}, "draws": draws,
         "versions": versions() | {name: version(name) for name in ("scipy", "statsmodels")},
-    }
+    }  # fmt: skip
 
 
 def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
@@ -132,14 +129,11 @@ def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
     wins, ties, losses = (2 * votes > judges).sum(axis=0).tolist()
     majority = {"win": wins, "tie": ties, "lose": losses, "none": items - wins - ties - losses}
     return {
-        "items": items,
-        "judges": judges,
-        "pooled": dict(zip(OUTCOMES, pooled, strict=True)),
+        "items": items, "judges": judges, "pooled": dict(zip(OUTCOMES, pooled, strict=True)),
         "majority": {name: 100 * count / items for name, count in majority.items()},
-        "test": sign_test(wins, losses),
-        "kappa": agreement(codes, draws=draws, seed=seed),
+        "test": sign_test(wins, losses), "kappa": agreement(codes, draws=draws, seed=seed),
         "p_holm": None,
-    }
+    }  # fmt: skip
 
 
 def sign_test(wins: int, losses: int) -> dict[str, Any]:
@@ -195,9 +189,9 @@ def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[st
 
 def _reliability(answers: Answers, secrets: dict[str, dict], items: list[str]) -> dict[str, Any]:
     """Counts of a judge's A and B (each hides our system half of the time), and the checks."""
-    checks = [item for item in items if secrets[item]["kind"] != "comparison"]
-    failed = [i for i in checks if answers[i, secrets[i]["aspect"]] != secrets[i]["expected"]]
     plain = [item for item in items if secrets[item]["kind"] == "comparison"]
+    checks = [item for item in items if item not in plain]
+    failed = [i for i in checks if answers[i, secrets[i]["aspect"]] != secrets[i]["expected"]]
     # One vote per item, not per answer: the three answers to one item depend on each other.
     votes = [Counter(answers[item, aspect] for aspect in ASPECTS) for item in plain]
     balance = [vote["A"] - vote["B"] for vote in votes]
@@ -205,7 +199,5 @@ def _reliability(answers: Answers, secrets: dict[str, dict], items: list[str]) -
     return {
         "sides": {side: sides[side] for side in CHOICES},
         "side_test": sign_test(sum(x > 0 for x in balance), sum(x < 0 for x in balance)),
-        "checks": len(checks),
-        "passed": len(checks) - len(failed),
-        "failed": failed,
-    }
+        "checks": len(checks), "passed": len(checks) - len(failed), "failed": failed,
+    }  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise, zip_longest
 from pathlib import Path
+from typing import Any
 
 from ctsm_lib.cache import file_fingerprint
 from ctsm_lib.corpus import tokenize
@@ -56,9 +57,8 @@ def read_rows(path: Path) -> Rows:
     """
     rows: Rows = defaultdict(list)
     for line, row in numbered_rows(path):
-        turns = row.get("context")
-        if isinstance(turns, str):
-            turns = [turns]
+        turns: Any = row.get("context")
+        turns = [turns] if isinstance(turns, str) else turns
         is_list = isinstance(turns, list) and turns and all(isinstance(t, str) for t in turns)
         wrong = {} if is_list else {"context": "the list of the turns"}
         parts = ("emotion", "reference")
@@ -77,10 +77,8 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
     named = []
     for argument in arguments:
         name, equals, path = argument.partition("=")
-        if not equals or "/" in name:
-            name = Path(argument).stem
-            path = argument
-        named.append((name.strip(), Path(path)))
+        bare = not equals or "/" in name
+        named.append((Path(argument).stem, Path(argument)) if bare else (name.strip(), Path(path)))
     for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
             hint = "Name them: ours=A.jsonl b=B.jsonl"
@@ -89,14 +87,9 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
 
 
 def make(
-    files: Sequence[tuple[str, Path]],
-    out: Path,
-    *,
-    items: int = 100,
-    checks: int | None = None,
-    seed: int = 0,
-    key: Path | None = None,
-) -> dict:
+    files: Sequence[tuple[str, Path]], out: Path, *, items: int = 100, checks: int | None = None,
+    seed: int = 0, key: Path | None = None,
+) -> dict:  # fmt: skip
     """Write `sheet.csv`, `instructions.md` and `key.json`; the same arguments give the same bytes.
 
     `files` are the name and the path of each system, the system in question first. `items` counts
@@ -160,14 +153,11 @@ def make(
     return {
         "sheet": sheet.number,
         "files": {name: _matches(found, rows) for name, found in systems.items()},
-        "comparisons": len(files) - 1,
-        "items": items,
-        "checks": checks,
-        "rows": len(shown),
+        "comparisons": len(files) - 1, "items": items, "checks": checks, "rows": len(shown),
         "same_answer": sum(normalise([item.a]) == normalise([item.b]) for item in shown),
         "form": "lower case, tokens apart" if tokens_apart else "as written",
         "emotions": dict(sorted(Counter(map(emotions.__getitem__, chosen)).items())),
-    }
+    }  # fmt: skip
 
 
 def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
@@ -249,10 +239,5 @@ def _matches(rows: Rows, shared: Container[Context]) -> dict:
     single = {context: found[0]["line"] for context, found in rows.items() if len(found) == 1}
     lost = [line for context, line in single.items() if context not in shared]
     total = sum(map(len, rows.values()))
-    return {
-        "rows": total,
-        "matched": len(single) - len(lost),
-        "unmatched": len(lost),
-        "repeated": total - len(single),
-        "unmatched_lines": lost[:5],
-    }
+    counts = {"rows": total, "matched": len(single) - len(lost), "unmatched": len(lost)}
+    return counts | {"repeated": total - len(single), "unmatched_lines": lost[:5]}
