@@ -161,10 +161,9 @@ def picked_dialogue(
 def new_tokens(before: Reading, after: Reading) -> list[bool]:
     """[L of after] whether a token was not there before."""
     matcher = difflib.SequenceMatcher(a=before.tokens, b=after.tokens, autojunk=False)
-    new = [True] * len(after.tokens)
-    for block in matcher.get_matching_blocks():
-        new[block.b : block.b + block.size] = [False] * block.size
-    return new
+    blocks = matcher.get_matching_blocks()
+    old = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    return [place not in old for place in range(len(after.tokens))]
 
 
 def moved(before: Reading, after: Reading, who: str = "student") -> float:

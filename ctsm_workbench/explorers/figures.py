@@ -6,7 +6,6 @@ house style. Labels are placed by number, since shortened labels may repeat.
 """
 
 import base64
-import html
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.polarity import NO_STATE
@@ -35,14 +35,9 @@ POLARITIES = {1: "positive", 0: "negative", NO_STATE: "unknown: no vector"}
 LONGEST_LABEL = 24  # characters
 
 
-def short(word: str) -> str:
-    """A word as a label in a figure, cut to `LONGEST_LABEL`."""
-    return word if len(word) <= LONGEST_LABEL else word[: LONGEST_LABEL - 1] + "…"
-
-
-def label(word: str) -> str:
-    """`short` as plotly shows it: markup in it has no effect."""
-    return html.escape(short(word))
+def label(word: str) -> Markup:
+    """A word as a label in a figure, cut to `LONGEST_LABEL`: markup in it has no effect."""
+    return escape(word if len(word) <= LONGEST_LABEL else word[: LONGEST_LABEL - 1] + "…")
 
 
 def _base64_json(value: dict) -> str:
@@ -53,7 +48,7 @@ def _base64_json(value: dict) -> str:
 _ENVIRONMENT = Environment(
     autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters |= {"short": short, "base64_json": _base64_json}
+_ENVIRONMENT.filters |= {"label": label, "base64_json": _base64_json}
 _ENVIRONMENT.globals |= {"EMOTIONS": EMOTIONS, "STATES": STATES, "POLARITIES": POLARITIES}
 _ENVIRONMENT.globals |= {"NO_STATE": NO_STATE, "zip": zip} | vars(context)
 _MACROS: Any = _ENVIRONMENT.from_string((HERE / "texts.html").read_text("utf-8")).module
@@ -195,7 +190,7 @@ def _tokens(
 def answer_figures(found: Answered, name: str) -> list[go.Figure]:
     """The origin of each word, and the predicted emotions; only what the answer has."""
     figures = []
-    below = f"<br><sup>{html.escape(name)}</sup>"
+    below = f"<br><sup>{escape(name)}</sup>"
     if found.tokens:
         places = list(range(len(found.tokens)))
         tips = [in_words("word_tip", token) for token in found.tokens]

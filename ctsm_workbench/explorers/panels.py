@@ -144,7 +144,7 @@ class ContextPanel(Panel):
         voice.run.ctsm()  # a baseline is refused here
         self.voice = voice
         self.corpus = prepared.corpus
-        self.gold = ""  # the label of a picked dialogue
+        self.labels: dict[str, str] = {}  # of the picked dialogue, by its text
         self.random = np.random.default_rng(0)
         emotion, self.emotion = field("emotion", options=["any", *EMOTIONS])
         emotions, self.map = field("map")
@@ -156,7 +156,7 @@ class ContextPanel(Panel):
             row(before, after),
             row(leave, self.button("after = before", self.reset)),
         )
-        self.on_change(self.retype, self.before)
+        self.on_change(self.reset, self.before)
         self.on_change(self.leave_out, self.leave)
         self.on_change(self.show, self.after, self.map)
         self.guarded(self.reset)
@@ -174,13 +174,10 @@ class ContextPanel(Panel):
             none = f"No test dialogue is about {self.emotion.value}."
             self.message.value = in_words("warning", none)
             return
-        turns, self.gold = picked
-        self._set((self.before, "\n".join(turn.replace("\n", " ") for turn in turns)))
-        self.reset()
-
-    def retype(self) -> None:
-        """Show a dialogue that the user typed."""
-        self.gold = ""
+        turns, label = picked
+        text = "\n".join(map(context.one_line, turns))
+        self.labels = {text: label}
+        self._set((self.before, text))
         self.reset()
 
     def reset(self) -> None:
@@ -205,7 +202,8 @@ class ContextPanel(Panel):
         before = context.read_context(self.voice, turns)
         after = context.read_context(self.voice, changed) if changed != turns else None
         drawn = figures.context_figures(before, after, every=self.map.value == "all 32")
-        self.tell(in_words("context", before, after, self.gold), drawn)
+        label = self.labels.get(self.before.value, "")
+        self.tell(in_words("context", before, after, label), drawn)
 
 
 class DecodingControls:
