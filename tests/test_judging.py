@@ -272,7 +272,7 @@ def test_shuffled_words_are_the_same_words(words, seed):
 def test_few_references_are_used_twice_before_a_check_is_refused(tmp_path):
     named = files(tmp_path, "ours", "theirs", count=10)
     assert make(named, tmp_path / "all", items=9, checks=5)["checks"] == 5
-    with pytest.raises(ConfigError, match=r"there are 10\. Choose --checks 10"):
+    with pytest.raises(ConfigError, match=r"10 contexts have .* Choose --checks from 0 to 10"):
         make(named, tmp_path / "more", items=9, checks=11)
     assert not (tmp_path / "more").exists()
 
@@ -564,7 +564,7 @@ def test_a_copy_of_the_sheet_filled_in_with_any_spreadsheet(tmp_path, delimiter,
         ("{number},q1,A,maybe,B", ":2: relevance of q1 is 'maybe'. Write A, tie or B."),
         ("{number},q99,A,A,B", "has no item 'q99'"),
         ("sheet-0000,q1,A,A,B", ":2: judged on 'sheet-0000', but the sheet is sheet-"),
-        ("{number},q1,A,A,B\n{number},q1,A,A,A", ":3: item q1 is judged twice, first on line 2"),
+        ("{number},q1,A,A,B\n{number},q1,A,A,A", ":3: item q1 is there twice, first on line 2"),
         ("{number},q1,A,A", ":2: 4 cells where the header has 5"),
     ],
 )

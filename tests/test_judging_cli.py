@@ -72,7 +72,7 @@ def test_reports_are_json_for_programs(tmp_path):
         (["make", "{a}", "{b}", "--out", "{out}", "--items", "999"], "999 items were asked for"),
         (
             ["make", "{a}", "{b}", "--out", "{out}", "--items", "4", "--checks", "-1"],
-            "the number cannot be negative",
+            "-1 attention checks cannot be made",
         ),
         (["make", "{a}", "{gone}", "--out", "{out}"], "gone.jsonl is missing"),
         (["score", "{out}"], "sheet.csv is missing"),

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -36,9 +37,23 @@ from ctsm_workbench.explorers.context import (
     typed_turns,
     voice,
 )
-from ctsm_workbench.explorers.figures import answer_figures, as_json, context_figures, word_figures
-from ctsm_workbench.explorers.texts import context_text, occurrence_text, transcript, word_text
+from ctsm_workbench.explorers.figures import (
+    answer_figures,
+    as_json,
+    context_figures,
+    in_words,
+    word_figures,
+)
 from ctsm_workbench.explorers.word import Words
+
+word_text = partial(in_words, "word")
+occurrence_text = partial(in_words, "occurrences")
+transcript = partial(in_words, "conversation")
+
+
+def context_text(before, after=None, gold=""):
+    return in_words("context", before, after, gold)
+
 
 SCRIPT = "<script>document.title='taken'</script><img src=x onerror=alert(1)> &amp; <b>bold</b>"
 TURNS = [
@@ -193,7 +208,7 @@ def test_words_that_nobody_rated_or_said(words):
     assert report.known and not report.rated and report.vad == NEUTRAL_VAD["standard"]
     assert report.intensity == 0 and report.trait == 0 and "not rated" in word_text(report)
     report = words.look_up("lonelyy")
-    assert not report.known and "lonely" in report.similar and occurrence_text(report) == ""
+    assert not report.known and "lonely" in report.similar and occurrence_text(report).strip() == ""
     assert "&lt;unk&gt;" in word_text(report) and len(word_figures(report)) == 1
     with pytest.raises(DataError, match="Type a word"):
         words.look_up("   ")
@@ -767,9 +782,9 @@ def test_without_anywidget_the_way_out_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    monkeypatch.delitem(sys.modules, "ctsm_workbench.explorers.widget", raising=False)
+    monkeypatch.delitem(sys.modules, "ctsm_workbench.explorers.panels", raising=False)
     with pytest.raises(ConfigError, match=r"anywidget: pip install 'ctsm-lab\[notebooks\]'"):
-        importlib.import_module("ctsm_workbench.explorers.widget")
+        importlib.import_module("ctsm_workbench.explorers.panels")
 
 
 def test_what_cannot_be_explored_is_said_before_anything_is_served(

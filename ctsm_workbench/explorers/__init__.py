@@ -4,8 +4,8 @@
     widgets.explorer()                  # all three, with the lessons' data and run
     widgets.answer_explorer("runs/one", "runs/two")
 
-`word`, `context` and `answer` compute reports; `figures` draws them and `texts` describes them.
-Only `panels` and `widget` need ipywidgets and anywidget; without them they raise `ConfigError`.
+`word`, `context` and `answer` compute reports, and `figures` draws and describes them.
+Only `panels` needs ipywidgets and anywidget; without them it raises `ConfigError`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from typing import Any
 from ctsm_lib.errors import RunError
 from ctsm_lib.runs import Run, load_run
 from ctsm_workbench.course import lessons
-from ctsm_workbench.explorers.context import voice
+from ctsm_workbench.explorers.context import Voice, voice
 
 MOST_RUNS = 8
 
@@ -34,32 +34,32 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
     """
     from ctsm_workbench.explorers import panels
 
-    [chosen] = load_runs([] if run is None else [run])
-    start = turns or (panels.FIRST_TURN,)
-    return panels.ContextPanel(voice(chosen), lessons.data(), start).view
+    [reader] = load_voices([] if run is None else [run])
+    return panels.ContextPanel(reader, lessons.data(), turns).view
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
-    """Talk to one run, or to two side by side. The menus offer the runs that `load_runs` loads."""
+    """Talk to one run, or to two side by side. The menus offer the runs beside the first one."""
     from ctsm_workbench.explorers import panels
 
-    return panels.AnswerPanel([voice(run) for run in load_runs(runs)]).view
+    return panels.AnswerPanel(load_voices(runs)).view
 
 
 def explorer(*runs: Run | Path | str) -> Any:
     """Open all three explorers behind tabs; the context explorer reads with the first run."""
-    from ctsm_workbench.explorers import panels, widget
+    from ctsm_workbench.explorers import panels
 
     prepared = lessons.data()
-    voices = [voice(run) for run in load_runs(runs)]
-    return widget.tabs(
-        Word=panels.WordPanel(panels.Words(prepared)),
-        Context=panels.ContextPanel(voices[0], prepared),
-        Answer=panels.AnswerPanel(voices),
-    )
+    voices = load_voices(runs)
+    word = panels.WordPanel(panels.Words(prepared))
+    opened = [word, panels.ContextPanel(voices[0], prepared), panels.AnswerPanel(voices)]
+    titles = ["Word", "Context", "Answer"]
+    view = panels.ipw.Tab([p.view for p in opened], titles=titles, layout={"width": "auto"})
+    view.panels = opened
+    return view
 
 
-def load_runs(runs: Sequence[Run | Path | str]) -> list[Run]:
+def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
     """Load runs; the lessons' own run where none is named, which may be trained first.
 
     Raises `RunError` where a folder holds no run, or where there are more than `MOST_RUNS`.
@@ -67,4 +67,5 @@ def load_runs(runs: Sequence[Run | Path | str]) -> list[Run]:
     if len(runs) > MOST_RUNS:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
     chosen = runs or [lessons.trained_run()]
-    return [run if isinstance(run, Run) else load_run(Path(run).expanduser()) for run in chosen]
+    loaded = (run if isinstance(run, Run) else load_run(Path(run).expanduser()) for run in chosen)
+    return list(map(voice, loaded))

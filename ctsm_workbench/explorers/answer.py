@@ -128,8 +128,7 @@ def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
     begun = time.monotonic()
     run = voice.run
     if not run.model.predicts_words:
-        silent = f"{run.config.model}, which predicts emotions but gives no answers"
-        raise RunError(f"{voice.name} is a run of {silent}.")
+        raise RunError(f"{voice.name} is a run of {run.config.model}, which gives no answers.")
     response = run.respond([turns], voice.provider, how)[0]
     ids = run.vocabulary.encode(response.words)
     if len(ids) < how.max_length:
@@ -154,8 +153,7 @@ def trace(model: Any, batch: Batch, ids: Sequence[int], words: Sequence[str]) ->
     copied = torch.minimum(((1 - alphas) * weights.sum(dim=1)).double(), totals)
     sources = weights.argmax(dim=1).tolist()
     parts = torch.stack([totals - copied, copied, alphas.double()], dim=1).tolist()  # T 3
-    rows = zip(ids, parts, sources, strict=True)
     return [
         Token(words[i], made, copy, alpha=alpha, source=source if copy > 0 else None)
-        for i, (made, copy, alpha), source in rows
+        for i, (made, copy, alpha), source in zip(ids, parts, sources, strict=True)
     ]

@@ -59,9 +59,9 @@ class Voice:
         if not spoken:
             hint = "Type what a speaker says, one turn a line"
             raise DataError(f"There is nothing to read: no turn holds a word. {hint}.")
-        run = self.run
-        inferences = self.provider.infer([spoken[-1]])
-        return context_batch([cleaned], inferences, run.vocabulary, run.config.max_context)
+        inferences = self.provider.infer(spoken[-1:])
+        longest = self.run.config.max_context
+        return context_batch([cleaned], inferences, self.run.vocabulary, longest)
 
 
 def voice(run: Run) -> Voice:
@@ -127,10 +127,10 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     model = voice.run.ctsm()
     batch = voice.batch(turns)
     read = model.read(batch)
-    predictors = {"student": (model.remember(batch, read).emotion_logits, read.pooling)}
+    logits = {"student": model.remember(batch, read).emotion_logits}
+    pooling = {"student": read.pooling}
     if model.config.guidance:
-        predictors["teacher"] = model.teacher_path(read)
-    logits = {name: found[0].float() for name, (found, _) in predictors.items()}
+        logits["teacher"], pooling["teacher"] = model.teacher_path(read)
     typed = [token for turn in turns for token in tokenize(clean_turn(turn))]
     cut = len(typed) - (batch.context.shape[1] - 1)
     return Reading(
@@ -139,8 +139,8 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
         by_speaker=(batch.speaker[0] == USR).tolist(),
         inclination=None if read.V_cos is None else read.V_cos[0].numpy(),
         intensity=read.intensity[0].numpy(),
-        pooling={name: pooling[0].float().numpy() for name, (_, pooling) in predictors.items()},
-        probabilities={name: row.softmax(dim=-1).numpy() for name, row in logits.items()},
+        pooling={name: weights[0].float().numpy() for name, weights in pooling.items()},
+        probabilities={n: row[0].float().softmax(dim=-1).numpy() for n, row in logits.items()},
         cut=cut,
     )
 
@@ -161,10 +161,9 @@ def picked_dialogue(
 def new_tokens(before: Reading, after: Reading) -> list[bool]:
     """[L of after] whether a token was not there before."""
     matcher = difflib.SequenceMatcher(a=before.tokens, b=after.tokens, autojunk=False)
-    new = [True] * len(after.tokens)
-    for block in matcher.get_matching_blocks():
-        new[block.b : block.b + block.size] = [False] * block.size
-    return new
+    blocks = matcher.get_matching_blocks()
+    old = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    return [place not in old for place in range(len(after.tokens))]
 
 
 def moved(before: Reading, after: Reading, who: str = "student") -> float:
@@ -176,3 +175,9 @@ def likeliest(readings: Sequence[Reading], count: int) -> list[int]:
     """The emotions that the student finds likeliest in any of the readings, the likeliest first."""
     highest = np.max([reading.probabilities["student"] for reading in readings], axis=0)
     return np.argsort(-highest, kind="stable")[:count].tolist()
+
+
+def most_changed(before: Reading, after: Reading, count: int) -> list[int]:
+    """The emotions whose probability, predicted by the student, changed most."""
+    change = after.probabilities["student"] - before.probabilities["student"]
+    return np.argsort(-np.abs(change), kind="stable")[:count].tolist()

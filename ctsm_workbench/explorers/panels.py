@@ -1,22 +1,117 @@
-"""The three explorers as panels. `word`, `context` and `answer` compute what they show."""
+"""The three explorers as panels of controls, texts and figures.
 
-from collections.abc import Sequence
+plotly's own `FigureWidget` is not used: each of its figures sends a 5 MB script to the browser,
+and a page that connects after its kernel has drawn, as Voila's does, shows empty axes.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
 
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.decoding import Decoding
+from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
-from ctsm_workbench.explorers import context, figures, texts
+from ctsm_workbench.explorers import context, figures
 from ctsm_workbench.explorers.answer import Column, Conversation
 from ctsm_workbench.explorers.context import typed_turns
-from ctsm_workbench.explorers.widget import CONTROLS, ROW, Panel, field, ipw, row
+from ctsm_workbench.explorers.figures import in_words
 from ctsm_workbench.explorers.word import Words
+from ctsm_workbench.extras import needed_by
+
+with needed_by("An explorer"):
+    import anywidget
+    import ipywidgets as ipw
+    import traitlets
 
 FIRST_TURN = "My sister moved to another country last week and the house is so quiet now."
-_SETTINGS = [name for name, control in CONTROLS.items() if "methods" in control]
+ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-end", "width": "auto"}
+HERE = Path(__file__).parent
+CONTROLS = json.loads((HERE / "controls.json").read_text(encoding="utf-8"))
+
+
+class Library(ipw.Widget):
+    """Holds the compressed plotly.js, so that a page receives it once for all its figures."""
+
+    packed: Any = traitlets.Bytes().tag(sync=True)
+
+
+LIBRARY = Library(packed=gzip.compress(get_plotlyjs().encode("utf-8"), mtime=0))
+
+
+class Figures(anywidget.AnyWidget):
+    """Draws figures beside each other, or one below the other where the window is narrow."""
+
+    _esm = HERE / "figures.js"
+    _css = HERE / "figures.css"
+    library: Any = traitlets.Instance(Library).tag(sync=True, **ipw.widget_serialization)
+    figures: Any = traitlets.List().tag(sync=True)
+
+
+def row(*parts: Any, **layout: str) -> Any:
+    """Widgets beside each other, or below each other where the window is narrow."""
+    return ipw.Box(list(parts), layout=ROW | layout)
+
+
+def field(name: str, **options: Any) -> tuple[Any, Any]:
+    """A box with a control of `controls.json` below its title, and the control itself."""
+    options = CONTROLS[name] | options
+    options.pop("methods", None)
+    # Labels are not escaped, so a title must never be a visitor's text.
+    title = ipw.Label(options.pop("title"), layout={"margin": "0"})
+    layout = {"width": options.pop("width"), "max_width": "100%", "margin": "0 0.6rem 0.3rem 0"}
+    control = getattr(ipw, options.pop("kind"))(layout={"width": "auto"}, **options)
+    return ipw.VBox([title, control], layout=layout), control
+
+
+class Panel:
+    """A column of controls, text and figures; `view` is the widget.
+
+    Every error is a sentence in the panel, since nobody sees a traceback in a server's log.
+    """
+
+    quiet = False  # while the panel itself changes its controls
+
+    def __init__(self, *controls: Any):
+        self.message = ipw.HTML()
+        self.figures = Figures(library=LIBRARY)
+        self.below = ipw.HTML()
+        parts = [*controls, self.message, self.figures, self.below]
+        self.view = ipw.VBox(parts, layout={"width": "auto"})
+        self.view.add_class("ctsm-explorer")
+        self.view.panel = self  # the panel lives as long as its widget
+
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Do something, and show an error that the user can correct."""
+        try:
+            action()
+        except CtsmError as error:
+            self.tell(in_words("warning", str(error)), [])
+
+    def tell(self, text: str, drawn: Sequence[go.Figure], below: str = "") -> None:
+        """Show HTML above and below figures, in place of what is there."""
+        self.message.value = text
+        self.below.value = below
+        self.figures.figures = [figures.as_json(figure) for figure in drawn]
+
+    def on_change(self, action: Callable[[], None], *controls: Any) -> None:
+        """Do something whenever the user changes the value of a control."""
+        for control in controls:
+            control.observe(lambda _: None if self.quiet else self.guarded(action), names="value")
+
+    def button(self, name: str, action: Callable[[], None]) -> Any:
+        """A button that does something."""
+        margin = "0 0.6rem 0.45rem 0"
+        made = ipw.Button(description=name, layout={"width": "auto", "margin": margin})
+        made.on_click(lambda _: self.guarded(action))
+        return made
 
 
 class WordPanel(Panel):
@@ -27,7 +122,7 @@ class WordPanel(Panel):
         self.seed = 0
         word, self.text = field("word", value=start)
         super().__init__(row(word, self.button("other occurrences", self.other)))
-        self.on_change(self.text, self.show)
+        self.on_change(self.show, self.text)
         self.guarded(self.show)
 
     def other(self) -> None:
@@ -38,25 +133,22 @@ class WordPanel(Panel):
     def show(self) -> None:
         """Look the typed word up."""
         report = self.words.look_up(self.text.value, self.seed)
-        self.message.value = texts.word_text(report)
-        self.below.value = texts.occurrence_text(report)
-        self.figures.draw(figures.word_figures(report))
+        below = in_words("occurrences", report)
+        self.tell(in_words("word", report), figures.word_figures(report), below)
 
 
 class ContextPanel(Panel):
     """The context explorer: what a run reads, before and after a change."""
 
-    def __init__(
-        self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = (FIRST_TURN,)
-    ):
+    def __init__(self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = ()):
         voice.run.ctsm()  # a baseline is refused here
         self.voice = voice
         self.corpus = prepared.corpus
-        self.gold = ""  # the label of a picked dialogue
+        self.labels: dict[str, str] = {}  # of the picked dialogue, by its text
         self.random = np.random.default_rng(0)
         emotion, self.emotion = field("emotion", options=["any", *EMOTIONS])
         emotions, self.map = field("map")
-        before, self.before = field("before", value="\n".join(start))
+        before, self.before = field("before", value="\n".join(start or [FIRST_TURN]))
         after, self.after = field("after")
         leave, self.leave = field("leave")
         super().__init__(
@@ -64,10 +156,9 @@ class ContextPanel(Panel):
             row(before, after),
             row(leave, self.button("after = before", self.reset)),
         )
-        self.on_change(self.before, self.retype)
-        self.on_change(self.leave, self.leave_out)
-        self.on_change(self.after, self.show)
-        self.on_change(self.map, self.show)
+        self.on_change(self.reset, self.before)
+        self.on_change(self.leave_out, self.leave)
+        self.on_change(self.show, self.after, self.map)
         self.guarded(self.reset)
 
     def _set(self, *changes: tuple[Any, Any]) -> None:
@@ -80,15 +171,13 @@ class ContextPanel(Panel):
         """Show a random context of the test dialogues with the chosen label."""
         picked = context.picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
-            self.message.value = texts.warning(f"No test dialogue is about {self.emotion.value}.")
+            none = f"No test dialogue is about {self.emotion.value}."
+            self.message.value = in_words("warning", none)
             return
-        turns, self.gold = picked
-        self._set((self.before, "\n".join(turn.replace("\n", " ") for turn in turns)))
-        self.reset()
-
-    def retype(self) -> None:
-        """Show a dialogue that the user typed."""
-        self.gold = ""
+        turns, label = picked
+        text = "\n".join(map(context.one_line, turns))
+        self.labels = {text: label}
+        self._set((self.before, text))
         self.reset()
 
     def reset(self) -> None:
@@ -112,9 +201,9 @@ class ContextPanel(Panel):
         changed = typed_turns(self.after.value)
         before = context.read_context(self.voice, turns)
         after = context.read_context(self.voice, changed) if changed != turns else None
-        self.message.value = texts.context_text(before, after, self.gold)
-        every = self.map.value == "all 32"
-        self.figures.draw(figures.context_figures(before, after, every))
+        drawn = figures.context_figures(before, after, every=self.map.value == "all 32")
+        label = self.labels.get(self.before.value, "")
+        self.tell(in_words("context", before, after, label), drawn)
 
 
 class DecodingControls:
@@ -123,22 +212,23 @@ class DecodingControls:
     def __init__(self, name: str, runs: Sequence[tuple[str, str]], chosen: str):
         run, self.run = field(name, options=runs, value=chosen)
         method, self.method = field("method")
-        self.fields = {setting: field(setting) for setting in _SETTINGS}
+        self.fields = {name: field(name) for name in CONTROLS if "methods" in CONTROLS[name]}
         self.view = row(run, method, *(box for box, _ in self.fields.values()))
         for control in (self.method, self.run):
-            control.observe(lambda _: self._arrange(), names="value")
+            control.observe(self._arrange, names="value")
         self._arrange()
 
-    def _arrange(self) -> None:
+    def _arrange(self, _: Any = None) -> None:
         """Show only the settings that the method uses."""
         for name, (box, _) in self.fields.items():
             visible = self.run.value and self.method.value in CONTROLS[name]["methods"]
             box.layout.display = "" if visible else "none"
 
-    def decoding(self, longest: int) -> Decoding:
-        """The decoding that is set, for answers of at most `longest` tokens."""
+    def column(self, voice: context.Voice) -> Column:
+        """A voice with the decoding that is set."""
         values = {name: control.value for name, (_, control) in self.fields.items()}
-        return Decoding(method=self.method.value, max_length=longest, **values)
+        longest = voice.run.config.max_response
+        return Column(voice, Decoding(method=self.method.value, max_length=longest, **values))
 
 
 class AnswerPanel(Panel):
@@ -154,14 +244,12 @@ class AnswerPanel(Panel):
         self.right = DecodingControls("right", [("none", ""), *names], second)
         said, self.text = field("say", value=start)
         self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
-        self.talks = ipw.Box(layout=ROW | {"align_items": "flex-start"})
-        actions = {"say": self.say, "answer again": self.again}
-        actions |= {"undo": self.undo, "start over": self.start_over}
-        buttons = [self.button(name, action) for name, action in actions.items()]
+        self.talks = row(align_items="flex-start")
+        buttons = [self.button("say", self.say), self.button("answer again", self.again)]
+        buttons += [self.button("undo", self.undo), self.button("start over", self.start_over)]
         typing = row(said, *buttons, self.file)
         super().__init__(self.left.view, self.right.view, typing, self.talks)
-        self.on_change(self.left.run, self.start_over)
-        self.on_change(self.right.run, self.start_over)
+        self.on_change(self.start_over, self.left.run, self.right.run)
         self.text.on_msg(self._entered)
         self.guarded(self.start_over)
 
@@ -171,14 +259,10 @@ class AnswerPanel(Panel):
             self.guarded(self.say)
 
     def _columns(self) -> list[Column]:
-        columns = []
-        for side in [side for side in (self.left, self.right) if side.run.value]:
-            name = side.run.value
-            if name not in self.voices:
-                self.voices[name] = context.voice(load_run(self.folders[name]))
-            longest = self.voices[name].run.config.max_response
-            columns.append(Column(self.voices[name], side.decoding(longest)))
-        return columns
+        chosen = [controls for controls in (self.left, self.right) if controls.run.value]
+        for name in {controls.run.value for controls in chosen} - self.voices.keys():
+            self.voices[name] = context.voice(load_run(self.folders[name]))
+        return [controls.column(self.voices[controls.run.value]) for controls in chosen]
 
     def start_over(self) -> None:
         """Start a new conversation with the chosen runs."""
@@ -210,12 +294,11 @@ class AnswerPanel(Panel):
         layout = {"flex": "1 1 22rem", "min_width": "0", "margin": "0 0.6rem 0 0"}
         for old in self.talks.children:
             old.close()
-        written = [texts.transcript(talk, number) for number in range(len(talk.columns))]
+        written = [in_words("conversation", talk, n) for n, _ in enumerate(talk.columns)]
         self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
-        self.message.value = ""
-        self.file.value = texts.save_link(talk.asdict()) if talk.exchanges else ""
+        self.file.value = in_words("download", talk.asdict()) if talk.exchanges else ""
         drawn = []
         for exchange in talk.exchanges[-1:]:
             for found, column in zip(exchange.answers, talk.columns, strict=True):
                 drawn += figures.answer_figures(found, column.name)
-        self.figures.draw(drawn)
+        self.tell("", drawn)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import ConfigError
+from ctsm_workbench.extras import needed_by
 
 
 def serve(runs: Sequence[Path], *, port: int = 8867, **options: Any) -> None:
@@ -19,27 +20,17 @@ def serve(runs: Sequence[Path], *, port: int = 8867, **options: Any) -> None:
     before anything is served.
     """
     from ctsm_workbench import explorers
-    from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers import panels  # noqa: F401  names the package that is missing
 
-    loaded = explorers.load_runs(runs)
-    loaded[0].ctsm()
-    lessons.data()
-    folders = ", ".join(repr(str(run.folder.resolve())) for run in loaded)
+    explorers.explorer(*runs)  # raises now what the page would only show later
+    folders = ", ".join(repr(str(run.expanduser().resolve())) for run in runs)
     code = f"from ctsm_workbench import explorers\nexplorers.explorer({folders})"
     serve_page(code, "explorers", port=port, **options)
 
 
 def serve_page(
-    code: str,
-    name: str,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8866,
-    theme: str = "light",
-    browser: bool = True,
-    announce: Callable[[str], None] = print,
-) -> None:
+    code: str, name: str, *, host: str = "127.0.0.1", port: int = 8866, theme: str = "light",
+    browser: bool = True, announce: Callable[[str], None] = print,
+) -> None:  # fmt: skip
     """Serve a widget as a page until Ctrl-C. Every visitor gets a kernel of their own.
 
     `code` is Python whose last line is a widget. It must not contain anything that a visitor typed.
@@ -49,13 +40,11 @@ def serve_page(
     """
     if theme not in ("light", "dark"):
         raise ConfigError(f"Theme {theme!r} is neither light nor dark.")
-    try:
+    with needed_by("The page"):
         import nbformat
         from traitlets.config import Config
         from voila.app import Voila
-    except ImportError:
-        hint = "pip install 'ctsm-lab[notebooks]'"
-        raise ConfigError(f"Serving the page needs Voila: {hint}.") from None
+
     token = secrets.token_urlsafe(24)
 
     class Page(Voila):

@@ -4,7 +4,9 @@ Paper: Sec. 3.4.1 and 5.4. Shapes: n = the vocabulary without the special tokens
 """
 
 import difflib
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -68,9 +70,9 @@ class Words:
         matrix = np.asarray(prepared.vectors.matrix[len(SPECIALS) :], dtype=np.float32)
         lengths = np.maximum(lengths_of(matrix), 1e-30).astype(np.float32)
         self._unit = matrix / lengths[:, None]  # n d
-        used = {"state": self.has_vector, "state, rated centroids": self.has_vector & self.rated}
+        used = zip(STATES, (self.has_vector, self.has_vector & self.rated), strict=True)
         self._largest = {
-            name: float(np.nanmax(np.abs(self.scores[name][part]))) for name, part in used.items()
+            name: float(np.nanmax(np.abs(self.scores[name][part]))) for name, part in used
         }
 
     def look_up(self, text: str, seed: int = 0) -> WordReport:
@@ -82,60 +84,50 @@ class Words:
         if not tokens:
             raise DataError("Type a word.")
         word = tokens[0]
-        corpus = self.prepared.corpus
         rating = self.prepared.lexicon.ratings.get(word)
-        vad = rating or NEUTRAL_VAD["standard"]
-        report = WordReport(
-            word=word,
-            rated=rating is not None,
-            vad=(float(vad[0]), float(vad[1]), float(vad[2])),
-            intensity=float(intensity(np.array([vad]), np.array([rating is not None]))[0]),
-            trait=int(trait_polarity(np.array([vad[0]]))[0]) if rating else 0,
-        )
-        index = corpus.vocabulary.index.get(word, -1)
-        place = index - len(SPECIALS)
-        if place < 0:
+        rated = rating is not None
+        valence, arousal, dominance = map(float, rating or NEUTRAL_VAD["standard"])
+        vad = (valence, arousal, dominance)
+        index = self.prepared.corpus.vocabulary.index.get(word, -1)
+        if index >= len(SPECIALS):
+            facts = self._facts(index, seed)
+        else:
             alike = [other for other in self.words if other[:1] == word[:1]]
-            return replace(report, similar=difflib.get_close_matches(word, alike, n=5, cutoff=0.7))
-        labels, quotations = self._occurrences(index, seed)
+            facts = {"similar": difflib.get_close_matches(word, alike, n=5, cutoff=0.7)}
+        strength = float(intensity(np.array(vad), np.array(rated)))
+        trait = int(trait_polarity(np.array(valence))) if rated else 0
+        return WordReport(word, rated, vad, intensity=strength, trait=trait, **facts)
+
+    def _facts(self, index: int, seed: int) -> dict[str, Any]:
+        """Facts about a word of the vocabulary, named as the fields of `WordReport`."""
+        place = index - len(SPECIALS)
         states = {}
         for name, largest in self._largest.items():
             margin = float(self.scores[name][place])
             polarity = int(margin > TIE) if self.has_vector[place] else NO_STATE
             states[name] = (margin, margin / largest, polarity)
-        return replace(
-            report,
-            known=True,
-            idf=float(corpus.idf[index]),
-            count=int(corpus.counts[index]),
-            states=states,
-            nearest=self._nearest(place),
-            labels=labels,
-            quotations=quotations,
-        )
-
-    def _nearest(self, place: int) -> list[tuple[str, float, int | None]]:
-        if not self.has_vector[place]:
-            return []
         cosines = np.where(self.has_vector, self._unit @ self._unit[place], -np.inf)
         cosines[place] = -np.inf
-        return [
+        nearest = [
             (self.words[k], float(cosines[k]), int(self.trait[k]) if self.rated[k] else None)
             for k in np.argsort(-cosines, kind="stable")[:NEAREST]
-            if np.isfinite(cosines[k])
+            if self.has_vector[place] and np.isfinite(cosines[k])
         ]
-
-    def _occurrences(self, word: int, seed: int) -> tuple[list[tuple[str, int]], list[Quotation]]:
-        split = self.prepared.corpus.splits["train"]
-        places = np.flatnonzero(np.asarray(split.tokens) == word)
-        turns = np.searchsorted(split.turn_offsets, places, side="right") - 1
+        corpus = self.prepared.corpus
+        split = corpus.splits["train"]
+        occurs = np.flatnonzero(np.asarray(split.tokens) == index)
+        turns = np.searchsorted(split.turn_offsets, occurs, side="right") - 1
         dialogues = np.searchsorted(split.dialogue_offsets, turns, side="right") - 1
-        labels = np.asarray(split.labels)[dialogues]
-        counts = np.bincount(labels, minlength=len(EMOTIONS))
-        most = np.argsort(-counts, kind="stable")[:5]
+        labels = [EMOTIONS[k] for k in np.asarray(split.labels)[dialogues]]
         quotations = []
-        for k in np.random.default_rng([seed, word]).permutation(len(places))[:QUOTED]:
-            who = "speaker" if split.speaker[places[k]] == USR else "listener"
-            before, after = words_around(self.prepared.corpus, int(places[k]), around=6)
-            quotations.append(Quotation(EMOTIONS[labels[k]], who, before, after))
-        return [(EMOTIONS[k], int(counts[k])) for k in most if counts[k]], quotations
+        for k in np.random.default_rng([seed, index]).permutation(len(occurs))[:QUOTED]:
+            who = "speaker" if split.speaker[occurs[k]] == USR else "listener"
+            before, after = words_around(corpus, int(occurs[k]), around=6)
+            quotations.append(Quotation(labels[k], who, before, after))
+        often = sorted(
+            Counter(labels).items(), key=lambda item: (-item[1], EMOTIONS.index(item[0]))
+        )
+        idf = float(corpus.idf[index])
+        count = int(corpus.counts[index])
+        counted = {"known": True, "idf": idf, "count": count, "labels": often[:5]}
+        return counted | {"states": states, "nearest": nearest, "quotations": quotations}

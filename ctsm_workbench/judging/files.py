@@ -11,7 +11,6 @@ another sheet, and a key made for another sheet, are refused.
 
 import base64
 import csv
-import io
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from typing import Any
 
 from ctsm_lib.cache import digest
 from ctsm_lib.errors import ConfigError, DataError
-from ctsm_lib.files import beside, write_json, write_text
+from ctsm_lib.files import beside, read_lines, write_json, write_text
 
 INSTRUCTIONS = Path(__file__).with_name("instructions.md").read_text(encoding="utf-8")
 QUESTIONS: dict[str, str] = dict(re.findall(r"^- \*\*(\w+)\*\*: (.+)$", INSTRUCTIONS, re.M))
@@ -60,8 +59,7 @@ class Sheet:
 
 def clean(text: str) -> str:
     """Put text on one line without control characters: programs read such CSV differently."""
-    odd = ("Cc", "Zl", "Zp")
-    text = "".join(" " if unicodedata.category(letter) in odd else letter for letter in text)
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
@@ -80,40 +78,41 @@ def _write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
         os.fsync(file.fileno())  # a judgement is on the disk before it counts as given
 
 
-def _read_csv(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Rows with the line on which each begins; `needed` names columns that must be there.
+def _read_csv(path: Path, columns: Sequence[str]) -> dict[str, tuple[str, dict[str, str]]]:
+    """The place (file and line) and the cells of each item; `columns` must be there.
 
     The separator is a comma, a semicolon or a tab: spreadsheets choose it by country.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. `ctsm judge make` makes sheets.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        hint = "Export it as CSV in UTF-8."
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}. {hint}") from error
-    header = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count), strict=True)
-    found: list[tuple[int, list[str]]] = []
-    line = 1
+    lines = read_lines(path, "`ctsm judge make` makes sheets.")
+    separator = max(",;\t", key=lines[0].count)
+    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
+    filled: list[tuple[str, list[str]]] = []
+    place = f"{path}:1"
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                found.append((line, cells))
-            line = reader.line_num + 1
+                filled.append((place, cells))
+            place = f"{path}:{reader.line_num + 1}"  # where the next row begins
     except csv.Error as error:
-        raise DataError(f"{path}:{line}: not CSV: {error}.") from error
-    if len(found) < 2:
+        raise DataError(f"{place}: not CSV: {error}. Export it as CSV in UTF-8.") from error
+    if len(filled) < 2:
         raise DataError(f"{path} holds no row.")
-    names = [cell.strip() for cell in found[0][1]]
-    if lacking := ", one ".join(name for name in needed if names.count(name) != 1):
-        raise DataError(f"{path}:{found[0][0]}: needs one column {lacking}; found {names}.")
-    rows = []
-    for line, cells in found[1:]:
+    place, header = filled[0]
+    names = [cell.strip() for cell in header]
+    if lacking := ", one ".join(name for name in columns if names.count(name) != 1):
+        raise DataError(f"{place}: needs one column {lacking}; found {names}.")
+    rows: dict[str, tuple[str, dict[str, str]]] = {}
+    for place, cells in filled[1:]:
         if (count := len(cells)) != len(names):
-            raise DataError(f"{path}:{line}: {count} cells where the header has {len(names)}.")
+            raise DataError(f"{place}: {count} cells where the header has {len(names)}.")
         plain = [c[1:] if c.startswith("'") and _FORMULA.match(c) else c for c in cells]
-        rows.append((line, dict(zip(names, plain, strict=True))))
+        row = dict(zip(names, plain, strict=True))
+        item = row["item"].strip()
+        if item in rows:
+            first = rows[item][0].removeprefix(f"{path}:")
+            problem = f"item {item} is there twice, first on line {first}"
+            raise DataError(f"{place}: {problem}. Delete one of the two rows.")
+        rows[item] = (place, row)
     return rows
 
 
@@ -129,25 +128,21 @@ def write_sheet(folder: Path, sheet: Sheet) -> None:
 
 def read_sheet(folder: Path) -> Sheet:
     """Read `sheet.csv`. DataError: it is missing, not a sheet, or has an item twice."""
-    path = folder / SHEET
-    rows = _read_csv(path, _COLUMNS)
-    number = rows[0][1]["sheet"]
-    items: dict[str, Item] = {}
-    for line, row in rows:
-        name = row["item"]
+    rows = _read_csv(folder / SHEET, _COLUMNS)
+    number = next(row["sheet"] for _, row in rows.values())
+    items = []
+    for name, (place, row) in rows.items():
         if row["sheet"] != number:
-            raise DataError(f"{path}:{line}: {row['sheet']!r} among the rows of {number!r}.")
-        if name in items:
-            raise DataError(f"{path}:{line}: item {name} is there twice.")
+            raise DataError(f"{place}: {row['sheet']!r} among the rows of {number!r}.")
         turns = []
-        for turn, text in enumerate(row["context"].replace("\r\n", "\n").split("\n")):
+        for turn, text in enumerate(row["context"].split("\n")):
             role = _ROLES[turn % 2]
             if not text.startswith(role):
-                place = f"{path}:{line}: line {turn + 1} of the context"
-                raise DataError(f'{place} should begin with "{role}".')
+                problem = f'line {turn + 1} of the context should begin with "{role}"'
+                raise DataError(f"{place}: {problem}.")
             turns.append(text.removeprefix(role).strip())
-        items[name] = Item(name, tuple(turns), row["A"], row["B"])
-    return Sheet(number, tuple(items.values()))
+        items.append(Item(name, tuple(turns), row["A"], row["B"]))
+    return Sheet(number, tuple(items))
 
 
 def write_key(path: Path, number: str, payload: dict) -> None:
@@ -164,18 +159,15 @@ def write_key(path: Path, number: str, payload: dict) -> None:
 
 def read_key(path: Path, sheet: Sheet) -> dict[str, Any]:
     """Read what `write_key` wrote. DataError: it is missing, damaged, or of another sheet."""
+    lines = read_lines(path, "Only the key tells which system is A. Name its place with --key.")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads("\n".join(lines))
         number = document["sheet"]
         payload = json.loads(base64.b64decode(document["sealed"], validate=True))
-        damaged = digest(payload) != document["sha256"]
-    except FileNotFoundError:
-        hint = "Only the key tells which system is A. Name its place with --key."
-        raise DataError(f"{path} is missing. {hint}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if digest(payload) != document["sha256"]:
+            raise ValueError("the seal is broken, so it was changed after it was written")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is not a key of `ctsm judge make`: {error}") from error
-    if damaged:
-        raise DataError(f"{path}: the seal is broken. It is not the key that was written.")
     if number != sheet.number:
         hint = "Name the right key with --key."
         raise DataError(f"{path} is the key of {number}, but the sheet is {sheet.number}. {hint}")
@@ -203,30 +195,25 @@ def write_answers(path: Path, sheet: Sheet, answers: Answers) -> None:
     _write_csv(path, rows)
 
 
-def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, int]]:
-    """Read the answers that a judge has given, and the line of each item that has a row.
+def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, str]]:
+    """Read the answers that a judge has given, and the place (file and line) of each item's row.
 
     DataError: not such a file, judgements of another sheet, an item that is unknown or there
     twice, or a choice other than A, tie and B.
     """
     answers: Answers = {}
-    lines: dict[str, int] = {}
+    rows = _read_csv(path, ("sheet", "item", *ASPECTS))
     known = {item.name for item in sheet.items}
     choices = {"": ""} | {choice.casefold(): choice for choice in CHOICES}
-    for line, row in _read_csv(path, ("sheet", "item", *ASPECTS)):
-        place = f"{path}:{line}"
-        item = row["item"].strip()
+    for item, (place, row) in rows.items():
         if (number := row["sheet"].strip()) != sheet.number:
             raise DataError(f"{place}: judged on {number!r}, but the sheet is {sheet.number}.")
         if item not in known:
             raise DataError(f"{place}: {sheet.number} has no item {item!r}.")
-        if item in lines:
-            first = f"first on line {lines[item]}. Delete one of the two rows"
-            raise DataError(f"{place}: item {item} is judged twice, {first}.")
-        lines[item] = line
         for aspect in ASPECTS:
             written = row[aspect].strip()
             if written.casefold() not in choices:
                 raise DataError(f"{place}: {aspect} of {item} is {written!r}. Write A, tie or B.")
-            answers[item, aspect] = choices[written.casefold()]
-    return {key: choice for key, choice in answers.items() if choice}, lines
+            if choice := choices[written.casefold()]:
+                answers[item, aspect] = choice
+    return answers, {item: place for item, (place, _) in rows.items()}

@@ -4,10 +4,12 @@ ipywidgets cannot read the keyboard, so the screen is an anywidget: `screen.js` 
 It is shown in notebooks, and Voila serves it as a page without code.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_workbench.extras import needed_by
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, QUESTIONS, Answers, Item
 
@@ -22,13 +24,12 @@ class JudgingSession:
     """
 
     def __init__(self, folder: Path | str, judge: str):
-        folder = Path(folder)
-        self.sheet = files.read_sheet(folder)
-        self.path = files.judge_file(folder, judge)
+        self.sheet = files.read_sheet(Path(folder))
+        self.path = files.judge_file(Path(folder), judge)
         self.judge = self.path.stem
         self.answers: Answers = {}
         self._load()
-        unfinished = (place for place in range(len(self.sheet.items)) if not self.complete(place))
+        unfinished = (n for n, item in enumerate(self.sheet.items) if not self.finished(item))
         self.position = next(unfinished, 0)
 
     @property
@@ -39,12 +40,11 @@ class JudgingSession:
     @property
     def progress(self) -> tuple[int, int]:
         """The number of items whose aspects are all answered, and the number of all items."""
-        total = len(self.sheet.items)
-        return sum(self.complete(place) for place in range(total)), total
+        return sum(map(self.finished, self.sheet.items)), len(self.sheet.items)
 
-    def complete(self, position: int) -> bool:
+    def finished(self, item: Item) -> bool:
         """True when every aspect of an item is answered."""
-        return all((self.sheet.items[position].name, aspect) in self.answers for aspect in ASPECTS)
+        return all((item.name, aspect) in self.answers for aspect in ASPECTS)
 
     def answer(self, aspect: str, choice: str) -> None:
         """Answer one question about the item on the screen, and save the answer.
@@ -66,18 +66,10 @@ class JudgingSession:
     def screen(self) -> dict[str, Any]:
         """All that a screen shows, as plain text and numbers without markup."""
         done, total = self.progress
-        item = self.item
-        return {
-            "judge": self.judge,
-            "item": item.name,
-            "position": self.position,
-            "total": total,
-            "done": done,
-            "turns": list(item.turns),
-            "a": item.a,
-            "b": item.b,
-            "answers": {aspect: self.answers.get((item.name, aspect), "") for aspect in ASPECTS},
-        }
+        name = self.item.name
+        answers = {aspect: self.answers.get((name, aspect), "") for aspect in ASPECTS}
+        place = {"item": name, "position": self.position, "total": total, "done": done}
+        return asdict(self.item) | place | {"judge": self.judge, "answers": answers}
 
     def _load(self) -> None:
         if self.path.is_file():
@@ -90,12 +82,9 @@ def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
     Arguments and errors are those of `JudgingSession`. With `whole_page`, keys work wherever the
     page was clicked, not only within the screen.
     """
-    try:
+    with needed_by("The judging screen"):
         import anywidget
         import traitlets
-    except ImportError:
-        hint = "pip install 'ctsm-lab[notebooks]'"
-        raise ConfigError(f"The judging screen needs anywidget: {hint}.") from None
 
     class JudgingScreen(anywidget.AnyWidget):
         """Draws `screen` and sends a message for whatever the judge does."""
@@ -108,11 +97,7 @@ def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
 
     session = JudgingSession(folder, judge)
     view = JudgingScreen(screen=session.screen(), whole_page=whole_page)
-
-    def received(_: Any, message: Any, __: Any) -> None:
-        view.screen = react(session, message)
-
-    view.on_msg(received)
+    view.on_msg(lambda _, message, __: view.set_trait("screen", react(session, message)))
     view.session = session
     return view
 
@@ -127,8 +112,7 @@ def react(session: JudgingSession, message: Any) -> dict[str, Any]:
     outcome: dict[str, Any] = {}
     try:
         outcome["number"] = int(message["number"])
-        names = [item.name for item in session.sheet.items]
-        session.go(names.index(message["item"]))
+        session.go([item.name for item in session.sheet.items].index(message["item"]))
         if message["do"] == "answer":
             session.answer(message["aspect"], message["choice"])
             outcome["saved"] = True
@@ -146,7 +130,7 @@ def serve(folder: Path, judge: str, **options: Any) -> None:
 
     Arguments and errors are those of `JudgingSession`, and of `serve_page` for `options`.
     """
-    from ctsm_workbench.explorers.serving import serve_page
+    from ctsm_workbench.explorers.serving import serve_page  # its package imports torch
 
     JudgingSession(folder, judge)  # raises now what the page would only show later
     call = f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"

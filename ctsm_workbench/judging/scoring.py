@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.errors import DataError
 from ctsm_lib.run_folder import versions
+from ctsm_workbench.extras import needed_by
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, Answers, Sheet
 from ctsm_workbench.study.intervals import percentiles, resampled
@@ -32,7 +32,7 @@ class Judgements:
     sheet: Sheet
     key: dict[str, Any]
     answers: dict[str, Answers]
-    left_out: tuple[str, ...] = ()
+    left_out: list[str]
 
 
 def gather(
@@ -54,29 +54,27 @@ def gather(
     secret = files.read_key(key or next(filter(Path.is_file, keys), keys[0]), sheet)
     paths: dict[str, Path] = {}
     answers: dict[str, Answers] = {}
-    problems: list[str] = []
-    unfinished: set[str] = set()
-    for folder in folders:
-        for path in sorted((folder / files.JUDGES).glob("*.csv")):
-            judge = path.stem
-            if judge in paths:
-                raise DataError(f"{judge} has judged twice: {paths[judge]} and {path}. Keep one.")
-            paths[judge] = path
-            answers[judge], lines = files.read_answers(path, sheet)
-            for item in (item.name for item in sheet.items):
-                missing = ", ".join(a for a in ASPECTS if (item, a) not in answers[judge])
-                if missing:
-                    where = f"{path}:{lines[item]}" if item in lines else f"{path} (no row)"
-                    problems.append(f"{where}: {judge} has not judged {missing} of {item}")
-                    unfinished.add(item)
+    problems: list[tuple[str, str]] = []  # an item, and what is missing of it
+    found = (path for f in folders for path in sorted((f / files.JUDGES).glob("*.csv")))
+    for judge, path in ((path.stem, path) for path in found):
+        if judge in paths:
+            raise DataError(f"{judge} has judged twice: {paths[judge]} and {path}. Keep one.")
+        paths[judge] = path
+        answers[judge], places = files.read_answers(path, sheet)
+        for item in (item.name for item in sheet.items):
+            missing = ", ".join(a for a in ASPECTS if (item, a) not in answers[judge])
+            place = places.get(item, f"{path} (no row)")
+            if missing:
+                problems.append((item, f"{place}: {judge} has not judged {missing} of {item}"))
     if not paths:
         hint = f"Run `ctsm judge serve {first} --judge NAME` to judge."
         raise DataError(f"{first / files.JUDGES} holds no judgements. {hint}")
     if problems and not only_complete:
+        listed = "; ".join(text for _, text in problems[:5])
         more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
         hint = "Finish them, or leave these items out for all judges with --only-complete."
-        raise DataError(f"{len(problems)} missing: {'; '.join(problems[:5])}{more}. {hint}")
-    return Judgements(sheet, secret, answers, tuple(sorted(unfinished)))
+        raise DataError(f"{len(problems)} missing: {listed}{more}. {hint}")
+    return Judgements(sheet, secret, answers, left_out=sorted({item for item, _ in problems}))
 
 
 def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
@@ -88,73 +86,54 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
     rows of the table), and `kappa` (see `agreement`, also for `draws` and `seed`). `judges` tells
     how often each judge chose A and B, and has the attention checks.
     """
-    secrets = judgements.key["items"]
     ours, *others = [system["name"] for system in judgements.key["systems"]]
     judges = sorted(judgements.answers)
+    secrets: dict[str, dict] = judgements.key["items"]
     kept = [item.name for item in judgements.sheet.items if item.name not in judgements.left_out]
     plain = [item for item in kept if secrets[item]["kind"] == "comparison"]
-    checks = [item for item in kept if secrets[item]["kind"] != "comparison"]
     table: list[dict[str, Any]] = []
     for other in others:
         items = [i for i in plain if {secrets[i]["A"], secrets[i]["B"]} == {ours, other}]
         if not items:
             all_judges = f"all {len(judges)} judges"
             raise DataError(f"No item of {ours} against {other} was judged by {all_judges}.")
+        ours_is_b = np.array([[secrets[item]["B"] == ours] for item in items])
         for aspect in ASPECTS:
-            codes = [
-                [_outcome(judgements.answers[j][i, aspect], secrets[i], ours) for j in judges]
-                for i in items
-            ]
+            given = ([judgements.answers[judge][i, aspect] for judge in judges] for i in items)
+            choices = np.array([list(map(CHOICES.index, row)) for row in given])
+            codes = np.where(ours_is_b, 2 - choices, choices)  # a choice of ours is a win
             names = {"comparison": f"{ours} vs. {other}", "aspect": aspect}
-            table.append(names | _row(np.array(codes), draws, seed))
+            table.append(names | _row(codes, draws, seed))
     # Holm's correction: among many tests some have a small p by chance alone.
-    tested = [row for row in table if row["test"]["p"] is not None]
-    if tested:
+    if tested := [row for row in table if row["test"]["p"] is not None]:
         single = [row["test"]["p"] for row in tested]
-        corrected = _statsmodels("multitest").multipletests(single, method="holm")[1]
+        with needed_by("Holm's correction"):
+            from statsmodels.stats.multitest import multipletests
+        corrected = multipletests(single, method="holm")[1]
         for row, p in zip(tested, corrected.tolist(), strict=True):
             row["p_holm"] = p
     return {
-        "sheet": judgements.sheet.number,
-        "systems": judgements.key["systems"],
-        "table": table,
-        "judges": {j: _reliability(judgements.answers[j], secrets, plain, checks) for j in judges},
-        "left_out": list(judgements.left_out),
-        "seed": {"sheet": judgements.key["seed"], "bootstrap": seed},
-        "draws": draws,
+        "sheet": judgements.sheet.number, "systems": judgements.key["systems"], "table": table,
+        "judges": {j: _reliability(judgements.answers[j], secrets, kept) for j in judges},
+        "left_out": judgements.left_out,
+        "seed": {"sheet": judgements.key["seed"], "bootstrap": seed}, "draws": draws,
         "versions": versions() | {name: version(name) for name in ("scipy", "statsmodels")},
-    }
-
-
-def _statsmodels(module: str) -> Any:
-    try:
-        return import_module(f"statsmodels.stats.{module}")
-    except ImportError:
-        hint = "pip install 'ctsm-lab[notebooks]'"
-        raise ConfigError(f"Fleiss' kappa needs statsmodels: {hint}.") from None
-
-
-def _outcome(choice: str, secret: dict, ours: str) -> int:
-    outcome = "tie" if choice == "tie" else "win" if secret[choice] == ours else "lose"
-    return OUTCOMES.index(outcome)
+    }  # fmt: skip
 
 
 def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
     """Numbers of one comparison and aspect from positions in `OUTCOMES` [ITEMS, JUDGES]."""
-    counts = Counter(codes.ravel().tolist())
-    verdicts: Counter[str] = Counter()
-    for row in codes.tolist():
-        code, votes = Counter(row).most_common(1)[0]
-        verdicts[OUTCOMES[code] if 2 * votes > len(row) else "none"] += 1
+    items, judges = codes.shape
+    votes = (codes[:, :, None] == range(len(OUTCOMES))).sum(axis=1)  # [ITEMS, OUTCOMES]
+    pooled = (100 * votes.sum(axis=0) / codes.size).tolist()
+    wins, ties, losses = (2 * votes > judges).sum(axis=0).tolist()
+    majority = {"win": wins, "tie": ties, "lose": losses, "none": items - wins - ties - losses}
     return {
-        "items": codes.shape[0],
-        "judges": codes.shape[1],
-        "pooled": {name: 100 * counts[code] / codes.size for code, name in enumerate(OUTCOMES)},
-        "majority": {name: 100 * verdicts[name] / len(codes) for name in (*OUTCOMES, "none")},
-        "test": sign_test(verdicts["win"], verdicts["lose"]),
-        "kappa": agreement(codes, draws=draws, seed=seed),
+        "items": items, "judges": judges, "pooled": dict(zip(OUTCOMES, pooled, strict=True)),
+        "majority": {name: 100 * count / items for name, count in majority.items()},
+        "test": sign_test(wins, losses), "kappa": agreement(codes, draws=draws, seed=seed),
         "p_holm": None,
-    }
+    }  # fmt: skip
 
 
 def sign_test(wins: int, losses: int) -> dict[str, Any]:
@@ -163,13 +142,13 @@ def sign_test(wins: int, losses: int) -> dict[str, Any]:
     The `share` of wins has a 95 % interval (Wilson) from `low` to `high`. Without wins and losses,
     these three and `p` are None.
     """
-    p = share = low = high = None
-    if wins + losses:
-        test = binomtest(wins, wins + losses)
-        p = float(test.pvalue)
-        share = wins / (wins + losses)
-        low, high = map(float, test.proportion_ci(method="wilson"))
-    return {"wins": wins, "losses": losses, "p": p, "share": share, "low": low, "high": high}
+    result: dict[str, Any] = {"wins": wins, "losses": losses}
+    if not wins + losses:
+        return result | dict.fromkeys(("p", "share", "low", "high"))
+    test = binomtest(wins, wins + losses)
+    low, high = map(float, test.proportion_ci(method="wilson"))
+    p = float(test.pvalue)
+    return result | {"p": p, "share": float(test.statistic), "low": low, "high": high}
 
 
 def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
@@ -180,22 +159,22 @@ def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[st
     `undefined_draws` counts the bootstrap samples without a kappa. They are left out.
     Source: Fleiss (1971), as statsmodels computes it.
     """
-    inter_rater = _statsmodels("inter_rater")
+    with needed_by("Fleiss' kappa"):
+        from statsmodels.stats import inter_rater
     counts, _ = inter_rater.aggregate_raters(codes)  # [ITEMS, CATEGORIES]
 
-    def kappa(counts: np.ndarray) -> float:
+    def kappa(chosen: np.ndarray) -> float:
         # In a single category chance alone brings full agreement: kappa is 0 / 0.
-        if np.count_nonzero(counts.sum(axis=0)) == 1:
+        if np.count_nonzero(counts[chosen].sum(axis=0)) == 1:
             return math.nan
-        return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
+        return float(inter_rater.fleiss_kappa(counts[chosen], method="fleiss"))
 
     result: dict[str, Any] = dict.fromkeys(("value", "low", "high"))
     result |= {"note": "", "undefined_draws": 0}
     items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}
-    random = np.random.default_rng(seed)
-    drawn = resampled(lambda chosen: kappa(counts[chosen]), items, draws, random)
+    drawn = resampled(kappa, items, draws, np.random.default_rng(seed))
     if math.isnan(drawn[0]):
         return result | {"note": "all judgements are the same: kappa is undefined"}
     result["value"] = float(drawn[0])
@@ -208,19 +187,17 @@ def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[st
     return result | {"low": low, "high": high}
 
 
-def _reliability(
-    answers: Answers, secrets: dict, plain: Sequence[str], checks: Sequence[str]
-) -> dict[str, Any]:
+def _reliability(answers: Answers, secrets: dict[str, dict], items: list[str]) -> dict[str, Any]:
     """Counts of a judge's A and B (each hides our system half of the time), and the checks."""
-    sides = Counter(answers[item, aspect] for item in plain for aspect in ASPECTS)
-    # One vote per item, not per answer: the three answers to one item depend on each other.
-    votes = [[answers[item, aspect] for aspect in ASPECTS] for item in plain]
-    balance = [vote.count("A") - vote.count("B") for vote in votes]
+    plain = [item for item in items if secrets[item]["kind"] == "comparison"]
+    checks = [item for item in items if item not in plain]
     failed = [i for i in checks if answers[i, secrets[i]["aspect"]] != secrets[i]["expected"]]
+    # One vote per item, not per answer: the three answers to one item depend on each other.
+    votes = [Counter(answers[item, aspect] for aspect in ASPECTS) for item in plain]
+    balance = [vote["A"] - vote["B"] for vote in votes]
+    sides = sum(votes, Counter())
     return {
         "sides": {side: sides[side] for side in CHOICES},
         "side_test": sign_test(sum(x > 0 for x in balance), sum(x < 0 for x in balance)),
-        "checks": len(checks),
-        "passed": len(checks) - len(failed),
-        "failed": failed,
-    }
+        "checks": len(checks), "passed": len(checks) - len(failed), "failed": failed,
+    }  # fmt: skip

@@ -1,8 +1,7 @@
 """Blind sheets from files of answers: match by context, sample by emotion, shuffle A and B, seal.
 
-The first file is of the system in question. Each other file is compared with it, on the same
-contexts. Paper: Sec. 4.3.2 compares CTSM with three baselines on 3 aspects as win, tie or lose. It
-reports neither how items were drawn nor attention checks.
+Paper: Sec. 4.3.2 compares CTSM with three baselines on 3 aspects as win, tie or lose. It reports
+neither how items were drawn nor attention checks.
 """
 
 import random
@@ -11,8 +10,9 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
 from pathlib import Path
+from typing import Any
 
 from ctsm_lib.cache import file_fingerprint
 from ctsm_lib.corpus import tokenize
@@ -27,6 +27,7 @@ MIN_WORDS = 6  # in a shorter reference nobody notices that its words are shuffl
 Context = tuple[str, ...]  # normalised turns
 Texts = dict[Context, str]
 Rows = dict[Context, list[dict]]
+Matched = dict[Context, dict[str, dict]]  # the one row of each system, by the system's name
 Draft = tuple[Context, str, str, dict]  # context, A, B, and what the key stores of the item
 
 
@@ -35,7 +36,7 @@ def _letters(turn: str) -> str:
     text = unicodedata.normalize("NFKC", turn).replace("\u2019", "'")
     # Tokenizers write "do n't" for "don't".
     text = re.sub(r"\s+(n't|'\w+)", r"\1", text, flags=re.IGNORECASE)
-    return "".join(re.findall(r"[^\W_]", tokenized(text).casefold()))
+    return "".join(re.findall(r"[^\W_]", _tokenized(text).casefold()))
 
 
 def normalise(turns: Sequence[str]) -> Context:
@@ -43,9 +44,9 @@ def normalise(turns: Sequence[str]) -> Context:
     return tuple(map(_letters, turns))
 
 
-def tokenized(text: str) -> str:
-    """Text as the compared systems write it: in lower case, with spaces between tokens."""
-    return " ".join(tokenize(text))
+def _tokenized(text: str) -> str:
+    """Text on one line as the compared systems write it: lower case, spaces between tokens."""
+    return " ".join(tokenize(clean(text)))
 
 
 def read_rows(path: Path) -> Rows:
@@ -56,16 +57,15 @@ def read_rows(path: Path) -> Rows:
     """
     rows: Rows = defaultdict(list)
     for line, row in numbered_rows(path):
-        turns = row.get("context")
-        if isinstance(turns, str):
-            turns = [turns]
-        if not (isinstance(turns, list) and turns and all(isinstance(t, str) for t in turns)):
-            problem = f'"context" should be the list of the turns, found {str(turns)[:60]!r}'
-            raise DataError(f"{path}:{line}: {problem}.")
-        for part in ("emotion", "reference"):
-            if not isinstance(row.get(part, ""), str):
-                problem = f'"{part}" should be text, found {str(row[part])[:60]!r}'
-                raise DataError(f"{path}:{line}: {problem}.")
+        turns: Any = row.get("context")
+        turns = [turns] if isinstance(turns, str) else turns
+        is_list = isinstance(turns, list) and turns and all(isinstance(t, str) for t in turns)
+        wrong = {} if is_list else {"context": "the list of the turns"}
+        parts = ("emotion", "reference")
+        wrong |= {part: "text" for part in parts if not isinstance(row.get(part, ""), str)}
+        for part, wanted in wrong.items():
+            found = str(row.get(part))[:60]
+            raise DataError(f'{path}:{line}: "{part}" should be {wanted}, found {found!r}.')
         rows[normalise(turns)].append(row | {"context": turns, "line": line})
     return dict(rows)
 
@@ -77,10 +77,8 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
     named = []
     for argument in arguments:
         name, equals, path = argument.partition("=")
-        if not equals or "/" in name:
-            name = Path(argument).stem
-            path = argument
-        named.append((name.strip(), Path(path)))
+        bare = not equals or "/" in name
+        named.append((Path(argument).stem, Path(argument)) if bare else (name.strip(), Path(path)))
     for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
             hint = "Name them: ours=A.jsonl b=B.jsonl"
@@ -89,59 +87,52 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
 
 
 def make(
-    files: Sequence[tuple[str, Path]],
-    out: Path,
-    *,
-    items: int = 100,
-    checks: int | None = None,
-    seed: int = 0,
-    key: Path | None = None,
-) -> dict:
+    files: Sequence[tuple[str, Path]], out: Path, *, items: int = 100, checks: int | None = None,
+    seed: int = 0, key: Path | None = None,
+) -> dict:  # fmt: skip
     """Write `sheet.csv`, `instructions.md` and `key.json`; the same arguments give the same bytes.
 
-    Args:
-        files: name and path of each system, the system in question first.
-        out: folder, made when missing. Files that are there are never overwritten.
-        items: contexts, in equal shares of emotions where possible; each once per comparison.
-        checks: attention checks in all; by default one to twenty items.
-        key: where the key goes; by default `out / "key.json"`.
-
-    Returns:
-        A report: the sheet's number, counts of rows, and the `form` of the answers.
+    `files` are the name and the path of each system, the system in question first. `items` counts
+    contexts, drawn in equal shares of emotions where possible; each is judged once per comparison.
+    `checks` counts attention checks, by default one to twenty items. `key` is the key's path, by
+    default `out / "key.json"`. Files that are there are never overwritten. The result is a report:
+    the sheet's number, counts of rows, and the `form` of the answers.
     """
-    key_path = key or out / formats.KEY
-    for path in (out / formats.SHEET, key_path):
+    key = key or out / formats.KEY
+    for path in (out / formats.SHEET, key):
         if path.exists():
             reason = "is there already, and judgements may depend on it"
             raise ConfigError(f"{path} {reason}. Choose another folder.")
     systems = {name: read_rows(path) for name, path in files}
+    ours, our_path = files[0]
     # A context that a file has twice is left out: it is unknown which of its answers to compare.
     rows = {
-        context: [found[context][0] for found in systems.values()]
-        for context in next(iter(systems.values()))
+        context: {name: found[context][0] for name, found in systems.items()}
+        for context in systems[ours]
         if all(len(found.get(context, ())) == 1 for found in systems.values())
     }
     emotions: Texts = {}
     for context, found in rows.items():
-        emotions[context] = next((row["emotion"] for row in found if row.get("emotion")), "")
-        if not emotions[context]:
+        named = [row["emotion"] for row in found.values() if row.get("emotion")]
+        if not named:
             problem = 'no file names this context\'s "emotion"; sampling needs it'
-            raise DataError(f"{files[0][1]}:{found[0]['line']}: {problem}.")
+            raise DataError(f"{our_path}:{found[ours]['line']}: {problem}.")
+        emotions[context] = named[0]
     if not 1 <= items <= len(rows):
         have = f"{len(rows)} contexts are" if rows else "no context is"
         names = ", ".join(path.name for _, path in files)
         raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
     checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
-    if checks < 0:
-        hint = "the number cannot be negative. 0 makes none"
-        raise ConfigError(f"{checks} attention checks: {hint}.")
     dice = random.Random(f"ctsm judge {seed}")
-    chosen = stratified(emotions, items, dice)
-    form = _common_form([rows[context] for context in chosen])
-    drafts = _comparisons(list(systems), {c: rows[c] for c in chosen}, dice, form)
+    chosen = {context: rows[context] for context in stratified(emotions, items, dice)}
+    # If one system wrote tokens, capitals and spacing would identify it.
+    texts = ([clean(found[name]["response"]) for found in chosen.values()] for name in systems)
+    tokens_apart = any(answers == list(map(_tokenized, answers)) for answers in texts)
+    form = _tokenized if tokens_apart else clean
+    drafts = _comparisons(chosen, list(systems), dice, form)
     references: Texts = {}
     for context, found in rows.items():
-        for text in (form(row.get("reference", "")) for row in found):
+        for text in (form(row.get("reference", "")) for row in found.values()):
             if len(set(text.split())) >= MIN_WORDS:
                 references.setdefault(context, text)
     tests = _attention_checks(references, emotions, taken=set(chosen), count=checks, dice=dice)
@@ -149,30 +140,24 @@ def make(
         drafts.insert(1 + (place + 1) * len(drafts) // (checks + 1), test)
     shown = []
     secrets = {}
-    width = len(str(len(drafts)))
     for number, (context, a, b, secret) in enumerate(drafts, start=1):
-        name = f"q{number:0{width}}"
-        shown.append(Item(name, tuple(clean(turn) for turn in rows[context][0]["context"]), a, b))
+        name = f"q{number:0{len(str(len(drafts)))}}"
+        shown.append(Item(name, tuple(map(clean, rows[context][ours]["context"])), a, b))
         secrets[name] = secret | {"emotion": emotions[context]}
-    about = [
-        {"name": name, "file": path.name, "fingerprint": file_fingerprint(path)}
-        for name, path in files
-    ]
+    prints = {path: file_fingerprint(path) for _, path in files}
+    about = [{"name": n, "file": p.name, "fingerprint": prints[p]} for n, p in files]
     payload = {"systems": about, "seed": seed, "items": secrets}
     sheet = Sheet(formats.sheet_number(shown, payload), tuple(shown))
-    formats.write_key(key_path, sheet.number, payload)
+    formats.write_key(key, sheet.number, payload)
     formats.write_sheet(out, sheet)
     return {
         "sheet": sheet.number,
         "files": {name: _matches(found, rows) for name, found in systems.items()},
-        "comparisons": len(files) - 1,
-        "items": items,
-        "checks": checks,
-        "rows": len(shown),
+        "comparisons": len(files) - 1, "items": items, "checks": checks, "rows": len(shown),
         "same_answer": sum(normalise([item.a]) == normalise([item.b]) for item in shown),
-        "form": "as written" if form is clean else "lower case, tokens apart",
-        "emotions": dict(sorted(Counter(emotions[context] for context in chosen).items())),
-    }
+        "form": "lower case, tokens apart" if tokens_apart else "as written",
+        "emotions": dict(sorted(Counter(map(emotions.__getitem__, chosen)).items())),
+    }  # fmt: skip
 
 
 def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
@@ -184,35 +169,23 @@ def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
     dice.shuffle(order)
     for emotion in order:
         dice.shuffle(piles[emotion])
-    chosen: list[Context] = []
-    while len(chosen) < count:
-        chosen += [piles[emotion].pop() for emotion in order if piles[emotion]]
-    return chosen[:count]
-
-
-def _common_form(rows: Sequence[Sequence[dict]]) -> Callable[[str], str]:
-    """The form of answers: as written, unless capitals and spacing would identify a system."""
-    for answers in zip(*rows, strict=True):
-        texts = [clean(row["response"]) for row in answers]
-        if all(text == tokenized(text) for text in texts):
-            return lambda text: tokenized(clean(text))
-    return clean
+    rounds = zip_longest(*(reversed(piles[emotion]) for emotion in order))
+    return list(filter(None, chain.from_iterable(rounds)))[:count]
 
 
 def _comparisons(
-    names: Sequence[str], rows: Rows, dice: random.Random, form: Callable[[str], str]
+    rows: Matched, names: Sequence[str], dice: random.Random, form: Callable[[str], str]
 ) -> list[Draft]:
     """The first system against each other one, in a random order."""
     drafts: list[Draft] = []
-    for other in range(1, len(names)):
-        orders = [(0, other) if place % 2 == 0 else (other, 0) for place in range(len(rows))]
-        dice.shuffle(orders)  # the first system is A as often as B
-        for (context, found), order in zip(rows.items(), orders, strict=True):
-            pair = {names[i]: found[i] for i in order}
-            a, b = pair
-            lines = {name: row["line"] for name, row in pair.items()}
+    for other in names[1:]:
+        pairs = [(names[0], other), (other, names[0])] * len(rows)
+        orders = pairs[: len(rows)]  # the first system is A as often as B
+        dice.shuffle(orders)
+        for (context, found), (a, b) in zip(rows.items(), orders, strict=True):
+            left, right = (form(found[name]["response"]) or NO_ANSWER for name in (a, b))
+            lines = {name: found[name]["line"] for name in (a, b)}
             secret = {"kind": "comparison", "A": a, "B": b, "lines": lines}
-            left, right = (form(row["response"]) or NO_ANSWER for row in pair.values())
             drafts.append((context, left, right, secret))
     dice.shuffle(drafts)
     return drafts
@@ -226,10 +199,10 @@ def _attention_checks(
     The worse one has the same words in another order (which tests fluency) or is a human answer
     to a conversation about another emotion (which tests relevance). Only this aspect is checked.
     """
-    if (known := len(references)) < count:
-        need = f'as many contexts with a "reference" of {MIN_WORDS} or more words'
-        hint = f"there are {known}. Choose --checks {known}"
-        raise ConfigError(f"{count} attention checks need {need}; {hint}.")
+    if (known := len(references)) < count or count < 0:
+        have = f'{known} contexts have a "reference" of {MIN_WORDS} or more words'
+        hint = f"Choose --checks from 0 to {known}"
+        raise ConfigError(f"{count} attention checks cannot be made: {have}. {hint}.")
     fresh = [context for context in references if context not in taken]
     seen = [context for context in references if context in taken]
     # A context that is judged already is better than no check.
@@ -238,8 +211,10 @@ def _attention_checks(
     drafts: list[Draft] = []
     for place, context in enumerate(picked):
         good = references[context]
-        others = (references[c] for c in references if emotions[c] != emotions[context])
-        unrelated = [other for other in others if not _alike(other, good)]
+        words = set(good.split())
+        others = [text for c, text in references.items() if emotions[c] != emotions[context]]
+        shares = (len(words & set(o.split())) / len(words | set(o.split())) for o in others)
+        unrelated = [other for other, share in zip(others, shares, strict=True) if share <= 0.5]
         if place % 2 and unrelated:
             secret = {"kind": "unrelated", "aspect": "relevance"}
             bad = dice.choice(unrelated)
@@ -259,20 +234,10 @@ def shuffled_words(text: str, dice: random.Random) -> str:
     return " ".join(min(orders, key=lambda order: sum(p in neighbours for p in pairwise(order))))
 
 
-def _alike(one: str, other: str) -> bool:
-    words = [set(text.split()) for text in (one, other)]
-    return len(set.intersection(*words)) > len(set.union(*words)) / 2
-
-
 def _matches(rows: Rows, shared: Container[Context]) -> dict:
     """How many rows are used, and the first lines of those without a partner."""
     single = {context: found[0]["line"] for context, found in rows.items() if len(found) == 1}
     lost = [line for context, line in single.items() if context not in shared]
     total = sum(map(len, rows.values()))
-    return {
-        "rows": total,
-        "matched": len(single) - len(lost),
-        "unmatched": len(lost),
-        "repeated": total - len(single),
-        "unmatched_lines": lost[:5],
-    }
+    counts = {"rows": total, "matched": len(single) - len(lost), "unmatched": len(lost)}
+    return counts | {"repeated": total - len(single), "unmatched_lines": lost[:5]}

@@ -1,0 +1,16 @@
+"""Packages that only some commands need."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ctsm_lib.errors import ConfigError
+
+
+@contextmanager
+def needed_by(user: str, extra: str = "notebooks") -> Iterator[None]:
+    """Import packages in a `with` block; `ConfigError` names the extra where one is missing."""
+    try:
+        yield
+    except ImportError as error:
+        missing = f"{user} needs {error.name}"
+        raise ConfigError(f"{missing}: pip install 'ctsm-lab[{extra}]'.") from None
