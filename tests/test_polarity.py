@@ -19,16 +19,30 @@ from ctsm_workbench.study.polarity import (
     QUALITIES,
     PolarityReport,
     Rule,
-    analyse,
+    Words,
     analyse_prepared,
     choices,
 )
+from ctsm_workbench.study.polarity import analyse as analyse_words
 from ctsm_workbench.study.polarity.chance import shuffled_shares
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.
 WORDS = ["good", "fine", "bad", "awful", "surprised"]
 VALENCE = np.array([0.9, 0.8, 0.1, 0.2, 0.7])
 VECTORS = np.array([[4, 0], [3, 1], [0, 4], [1, 3], [1, 3]], dtype=np.float32)
+
+
+def analyse(**given: Any) -> dict:
+    """`analyse` of arrays. Without `vad` only valences are known, without `kind` all are exact."""
+    nothing = np.full(len(given["words"]), np.nan)
+    valence = given.pop("valence")
+    vad = given.pop("vad", np.stack([nothing, nothing, nothing], axis=1)).copy()
+    vad[: len(valence), 0] = valence
+    found = given.pop("found")
+    kind = given.pop("kind", np.where(found, 0, -1))
+    names = ("words", "rated", "vectors", "counts")
+    data = {name: given.pop(name) for name in names}
+    return analyse_words(Words(vad=vad, kind=kind, **data), **given)
 
 
 def random_words(n: int = 60, dim: int = 5, seed: int = 0) -> dict[str, Any]:

@@ -28,9 +28,7 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     Each of `rows` has its name, the paper's scores, seeds, for each score mean, low, high and
     values, and `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer. Beside
     them stand the facts that all rows share, the commonsense of those that use it, and `not_run`.
-
-    Raises:
-        DataError: results of different budget or data lie in the folder.
+    Results of different budget or data in one folder raise a `DataError`.
     """
     found = {}
     examples: dict[str, Examples] = {}
@@ -68,9 +66,8 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
         run = result["run"]
         facts = {"budget": result["budget"], "batch_size": result["config"]["batch_size"]}
         facts |= {"n": result["n"]} | {name: run[name] for name in DATA}
-        for name in ("knowledge", "concepts"):
-            if run.get(name) not in (None, "not read"):  # rows that use none stand beside any
-                facts[name] = run[name]
+        used = ("knowledge", "concepts")  # rows that use none stand beside any
+        facts |= {name: run[name] for name in used if run.get(name) not in (None, "not read")}
         shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
         for name, value in facts.items():
             if value != shared[name]:
@@ -124,9 +121,8 @@ def _against(ctsm: Examples, other: Examples) -> dict:
 
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; below it the shared facts."""
-    names = ("acc", "ppl_peer", "Dist-1", "Dist-2")
-    heads = [head for name in names for head in (f"{name}, paper", name)]
-    heads += ["words", "seeds", "CTSM better in acc", "in ppl_peer"]
+    heads = ["", "acc, paper", "acc", "ppl_peer, paper", "ppl_peer", "Dist-1, paper", "Dist-1"]
+    heads += ["Dist-2, paper", "Dist-2", "words", "seeds", "CTSM better in acc", "in ppl_peer"]
     lines = []
     for row in table["rows"]:
         scores = row.get("scores", {})
@@ -140,7 +136,7 @@ def markdown(table: dict) -> str:
         cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
         lines.append(cells)
     note = f"{caption(table)} {sentence('comparison', 'better')}"
-    return f"{markdown_table(['', *heads], lines)}\n{note}\n"
+    return f"{markdown_table(heads, lines)}\n{note}\n"
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

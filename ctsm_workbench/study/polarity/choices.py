@@ -4,13 +4,18 @@ Paper: Sec. 5.4; specification, Section 6. The choices are listed and explained 
 """
 
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ctsm_lib.polarity import NO_STATE, group_cosines, group_weights, sides, trait_polarity
+from ctsm_lib import polarity as paper
+from ctsm_lib.errors import DataError
+from ctsm_lib.polarity import NO_STATE, lengths_of, trait_polarity
 from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 
 CHOICES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -50,15 +55,45 @@ class PolarityReport:
     reason: str = ""
 
 
-class Words(NamedTuple):
-    """Data of n words."""
+@dataclass(frozen=True)
+class Words:
+    """Data of n different words.
 
-    valence: Array  # [n] in [0, 1]
-    rated: Array  # [n] bool
+    A `DataError` is raised where the arrays do not fit, a word is there twice, a valence is outside
+    [0, 1], or a vector is not finite.
+    """
+
+    words: Sequence[str]
+    vad: Array  # [n, 3] valence in [0, 1], arousal, dominance
+    rated: Array  # [n] bool, whether the lexicon has the word
     vectors: Array  # [n, d]
-    lengths: Array  # [n] of the vectors; 0 where there is none
-    counts: Array  # [n]
     kind: Array  # [n] a key of `vectors.KINDS`; -1 where there is no vector
+    counts: Array  # [n] how often each word occurs
+
+    @property
+    def valence(self) -> Array:
+        """[n] in [0, 1]."""
+        return self.vad[:, 0]
+
+    @cached_property
+    def lengths(self) -> Array:
+        """[n] lengths of the vectors; 0 where there is none."""
+        return np.where(self.kind >= 0, lengths_of(self.vectors), 0.0)
+
+    def __post_init__(self) -> None:
+        for name in ("vad", "rated", "vectors", "kind", "counts"):
+            shape = getattr(self, name).shape
+            if len(shape) != 1 + (name in ("vad", "vectors")) or shape[0] != len(self.words):
+                found = f"{name} has the shape {shape}"
+                raise DataError(f"{found}, but there are {len(self.words)} words.")
+        if len(set(self.words)) < len(self.words):
+            twice = Counter(self.words).most_common(1)[0][0]
+            raise DataError(f"The word {twice!r} is there twice and would count twice.")
+        if not ((self.valence >= 0) & (self.valence <= 1)).all():  # also false for nan
+            convert = "Convert ratings in [-1, 1] (NRC VAD v2) with (v + 1) / 2."
+            raise DataError(f"A valence is not in [0, 1]. {convert}")
+        if not (finite := np.isfinite(self.lengths)).all():
+            raise DataError(f"The vector of {self.words[int(finite.argmin())]!r} is not finite.")
 
 
 class Outcome(NamedTuple):
@@ -100,10 +135,10 @@ def evaluate(
         groups = [_groups(rule, data) for rule in some]
         weights = np.concatenate([group[2] for group in groups], axis=1)
         leave_out = np.repeat([rule.leave_one_out for rule in some], 2)
-        cosines = group_cosines(data.vectors, data.lengths, weights, leave_out)
+        cosines = paper.group_cosines(data.vectors, data.lengths, weights, leave_out)
         pairs = np.split(cosines, len(some), axis=1)
         for rule, (trait, part, weight), pair in zip(some, groups, pairs, strict=True):
-            state = np.where(weight.any(axis=1), sides(pair), NO_STATE)
+            state = np.where(weight.any(axis=1), paper.sides(pair), NO_STATE)
             if len(outcomes) < 2:
                 outcomes.append(Outcome(trait, state, pair))
             fills: dict = {"negative": 0, "random": coin, "agree": trait, "disagree": 1 - trait}
@@ -124,7 +159,7 @@ def _groups(rule: Rule, data: Words) -> tuple[Array, Array, Array]:
     if rule.band:
         part &= np.abs(data.valence - rule.threshold) > rule.band + 1e-6
     has = part & np.isin(data.kind, QUALITIES[rule.vectors])
-    return trait, part, group_weights(trait, data.lengths * has, rule.unit)
+    return trait, part, paper.group_weights(trait, data.lengths * has, rule.unit)
 
 
 def _report(trait: Array, state: Array, often: Array | None, random: Any) -> PolarityReport:
