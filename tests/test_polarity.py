@@ -15,16 +15,10 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
 from ctsm_lib.polarity import NO_STATE, TIE, centroids, state_polarity, trait_polarity
 from ctsm_lib.vectors import Vectors
-from ctsm_workbench.study.polarity import (
-    QUALITIES,
-    PolarityReport,
-    Rule,
-    Words,
-    analyse_prepared,
-    choices,
-)
+from ctsm_workbench.study.polarity import Rule, Words, analyse_prepared, choices
 from ctsm_workbench.study.polarity import analyse as analyse_words
 from ctsm_workbench.study.polarity.chance import shuffled_shares
+from ctsm_workbench.study.polarity.choices import QUALITIES, PolarityReport
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.
 WORDS = ["good", "fine", "bad", "awful", "surprised"]

@@ -110,17 +110,16 @@ def rules_for(data: Words, own: Rule | None = None) -> list[Rule]:
     rules += [] if own is None else [own]
     only = Rule("sweep, rated words", unrated="left out")
     rules += [replace(only, threshold=t, band=band) for t in THRESHOLDS for band in BANDS]
-    for t in THRESHOLDS:
-        # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
-        rules.append(Rule("sweep, all words", "negative" if t >= 0.5 else "positive", threshold=t))
-    return rules
+    # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
+    unrated: dict[float, Any] = {t: "negative" if t >= 0.5 else "positive" for t in THRESHOLDS}
+    return rules + [Rule("sweep, all words", side, threshold=t) for t, side in unrated.items()]
 
 
 def _matters(rule: Rule, data: Words) -> bool:
-    if rule.vectors != "all":
-        chosen = np.isin(data.kind, QUALITIES[rule.vectors]).sum()
-        return bool(0 < chosen < (data.kind >= 0).sum())
-    return rule.missing == "left out" or not data.lengths.all()
+    if rule.vectors == "all":
+        return rule.missing == "left out" or not data.lengths.all()
+    chosen = np.isin(data.kind, QUALITIES[rule.vectors]).sum()
+    return bool(0 < chosen < (data.kind >= 0).sum())
 
 
 def evaluate(
@@ -170,12 +169,11 @@ def _report(trait: Array, state: Array, often: Array | None, random: Any) -> Pol
     if often is None:  # of n words drawn with replacement, the number that differ is binomial
         shares = random.binomial(n, differ.mean(), 2000) / n
     else:
-        weights = often + 1e-12  # a sample may hold words of weight 0 only
-
-        def share_of(sample: Array) -> float:
-            return np.average(differ[sample], weights=weights[sample])
-
-        shares = resampled(share_of, n, draws=200, random=random)[1:]
+        # A sample may hold words of weight 0 only.
+        shares = resampled(
+            lambda sample: np.average(differ[sample], weights=often[sample] + 1e-12),
+            n, draws=200, random=random,
+        )[1:]  # fmt: skip
     share, *positive = np.average(np.stack([differ, trait, state]), axis=1, weights=often)
     shown = rounded([100 * value for value in (share, *percentiles(shares), *positive)])
     return PolarityReport(n, int(differ.sum()), *shown)

@@ -11,12 +11,7 @@ from ctsm_lib.polarity import trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.sources import cache_folder
 from ctsm_workbench.study.polarity.standards import word_scores
-
-NOTE = (
-    "UMAP keeps neighbours: words that lie close together have similar vectors. The distance "
-    "between two groups, the size of a group and the directions of the map have no meaning; "
-    "another seed gives another map."
-)
+from ctsm_workbench.study.sentences import sentence
 
 
 def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
@@ -41,7 +36,7 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
     trait = trait_polarity(scores["trait"])
     return {
         "description": prepared.description,
-        "note": NOTE,
+        "note": sentence("map", "note"),
         "settings": {"neighbours": neighbours, "metric": "cosine", "seed": seed},
         "word": [vocabulary.words[first + i] for i in chosen],
         "x": place[:, 0].round(3).tolist(),
@@ -58,8 +53,8 @@ def _coordinates(vectors: np.ndarray, neighbours: int, seed: int) -> np.ndarray:
     except ImportError:
         raise ConfigError("The map needs umap-learn: pip install 'ctsm-lab[analysis]'.") from None
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    key = {"neighbours": neighbours, "seed": seed, "umap": umap.__version__}
-    key["vectors"] = hashlib.sha256(vectors.tobytes()).hexdigest()
+    content = hashlib.sha256(vectors.tobytes()).hexdigest()
+    key = dict(neighbours=neighbours, seed=seed, umap=umap.__version__, vectors=content)
 
     def build() -> tuple[Arrays, dict]:
         # One thread: with more of them, the same seed gives different maps.
