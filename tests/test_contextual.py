@@ -20,18 +20,16 @@ from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.study.contexts import (
-    Collected,
     analyse_contexts,
     analysis,
     collect_states,
-    dependence,
     explained,
-    null_bands,
     plan,
     reading,
-    variance,
     word_in_contexts,
 )
+from ctsm_workbench.study.contexts.dependence import dependence, null_bands, variance
+from ctsm_workbench.study.contexts.reading import Collected
 
 Turns = list[list[int]]
 

@@ -44,23 +44,15 @@ class Study:
 
 
 def analyse_contexts(
-    run: Run,
-    prepared: Prepared,
-    *,
-    control: bool = True,
-    leaning: int = 300,
-    device: str = "cpu",
-    draws: int = 200,
-    progress: bool = True,
-) -> dict:
+    run: Run, prepared: Prepared, *, control: bool = True, leaning: int = 300,
+    device: str = "cpu", draws: int = 200, progress: bool = True,
+) -> dict:  # fmt: skip
     """Read every dialogue with a trained run, and with the same model before any training.
 
     `control` asks for the untrained model, `leaning` is the number of words whose mean inclination
     to all 32 emotions is returned. The JSON data are trained and untrained (each: explained, bands,
-    varies, most, least, agreement, dialogues, within_words), words, conclusion.
-
-    Raises:
-        RunError: the run has another vocabulary than the data, or no state embedding.
+    varies, most, least, agreement, dialogues, within_words), words, conclusion. A `RunError` is
+    raised where the run has another vocabulary than the data, or no state embedding.
 
     Paper: Eq. (7) and (9). Departure: the paper uses static vectors (Sec. 5.4), not occurrences.
     """
@@ -73,26 +65,23 @@ def analyse_contexts(
             torch.manual_seed(0)
             model = model_class(run.config)(run.config, prepared.tables(run.config))
             models["untrained"] = model.to(device)
-    result: dict = {
-        "description": run.about(device, prepared.description),
-        "occurrences": len(laid.tokens),
-        "left_out": laid.left_out,
-        "dialogues": len(laid.begin),
-        "kept": len(laid.kept),
-        "min_count": MIN_COUNT,
-        "intervals": sentence("contexts", "intervals", draws=draws),
-    }
+    result: dict = {"description": run.about(device, prepared.description)}
+    result |= {"occurrences": len(laid.tokens), "left_out": laid.left_out}
+    result |= {"dialogues": len(laid.begin), "kept": len(laid.kept), "min_count": MIN_COUNT}
+    result["intervals"] = sentence("contexts", "intervals", draws=draws)
+    rated = facts["rated"]
     ratios = []
     for name, model in models.items():
-        rated = facts["rated"]
-        states = reading.collect_states(
-            model, laid, len(rated), rated, device=device, progress=progress
-        )
+        how: dict = {"device": device, "progress": progress}
+        states = reading.collect_states(model, laid, len(rated), rated, **how)
         bands = null_bands(laid, states)
-        own: dict = {"states": states, "depends": dependence(states, bands), "draws": draws}
-        own["directions"], own["grades"] = _graded(states, facts["trait"], rated, sides)
-        study = Study(laid=laid, **facts, **own)
-        ratios.append(study.depends)
+        depends = dependence(states, bands)
+        directions, grades = _graded(states, facts["trait"], rated, sides)
+        study = Study(
+            laid=laid, states=states, depends=depends, directions=directions, grades=grades,
+            draws=draws, **facts,
+        )  # fmt: skip
+        ratios.append(depends)
         result[name] = {"explained": explained(laid, states, draws), "bands": bands}
         result[name] |= _varying(study) | {"agreement": _agreement(study)}
         result[name] |= {"dialogues": _dialogues(study), "within_words": _within_words(study)}
@@ -108,7 +97,7 @@ def analyse_contexts(
 
 
 def _facts(prepared: Prepared) -> tuple[dict[str, Any], Array]:
-    """The fields of `Study` that need no model, and the [32] sides of the labels."""
+    """The fields of `Study` that need no model, and the [32] polarities of the labels."""
     vocabulary = prepared.corpus.vocabulary
     vad, rated = prepared.lexicon.table(vocabulary)
     valence = vad[:, 0].astype(np.float64)
@@ -135,9 +124,8 @@ def _graded(states: Collected, trait: Array, rated: Array, sides: Array) -> tupl
     axes have no names: the rule of Section 5.4 on mean states, with the centroids of rated words.
     """
     inclination, state = (states.means[:, part] for part in SPACES.values())
-    positive = sides == 1
-    negative = sides == 0
-    lean = positive / max(positive.sum(), 1) - negative / max(negative.sum(), 1)
+    positive, negative = ((sides == side) / max((sides == side).sum(), 1) for side in (1, 0))
+    lean = positive - negative
     sums = group_sums(state, group_weights(trait, lengths_of(state) * rated, unit=False))
     centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
     directions = {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
@@ -154,16 +142,15 @@ def _varying(study: Study) -> dict:
         ratio = study.depends[space]
         z = study.depends[f"{space}: z"]
         some = ~np.isnan(z)
-        shares = {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
-        result["varies"][space] = {"words": int(some.sum()), **shares}
+        result["varies"][space] = {"words": int(some.sum())}
+        result["varies"][space] |= {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
         order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
         order = order[(spelled & some & (count >= COMMON))[order]]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
-            result[kind][space] = [
-                {"word": study.words[i], "count": int(count[i])}
-                | {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
-                for i in chosen
-            ]
+            rows = [{"word": study.words[i], "count": int(count[i])} for i in chosen]
+            for row, i in zip(rows, chosen, strict=True):
+                row |= {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
+            result[kind][space] = rows
         some &= study.rated
         result["valence_and_dependence"][space] = rank_correlation(strength[some], ratio[some])
     return result
@@ -178,11 +165,8 @@ def _columns(study: Study, leaning: int) -> dict:
     columns: dict = {"word": names, "count": count[chosen].astype(int).tolist()}
     for space in SPACES:
         grade = study.grades[space][chosen]
-        columns[space] = {
-            "grade": rounded(grade),
-            "polarity": (grade > 0).astype(int).tolist(),
-            "dependence": rounded(study.depends[space][chosen]),
-        }
+        columns[space] = {"grade": rounded(grade), "polarity": (grade > 0).astype(int).tolist()}
+        columns[space]["dependence"] = rounded(study.depends[space][chosen])
     mean = study.states.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
     inclination = dict(zip(names, mean, strict=False))
     return columns | {"emotions": list(EMOTIONS), "inclination": inclination}
@@ -294,7 +278,6 @@ def _discriminant(features: Array, positive: Array) -> Array:
 
 
 def _conclusion(result: dict) -> str:
-    """The main results as sentences, generated from the numbers."""
     trained = result["trained"]
     texts = [sentence("contexts", "read", **result)]
     if not trained["explained"]["pairs"]:

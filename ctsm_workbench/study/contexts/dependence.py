@@ -1,14 +1,14 @@
-"""How much a word varies between contexts, how much of this is more than chance, and its sources.
+"""The variation of a word between contexts, compared with chance, and its sources.
 
 Variance here: half the expected squared distance of two occurrences of a word, summed over the
 features of a space. The estimate has no bias for rare words but scatters more; the null bands show
-how much. Legend of shapes: W words, F features.
+how much. Shapes: W words, F features.
 """
 
 import numpy as np
 
 from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Collected, Plan
-from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
+from ctsm_workbench.study.intervals import Array, means, percentiles, rounded
 
 BANDS = 2.0  # words of one band differ in frequency by less than this factor
 DRAWS = 400  # simulated words for each band
@@ -48,10 +48,8 @@ def null_bands(laid: Plan, collected: Collected) -> list[dict]:
         if len(pool) > 1:
             n = int(np.median(members))
             drawn = random.choice(pool, (DRAWS, min(n, MOST)))
-            row: dict = {"low": low, "high": high, "words": len(members), "median": n}
-            for name, part in SPACES.items():
-                row[name] = _null(residual[:, part], drawn, n)
-            rows.append(row)
+            nulls = {name: _null(residual[:, part], drawn, n) for name, part in SPACES.items()}
+            rows.append({"low": low, "high": high, "words": len(members), "median": n} | nulls)
         low = high
     return rows
 
@@ -97,24 +95,20 @@ def dependence(collected: Collected, bands: list[dict]) -> dict[str, Array]:
 def explained(laid: Plan, collected: Collected, draws: int = 200) -> dict:
     """The share of a word's variance that comes from speaker and place, not from other words.
 
-    Half the squared distance of two occurrences of the same word, speaker and place, against that
-    of two of the same word anywhere. V_cos is a function of word, speaker and place (Eq. 6 takes
-    the embedding), so its share has to be 1. For each space the variance, the variance of
-    occurrences alike in speaker and place, and the share explained (%) are given, with an interval
-    from resampled pairs; None without pairs.
+    Half the squared distance of two occurrences of the same word, speaker and place (`alike`),
+    against that of two of the same word anywhere (`variance`), and the share explained (%) with an
+    interval from resampled pairs; None without pairs. V_cos is a function of word, speaker and
+    place (Eq. 6 takes the embedding), so its share has to be 1.
     """
     first, twin, other = (collected.kept[rows].astype(np.float64) for rows in laid.pairs.T)
     random = np.random.default_rng(0)
     result: dict = {"pairs": len(first)} | dict.fromkeys(SPACES)
     for name, part in SPACES.items() if len(first) else ():
-        alike, anywhere = (((first - o)[:, part] ** 2).sum(axis=1) / 2 for o in (twin, other))
-
-        def share(pick: Array, own: Array = alike, all_: Array = anywhere) -> float:
-            return 100 * (1 - own[pick].sum() / all_[pick].sum())
-
+        halves = [((first - o)[:, part] ** 2).sum(axis=1) / 2 for o in (twin, other)]
+        alike, anywhere = means(np.stack(halves, axis=1), draws, random).T
         with np.errstate(invalid="ignore", divide="ignore"):
-            shares = resampled(share, len(first), draws, random)
-        row = {"variance": anywhere.mean(), "alike": alike.mean(), "explained": shares[0]}
+            shares = 100 * (1 - alike / anywhere)
+        row = {"variance": anywhere[0], "alike": alike[0], "explained": shares[0]}
         row["low"], row["high"] = percentiles(shares[-draws:])
         result[name] = rounded(row, 6)
     return result
