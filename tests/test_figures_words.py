@@ -27,7 +27,7 @@ from ctsm_workbench.pictures import (
 )
 from ctsm_workbench.study.contexts import analyse_contexts, word_in_contexts
 from ctsm_workbench.study.polarity import analyse_prepared, discrepant_words, word_map
-from ctsm_workbench.study.polarity.discrepant import quotation
+from ctsm_workbench.study.polarity.frequent import quotation
 from ctsm_workbench.study.sentences import sentence
 
 

@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,10 @@ SCORES = (
 
 
 def evaluate(
-    run: Run,
-    prepared: Prepared,
-    split: str = "test",
-    how: Decoding | None = None,
-    *,
-    device: str = "cpu",
-    progress: bool = True,
-    on_scored: Callable[[dict], None] | None = None,
-) -> tuple[dict, list[dict]]:
+    run: Run, prepared: Prepared, split: str = "test", how: Decoding | None = None, *,
+    device: str = "cpu", progress: bool = True,
+    on_scored: Callable[[dict], None] = lambda scored: None,
+) -> tuple[dict, list[dict]]:  # fmt: skip
     """All scores of a split, and every answer with its context (none without predicted words).
 
     Several processes share the work, and all get all of it. `on_scored` is called with the arrays
@@ -55,8 +50,7 @@ def evaluate(
     pairs = prepared.pairs[split]
     part = prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, progress=progress)
-    if on_scored:
-        on_scored(scored)
+    on_scored(scored)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
     rows: list[dict] = []
     if run.model.predicts_words:
@@ -82,14 +76,9 @@ def evaluate(
 
 
 def answer_pairs(
-    model: Any,
-    pairs: Pairs,
-    how: Decoding,
-    *,
-    device: torch.device | str = "cpu",
-    batch_size: int = 64,
-    progress: bool = False,
-) -> tuple[list[Answer], np.ndarray]:
+    model: Any, pairs: Pairs, how: Decoding, *, device: torch.device | str = "cpu",
+    batch_size: int = 64, progress: bool = False,
+) -> tuple[list[Answer], np.ndarray]:  # fmt: skip
     """Answer every pair of a split; returns answers in their order, and emotion logits [n, 32].
 
     Several processes share the batches, and all get all answers.
@@ -98,17 +87,13 @@ def answer_pairs(
     logits = torch.zeros(len(pairs), len(EMOTIONS))
     # Whole batches, each with its own number: the answers are the same, whoever finds them.
     batches = list(enumerate(pairs.in_order(batch_size)))[share()]
-    total = sum(len(index) for _, index in batches)
-    hide = None if progress else True
-    with tqdm(total=total, desc="answering", unit="answer", disable=hide) as bar:
-        for step, index in batches:
-            # An answer must not see the reference.
-            batch = replace(pairs.collate(index), target=None, label=None).to(device)
-            found, memory = answer_batch(model, batch, how, step)
-            named = zip(index.tolist(), found, strict=True)
-            own += [[n, answer.ids, answer.log_prob, answer.alpha] for n, answer in named]
-            logits[index] = memory.emotion_logits.float().cpu()
-            bar.update(len(index))
+    for step, index in tqdm(batches, desc="answering", unit="batch", disable=not progress or None):
+        # An answer must not see the reference.
+        batch = replace(pairs.collate(index), target=None, label=None).to(device)
+        found, memory = answer_batch(model, batch, how, step)
+        named = zip(index.tolist(), found, strict=True)
+        own += [[n, answer.ids, answer.log_prob, answer.alpha] for n, answer in named]
+        logits[index] = memory.emotion_logits.float().cpu()
     rows = sorted(row for part in gather(own) for row in part)
     # Each process filled the rows of its batches and left the others 0.
     return [Answer(*fields) for _, *fields in rows], all_sum(logits).numpy()
@@ -138,21 +123,18 @@ def response_scores(responses: Sequence[str], references: Sequence[str] | None =
         "mean_length": sum(map(len, words)) / count,
         "distinct_responses": 100 * len(set(map(tuple, words))) / count,
         "looping": 100 * sum(map(loops, words)) / count,
-        "bleu": None if references is None else _bleu(words, references),
+        "bleu": None if references is None else _bleu(words, map(response_tokens, references)),
         "n": len(words),
     }
 
 
-def _bleu(words: Sequence[Sequence[str]], references: Sequence[str]) -> float | None:
+def _bleu(*texts: Iterable[Sequence[str]]) -> float | None:
     try:
-        import sacrebleu
+        from sacrebleu import corpus_bleu
     except ImportError:
         return None
-    if not words:
-        return 0.0
-    answers = [" ".join(response) for response in words]
-    truth = [" ".join(response_tokens(text)) for text in references]
-    return float(sacrebleu.corpus_bleu(answers, [truth], tokenize="none", force=True).score)
+    answers, truth = ([" ".join(words) for words in text] for text in texts)
+    return corpus_bleu(answers, [truth], tokenize="none", force=True).score if answers else 0.0
 
 
 def write_jsonl(path: Path, rows: Sequence[dict]) -> None:

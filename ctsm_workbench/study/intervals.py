@@ -32,9 +32,11 @@ def resampled(
 
 def times_drawn(cases: int, draws: int) -> Array:
     """How often each case is in each bootstrap sample, [1 + K, n]; row 0 has every case once."""
-    even = np.full(cases, 1 / max(cases, 1))
-    times = np.random.default_rng(0).multinomial(cases, even, size=draws)
-    return np.concatenate([np.ones((1, cases)), times])
+    times = np.ones((1 + draws, cases))
+    if cases:
+        even = np.full(cases, 1 / cases)
+        times[1:] = np.random.default_rng(0).multinomial(cases, even, size=draws)
+    return times
 
 
 def means(values: Array, draws: int, random: np.random.Generator) -> Array:

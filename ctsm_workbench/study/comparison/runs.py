@@ -48,10 +48,8 @@ class Plan:
             if value < 1:
                 raise ConfigError(f"{name} {value} is not possible: use a whole number from 1.")
         if "-wo-" in self.preset:
-            raise ConfigError(
-                f"--preset {self.preset} leaves a part out of CTSM. Ablations are rows of the "
-                "table: use --models table3."
-            )
+            way_out = "Ablations are rows of the table: use --models table3."
+            raise ConfigError(f"--preset {self.preset} leaves a part out of CTSM. {way_out}")
         self.config("ctsm", 0)  # raises for an unknown preset or setting
 
     def config(self, key: str, seed: int) -> Config:
@@ -96,10 +94,9 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
         free.add("check_from")  # the last weights are the same, whenever dev pairs are scored
     for name, wanted in plan.config(key, seed).asdict().items():
         if name not in free and found.get(name, wanted) != wanted:
-            raise ConfigError(
-                f"{path} is the result of a run with {name}={found[name]}, not {wanted}. Choose "
-                "another --out, or delete the file to run this row again."
-            )
+            way_out = "Choose another --out, or delete the file to run this row again."
+            made = f"{path} is the result of a run with {name}={found[name]}"
+            raise ConfigError(f"{made}, not {wanted}. {way_out}")
     return True
 
 
@@ -115,9 +112,7 @@ def _environments(plan: Plan) -> list[dict[str, str]]:
     return [shared | {"CUDA_VISIBLE_DEVICES": place} for place in places]
 
 
-def run_missing(
-    plan: Plan, progress: bool = True, report: Callable[[str], None] = print
-) -> list[str]:
+def run_missing(plan: Plan, progress: bool = True, report: Callable = print) -> list[str]:
     """Train and score every row and seed that has no result yet; interrupted runs continue.
 
     `report` gets a line about each run that ends. A run that fails does not stop the others.
@@ -187,8 +182,8 @@ def _run(
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A run of a fixed budget scores the dev split at its end only: then it has best weights.
     if not (folder / "best.safetensors").is_file():
-        resumed = (folder / "run.json").is_file()
-        begin = ["--resume"] if resumed else ["--preset", config.preset]
+        begun = (folder / "run.json").is_file()
+        begin = ["--resume"] if begun else ["--preset", config.preset]
         call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
     # These change answers only: a run that was trained with other values is not trained again.
     biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]
@@ -205,10 +200,7 @@ def _run(
 def _exit_code(
     command: list[str], environment: dict[str, str], output: IO[str], *, stopped: threading.Event
 ) -> int:
-    """Run a command that writes to `output`.
-
-    Raises `KeyboardInterrupt` where it, or another run, was stopped: this is no failure of the row.
-    """
+    """Run a command; a `KeyboardInterrupt` where it, or another run, was stopped by somebody."""
     if stopped.is_set():
         raise KeyboardInterrupt
     with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as child:

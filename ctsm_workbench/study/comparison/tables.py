@@ -72,10 +72,9 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
         for name, value in facts.items():
             if value != shared[name]:
                 found = f"{result['row']}, seed {run['seed']} has {name} {value}"
-                raise DataError(
-                    f"{folder}: {found}, others {shared[name]}. All results in one table need the "
-                    "same budget and data: move one of them elsewhere."
-                )
+                rule = "All results in one table need the same budget and data"
+                others = f"others {shared[name]}"
+                raise DataError(f"{folder}: {found}, {others}. {rule}: move one of them elsewhere.")
     return shared
 
 

@@ -42,15 +42,10 @@ def points(
 
 
 def measure(
-    run: Run,
-    prepared: Prepared,
-    wanted: Sequence[Point],
-    known: Sequence[dict] = (),
-    split: str = "valid",
-    device: str = "cpu",
-    progress: bool = True,
+    run: Run, prepared: Prepared, wanted: Sequence[Point], known: Sequence[dict] = (),
+    split: str = "valid", device: str = "cpu", progress: bool = True,
     report: Callable[[dict], None] = lambda row: None,
-) -> list[dict]:
+) -> list[dict]:  # fmt: skip
     """Scores at every point with greedy decoding: run, split, data, `ABOUT`, the point and `KEPT`.
 
     Points in `known`, the rows of an earlier measurement, are not measured again. `report` gets

@@ -2,8 +2,7 @@
 
 from ctsm_workbench.study.polarity.analysis import PAPER_SHARE, analyse, analyse_prepared
 from ctsm_workbench.study.polarity.choices import BANDS, THRESHOLDS, Rule, Words
-from ctsm_workbench.study.polarity.coordinates import word_map
-from ctsm_workbench.study.polarity.discrepant import discrepant_words
+from ctsm_workbench.study.polarity.frequent import discrepant_words, word_map
 from ctsm_workbench.study.polarity.standards import outside_standards
 
 __all__ = ["BANDS", "PAPER_SHARE", "THRESHOLDS", "Rule", "Words", "analyse", "analyse_prepared"]

@@ -17,17 +17,12 @@ from ctsm_workbench.study.polarity.choices import Outcome, PolarityReport, Rule,
 from ctsm_workbench.study.sentences import sentence
 
 PAPER_SHARE = 48.75  # per cent of 23,712 words
-PAPER_LABEL = "surprised"  # the only one of the 32 labels that differs in the paper's Figure 3
 
 
 def analyse(
-    data: Words,
-    labels: Sequence[str] = EMOTIONS,
-    own: Rule | None = None,
-    *,
-    draws: int = 100,
-    seed: int = 0,
-) -> dict:
+    data: Words, labels: Sequence[str] = EMOTIONS, own: Rule | None = None, *,
+    draws: int = 100, seed: int = 0,
+) -> dict:  # fmt: skip
     """The paper's count, and the same count under every choice that the paper leaves open.
 
     `labels` are words that are reported one by one, `own` is a further choice. `draws` and `seed`
@@ -64,12 +59,9 @@ def analyse(
 
 
 def analyse_prepared(
-    prepared: Prepared,
-    neutral: str = "standard",
-    own: Rule | None = None,
-    draws: int = 100,
+    prepared: Prepared, neutral: str = "standard", own: Rule | None = None, draws: int = 100,
     ids: np.ndarray | None = None,
-) -> dict:
+) -> dict:  # fmt: skip
     """`analyse` for prepared data, with the description of data, vectors and lexicon.
 
     `neutral` is the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative.
@@ -81,13 +73,9 @@ def analyse_prepared(
     ids = np.arange(len(SPECIALS), len(words)) if ids is None else ids
     vad, rated = (array[ids] for array in prepared.lexicon.table(corpus.vocabulary, neutral))
     data = Words(
-        words=[words[i] for i in ids],
-        vad=vad,
-        rated=rated,
-        vectors=vectors.matrix[ids],
-        kind=vectors.kind[ids],
-        counts=corpus.counts[ids],
-    )
+        words=[words[i] for i in ids], vad=vad, rated=rated, vectors=vectors.matrix[ids],
+        kind=vectors.kind[ids], counts=corpus.counts[ids],
+    )  # fmt: skip
     description = prepared.description | {"neutral_vad": neutral}
     return {"description": description} | analyse(data, own=own, draws=draws)
 
@@ -131,7 +119,7 @@ def _labels_note(table: Sequence[dict]) -> str:
     for key in ("differ", "differ_rated_only"):
         words = [row["word"] for row in table if row[key]]
         named[key] = f"{len(words)}: {', '.join(words)}" if words else "0"
-    return sentence("polarity", "labels", paper=PAPER_LABEL, count=len(table), **named)
+    return sentence("polarity", "labels", count=len(table), **named)
 
 
 def _conclusion(result: dict) -> str:

@@ -4,7 +4,6 @@ Paper: Sec. 5.4; specification, Section 6. The choices are listed and explained 
 """
 
 import tomllib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ctsm_lib import polarity as paper
-from ctsm_lib.errors import DataError
 from ctsm_lib.polarity import NO_STATE, lengths_of, trait_polarity
 from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 
@@ -57,11 +55,7 @@ class PolarityReport:
 
 @dataclass(frozen=True)
 class Words:
-    """Data of n different words.
-
-    A `DataError` is raised where the arrays do not fit, a word is there twice, a valence is outside
-    [0, 1], or a vector is not finite.
-    """
+    """Data of n different words. The readers of lexicon and vectors have checked the values."""
 
     words: Sequence[str]
     vad: Array  # [n, 3] valence in [0, 1], arousal, dominance
@@ -79,21 +73,6 @@ class Words:
     def lengths(self) -> Array:
         """[n] lengths of the vectors; 0 where there is none."""
         return np.where(self.kind >= 0, lengths_of(self.vectors), 0.0)
-
-    def __post_init__(self) -> None:
-        for name in ("vad", "rated", "vectors", "kind", "counts"):
-            shape = getattr(self, name).shape
-            if len(shape) != 1 + (name in ("vad", "vectors")) or shape[0] != len(self.words):
-                found = f"{name} has the shape {shape}"
-                raise DataError(f"{found}, but there are {len(self.words)} words.")
-        if len(set(self.words)) < len(self.words):
-            twice = Counter(self.words).most_common(1)[0][0]
-            raise DataError(f"The word {twice!r} is there twice and would count twice.")
-        if not ((self.valence >= 0) & (self.valence <= 1)).all():  # also false for nan
-            convert = "Convert ratings in [-1, 1] (NRC VAD v2) with (v + 1) / 2."
-            raise DataError(f"A valence is not in [0, 1]. {convert}")
-        if not (finite := np.isfinite(self.lengths)).all():
-            raise DataError(f"The vector of {self.words[int(finite.argmin())]!r} is not finite.")
 
 
 class Outcome(NamedTuple):

@@ -65,24 +65,23 @@ def word_scores(prepared: Prepared, quality: str = "all") -> tuple[Scores, Array
 
 def dialogue_words(corpus: Corpus, splits: Sequence[str] = SPLITS) -> tuple[Counts, Array]:
     """[D, n] how often each dialogue has each word without special tokens, and the [D] labels."""
+    parts = [corpus.splits[name] for name in splits]
     blocks = []
-    for split in (corpus.splits[name] for name in splits):
+    for split in parts:
         ends = split.turn_offsets[split.dialogue_offsets]
-        shape = (len(ends) - 1, len(corpus.vocabulary))
-        ones = np.ones(int(ends[-1]))
-        counts = sparse.csr_matrix((ones, np.array(split.tokens), ends), shape=shape)
-        counts.sum_duplicates()
-        blocks.append(counts[:, len(SPECIALS) :])
-    labels = np.concatenate([corpus.splits[name].labels for name in splits])
-    return sparse.vstack(blocks, format="csr"), labels
+        entries = (np.ones(int(ends[-1])), np.array(split.tokens), ends)
+        blocks.append(sparse.csr_matrix(entries, shape=(len(ends) - 1, len(corpus.vocabulary))))
+    counts = sparse.vstack(blocks, format="csr")
+    counts.sum_duplicates()
+    return counts[:, len(SPECIALS) :], np.concatenate([split.labels for split in parts])
 
 
 def against_labels(counts: Counts, sides: Array, scores: Scores, draws: int = 200) -> dict:
-    """How well word scores [n] predict positive and negative dialogue labels, as AUC.
+    """The AUC of word scores [n] for the polarity of dialogue labels; dialogues are resampled.
 
     `counts` are [D, n]; `sides` [D] are 1, 0 or -1 (left out). The AUC of every score and its
     difference to each before it are given by occurrence (each one is a case) and by dialogue (its
-    score is the mean over its words). Dialogues are resampled for both.
+    score is the mean over its words).
     """
     kept = counts[sides >= 0]
     positive = sides[sides >= 0] == 1
