@@ -297,6 +297,7 @@ def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None
         states=collected,
         dialogue_side=np.arange(40) % 2,
         directions={"V_cos": np.eye(32)[0], "H_s": np.eye(4)[1]},
+        groups={"training": laid.split == 0, "held out": laid.split > 0},
         draws=20,
     )
     rows = analysis._within_words(study)

@@ -88,15 +88,17 @@ def _summary(values: list[float | None], score: str, examples: Examples) -> dict
     known = [value for value in values if value is not None]
     if not known:
         return None
-    interval: tuple = (None, None, "")
+    low = high = None
+    over = ""
     if len(known) > 1:
-        interval = (*student_interval(known), "seeds")
+        low, high = student_interval(known)
+        over = "seeds"
     elif score in PARTS and examples:
         drawn = _bootstrap(next(iter(examples.values()))[PARTS[score]])
-        drawn = 100 * drawn if score == "acc" else np.exp(drawn)
-        interval = (*percentiles(drawn), "examples")
-    summary = dict(zip(("low", "high", "interval_over"), interval, strict=True))
-    return {"mean": float(np.mean(known)), **summary, "values": values}
+        low, high = percentiles(100 * drawn if score == "acc" else np.exp(drawn))
+        over = "examples"
+    mean = float(np.mean(known))
+    return {"mean": mean, "low": low, "high": high, "interval_over": over, "values": values}
 
 
 def _against(ctsm: Examples, other: Examples) -> dict:

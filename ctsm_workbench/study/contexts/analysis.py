@@ -14,7 +14,7 @@ from ctsm_lib.runs import Run, require_same_words
 from ctsm_workbench.study import intervals
 from ctsm_workbench.study.contexts import reading
 from ctsm_workbench.study.contexts.dependence import dependence, explained
-from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Plan
+from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES
 from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
 from ctsm_workbench.study.polarity import standards
 from ctsm_workbench.study.sentences import sentence
@@ -30,6 +30,7 @@ class Study:
     def __init__(self, prepared: Prepared, max_context: int, draws: int):
         vocabulary = prepared.corpus.vocabulary
         self.laid = reading.plan(prepared.corpus, max_context)
+        self.groups = {"training": self.laid.split == 0, "held out": self.laid.split > 0}
         self.draws = draws
         self.words = vocabulary.words
         vad, self.rated = prepared.lexicon.table(vocabulary)
@@ -127,10 +128,11 @@ def _varying(study: Study) -> dict:
         order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
         order = order[(spelled & some & (count >= COMMON))[order]]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
-            rows = [{"word": study.words[i], "count": int(count[i])} for i in chosen]
-            for row, i in zip(rows, chosen, strict=True):
-                row |= {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
-            result[kind][space] = rows
+            result[kind][space] = [
+                {"word": study.words[i], "count": int(count[i])}
+                | {"ratio": rounded(ratio[i]), "z": rounded(z[i], 2)}
+                for i in chosen
+            ]
         some &= study.rated
         result["valence_and_dependence"][space] = rank_correlation(strength[some], ratio[some])
     return result
@@ -180,10 +182,6 @@ def _alike(a: Array, b: Array) -> dict:
     return rounded({"share": 100 * share, "by_chance": 100 * chance, "kappa": kappa})
 
 
-def _groups(laid: Plan) -> dict[str, Array]:
-    return {"training": laid.split == 0, "held out": laid.split > 0}
-
-
 def _dialogues(study: Study) -> list[dict]:
     """AUC of a dialogue's mean grade for the polarity of its label; dialogues are resampled."""
     usable = ~np.isnan(study.vectors)
@@ -200,12 +198,12 @@ def _dialogues(study: Study) -> list[dict]:
         for space, direction in study.directions.items():
             total = study.states.dialogue_sums[number][:, SPACES[space]] @ direction
             scores[space] = total / np.maximum(read, 1)
-        for group, inside in _groups(study.laid).items():
+        for group, inside in study.groups.items():
             some = inside & (study.dialogue_side >= 0) & (read > 0)
             positive = study.dialogue_side[some] == 1
-            times = intervals.times_drawn(len(positive), study.draws)
             own = {key: np.round(value[some], 12) for key, value in scores.items()}
             row = {"words": name, "dialogues_of": group, "dialogues": len(positive)}
+            times = intervals.times_drawn(len(positive), study.draws)
             result.append(row | intervals.compared_aucs(own, positive, times))
     return result
 
@@ -229,7 +227,7 @@ def _within_words(study: Study) -> list[dict]:
     for space, part in SPACES.items():
         directions[f"{space}, fitted"] = _discriminant(residual[learn, part], side[learn] == 1)
     result = []
-    for group, inside in _groups(laid).items():
+    for group, inside in study.groups.items():
         some = np.flatnonzero(inside[dialogue] & (side >= 0))
         some = some[np.argsort(word[some], kind="stable")]
         words = np.split(some, np.flatnonzero(np.diff(word[some])) + 1)

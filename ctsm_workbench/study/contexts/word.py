@@ -56,15 +56,12 @@ def word_in_contexts(
             row["H_s"] = rounded(state[number, place].tolist(), 5)
             row["heard"] = rounded(predicted[number].tolist(), 5)
             rows.append(row)
-    trait = None
-    if model.intensity[index] != 0:  # exactly 0 for unrated words alone
-        names = ("valence", "arousal", "dominance")
-        trait = dict(zip(names, rounded(model.vad[index].tolist(), 3), strict=True))
+    vad = dict(zip(("valence", "arousal", "dominance"), model.vad[index].tolist(), strict=True))
     return {
         "description": run.about(device),
         "note": run.note,
         "word": word,
-        "trait": trait,
+        "trait": rounded(vad, 3) if model.intensity[index] else None,  # 0 for unrated words alone
         "emotions": list(EMOTIONS),
         "label_valence": rounded(model.vad[model.labels, 0].tolist(), 3),
         "knowledge": provider.name if provider else "none",
