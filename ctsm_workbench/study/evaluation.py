@@ -48,7 +48,6 @@ def evaluate(
     require_same_words(run, prepared)
     how = how or Decoding(max_length=run.config.max_response)
     pairs = prepared.pairs[split]
-    part = prepared.corpus.splits[split]
     scored = score_pairs(run.model, pairs, device, progress=progress)
     on_scored(scored)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
@@ -56,7 +55,7 @@ def evaluate(
     if run.model.predicts_words:
         answers, logits = answer_pairs(run.model, pairs, how, device=device, progress=progress)
         texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
-        references = [part.response_text(pair) for pair in range(len(pairs))]
+        references = [pairs.split.response_text(pair) for pair in range(len(pairs))]
         scores |= response_scores(texts, references)
         alphas = [alpha for answer in answers for alpha in answer.alpha]
         scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
@@ -65,7 +64,7 @@ def evaluate(
             {
                 "emotion": EMOTIONS[pairs.label[pair]],
                 "predicted": predicted[pair] if run.model.predicts_emotion else None,
-                "context": part.context_texts(pair),
+                "context": pairs.split.context_texts(pair),
                 "response": texts[pair],
                 "reference": references[pair],
             }

@@ -43,9 +43,9 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     table = []
     for row in rows:
         results = found[row.key]
-        entry: dict = {"key": row.key, "name": row.name}
-        entry["paper"] = dict(zip(SCORES, row.paper, strict=True))
-        entry["seeds"] = [result["run"]["seed"] for result in results]
+        paper = dict(zip(SCORES, row.paper, strict=True))
+        seeds = [result["run"]["seed"] for result in results]
+        entry: dict = {"key": row.key, "name": row.name, "paper": paper, "seeds": seeds}
         if results:
             entry["knowledge"] = results[0]["run"].get("knowledge")
             entry["scores"] = {

@@ -72,8 +72,7 @@ def plan(corpus: Corpus, max_context: int = 256) -> Plan:
     Dialogues longer than `max_context` lose their beginning, as contexts do; CLS takes one place.
     """
     parts = []
-    for number, name in enumerate(SPLITS):
-        split = corpus.splits[name]
+    for number, split in enumerate(corpus.splits[name] for name in SPLITS):
         ends = split.turn_offsets[split.dialogue_offsets]
         whole = np.diff(ends)
         length = np.minimum(whole, max_context - 1)

@@ -192,9 +192,9 @@ def _conclusion(result: dict) -> str:
     texts = []
     rows = {row["set"]: row for row in result["labels"] if row["split"] == "all"}
     for name in ("rated words", "rated words, published vectors"):
-        scores = rows[name]["by_dialogue"] if name in rows else None
-        if scores is None or scores["trait"]["value"] is None:
+        if name not in rows or rows[name]["by_dialogue"]["trait"]["value"] is None:
             continue
+        scores = rows[name]["by_dialogue"]
         minus = scores["state, rated centroids"]["minus"]
         low = minus["trait"]["low"]
         better = "state" if low > 0 else "trait" if minus["trait"]["high"] < 0 else "neither"
