@@ -35,7 +35,7 @@ SCORES = (
 def evaluate(
     run: Run, prepared: Prepared, split: str = "test", how: Decoding | None = None, *,
     device: str = "cpu", progress: bool = True,
-    on_scored: Callable[[dict], None] = lambda scored: None,
+    on_scored: Callable[[dict], None] | None = None,
 ) -> tuple[dict, list[dict]]:  # fmt: skip
     """All scores of a split, and every answer with its context (none without predicted words).
 
@@ -49,7 +49,8 @@ def evaluate(
     how = how or Decoding(max_length=run.config.max_response)
     pairs = prepared.pairs[split]
     scored = score_pairs(run.model, pairs, device, progress=progress)
-    on_scored(scored)
+    if on_scored:
+        on_scored(scored)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
     rows: list[dict] = []
     if run.model.predicts_words:
