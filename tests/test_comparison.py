@@ -238,7 +238,7 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
 
     both, now, seen = threading.Barrier(2, timeout=20), set(), []
 
-    def started(self, command, env, output):  # type: ignore[no-untyped-def]
+    def started(command, env, output, stopped):  # type: ignore[no-untyped-def]
         place = env["CUDA_VISIBLE_DEVICES"]
         assert place not in now
         now.add(place)
@@ -250,7 +250,7 @@ def test_workers_have_a_gpu_each_and_all_of_them_work(tmp_path: Path, monkeypatc
         both.wait()
         return 1
 
-    monkeypatch.setattr(runs._Children, "call", started)
+    monkeypatch.setattr(runs, "_exit_code", started)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr(runs.os, "cpu_count", lambda: 6)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")

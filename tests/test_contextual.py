@@ -20,18 +20,16 @@ from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.study.contexts import (
-    Collected,
     analyse_contexts,
     analysis,
     collect_states,
-    dependence,
     explained,
-    null_bands,
     plan,
     reading,
-    variance,
     word_in_contexts,
 )
+from ctsm_workbench.study.contexts.dependence import dependence, variance
+from ctsm_workbench.study.contexts.reading import Collected
 
 Turns = list[list[int]]
 
@@ -223,7 +221,7 @@ def test_words_that_vary_alike_are_within_chance_and_one_that_varies_more_is_not
     features[words == 300] = 1.6 * random.normal(size=(60, 40))
     features[words == 301] = 0.5 * random.normal(size=(60, 40))
     laid, collected = made_up(features, words)
-    depends = dependence(collected, null_bands(laid, collected))
+    _, depends = dependence(laid, collected)
     for space in ("V_cos", "H_s"):
         z = depends[f"{space}: z"]
         assert np.mean(np.abs(z[:300]) > 1) == pytest.approx(0.05, abs=0.05)
@@ -237,7 +235,7 @@ def test_the_null_has_a_word_s_own_frequency() -> None:
     random = np.random.default_rng(0)
     words = np.repeat(np.arange(400), np.tile([20, 39], 200))  # one band
     laid, collected = made_up(random.normal(size=(len(words), 34)), words)
-    depends = dependence(collected, null_bands(laid, collected))["H_s: z"]
+    depends = dependence(laid, collected)[1]["H_s: z"]
     assert np.mean(np.abs(depends[::2]) > 1) == pytest.approx(
         np.mean(np.abs(depends[1::2]) > 1), abs=0.05
     )
@@ -245,8 +243,9 @@ def test_the_null_has_a_word_s_own_frequency() -> None:
 
 def test_no_frequent_word_gives_no_band() -> None:
     laid, collected = made_up(np.ones((3, 40)), np.array([0, 0, 1]))
-    assert null_bands(laid, collected) == []
-    assert np.isnan(dependence(collected, [])["H_s"]).all()
+    bands, depends = dependence(laid, collected)
+    assert bands == []
+    assert np.isnan(depends["H_s"]).all()
     assert explained(laid, collected)["H_s"] is None
 
 
@@ -298,6 +297,7 @@ def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None
         states=collected,
         dialogue_side=np.arange(40) % 2,
         directions={"V_cos": np.eye(32)[0], "H_s": np.eye(4)[1]},
+        groups={"training": laid.split == 0, "held out": laid.split > 0},
         draws=20,
     )
     rows = analysis._within_words(study)

@@ -25,7 +25,7 @@ from ctsm_workbench.pictures import (
     write_figure,
 )
 from ctsm_workbench.pictures.export import page
-from ctsm_workbench.study.polarity import analyse
+from ctsm_workbench.study.polarity import Words, analyse
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,11 @@ def analysis() -> dict[str, Any]:
     vad[~rated] = [0.5, 0.0, 0.5]
     vectors = random.normal(size=(len(words), 4))
     vectors[:, 0] += 2 * vad[:, 0] - 1
-    found = np.ones(len(words), dtype=bool)
-    found[EMOTIONS.index("trusting")] = False
+    kind = np.zeros(len(words), dtype=int)
+    kind[EMOTIONS.index("trusting")] = -1
     counts = random.integers(1, 9, len(words))
-    result = analyse(words, vad[:, 0], rated, vectors, found, counts, vad=vad, draws=10)
+    data = Words(words=words, vad=vad, rated=rated, vectors=vectors, kind=kind, counts=counts)
+    result = analyse(data, draws=10)
     vectors_note = {"name": "stub.npz", "note": "approximate vectors"}
     return {"description": {"data": "stub", "vectors": vectors_note}} | result
 
@@ -143,9 +144,16 @@ def test_fig3_labels_every_word_and_few_overlap(analysis: dict) -> None:
 
 
 def test_fig3_of_labels_without_arousal_is_empty_but_drawn() -> None:
-    words, valence = ["good", "bad"], np.array([0.9, 0.1])
-    yes = np.ones(2, dtype=bool)
-    analysis = analyse(words, valence, yes, np.eye(2), yes, np.ones(2), labels=words, draws=1)
+    words = ["good", "bad"]
+    data = Words(
+        words=words,
+        vad=np.array([[0.9, np.nan, np.nan], [0.1, np.nan, np.nan]]),
+        rated=np.ones(2, dtype=bool),
+        vectors=np.eye(2),
+        kind=np.zeros(2, dtype=int),
+        counts=np.ones(2),
+    )
+    analysis = analyse(data, labels=words, draws=1)
     assert "0 emotion words" in fig3(analysis).layout.title.text
 
 

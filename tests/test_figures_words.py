@@ -26,8 +26,9 @@ from ctsm_workbench.pictures import (
     word_map_figure,
 )
 from ctsm_workbench.study.contexts import analyse_contexts, word_in_contexts
-from ctsm_workbench.study.polarity import analyse_prepared, coordinates, discrepant_words, word_map
-from ctsm_workbench.study.polarity.discrepant import quotation
+from ctsm_workbench.study.polarity import analyse_prepared, discrepant_words, word_map
+from ctsm_workbench.study.polarity.frequent import quotation
+from ctsm_workbench.study.sentences import sentence
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def columns(prepared: Prepared) -> dict:
     words = prepared.corpus.vocabulary.words[len(SPECIALS) : len(SPECIALS) + 60]
     n = len(words)
     return {
-        "description": prepared.description, "note": coordinates.NOTE,
+        "description": prepared.description, "note": sentence("map", "note"),
         "settings": {"neighbours": 5, "seed": 0}, "word": words,
         "x": list(range(n)), "y": [0.0] * n, "count": list(range(n)),
         "trait": [[1, 0, None][i % 3] for i in range(n)], "state": [i % 2 for i in range(n)],

@@ -15,7 +15,7 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import NEUTRAL_VAD, intensity
 from ctsm_lib.polarity import NO_STATE, TIE, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study.polarity.discrepant import words_around
+from ctsm_workbench.study.polarity.frequent import words_around
 from ctsm_workbench.study.polarity.standards import word_scores
 
 STATES = {

@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ctsm_lib.parallel import all_sum, share
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
+from ctsm_workbench.running.processes import gather
 from ctsm_workbench.study.comparison.tables import markdown_table
 
 # In this order in results; None where a model predicts no emotion, or no words.
@@ -32,16 +33,10 @@ SCORES = (
 
 
 def evaluate(
-    run: Run,
-    prepared: Prepared,
-    split: str = "test",
-    how: Decoding | None = None,
-    *,
-    device: str = "cpu",
-    progress: bool = True,
-    batch_size: int = 64,
+    run: Run, prepared: Prepared, split: str = "test", how: Decoding | None = None, *,
+    device: str = "cpu", progress: bool = True,
     on_scored: Callable[[dict], None] | None = None,
-) -> tuple[dict, list[dict]]:
+) -> tuple[dict, list[dict]]:  # fmt: skip
     """All scores of a split, and every answer with its context (none without predicted words).
 
     Several processes share the work, and all get all of it. `on_scored` is called with the arrays
@@ -53,31 +48,28 @@ def evaluate(
     require_same_words(run, prepared)
     how = how or Decoding(max_length=run.config.max_response)
     pairs = prepared.pairs[split]
-    part = prepared.corpus.splits[split]
-    scored = score_pairs(run.model, pairs, device, batch_size, progress)
+    scored = score_pairs(run.model, pairs, device, progress=progress)
     if on_scored:
         on_scored(scored)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
     rows: list[dict] = []
     if run.model.predicts_words:
-        answers, logits = answer_pairs(
-            run.model, pairs, how, device=device, batch_size=batch_size, progress=progress
-        )
+        answers, logits = answer_pairs(run.model, pairs, how, device=device, progress=progress)
         texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
-        references = [part.response_text(pair) for pair in range(len(pairs))]
+        references = [pairs.split.response_text(pair) for pair in range(len(pairs))]
         scores |= response_scores(texts, references)
         alphas = [alpha for answer in answers for alpha in answer.alpha]
         scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
-        predicted = logits.argmax(axis=1) if run.model.predicts_emotion else [None] * len(pairs)
+        predicted = [EMOTIONS[emotion] for emotion in logits.argmax(axis=1)]
         rows = [
             {
-                "emotion": EMOTIONS[part.pairs[pair, 3]],
-                "predicted": None if emotion is None else EMOTIONS[int(emotion)],
-                "context": part.context_texts(pair),
+                "emotion": EMOTIONS[pairs.label[pair]],
+                "predicted": predicted[pair] if run.model.predicts_emotion else None,
+                "context": pairs.split.context_texts(pair),
                 "response": texts[pair],
                 "reference": references[pair],
             }
-            for pair, emotion in enumerate(predicted)
+            for pair in range(len(pairs))
         ]
     scores |= {"n": len(pairs), "split": split, "decoding": asdict(how)}
     return scores | {"run": run.about(device, prepared.description)}, rows
@@ -91,33 +83,20 @@ def answer_pairs(
 
     Several processes share the batches, and all get all answers.
     """
-    size = len(pairs)
-    logits = torch.zeros(size, len(EMOTIONS))
-    ids = torch.zeros(size, how.max_length, dtype=torch.int64)
-    numbers = torch.zeros(size, how.max_length + 3, dtype=torch.float64)
+    own: list[list] = []
+    logits = torch.zeros(len(pairs), len(EMOTIONS))
     # Whole batches, each with its own number: the answers are the same, whoever finds them.
     batches = list(enumerate(pairs.in_order(batch_size)))[share()]
-    total = sum(len(index) for _, index in batches)
-    hide = None if progress else True
-    with tqdm(total=total, desc="answering", unit="answer", disable=hide) as bar:
-        for step, index in batches:
-            # An answer must not see the reference.
-            batch = replace(pairs.collate(index), target=None, label=None).to(device)
-            found, memory = answer_batch(model, batch, how, step)
-            for place, answer in zip(index, found, strict=True):
-                words, alphas = len(answer.ids), len(answer.alpha)
-                ids[place, :words] = torch.tensor(answer.ids, dtype=torch.int64)
-                facts = [words, alphas, answer.log_prob, *answer.alpha]
-                numbers[place, : alphas + 3] = torch.tensor(facts, dtype=torch.float64)
-            logits[index] = memory.emotion_logits.float().cpu()
-            bar.update(len(index))
+    for step, index in tqdm(batches, desc="answering", unit="batch", disable=not progress or None):
+        # An answer must not see the reference.
+        batch = replace(pairs.collate(index), target=None, label=None).to(device)
+        found, memory = answer_batch(model, batch, how, step)
+        named = zip(index.tolist(), found, strict=True)
+        own += [[n, answer.ids, answer.log_prob, answer.alpha] for n, answer in named]
+        logits[index] = memory.emotion_logits.float().cpu()
+    rows = sorted(row for part in gather(own) for row in part)
     # Each process filled the rows of its batches and left the others 0.
-    rows = zip(all_sum(ids).tolist(), all_sum(numbers).tolist(), strict=True)
-    answers = [
-        Answer(row[: int(words)], log_prob, alpha[: int(alphas)])
-        for row, (words, alphas, log_prob, *alpha) in rows
-    ]
-    return answers, all_sum(logits).numpy()
+    return [Answer(*fields) for _, *fields in rows], all_sum(logits).numpy()
 
 
 def loops(words: Sequence[str]) -> bool:
@@ -144,21 +123,18 @@ def response_scores(responses: Sequence[str], references: Sequence[str] | None =
         "mean_length": sum(map(len, words)) / count,
         "distinct_responses": 100 * len(set(map(tuple, words))) / count,
         "looping": 100 * sum(map(loops, words)) / count,
-        "bleu": None if references is None else _bleu(words, references),
+        "bleu": None if references is None else _bleu(words, map(response_tokens, references)),
         "n": len(words),
     }
 
 
-def _bleu(words: Sequence[Sequence[str]], references: Sequence[str]) -> float | None:
+def _bleu(*texts: Iterable[Sequence[str]]) -> float | None:
     try:
-        import sacrebleu
+        from sacrebleu import corpus_bleu
     except ImportError:
         return None
-    if not words:
-        return 0.0
-    answers = [" ".join(response) for response in words]
-    truth = [" ".join(response_tokens(text)) for text in references]
-    return float(sacrebleu.corpus_bleu(answers, [truth], tokenize="none", force=True).score)
+    answers, truth = ([" ".join(words) for words in text] for text in texts)
+    return corpus_bleu(answers, [truth], tokenize="none", force=True).score if answers else 0.0
 
 
 def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
@@ -180,13 +156,14 @@ def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
 def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int = 0) -> None:
     """Write random answers and the commonest ones as Markdown; contexts are short quotations."""
     drawn = random.Random(seed).sample(list(rows), min(count, len(rows)))
-    lines = [
-        (row["emotion"], row["predicted"] or "-", quotation(row["context"][-1]), row["response"])
-        for row in drawn
-    ]
-    chosen = [[cell.replace("|", "/") for cell in line] for line in lines]
+    chosen = []
+    for row in drawn:
+        turn = quotation(row["context"][-1])
+        cells = (row["emotion"], row["predicted"] or "-", turn, row["response"])
+        chosen.append([cell.replace("|", "/") for cell in cells])
     common = Counter(row["response"] for row in rows).most_common(15)
     times = [(text or "(nothing)", str(number)) for text, number in common]
-    tables = markdown_table(("emotion", "predicted", "last turn", "answer"), chosen)
-    tables += f"\n## The commonest answers\n\n{markdown_table(('answer', 'times'), times)}"
-    write_text(path, f"# {len(drawn)} random answers out of {len(rows):,}\n\n{tables}")
+    random_ones = markdown_table(("emotion", "predicted", "last turn", "answer"), chosen)
+    common_ones = markdown_table(("answer", "times"), times)
+    title = f"# {len(drawn)} random answers out of {len(rows):,}"
+    write_text(path, f"{title}\n\n{random_ones}\n## The commonest answers\n\n{common_ones}")

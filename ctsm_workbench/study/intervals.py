@@ -2,7 +2,8 @@
 
 All intervals hold 95 %. Bootstrap intervals are percentiles (Efron and Tibshirani, 1993). Scores
 of the same cases are resampled with the same draws: their differences are paired (Koehn, 2004).
-Legend of shapes: n cases, K draws. Resampled values are [1 + K], the observed one first.
+`resampled` and `times_drawn` alone draw samples, so that they decide what a case is.
+Shapes: n cases, K draws. Resampled values are [1 + K], the observed one first.
 """
 
 from collections.abc import Callable
@@ -15,11 +16,11 @@ Array = np.ndarray  # for signatures with many of them
 
 
 def resampled(
-    statistic: Callable[[Array], float], cases: int, draws: int, random: np.random.Generator
+    statistic: Callable[[Array], Any], cases: int, draws: int, random: np.random.Generator
 ) -> Array:
     """A statistic of all cases and of K samples with replacement, [1 + K]; [nan] without cases.
 
-    `statistic` takes the indices [n] of the sampled cases.
+    `statistic` takes the indices [n] of the sampled cases; it may give several numbers.
     """
     if not cases:
         return np.array([np.nan])
@@ -29,11 +30,6 @@ def resampled(
     return np.array(values, dtype=np.float64)
 
 
-def means(values: Array, draws: int, random: np.random.Generator) -> Array:
-    """The mean of values [n], followed by means of samples of them, [1 + K]."""
-    return resampled(lambda chosen: values[chosen].mean(), len(values), draws, random)
-
-
 def times_drawn(cases: int, draws: int) -> Array:
     """How often each case is in each bootstrap sample, [1 + K, n]; row 0 has every case once."""
     times = np.ones((1 + draws, cases))
@@ -41,6 +37,11 @@ def times_drawn(cases: int, draws: int) -> Array:
         even = np.full(cases, 1 / cases)
         times[1:] = np.random.default_rng(0).multinomial(cases, even, size=draws)
     return times
+
+
+def means(values: Array, draws: int, random: np.random.Generator) -> Array:
+    """The mean of values [n, ...], followed by means of samples of them, [1 + K, ...]."""
+    return resampled(lambda chosen: values[chosen].mean(axis=0), len(values), draws, random)
 
 
 def auc(scores: Array, positive: Array, negative: Array) -> Array:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Queue
 from typing import IO
 
 import torch
@@ -49,10 +48,8 @@ class Plan:
             if value < 1:
                 raise ConfigError(f"{name} {value} is not possible: use a whole number from 1.")
         if "-wo-" in self.preset:
-            raise ConfigError(
-                f"--preset {self.preset} leaves a part out of CTSM. Ablations are rows of the "
-                "table: use --models table3."
-            )
+            way_out = "Ablations are rows of the table: use --models table3."
+            raise ConfigError(f"--preset {self.preset} leaves a part out of CTSM. {way_out}")
         self.config("ctsm", 0)  # raises for an unknown preset or setting
 
     def config(self, key: str, seed: int) -> Config:
@@ -97,50 +94,25 @@ def _is_done(plan: Plan, key: str, seed: int) -> bool:
         free.add("check_from")  # the last weights are the same, whenever dev pairs are scored
     for name, wanted in plan.config(key, seed).asdict().items():
         if name not in free and found.get(name, wanted) != wanted:
-            raise ConfigError(
-                f"{path} is the result of a run with {name}={found[name]}, not {wanted}. Choose "
-                "another --out, or delete the file to run this row again."
-            )
+            way_out = "Choose another --out, or delete the file to run this row again."
+            made = f"{path} is the result of a run with {name}={found[name]}"
+            raise ConfigError(f"{made}, not {wanted}. {way_out}")
     return True
 
 
-class _Interrupted(Exception):
-    """Somebody stopped a run. This ends the comparison; it is not a failure of the row."""
+def _environments(plan: Plan) -> list[dict[str, str]]:
+    """An environment for each worker: its share of the cores; with several workers, its own GPU."""
+    threads = max(1, (os.cpu_count() or 1) // plan.workers)
+    shared = {"OMP_NUM_THREADS": str(threads)} | dict(os.environ)
+    count = torch.cuda.device_count() if plan.device in ("auto", "cuda") else 0
+    if not count or plan.workers == 1:
+        return [shared] * plan.workers
+    visible = shared.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
+    places = [visible[worker % len(visible)] for worker in range(plan.workers)]
+    return [shared | {"CUDA_VISIBLE_DEVICES": place} for place in places]
 
 
-class _Children:
-    """The running processes, which end when the comparison is interrupted."""
-
-    def __init__(self) -> None:
-        self.stopped = threading.Event()
-        self.running: set[subprocess.Popen[bytes]] = set()
-
-    def call(self, command: list[str], env: dict[str, str], output: IO[str]) -> int:
-        """Run a command that writes to `output`, and return its exit code."""
-        if self.stopped.is_set():
-            raise _Interrupted
-        with subprocess.Popen(command, env=env, stdout=output, stderr=output) as child:
-            self.running.add(child)
-            if self.stopped.is_set():  # set since the check above
-                child.terminate()
-            code = child.wait()
-            self.running.discard(child)
-        if code in (130, -signal.SIGINT):
-            self.stopped.set()  # here, so that this worker does not begin the next row
-        if code and self.stopped.is_set():
-            raise _Interrupted
-        return code
-
-    def stop(self) -> None:
-        """End all processes with a checkpoint; some may have got a terminal's Ctrl-C already."""
-        self.stopped.set()
-        for child in list(self.running):
-            child.terminate()
-
-
-def run_missing(
-    plan: Plan, progress: bool = True, report: Callable[[str], None] = print
-) -> list[str]:
+def run_missing(plan: Plan, progress: bool = True, report: Callable = print) -> list[str]:
     """Train and score every row and seed that has no result yet; interrupted runs continue.
 
     `report` gets a line about each run that ends. A run that fails does not stop the others.
@@ -149,20 +121,20 @@ def run_missing(
     """
     waiting = missing(plan)
     environments = _environments(plan)
-    children = _Children()
+    worker = threading.local()
+    stopped = threading.Event()
     failed = []
 
+    def begin() -> None:
+        worker.environment = environments.pop()
+
     def work(key: str, seed: int) -> None:
-        environment = environments.get()
-        try:
-            _run(plan, key, seed, environment=environment, children=children)
-        finally:
-            environments.put(environment)
+        _run(plan, key, seed, environment=worker.environment, stopped=stopped)
 
     quiet = None if progress and waiting else True
     # SIGTERM, which schedulers send, interrupts like Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pool = ThreadPoolExecutor(plan.workers)
+    pool = ThreadPoolExecutor(plan.workers, initializer=begin)
     try:
         jobs = {pool.submit(work, *item): item for item in waiting}
         done = as_completed(jobs)
@@ -174,29 +146,17 @@ def run_missing(
             except CtsmError as error:
                 failed.append(f"{name}: {error}")
                 report(f"{name}: FAILED: {error}")
-    except (KeyboardInterrupt, _Interrupted):
-        children.stop()
-        raise KeyboardInterrupt from None
     finally:
+        # After an interruption the running processes end with a checkpoint; else there are none.
+        stopped.set()
         pool.shutdown(cancel_futures=True)
         signal.signal(signal.SIGTERM, before)
     return failed
 
 
-def _environments(plan: Plan) -> Queue[dict[str, str]]:
-    """An environment for each worker: its share of the cores; with several workers, its own GPU."""
-    shared = dict(os.environ)
-    shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // plan.workers)))
-    count = torch.cuda.device_count() if plan.device in ("auto", "cuda") else 0
-    visible = shared.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")
-    environments: Queue[dict[str, str]] = Queue()
-    for worker in range(plan.workers):
-        own = {"CUDA_VISIBLE_DEVICES": visible[worker % len(visible)]}
-        environments.put(shared | (own if count and plan.workers > 1 else {}))
-    return environments
-
-
-def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children: _Children) -> None:
+def _run(
+    plan: Plan, key: str, seed: int, *, environment: dict[str, str], stopped: threading.Event
+) -> None:
     """Train and score one run; its output is kept in a log beside its folder."""
     config = plan.config(key, seed)
     folder = plan.folder(key, seed)
@@ -204,30 +164,29 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
     log = folder.with_name(f"{folder.name}.log")
     scores = folder.with_name(f".{folder.name}.json")
     examples = result.with_suffix(".npz")
-    common = ["--device", plan.device, "--quiet"]
-    common += ["--vectors", str(plan.vectors)] if plan.vectors else []
-    # These change answers only: a run that was trained with other values is not trained again.
-    biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]
-    folder.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
 
     def call(*arguments: str, settings: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "ctsm_lib", *arguments, *common]
+        command = [sys.executable, "-m", "ctsm_lib", *arguments, "--device", plan.device, "--quiet"]
+        command += ["--vectors", str(plan.vectors)] if plan.vectors else []
         command += [part for setting in settings for part in ("--set", setting)]
         with log.open("a", encoding="utf-8") as output:
             output.write(json.dumps(command) + "\n")
             output.flush()
-            code = children.call(command, environment, output)
+            code = _exit_code(command, environment, output, stopped=stopped)
         if code:
-            text = log.read_text(encoding="utf-8", errors="replace")
-            last = [line for line in text.splitlines() if line.strip()][-1]
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            last = [line for line in lines if line.strip()][-1]
             raise CtsmError(f"{last} (exit code {code}; {log})")
 
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # A run of a fixed budget scores the dev split at its end only: then it has best weights.
     if not (folder / "best.safetensors").is_file():
-        resumed = (folder / "run.json").is_file()
-        begin = ["--resume"] if resumed else ["--preset", config.preset]
+        begun = (folder / "run.json").is_file()
+        begin = ["--resume"] if begun else ["--preset", config.preset]
         call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
+    # These change answers only: a run that was trained with other values is not trained again.
+    biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]
     files = ["--json", str(scores), "--examples", str(examples)]
     call("evaluate", str(folder), *files, settings=biases)
     value = read_json(scores)
@@ -236,3 +195,21 @@ def _run(plan: Plan, key: str, seed: int, environment: dict[str, str], children:
     value["config"] = read_run(folder)[0].override(biases).asdict()
     value["seconds"] = round(time.monotonic() - began)
     write_json(result, value)
+
+
+def _exit_code(
+    command: list[str], environment: dict[str, str], output: IO[str], *, stopped: threading.Event
+) -> int:
+    """Run a command; a `KeyboardInterrupt` where it, or another run, was stopped by somebody."""
+    if stopped.is_set():
+        raise KeyboardInterrupt
+    with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as child:
+        while child.poll() is None:
+            if stopped.wait(0.1):
+                child.terminate()  # it may have got a terminal's Ctrl-C already
+                break
+    if child.returncode in (130, -signal.SIGINT):
+        stopped.set()  # here, so that this worker does not begin the next row
+    if child.returncode and stopped.is_set():
+        raise KeyboardInterrupt
+    return child.returncode

@@ -28,9 +28,7 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     Each of `rows` has its name, the paper's scores, seeds, for each score mean, low, high and
     values, and `against_ctsm` with the differences (CTSM minus the row) in acc and ppl_peer. Beside
     them stand the facts that all rows share, the commonsense of those that use it, and `not_run`.
-
-    Raises:
-        DataError: results of different budget or data lie in the folder.
+    Results of different budget or data in one folder raise a `DataError`.
     """
     found = {}
     examples: dict[str, Examples] = {}
@@ -45,9 +43,9 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     table = []
     for row in rows:
         results = found[row.key]
-        entry: dict = {"key": row.key, "name": row.name}
-        entry["paper"] = dict(zip(SCORES, row.paper, strict=True))
-        entry["seeds"] = [result["run"]["seed"] for result in results]
+        paper = dict(zip(SCORES, row.paper, strict=True))
+        seeds = [result["run"]["seed"] for result in results]
+        entry: dict = {"key": row.key, "name": row.name, "paper": paper, "seeds": seeds}
         if results:
             entry["knowledge"] = results[0]["run"].get("knowledge")
             entry["scores"] = {
@@ -68,17 +66,15 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
         run = result["run"]
         facts = {"budget": result["budget"], "batch_size": result["config"]["batch_size"]}
         facts |= {"n": result["n"]} | {name: run[name] for name in DATA}
-        for name in ("knowledge", "concepts"):
-            if run.get(name) not in (None, "not read"):  # rows that use none stand beside any
-                facts[name] = run[name]
+        used = ("knowledge", "concepts")  # rows that use none stand beside any
+        facts |= {name: run[name] for name in used if run.get(name) not in (None, "not read")}
         shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
         for name, value in facts.items():
             if value != shared[name]:
                 found = f"{result['row']}, seed {run['seed']} has {name} {value}"
-                raise DataError(
-                    f"{folder}: {found}, others {shared[name]}. All results in one table need the "
-                    "same budget and data: move one of them elsewhere."
-                )
+                rule = "All results in one table need the same budget and data"
+                others = f"others {shared[name]}"
+                raise DataError(f"{folder}: {found}, {others}. {rule}: move one of them elsewhere.")
     return shared
 
 
@@ -92,15 +88,17 @@ def _summary(values: list[float | None], score: str, examples: Examples) -> dict
     known = [value for value in values if value is not None]
     if not known:
         return None
-    interval: tuple = (None, None, "")
+    low = high = None
+    over = ""
     if len(known) > 1:
-        interval = (*student_interval(known), "seeds")
+        low, high = student_interval(known)
+        over = "seeds"
     elif score in PARTS and examples:
         drawn = _bootstrap(next(iter(examples.values()))[PARTS[score]])
-        drawn = 100 * drawn if score == "acc" else np.exp(drawn)
-        interval = (*percentiles(drawn), "examples")
-    summary = dict(zip(("low", "high", "interval_over"), interval, strict=True))
-    return {"mean": float(np.mean(known)), **summary, "values": values}
+        low, high = percentiles(100 * drawn if score == "acc" else np.exp(drawn))
+        over = "examples"
+    mean = float(np.mean(known))
+    return {"mean": mean, "low": low, "high": high, "interval_over": over, "values": values}
 
 
 def _against(ctsm: Examples, other: Examples) -> dict:
@@ -124,9 +122,8 @@ def _against(ctsm: Examples, other: Examples) -> dict:
 
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; below it the shared facts."""
-    names = ("acc", "ppl_peer", "Dist-1", "Dist-2")
-    heads = [head for name in names for head in (f"{name}, paper", name)]
-    heads += ["words", "seeds", "CTSM better in acc", "in ppl_peer"]
+    heads = ["", "acc, paper", "acc", "ppl_peer, paper", "ppl_peer", "Dist-1, paper", "Dist-1"]
+    heads += ["Dist-2, paper", "Dist-2", "words", "seeds", "CTSM better in acc", "in ppl_peer"]
     lines = []
     for row in table["rows"]:
         scores = row.get("scores", {})
@@ -140,7 +137,7 @@ def markdown(table: dict) -> str:
         cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
         lines.append(cells)
     note = f"{caption(table)} {sentence('comparison', 'better')}"
-    return f"{markdown_table(['', *heads], lines)}\n{note}\n"
+    return f"{markdown_table(heads, lines)}\n{note}\n"
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

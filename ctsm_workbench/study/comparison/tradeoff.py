@@ -31,12 +31,9 @@ class Point:
 
 
 def points(
-    copy_biases: Sequence[float],
-    tilts: Sequence[float],
-    penalties: Sequence[float],
-    copy_bias: float,
-    tilt: float,
-) -> list[Point]:
+    copy_biases: Sequence[float], tilts: Sequence[float], penalties: Sequence[float],
+    copy_bias: float, tilt: float,
+) -> list[Point]:  # fmt: skip
     """A line along each strength, from the run's own `copy_bias` and `tilt` and no penalty."""
     found = {Point(bias, tilt) for bias in (copy_bias, *copy_biases)}
     found |= {Point(copy_bias, other) for other in tilts}
@@ -45,27 +42,20 @@ def points(
 
 
 def measure(
-    run: Run,
-    prepared: Prepared,
-    wanted: Sequence[Point],
-    known: Sequence[dict] = (),
-    split: str = "valid",
-    device: str = "cpu",
-    progress: bool = True,
+    run: Run, prepared: Prepared, wanted: Sequence[Point], known: Sequence[dict] = (),
+    split: str = "valid", device: str = "cpu", progress: bool = True,
     report: Callable[[dict], None] = lambda row: None,
-) -> list[dict]:
-    """Scores at every point with greedy decoding.
+) -> list[dict]:  # fmt: skip
+    """Scores at every point with greedy decoding: run, split, data, `ABOUT`, the point and `KEPT`.
 
     Points in `known`, the rows of an earlier measurement, are not measured again. `report` gets
-    each new row at once, so that an interruption loses nothing. A row has run, split, data,
-    iteration, `ABOUT`, the point and `KEPT`. A model without answers raises a `ConfigError`.
+    each new row at once. A model without answers raises a `ConfigError`.
     """
     if not run.model.predicts_words:
         raise ConfigError(f"{run.folder} generates no answers: there is no diversity to measure.")
-    own = run.config
     data = run.about(device, prepared.description)["fingerprint"]
     about = {"run": run.folder.name, "split": split, "data": data, "iteration": run.iteration}
-    about |= {name: getattr(own, name) for name in ABOUT}
+    about |= {name: getattr(run.config, name) for name in ABOUT}
     rows = []
     for point in wanted:
         here = about | asdict(point)
@@ -74,8 +64,8 @@ def measure(
         if same:
             rows.append(same[0])
             continue
-        biased = run.biased(AnswerBias(point.copy_bias, point.tilt, own.repeat_bias))
-        how = Decoding(max_length=own.max_response, unigram_penalty=point.penalty)
+        biased = run.biased(AnswerBias(point.copy_bias, point.tilt, run.config.repeat_bias))
+        how = Decoding(max_length=run.config.max_response, unigram_penalty=point.penalty)
         scores, _ = evaluate(biased, prepared, split, how, device=device, progress=progress)
         rows.append(here | {name: scores[name] for name in KEPT})
         report(rows[-1])
@@ -86,10 +76,10 @@ def table(rows: Sequence[dict]) -> str:
     """Markdown, a line for each point, with the paper's CTSM below."""
     heads = ["run", "L_div", "copying", "tilt", "penalty", "acc", "ppl_peer", "Dist-1", "Dist-2"]
     heads += ["words", "distinct"]
+    strengths = ("weight_diversity", "copy_bias", "tilt", "penalty")
     lines = []
     for row in rows:
-        strengths = [row[name] for name in ("weight_diversity", "copy_bias", "tilt", "penalty")]
-        cells = [row["run"], *(f"{strength:g}" for strength in strengths)]
+        cells = [row["run"], *(f"{row[name]:g}" for name in strengths)]
         cells += ["-" if row[score] is None else f"{row[score]:.2f}" for score in SCORES]
         lines.append([*cells, f"{row['mean_length']:.1f}", f"{row['distinct_responses']:.0f} %"])
     paper = [f"{value:.2f}" for value in ROWS["ctsm"].paper]

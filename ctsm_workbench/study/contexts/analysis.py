@@ -1,20 +1,20 @@
 """Polarity from contexts beside the vector rule, the lexicon, and the dialogues' labels."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
+from ctsm_lib.model import CTSM
 from ctsm_lib.polarity import group_sums, group_weights, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_workbench.study import intervals
 from ctsm_workbench.study.contexts import reading
-from ctsm_workbench.study.contexts.dependence import dependence, explained, null_bands
-from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES, Collected, Plan
+from ctsm_workbench.study.contexts.dependence import dependence, explained
+from ctsm_workbench.study.contexts.reading import MIN_COUNT, SPACES
 from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
 from ctsm_workbench.study.polarity import standards
 from ctsm_workbench.study.sentences import sentence
@@ -24,124 +24,93 @@ LISTED = 15  # words in these lists
 BOTH = 3  # occurrences of a word in positive and in negative dialogues, to compare them
 
 
-@dataclass(frozen=True)
 class Study:
-    """States that one model gives for W words in D dialogues, and facts to compare them with."""
+    """W words in D dialogues, and the states that a model gives them."""
 
-    laid: Plan
-    words: list[str]
-    valence: Array  # [W]
-    rated: Array  # [W]
-    trait: Array  # [W]
-    vectors: Array  # [W] graded polarity by the vector rule
-    dialogue_words: standards.Counts  # [D, W - specials] how often each dialogue has each word
-    dialogue_side: Array  # [D] 1 for a positive label, 0 for a negative one, -1 if unrated
-    states: Collected
-    depends: dict[str, Array]  # as `dependence` returns it
-    directions: dict[str, Array]  # by space: features -> how positive they are
-    grades: dict[str, Array]  # by space: [W] how positive a word is in its contexts
-    draws: int
+    def __init__(self, prepared: Prepared, max_context: int, draws: int):
+        vocabulary = prepared.corpus.vocabulary
+        self.laid = reading.plan(prepared.corpus, max_context)
+        self.groups = {"training": self.laid.split == 0, "held out": self.laid.split > 0}
+        self.draws = draws
+        self.words = vocabulary.words
+        vad, self.rated = prepared.lexicon.table(vocabulary)
+        self.valence = vad[:, 0].astype(np.float64)
+        self.trait = trait_polarity(self.valence)
+        matrix = np.array(prepared.vectors.matrix)
+        matrix[: len(SPECIALS)] = 0
+        self.vectors = self._leave_one_out(matrix)  # W, graded polarity by the vector rule
+        self.sides = standards.label_sides(prepared.lexicon)
+        # D W-specials how often each dialogue has each word, and D the polarity of its label
+        self.dialogue_words, labels = standards.dialogue_words(prepared.corpus)
+        self.dialogue_side = self.sides[labels]
+
+    def _leave_one_out(self, matrix: Array) -> Array:
+        """[W] graded state with the centroids of rated words, without the own word."""
+        lengths = lengths_of(matrix)
+        among = lengths * self.rated
+        return standards.graded_states(matrix, self.trait, lengths, among, leave_one_out=True)[0]
+
+    def read(self, model: CTSM, **how: Any) -> list[dict]:
+        """Read all dialogues with a model, and return its null bands.
+
+        `directions` of features are positive. V_cos: mean inclination to the positive label words
+        minus that to the negative ones. H_s, whose axes have no names: the rule of Section 5.4 on
+        mean states, with the centroids of rated words. `grades` [W] are positive by them.
+        """
+        self.states = reading.collect_states(model, self.laid, len(self.words), self.rated, **how)
+        bands, self.depends = dependence(self.laid, self.states)
+        inclination, state = (self.states.means[:, part] for part in SPACES.values())
+        positive, negative = ((self.sides == s) / max((self.sides == s).sum(), 1) for s in (1, 0))
+        lean = positive - negative
+        sums = group_sums(state, group_weights(self.trait, lengths_of(state) * self.rated, False))
+        centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
+        self.directions = {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
+        self.grades = {"V_cos": inclination @ lean, "H_s": self._leave_one_out(state)}
+        return bands
 
 
 def analyse_contexts(
-    run: Run,
-    prepared: Prepared,
-    *,
-    control: bool = True,
-    leaning: int = 300,
-    device: str = "cpu",
-    draws: int = 200,
-    progress: bool = True,
-) -> dict:
+    run: Run, prepared: Prepared, *, control: bool = True, leaning: int = 300,
+    device: str = "cpu", draws: int = 200, progress: bool = True,
+) -> dict:  # fmt: skip
     """Read every dialogue with a trained run, and with the same model before any training.
 
     `control` asks for the untrained model, `leaning` is the number of words whose mean inclination
     to all 32 emotions is returned. The JSON data are trained and untrained (each: explained, bands,
-    varies, most, least, agreement, dialogues, within_words), words, conclusion.
-
-    Raises:
-        RunError: the run has another vocabulary than the data, or no state embedding.
+    varies, most, least, agreement, dialogues, within_words), words, conclusion. A `RunError` is
+    raised where the run has another vocabulary than the data, or no state embedding.
 
     Paper: Eq. (7) and (9). Departure: the paper uses static vectors (Sec. 5.4), not occurrences.
     """
     require_same_words(run, prepared)
-    laid = reading.plan(prepared.corpus, run.config.max_context)
-    facts, sides = _facts(prepared)
+    study = Study(prepared, run.config.max_context, draws)
+    laid = study.laid
     models = {"trained": run.ctsm()}
     if control:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = model_class(run.config)(run.config, prepared.tables(run.config))
             models["untrained"] = model.to(device)
-    result: dict = {
-        "description": run.about(device, prepared.description),
-        "occurrences": len(laid.tokens),
-        "left_out": laid.left_out,
-        "dialogues": len(laid.begin),
-        "kept": len(laid.kept),
-        "min_count": MIN_COUNT,
-        "intervals": sentence("contexts", "intervals", draws=draws),
-    }
+    result: dict = {"description": run.about(device, prepared.description)}
+    result |= {"occurrences": len(laid.tokens), "left_out": laid.left_out}
+    result |= {"dialogues": len(laid.begin), "kept": len(laid.kept), "min_count": MIN_COUNT}
+    result["intervals"] = sentence("contexts", "intervals", draws=draws)
     ratios = []
     for name, model in models.items():
-        rated = facts["rated"]
-        states = reading.collect_states(
-            model, laid, len(rated), rated, device=device, progress=progress
-        )
-        bands = null_bands(laid, states)
-        own: dict = {"states": states, "depends": dependence(states, bands), "draws": draws}
-        own["directions"], own["grades"] = _graded(states, facts["trait"], rated, sides)
-        study = Study(laid=laid, **facts, **own)
+        bands = study.read(model, device=device, progress=progress)
         ratios.append(study.depends)
-        result[name] = {"explained": explained(laid, states, draws), "bands": bands}
+        result[name] = {"explained": explained(laid, study.states, draws), "bands": bands}
         result[name] |= _varying(study) | {"agreement": _agreement(study)}
         result[name] |= {"dialogues": _dialogues(study), "within_words": _within_words(study)}
         if name == "trained":
             result["words"] = _columns(study, leaning)
     if control:
-        result["dependence_trained_and_untrained"] = {}
+        alike = result["dependence_trained_and_untrained"] = {}
         for space in SPACES:
             both = np.stack([depends[space] for depends in ratios])
             a, b = both[:, ~np.isnan(both).any(axis=0)]
-            result["dependence_trained_and_untrained"][space] = rank_correlation(a, b, draws)
+            alike[space] = rank_correlation(a, b, draws)
     return result | {"conclusion": _conclusion(result)}
-
-
-def _facts(prepared: Prepared) -> tuple[dict[str, Any], Array]:
-    """The fields of `Study` that need no model, and the [32] sides of the labels."""
-    vocabulary = prepared.corpus.vocabulary
-    vad, rated = prepared.lexicon.table(vocabulary)
-    valence = vad[:, 0].astype(np.float64)
-    trait = trait_polarity(valence)
-    matrix = np.array(prepared.vectors.matrix)
-    matrix[: len(SPECIALS)] = 0
-    counts, labels = standards.dialogue_words(prepared.corpus)
-    sides = standards.label_sides(prepared.lexicon)
-    facts = {"words": vocabulary.words, "valence": valence, "trait": trait, "rated": rated}
-    facts |= {"vectors": _leave_one_out(matrix, trait, rated)}
-    return facts | {"dialogue_words": counts, "dialogue_side": sides[labels]}, sides
-
-
-def _leave_one_out(matrix: Array, trait: Array, rated: Array) -> Array:
-    """[W] graded state with the centroids of rated words, without the own word."""
-    lengths = lengths_of(matrix)
-    return standards.graded_states(matrix, trait, lengths, lengths * rated, leave_one_out=True)[0]
-
-
-def _graded(states: Collected, trait: Array, rated: Array, sides: Array) -> tuple[dict, dict]:
-    """Directions of features and grades of words, see `Study`.
-
-    V_cos: mean inclination to the positive label words minus that to the negative ones. H_s, whose
-    axes have no names: the rule of Section 5.4 on mean states, with the centroids of rated words.
-    """
-    inclination, state = (states.means[:, part] for part in SPACES.values())
-    positive = sides == 1
-    negative = sides == 0
-    lean = positive / max(positive.sum(), 1) - negative / max(negative.sum(), 1)
-    sums = group_sums(state, group_weights(trait, lengths_of(state) * rated, unit=False))
-    centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
-    directions = {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
-    return directions, {"V_cos": inclination @ lean, "H_s": _leave_one_out(state, trait, rated)}
 
 
 def _varying(study: Study) -> dict:
@@ -154,8 +123,8 @@ def _varying(study: Study) -> dict:
         ratio = study.depends[space]
         z = study.depends[f"{space}: z"]
         some = ~np.isnan(z)
-        shares = {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
-        result["varies"][space] = {"words": int(some.sum()), **shares}
+        result["varies"][space] = {"words": int(some.sum())}
+        result["varies"][space] |= {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
         order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
         order = order[(spelled & some & (count >= COMMON))[order]]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
@@ -178,11 +147,8 @@ def _columns(study: Study, leaning: int) -> dict:
     columns: dict = {"word": names, "count": count[chosen].astype(int).tolist()}
     for space in SPACES:
         grade = study.grades[space][chosen]
-        columns[space] = {
-            "grade": rounded(grade),
-            "polarity": (grade > 0).astype(int).tolist(),
-            "dependence": rounded(study.depends[space][chosen]),
-        }
+        columns[space] = {"grade": rounded(grade), "polarity": (grade > 0).astype(int).tolist()}
+        columns[space]["dependence"] = rounded(study.depends[space][chosen])
     mean = study.states.means[chosen[:leaning], SPACES["V_cos"]].round(3).tolist()
     inclination = dict(zip(names, mean, strict=False))
     return columns | {"emotions": list(EMOTIONS), "inclination": inclination}
@@ -216,33 +182,28 @@ def _alike(a: Array, b: Array) -> dict:
     return rounded({"share": 100 * share, "by_chance": 100 * chance, "kappa": kappa})
 
 
-def _groups(laid: Plan) -> dict[str, Array]:
-    return {"training": laid.split == 0, "held out": laid.split > 0}
-
-
 def _dialogues(study: Study) -> list[dict]:
     """AUC of a dialogue's mean grade for the polarity of its label; dialogues are resampled."""
-    first = len(SPECIALS)
-    usable = ~np.isnan(study.vectors[first:])
+    usable = ~np.isnan(study.vectors)
     static = {"vectors": study.vectors}
     result = []
     for number, name in enumerate(("all words", "rated words")):
         if name == "rated words":
             static["lexicon"] = study.valence
-            usable = usable & study.rated[first:]
-        counts = study.dialogue_words[:, usable]
+            usable = usable & study.rated
+        counts = study.dialogue_words[:, usable[len(SPECIALS) :]]
         size = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
-        scores = {key: counts @ values[first:][usable] / size for key, values in static.items()}
+        scores = {key: counts @ values[usable] / size for key, values in static.items()}
         read = study.states.dialogue_counts[number]
         for space, direction in study.directions.items():
             total = study.states.dialogue_sums[number][:, SPACES[space]] @ direction
             scores[space] = total / np.maximum(read, 1)
-        for group, inside in _groups(study.laid).items():
+        for group, inside in study.groups.items():
             some = inside & (study.dialogue_side >= 0) & (read > 0)
             positive = study.dialogue_side[some] == 1
-            times = intervals.times_drawn(len(positive), study.draws)
             own = {key: np.round(value[some], 12) for key, value in scores.items()}
             row = {"words": name, "dialogues_of": group, "dialogues": len(positive)}
+            times = intervals.times_drawn(len(positive), study.draws)
             result.append(row | intervals.compared_aucs(own, positive, times))
     return result
 
@@ -266,7 +227,7 @@ def _within_words(study: Study) -> list[dict]:
     for space, part in SPACES.items():
         directions[f"{space}, fitted"] = _discriminant(residual[learn, part], side[learn] == 1)
     result = []
-    for group, inside in _groups(laid).items():
+    for group, inside in study.groups.items():
         some = np.flatnonzero(inside[dialogue] & (side >= 0))
         some = some[np.argsort(word[some], kind="stable")]
         words = np.split(some, np.flatnonzero(np.diff(word[some])) + 1)
@@ -294,7 +255,6 @@ def _discriminant(features: Array, positive: Array) -> Array:
 
 
 def _conclusion(result: dict) -> str:
-    """The main results as sentences, generated from the numbers."""
     trained = result["trained"]
     texts = [sentence("contexts", "read", **result)]
     if not trained["explained"]["pairs"]:

@@ -3,9 +3,8 @@
 Each dialogue is read whole, so that each of its words occurs exactly once. A model is trained on
 contexts that end with a speaker's turn; here a last turn of the listener is read as well, else the
 words of last answers would be missing.
-Legend of shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pairs, R
-dialogues read at once, L length, F = 32 + the width of H_s (43) features of an occurrence: V_cos
-and H_s, the latter scaled to length 1.
+Shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pairs, R dialogues
+read at once, L length, F = 32 + 43 features of an occurrence: V_cos, and H_s scaled to length 1.
 """
 
 from collections.abc import Iterator
@@ -73,36 +72,27 @@ def plan(corpus: Corpus, max_context: int = 256) -> Plan:
     Dialogues longer than `max_context` lose their beginning, as contexts do; CLS takes one place.
     """
     parts = []
-    for number, name in enumerate(SPLITS):
-        split = corpus.splits[name]
+    for number, split in enumerate(corpus.splits[name] for name in SPLITS):
         ends = split.turn_offsets[split.dialogue_offsets]
         whole = np.diff(ends)
         length = np.minimum(whole, max_context - 1)
         inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - length, whole)
-        numbers = np.full(len(length), number)
-        parts.append((np.asarray(split.tokens)[inside], split.speaker[inside], length, numbers))
-    tokens, speaker, length, numbers = (
+        part = (np.asarray(split.tokens)[inside], split.speaker[inside])
+        parts.append((*part, length, np.full(len(length), number)))
+    tokens, speaker, length, splits = (
         np.concatenate(arrays).astype(np.int64) for arrays in zip(*parts, strict=True)
     )
-    left_out = sum(len(corpus.splits[name].tokens) for name in SPLITS) - len(tokens)
     begin = np.cumsum(length) - length
     dialogue = np.repeat(np.arange(len(begin)), length)
     place = np.arange(len(tokens)) - begin[dialogue] + 1
     # Occurrences of one cell have the same word, speaker and place.
     cells = (tokens * 2 + (speaker == USR)) * (place.max(initial=0) + 1) + place
-    kept, triples = _drawn(tokens, cells, dialogue, training=numbers[dialogue] == 0)
+    kept, triples = _drawn(tokens, cells, dialogue, training=splits[dialogue] == 0)
+    left_out = sum(len(split.tokens) for split in corpus.splits.values()) - len(tokens)
     return Plan(
-        tokens=tokens,
-        speaker=speaker,
-        dialogue=dialogue,
-        place=place,
-        begin=begin,
-        length=length,
-        split=numbers,
-        left_out=left_out,
-        kept=kept,
-        pairs=np.searchsorted(kept, triples),
-    )
+        tokens=tokens, speaker=speaker, dialogue=dialogue, place=place, begin=begin, length=length,
+        split=splits, left_out=left_out, kept=kept, pairs=np.searchsorted(kept, triples),
+    )  # fmt: skip
 
 
 def _drawn(tokens: Array, cells: Array, dialogue: Array, training: Array) -> tuple[Array, Array]:
@@ -115,18 +105,14 @@ def _drawn(tokens: Array, cells: Array, dialogue: Array, training: Array) -> tup
     # A twin is the next occurrence of the same cell, after the shuffle.
     order = shuffled[np.argsort(cells[shuffled], kind="stable")]
     pairs = np.stack([order[:-1], order[1:]], axis=1)
-    same_cell, same_dialogue = (
-        facts[order[:-1]] == facts[order[1:]] for facts in (cells, dialogue)
-    )
-    pairs = pairs[same_cell & ~same_dialogue]
+    same_cell = cells[pairs[:, 0]] == cells[pairs[:, 1]]
+    pairs = pairs[same_cell & (dialogue[pairs[:, 0]] != dialogue[pairs[:, 1]])]
     pairs = pairs[random.permutation(len(pairs))]
     pairs = pairs[_rank(tokens[pairs[:, 0]]) < PAIRS_PER_WORD][:MAX_PAIRS]
     first = pairs[:, 0]
-    other = first
-    if len(first):
-        by_word = shuffled[np.argsort(tokens[shuffled], kind="stable")]
-        start = np.searchsorted(tokens[by_word], tokens[first])
-        other = by_word[start + random.integers(0, counts[tokens[first]])]
+    by_word = shuffled[np.argsort(tokens[shuffled], kind="stable")]
+    start = np.searchsorted(tokens[by_word], tokens[first])
+    other = by_word[start + random.integers(0, counts[tokens[first]])]
     triples = np.column_stack([pairs, other])[dialogue[other] != dialogue[first]]
     return np.unique(np.concatenate([sample, triples.ravel()])), triples
 
@@ -141,22 +127,19 @@ def _rank(groups: Array) -> Array:
 
 
 def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-    """V_cos [R, L, 32] and H_s [R, L, 43], without knowledge, fusion and decoder.
+    """V_cos [R, L, 32] and H_s [R, L, 43] by Eq. (1) to (9), without knowledge and fusion.
 
     `context` and `speaker` are [R, L] as in `Batch`. A model without state embedding
-    (`state=false`) raises a `RunError`. Paper: Eq. (1), (3), (7) to (9).
+    (`state=false`) raises a `RunError`.
     """
     mask = context != PAD
     words = model.embed.look_up({"context": context, "speaker": speaker, "labels": model.labels})
     embedded = model.embed(words["context"], words["speaker"])
+    features = {"vad": model.vad[context], "idf": model.idf[context].unsqueeze(-1)}
     states = model.emotion(
-        context=model.encoder(embedded, mask),
-        embedded=embedded,
-        labels=words["labels"],
-        vad=model.vad[context],
-        idf=model.idf[context].unsqueeze(-1),
-        mask=mask,
-    )
+        context=model.encoder(embedded, mask), embedded=embedded, labels=words["labels"],
+        mask=mask, **features,
+    )  # fmt: skip
     if states.V_cos is None or states.H_s is None:
         raise RunError("This run was trained with state=false: it has no state inclination.")
     return states.V_cos, states.H_s
@@ -200,13 +183,13 @@ def collect_states(
         begin = laid.begin[block]
         length = laid.length[block]
         column = np.arange(length.max())
-        flat = (laid.tokens, laid.speaker)
-        rows = [padded_rows(array, begin, length, len(column)) for array in flat]
-        ids = [torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows]
-        parts = [part[:, 1:].float().cpu() for part in read_states(model, *ids)]
-        parts[1] = F.normalize(parts[1], dim=-1)
+        ids = []
+        for flat in (laid.tokens, laid.speaker):
+            rows = np.insert(padded_rows(flat, begin, length, len(column)), 0, CLS, axis=1)
+            ids.append(torch.from_numpy(rows).to(device))
+        inclination, state = (part[:, 1:].float().cpu() for part in read_states(model, *ids))
         real = column < length[:, None]  # not by PAD: <unk> and typed special words count as well
-        features = torch.cat(parts, dim=-1)[real].double()
+        features = torch.cat([inclination, F.normalize(state, dim=-1)], dim=-1)[real].double()
         index = (begin[:, None] + column)[real]
         word = torch.from_numpy(laid.tokens[index])
         where = torch.from_numpy(laid.dialogue[index])

@@ -13,7 +13,6 @@ from ctsm_workbench.study.contexts.reading import read_states
 from ctsm_workbench.study.intervals import rounded
 
 # The contexts of the paper's Figure 1.
-PAPER_WORD = "excited"
 PAPER_CONTEXTS = (
     "Christmas is coming and I'm so excited to get my dream gift.",
     "I was too excited to shake my legs before bungee jumping.",
@@ -22,30 +21,23 @@ PAPER_CONTEXTS = (
 
 @torch.no_grad()
 def word_in_contexts(
-    run: Run,
-    word: str = PAPER_WORD,
-    contexts: Sequence[str] = PAPER_CONTEXTS,
-    provider: Provider | None = None,
-    device: str = "cpu",
-) -> dict:
+    run: Run, word: str = "excited", contexts: Sequence[str] = PAPER_CONTEXTS,
+    provider: Provider | None = None, device: str = "cpu",
+) -> dict:  # fmt: skip
     """A word's trait; in each context its state inclination and the emotions of the whole text.
 
     Contexts are one turn of a speaker each; every occurrence of the word in one is a row of the
     JSON data, with V_cos, H_s and the predicted emotions as `heard`. The provider's commonsense
-    changes these emotions only. `trait` is None where the word is unrated.
-
-    Raises:
-        DataError: the run does not know the word, or a context lacks it.
-        RunError: the run was trained without state embedding.
-
-    Paper: Figure 1, Eq. (7).
+    changes these emotions only. `trait` is None where the word is unrated. A `DataError` is raised
+    where the run does not know the word or a context lacks it, a `RunError` where the run has no
+    state embedding. Paper: Figure 1, Eq. (7).
     """
     word = word.strip().lower()
     model = run.ctsm()
     (index,) = run.vocabulary.encode([word])
     if index == UNK:
-        count = f"{len(run.vocabulary):,}"
-        raise DataError(f"The run's {count} words do not include {word!r}. Choose another --word.")
+        words = f"The run's {len(run.vocabulary):,} words"
+        raise DataError(f"{words} do not include {word!r}. Choose another --word.")
     turns = [clean_turn(text) for text in contexts]
     inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
     conversations = [[turn] for turn in turns]
@@ -59,19 +51,17 @@ def word_in_contexts(
         if not places:
             raise DataError(f"The context {turn!r} does not have the word {word!r}.")
         for place in places:
-            states = {"V_cos": inclination[number, place], "H_s": state[number, place]}
-            states["heard"] = predicted[number]
-            row = {name: rounded(values.tolist(), 5) for name, values in states.items()}
-            rows.append({"context": turn, "number": number, "place": place} | row)
-    trait = None
-    if model.intensity[index] != 0:  # exactly 0 for unrated words alone
-        names = ("valence", "arousal", "dominance")
-        trait = dict(zip(names, rounded(model.vad[index].tolist(), 3), strict=True))
+            row: dict = {"context": turn, "number": number, "place": place}
+            row["V_cos"] = rounded(inclination[number, place].tolist(), 5)
+            row["H_s"] = rounded(state[number, place].tolist(), 5)
+            row["heard"] = rounded(predicted[number].tolist(), 5)
+            rows.append(row)
+    vad = dict(zip(("valence", "arousal", "dominance"), model.vad[index].tolist(), strict=True))
     return {
         "description": run.about(device),
         "note": run.note,
         "word": word,
-        "trait": trait,
+        "trait": rounded(vad, 3) if model.intensity[index] else None,  # 0 for unrated words alone
         "emotions": list(EMOTIONS),
         "label_valence": rounded(model.vad[model.labels, 0].tolist(), 3),
         "knowledge": provider.name if provider else "none",

@@ -1,6 +1,5 @@
 """The whole analysis of Section 5.4: every choice, the 32 labels one by one, and chance."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,49 +8,30 @@ import numpy as np
 
 from ctsm_lib import polarity as paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
-from ctsm_lib.errors import DataError
 from ctsm_lib.polarity import NO_STATE, trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study.intervals import Array, percentiles, rounded
+from ctsm_workbench.study.intervals import percentiles, rounded
 from ctsm_workbench.study.polarity import choices
 from ctsm_workbench.study.polarity.chance import shuffled_shares
 from ctsm_workbench.study.polarity.choices import Outcome, PolarityReport, Rule, Words
 from ctsm_workbench.study.sentences import sentence
 
 PAPER_SHARE = 48.75  # per cent of 23,712 words
-PAPER_LABEL = "surprised"  # the only one of the 32 labels that differs in the paper's Figure 3
 
 
 def analyse(
-    words: Sequence[str],
-    valence: Array,  # [n] in [0, 1]
-    rated: Array,  # [n] bool, whether the lexicon has the word
-    vectors: Array,  # [n, d]
-    found: Array,  # [n] bool, whether there is a vector; a zero vector is none
-    counts: Array,  # [n] how often each word occurs
-    labels: Sequence[str] = EMOTIONS,  # words that are reported one by one
-    *,
-    vad: Array | None = None,  # [n, 3] ratings, for the report on labels
-    kind: Array | None = None,  # [n] a key of `vectors.KINDS`
-    own: Rule | None = None,
-    draws: int = 100,
-    seed: int = 0,
-) -> dict:
+    data: Words, labels: Sequence[str] = EMOTIONS, own: Rule | None = None, *,
+    draws: int = 100, seed: int = 0,
+) -> dict:  # fmt: skip
     """The paper's count, and the same count under every choice that the paper leaves open.
 
-    `own` is a further choice. `draws` and `seed` are of permutations and bootstrap. The JSON data
-    are choices (the paper's rule, rated words only, ...), sweep, permutation, labels, conclusion.
-
-    Raises:
-        DataError: arrays do not fit, a word is there twice, a valence is outside [0, 1], or there
-            is no positive or no negative word.
+    `labels` are words that are reported one by one, `own` is a further choice. `draws` and `seed`
+    are of permutations and bootstrap. The JSON data are choices (the paper's rule, rated words
+    only, ...), sweep, permutation, labels, conclusion. Without a positive or without a negative
+    word, a `DataError` is raised.
 
     Paper: Sec. 5.4. Departure: the paper gives one number; most of its words have no rating.
     """
-    kind = np.where(found, 0, -1) if kind is None else kind
-    arrays = {"valence": valence, "rated": rated, "vectors": vectors, "counts": counts}
-    arrays |= {"found": found, "kind": kind}
-    data = _checked(words, {name: np.asarray(array) for name, array in arrays.items()})
     trait = trait_polarity(data.valence) * data.rated
     paper.both_groups(paper.group_weights(trait, data.lengths, unit=False))
     rules = choices.rules_for(data, own)
@@ -59,17 +39,11 @@ def analyse(
     rows: dict[bool, list[dict]] = {False: [], True: []}  # is it part of the sweep?
     for rule, report in zip(rules, reports, strict=True):
         rows[rule.label.startswith("sweep")].append(asdict(rule) | asdict(report))
-    index = {word: i for i, word in enumerate(words)}
-    ratings = np.full((len(words), 3), np.nan) if vad is None else vad
-    ratings = np.column_stack([data.valence, ratings[:, 1:]])
-    table = [
-        {"word": word} | _label(index[word], data, ratings[index[word]], outcomes)
-        for word in labels
-        if word in index
-    ]
+    index = {word: i for i, word in enumerate(data.words)}
+    table = [_label(word, index[word], data, outcomes) for word in labels if word in index]
     has = data.lengths > 0
     result = {
-        "words": len(words),
+        "words": len(data.words),
         "rated": int(data.rated.sum()),
         "with_vector": int(has.sum()),
         "rated_with_vector": int((data.rated & has).sum()),
@@ -85,12 +59,9 @@ def analyse(
 
 
 def analyse_prepared(
-    prepared: Prepared,
-    neutral: str = "standard",
-    own: Rule | None = None,
-    draws: int = 100,
+    prepared: Prepared, neutral: str = "standard", own: Rule | None = None, draws: int = 100,
     ids: np.ndarray | None = None,
-) -> dict:
+) -> dict:  # fmt: skip
     """`analyse` for prepared data, with the description of data, vectors and lexicon.
 
     `neutral` is the rating of unrated words, a key of `lexicon.NEUTRAL_VAD`; all are negative.
@@ -101,48 +72,20 @@ def analyse_prepared(
     words = corpus.vocabulary.words
     ids = np.arange(len(SPECIALS), len(words)) if ids is None else ids
     vad, rated = (array[ids] for array in prepared.lexicon.table(corpus.vocabulary, neutral))
-    result = analyse(
-        words=[words[i] for i in ids],
-        valence=vad[:, 0],
-        rated=rated,
-        vectors=vectors.matrix[ids],
-        found=vectors.found[ids],
-        counts=corpus.counts[ids],
-        vad=vad,
-        kind=vectors.kind[ids],
-        own=own,
-        draws=draws,
-    )
-    return {"description": prepared.description | {"neutral_vad": neutral}} | result
+    data = Words(
+        words=[words[i] for i in ids], vad=vad, rated=rated, vectors=vectors.matrix[ids],
+        kind=vectors.kind[ids], counts=corpus.counts[ids],
+    )  # fmt: skip
+    description = prepared.description | {"neutral_vad": neutral}
+    return {"description": description} | analyse(data, own=own, draws=draws)
 
 
-def _checked(words: Sequence[str], arrays: dict[str, Array]) -> Words:
-    for name, array in arrays.items():
-        if array.ndim != 1 + (name == "vectors") or len(array) != len(words):
-            reason = f"has the shape {array.shape}, but there are {len(words)} words."
-            raise DataError(f"{name} {reason}")
-    if len(set(words)) < len(words):
-        twice = Counter(words).most_common(1)[0][0]
-        raise DataError(f"The word {twice!r} is there twice and would count twice.")
-    valence = arrays["valence"]
-    if not ((valence >= 0) & (valence <= 1)).all():  # also false for nan
-        raise DataError(
-            "A valence is not in [0, 1]. Convert ratings in [-1, 1] (NRC VAD v2) with (v + 1) / 2."
-        )
-    lengths = paper.lengths_of(arrays["vectors"])
-    lengths = np.where(arrays.pop("found"), lengths, 0.0)
-    if not np.isfinite(lengths).all():
-        word = words[int(np.argmin(np.isfinite(lengths)))]
-        raise DataError(f"The vector of {word!r} is not finite.")
-    return Words(lengths=lengths, **arrays)
-
-
-def _label(i: int, data: Words, vad: Array, outcomes: Sequence[Outcome]) -> dict:
+def _label(word: str, i: int, data: Words, outcomes: Sequence[Outcome]) -> dict:
     """A label's ratings, cosines, and polarities by the paper's rule and with rated words only."""
     names = ("valence", "arousal", "dominance", "cos_positive", "cos_negative")
-    values = dict(zip(names, (*vad, *outcomes[0].cosines[i]), strict=True))
-    row: dict[str, Any] = {"rated": bool(data.rated[i]), "trait": int(outcomes[0].trait[i])}
-    row |= rounded(values, 6)
+    values = dict(zip(names, (*data.vad[i], *outcomes[0].cosines[i]), strict=True))
+    row: dict[str, Any] = {"word": word, "rated": bool(data.rated[i])}
+    row |= {"trait": int(outcomes[0].trait[i])} | rounded(values, 6)
     for name, (trait, state, _) in zip(("", "_rated_only"), outcomes, strict=True):
         known = state[i] != NO_STATE
         row[f"state{name}"] = int(state[i]) if known else None
@@ -176,7 +119,7 @@ def _labels_note(table: Sequence[dict]) -> str:
     for key in ("differ", "differ_rated_only"):
         words = [row["word"] for row in table if row[key]]
         named[key] = f"{len(words)}: {', '.join(words)}" if words else "0"
-    return sentence("polarity", "labels", paper=PAPER_LABEL, count=len(table), **named)
+    return sentence("polarity", "labels", count=len(table), **named)
 
 
 def _conclusion(result: dict) -> str:

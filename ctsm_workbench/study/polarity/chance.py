@@ -10,9 +10,8 @@ def shuffled_shares(
 ) -> np.ndarray:
     """[K] per cent of words whose state differs from a shuffled trait: the share by chance.
 
-    Traits are shuffled among the words of `free` [n]; the others keep theirs. All draws share two
-    products: indicators [K, n] times vectors are the groups' sums, and the difference of their
-    directions times the vectors, none of which is zero, is the difference of the cosines.
+    Traits are shuffled among the words of `free` [n]; the others keep theirs. No vector may be
+    zero. All draws share two products: the groups' sums, and the differences of the cosines.
     """
     random = np.random.default_rng(seed)
     dealt = np.repeat(np.asarray(trait, dtype=bool)[None], draws, axis=0)

@@ -4,13 +4,16 @@ Paper: Sec. 5.4; specification, Section 6. The choices are listed and explained 
 """
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ctsm_lib.polarity import NO_STATE, group_cosines, group_weights, sides, trait_polarity
+from ctsm_lib import polarity as paper
+from ctsm_lib.polarity import NO_STATE, lengths_of, trait_polarity
 from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 
 CHOICES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -50,15 +53,26 @@ class PolarityReport:
     reason: str = ""
 
 
-class Words(NamedTuple):
-    """Data of n words."""
+@dataclass(frozen=True)
+class Words:
+    """Data of n different words. The readers of lexicon and vectors have checked the values."""
 
-    valence: Array  # [n] in [0, 1]
-    rated: Array  # [n] bool
+    words: Sequence[str]
+    vad: Array  # [n, 3] valence in [0, 1], arousal, dominance
+    rated: Array  # [n] bool, whether the lexicon has the word
     vectors: Array  # [n, d]
-    lengths: Array  # [n] of the vectors; 0 where there is none
-    counts: Array  # [n]
     kind: Array  # [n] a key of `vectors.KINDS`; -1 where there is no vector
+    counts: Array  # [n] how often each word occurs
+
+    @property
+    def valence(self) -> Array:
+        """[n] in [0, 1]."""
+        return self.vad[:, 0]
+
+    @cached_property
+    def lengths(self) -> Array:
+        """[n] lengths of the vectors; 0 where there is none."""
+        return np.where(self.kind >= 0, lengths_of(self.vectors), 0.0)
 
 
 class Outcome(NamedTuple):
@@ -75,17 +89,16 @@ def rules_for(data: Words, own: Rule | None = None) -> list[Rule]:
     rules += [] if own is None else [own]
     only = Rule("sweep, rated words", unrated="left out")
     rules += [replace(only, threshold=t, band=band) for t in THRESHOLDS for band in BANDS]
-    for t in THRESHOLDS:
-        # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
-        rules.append(Rule("sweep, all words", "negative" if t >= 0.5 else "positive", threshold=t))
-    return rules
+    # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
+    unrated: dict[float, Any] = {t: "negative" if t >= 0.5 else "positive" for t in THRESHOLDS}
+    return rules + [Rule("sweep, all words", side, threshold=t) for t, side in unrated.items()]
 
 
 def _matters(rule: Rule, data: Words) -> bool:
-    if rule.vectors != "all":
-        chosen = np.isin(data.kind, QUALITIES[rule.vectors]).sum()
-        return bool(0 < chosen < (data.kind >= 0).sum())
-    return rule.missing == "left out" or not data.lengths.all()
+    if rule.vectors == "all":
+        return rule.missing == "left out" or not data.lengths.all()
+    chosen = np.isin(data.kind, QUALITIES[rule.vectors]).sum()
+    return bool(0 < chosen < (data.kind >= 0).sum())
 
 
 def evaluate(
@@ -100,10 +113,10 @@ def evaluate(
         groups = [_groups(rule, data) for rule in some]
         weights = np.concatenate([group[2] for group in groups], axis=1)
         leave_out = np.repeat([rule.leave_one_out for rule in some], 2)
-        cosines = group_cosines(data.vectors, data.lengths, weights, leave_out)
+        cosines = paper.group_cosines(data.vectors, data.lengths, weights, leave_out)
         pairs = np.split(cosines, len(some), axis=1)
         for rule, (trait, part, weight), pair in zip(some, groups, pairs, strict=True):
-            state = np.where(weight.any(axis=1), sides(pair), NO_STATE)
+            state = np.where(weight.any(axis=1), paper.sides(pair), NO_STATE)
             if len(outcomes) < 2:
                 outcomes.append(Outcome(trait, state, pair))
             fills: dict = {"negative": 0, "random": coin, "agree": trait, "disagree": 1 - trait}
@@ -124,7 +137,7 @@ def _groups(rule: Rule, data: Words) -> tuple[Array, Array, Array]:
     if rule.band:
         part &= np.abs(data.valence - rule.threshold) > rule.band + 1e-6
     has = part & np.isin(data.kind, QUALITIES[rule.vectors])
-    return trait, part, group_weights(trait, data.lengths * has, rule.unit)
+    return trait, part, paper.group_weights(trait, data.lengths * has, rule.unit)
 
 
 def _report(trait: Array, state: Array, often: Array | None, random: Any) -> PolarityReport:
@@ -135,12 +148,11 @@ def _report(trait: Array, state: Array, often: Array | None, random: Any) -> Pol
     if often is None:  # of n words drawn with replacement, the number that differ is binomial
         shares = random.binomial(n, differ.mean(), 2000) / n
     else:
-        weights = often + 1e-12  # a sample may hold words of weight 0 only
-
-        def share_of(sample: Array) -> float:
-            return np.average(differ[sample], weights=weights[sample])
-
-        shares = resampled(share_of, n, draws=200, random=random)[1:]
+        # A sample may hold words of weight 0 only.
+        shares = resampled(
+            lambda sample: np.average(differ[sample], weights=often[sample] + 1e-12),
+            n, draws=200, random=random,
+        )[1:]  # fmt: skip
     share, *positive = np.average(np.stack([differ, trait, state]), axis=1, weights=often)
     shown = rounded([100 * value for value in (share, *percentiles(shares), *positive)])
     return PolarityReport(n, int(differ.sum()), *shown)

@@ -3,7 +3,7 @@
 Section 5.4 compares trait and state with each other, which cannot show which of them is right. Here
 a word's graded trait (its valence) and graded state (cosine to the positive minus cosine to the
 negative centroid) have to predict something else. Source: Hutto and Gilbert (2014) for VADER.
-Legend of shapes: n words, D dialogues, K bootstrap draws.
+Shapes: n words, D dialogues, K bootstrap draws.
 """
 
 from collections.abc import Sequence
@@ -65,24 +65,23 @@ def word_scores(prepared: Prepared, quality: str = "all") -> tuple[Scores, Array
 
 def dialogue_words(corpus: Corpus, splits: Sequence[str] = SPLITS) -> tuple[Counts, Array]:
     """[D, n] how often each dialogue has each word without special tokens, and the [D] labels."""
+    parts = [corpus.splits[name] for name in splits]
     blocks = []
-    for split in (corpus.splits[name] for name in splits):
+    for split in parts:
         ends = split.turn_offsets[split.dialogue_offsets]
-        shape = (len(ends) - 1, len(corpus.vocabulary))
-        ones = np.ones(int(ends[-1]))
-        counts = sparse.csr_matrix((ones, np.array(split.tokens), ends), shape=shape)
-        counts.sum_duplicates()
-        blocks.append(counts[:, len(SPECIALS) :])
-    labels = np.concatenate([corpus.splits[name].labels for name in splits])
-    return sparse.vstack(blocks, format="csr"), labels
+        entries = (np.ones(int(ends[-1])), np.array(split.tokens), ends)
+        blocks.append(sparse.csr_matrix(entries, shape=(len(ends) - 1, len(corpus.vocabulary))))
+    counts = sparse.vstack(blocks, format="csr")
+    counts.sum_duplicates()
+    return counts[:, len(SPECIALS) :], np.concatenate([split.labels for split in parts])
 
 
 def against_labels(counts: Counts, sides: Array, scores: Scores, draws: int = 200) -> dict:
-    """How well word scores [n] predict positive and negative dialogue labels, as AUC.
+    """The AUC of word scores [n] for the polarity of dialogue labels; dialogues are resampled.
 
     `counts` are [D, n]; `sides` [D] are 1, 0 or -1 (left out). The AUC of every score and its
     difference to each before it are given by occurrence (each one is a case) and by dialogue (its
-    score is the mean over its words). Dialogues are resampled for both.
+    score is the mean over its words).
     """
     kept = counts[sides >= 0]
     positive = sides[sides >= 0] == 1
@@ -136,13 +135,12 @@ def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
     for quality in ("published", "exact"):
         graded, _, good = word_scores(prepared, quality)
         sets[f"rated words, {quality} vectors"] = (graded, rated & good)
+    sets = {name: (graded, some) for name, (graded, some) in sets.items() if some.any()}
     result: dict = {"labels": [], "words": {}}
     for split in ("all", *SPLITS):
         counts, labels = dialogue_words(prepared.corpus, SPLITS if split == "all" else [split])
         side = sides[labels]
         for name, (graded, some) in sets.items():
-            if not some.any():
-                continue
             own = {key: value[some] for key, value in graded.items()}
             row = {"split": split, "set": name, "words": int(some.sum())}
             result["labels"].append(row | against_labels(counts[:, some], side, own, draws))
@@ -151,7 +149,7 @@ def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
     for name, side in (("positive", 1), ("negative", 0), ("left_out", -1)):
         result[f"{name}_labels"] = [EMOTIONS[i] for i in np.flatnonzero(sides == side)]
     result["intervals"] = sentence("standards", "intervals", draws=draws)
-    result["vader"] = _against_vader(prepared, draws)
+    result["vader"] = _against_vader(prepared, scores, rated, has, draws=draws)
     return result | {"conclusion": _conclusion(result)}
 
 
@@ -160,16 +158,16 @@ def _shares(occurs: Counts, side: Array, scores: Scores, draws: int) -> dict:
     up, down = (np.asarray(occurs[side == s].sum(axis=0)).ravel() for s in (1, 0))
     often = up + down >= FREQUENT
     share = up[often] / (up + down)[often]
-    return {
-        name: intervals.rank_correlation(own[often], share, draws) for name, own in scores.items()
-    }
+    rank = intervals.rank_correlation
+    return {name: rank(score[often], share, draws) for name, score in scores.items()}
 
 
-def _against_vader(prepared: Prepared, draws: int) -> dict:
+def _against_vader(
+    prepared: Prepared, scores: Scores, rated: Array, has: Array, *, draws: int
+) -> dict:
     vader = read_vader()
     if vader is None:
         return {"note": sentence("standards", "no_vader")}
-    scores, rated, has = word_scores(prepared)
     words = prepared.corpus.vocabulary.words[len(SPECIALS) :]
     valence = np.array([vader.get(word, 0.0) for word in words])
     known = (valence != 0) & has
@@ -193,32 +191,21 @@ def _against_vader(prepared: Prepared, draws: int) -> dict:
 def _conclusion(result: dict) -> str:
     texts = []
     rows = {row["set"]: row for row in result["labels"] if row["split"] == "all"}
-    for name, opening in (
-        ("rated words", "Positive and negative dialogue labels"),
-        ("rated words, published vectors", "With published vectors only"),
-    ):
-        scores = rows[name]["by_dialogue"] if name in rows else None
-        if scores is None or scores["trait"]["value"] is None:
+    for name in ("rated words", "rated words, published vectors"):
+        if name not in rows or rows[name]["by_dialogue"]["trait"]["value"] is None:
             continue
-        values = {"trait": scores["trait"], "state": scores["state, rated centroids"]}
-        minus = values["state"]["minus"]
-        verdict = "neither measure is clearly better"
-        if minus["trait"]["low"] > 0:
-            verdict = "the state rule is the better measure"
-        elif minus["trait"]["high"] < 0:
-            verdict = "the lexicon is the better measure"
-        values |= {"difference": minus["trait"], "words": rows[name]["words"]}
-        texts.append(sentence("standards", "labels", opening=opening, verdict=verdict, **values))
+        scores = rows[name]["by_dialogue"]
+        minus = scores["state, rated centroids"]["minus"]
+        low = minus["trait"]["low"]
+        better = "state" if low > 0 else "trait" if minus["trait"]["high"] < 0 else "neither"
+        facts = {"opening": sentence("standards", f"opening, {name}"), "words": rows[name]["words"]}
+        facts |= {"verdict": sentence("standards", f"verdict, {better}"), "by": minus["trait"]}
+        texts.append(sentence("standards", "labels", **facts, **scores))
         texts.append(sentence("standards", "paper", **minus["state"]))
     vader = result["vader"]
-    for name, words in (
-        ("rated words", "words that both lexica rate"),
-        ("unrated words", "words that only VADER rates"),
-    ):
-        row = vader.get(name)
-        if row and row["state"]["value"] is not None:
-            values = {"rated": row["state, rated centroids"], "paper": row["state"]}
-            texts.append(sentence("standards", "vader", count=row["words"], words=words, **values))
+    for name in ("rated words", "unrated words"):
+        if name in vader and vader[name]["state"]["value"] is not None:
+            texts.append(sentence("standards", f"vader, {name}", **vader[name]))
     if "differ_by_vader" in vader:
         texts.append(sentence("standards", "differ", **vader["differ_by_vader"]))
     return " ".join(texts) or sentence("standards", "nothing")
