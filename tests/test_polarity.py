@@ -323,6 +323,25 @@ def test_the_paper_s_rule_needs_both_groups() -> None:
     assert "rated words alone cannot be compared" in only_positive["conclusion"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"words": ["good", "fine", "bad", "bad", "surprised"]}, "The word 'bad' is there twice"),
+        ({"valence": np.array([0.9, 0.8, -0.1, 0.2, 0.7])}, r"not in \[0, 1\]"),
+        ({"valence": np.array([0.9, np.nan, 0.1, 0.2, 0.7])}, r"not in \[0, 1\]"),
+        ({"counts": np.ones(4)}, r"counts has the shape \(4,\), but there are 5 words"),
+        ({"vectors": np.ones(5)}, r"vectors has the shape \(5,\)"),
+        (
+            {"vectors": np.where(np.arange(5)[:, None] == 2, np.nan, VECTORS)},
+            "The vector of 'bad' is not finite",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        small(**changes)
+
+
 def test_shuffled_shares_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     data = random_words(40)
     vectors = data["vectors"] + 0.01  # none is zero

@@ -4,6 +4,7 @@ Paper: Sec. 5.4; specification, Section 6. The choices are listed and explained 
 """
 
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ctsm_lib import polarity as paper
+from ctsm_lib.errors import DataError
 from ctsm_lib.polarity import NO_STATE, lengths_of, trait_polarity
 from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 
@@ -55,7 +57,7 @@ class PolarityReport:
 
 @dataclass(frozen=True)
 class Words:
-    """Data of n different words. The readers of lexicon and vectors have checked the values."""
+    """Data of n different words. Arrays that do not fit raise a `DataError`."""
 
     words: Sequence[str]
     vad: Array  # [n, 3] valence in [0, 1], arousal, dominance
@@ -63,6 +65,20 @@ class Words:
     vectors: Array  # [n, d]
     kind: Array  # [n] a key of `vectors.KINDS`; -1 where there is no vector
     counts: Array  # [n] how often each word occurs
+
+    def __post_init__(self) -> None:
+        for name in ("vad", "rated", "vectors", "kind", "counts"):
+            shape = getattr(self, name).shape
+            if len(shape) != 1 + (name in ("vad", "vectors")) or shape[0] != len(self.words):
+                reason = f"has the shape {shape}, but there are {len(self.words)} words."
+                raise DataError(f"{name} {reason}")
+        if twice := [word for word, count in Counter(self.words).items() if count > 1]:
+            raise DataError(f"The word {twice[0]!r} is there twice and would count twice.")
+        if not ((self.valence >= 0) & (self.valence <= 1)).all():  # also false for nan
+            way_out = "Convert ratings in [-1, 1] (NRC VAD v2) with (v + 1) / 2."
+            raise DataError(f"A valence is not in [0, 1]. {way_out}")
+        if not (finite := np.isfinite(self.lengths)).all():
+            raise DataError(f"The vector of {self.words[int(finite.argmin())]!r} is not finite.")
 
     @property
     def valence(self) -> Array:
