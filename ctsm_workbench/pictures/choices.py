@@ -16,9 +16,9 @@ def sensitivity(analysis: dict) -> go.Figure:
     for series, marker in style["series"].items():
         some = [row for row in rows if row["series"] == series]
         share = [row["share"] for row in some]
-        own = {"name": series, "marker": marker}
-        own["error_x"] = interval(share, some, marker["color"])
-        figure.add_scatter(x=share, y=[row["label"] for row in some], **own, **style["share"])
+        look = style["share"] | {"name": series, "marker": marker}
+        bars = interval(share, some, marker["color"])
+        figure.add_scatter(x=share, y=[row["label"] for row in some], error_x=bars, **look)
     for row in rows:
         words = f" of {row['words']:,}" if "words" in row else ""
         place = {"y": row["label"], "yref": "y", "yanchor": "middle"}
@@ -38,10 +38,10 @@ def _rows(analysis: dict) -> list[dict]:
     """Choices, the sweep's rows that tell something, and chance, each with its label and series."""
     rows = []
     for row in analysis["choices"] + analysis["sweep"]:
-        if _is_shown(row):
-            rated = row["unrated"] == "left out" or row["count"] == "rated"
-            series = "rated words" if rated else "unrated words counted, too"
-            rows.append(row | {"label": _label(row), "series": series})
+        rated = row["unrated"] == "left out" or row["count"] == "rated"
+        series = "rated words" if rated else "unrated words counted, too"
+        if label := _label(row):
+            rows.append(row | {"label": label, "series": series})
     for name, numbers in analysis["permutation"].items():
         if isinstance(numbers, dict):
             shuffled = "" if "shuffled" in name else ", valences shuffled"
@@ -50,18 +50,15 @@ def _rows(analysis: dict) -> list[dict]:
     return rows
 
 
-def _is_shown(row: dict) -> bool:
-    """All choices but bounds; of the sweep, one thing changed at a time, far enough to be seen."""
-    if not row["label"].startswith("sweep, "):
-        return row["vectors"] != "exact" or row["missing"] in ("left out", "random")
-    if row["band"] == 0:
-        return row["threshold"] in (0.4, 0.6)
-    return row["threshold"] == 0.5 and row["band"] >= 0.1
-
-
 def _label(row: dict) -> str:
+    """The label of a row, or nothing: bounds and small changes of the sweep are not shown."""
     label = row["label"].removeprefix("sweep, ")
-    if row["label"] == label:
-        return label
-    changed = f"neutral within {row['band']}" if row["band"] else f"threshold {row['threshold']}"
-    return f"{label}, {changed}"
+    if label == row["label"]:
+        shown = row["vectors"] != "exact" or row["missing"] in ("left out", "random")
+    elif row["band"]:
+        shown = row["threshold"] == 0.5 and row["band"] >= 0.1
+        label += f", neutral within {row['band']}"
+    else:
+        shown = row["threshold"] in (0.4, 0.6)
+        label += f", threshold {row['threshold']}"
+    return label if shown else ""

@@ -16,20 +16,16 @@ def comparison_figure(table: dict, title: str) -> go.Figure:
     figure = make_subplots(**STYLE["comparison"]["grid"])
     for column, score in enumerate(SCORES, start=1):
         panel = {"row": 1, "col": column, "showlegend": column == 1}
-        if paper := [row for row in rows if row["paper"][score] is not None]:
+        paper = {row["name"]: value for row in rows if (value := row["paper"][score]) is not None}
+        if paper:
             look = STYLE["shared"]["paper"] | {"name": "the paper"} | panel
-            x = [row["paper"][score] for row in paper]
-            figure.add_scatter(x=x, y=[row["name"] for row in paper], **look)
-        if here := [row for row in rows if row.get("scores", {}).get(score)]:
-            summaries = [row["scores"][score] for row in here]
-            means = [summary["mean"] for summary in summaries]
-            # One seed has no interval.
-            bounds = [
-                {"low": one["low"] or one["mean"], "high": one["high"] or one["mean"]}
-                for one in summaries
-            ]
-            look = STYLE["comparison"]["here"] | {"error_x": interval(means, bounds, BLUE)}
-            figure.add_scatter(x=means, y=[row["name"] for row in here], **look, **panel)
+            figure.add_scatter(x=list(paper.values()), y=list(paper), **look)
+        here = {row["name"]: one for row in rows if (one := row.get("scores", {}).get(score))}
+        if here:
+            means = [one["mean"] for one in here.values()]
+            look = STYLE["comparison"]["here"] | panel
+            look["error_x"] = interval(means, list(here.values()), BLUE)
+            figure.add_scatter(x=means, y=list(here), **look)
     names = [row["name"] for row in reversed(rows)]
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     finish(figure, "comparison", title, inner=34 * len(rows) - 30)

@@ -9,7 +9,6 @@ what is not lit. Paper: Figure 2.
 import base64
 import html
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ PALE_LINE = "#c4c8ce"
 PALE_PILL = "#737982"
 
 SVG = "{http://www.w3.org/2000/svg}"
+ET.register_namespace("", SVG[1:-1])
 _DRAWING = (HERE / "figure2.svg").read_text(encoding="utf-8")
 _ROOT = ET.fromstring(_DRAWING)
 _BOXES = _ROOT.findall(f"{SVG}g[@data-box]")
@@ -37,7 +37,7 @@ HEIGHT = int(_ROOT.get("height", 0))
 class Diagram:
     """The architecture as a notebook shows it: return it from a cell. See `architecture`."""
 
-    lit: str | Collection[str] = ()
+    lit: str = ""
 
     def _repr_svg_(self) -> str:
         return architecture(self.lit)
@@ -52,28 +52,23 @@ class Diagram:
         return alternative_text(self.lit)
 
 
-def alternative_text(lit: str | Collection[str] = ()) -> str:
+def alternative_text(lit: str = "") -> str:
     """The picture in words, and what is lit in it; arguments and errors as in `architecture`."""
-    parts = _parts(lit)
     description = _ROOT.findtext(f"{SVG}desc")
-    if parts == PARTS:
+    if not lit:
         return f"{description} Every part is lit."
-    names = [
-        f"{box.findtext(f'{SVG}text')} ({box.findtext(f'{SVG}text[@font-family]')})"
-        for box in _BOXES
-        if box.get("data-part") in parts
-    ]
+    title = f"{SVG}text"
+    module = f"{SVG}text[@font-family]"
+    names = [f"{box.findtext(title)} ({box.findtext(module)})" for box in _lit_boxes(lit)]
     return f"{description} Lit: {'; '.join(names)}."
 
 
-def architecture(lit: str | Collection[str] = ()) -> str:
+def architecture(lit: str = "") -> str:
     """Figure 2 as a stand-alone SVG, 1000 pixels wide.
 
-    `lit` is one name or several of `PARTS`; nothing, "" or "all" lights everything. An unknown
-    name raises a `ConfigError`.
+    `lit` is one of `PARTS`; by default everything is lit. An unknown name raises a `ConfigError`.
     """
-    parts = _parts(lit)
-    boxes = {box.get("data-box") for box in _BOXES if box.get("data-part") in parts}
+    boxes = {box.get("data-box") for box in _lit_boxes(lit)}
     root = ET.fromstring(_DRAWING)
     for drawn in root.iter():
         ends = " ".join(drawn.get(key, "") for key in ("data-box", "data-from", "data-to")).split()
@@ -86,13 +81,11 @@ def architecture(lit: str | Collection[str] = ()) -> str:
         # Lit wires come last: where two cross, the one that the lesson is about covers the other.
         layer[:] = sorted(layer, key=lambda wire: wire.get("class") == "lit")
     # Several pictures on a page need different names.
-    name = "ctsm-" + ("all" if parts == PARTS else "-".join(parts))
-    title, description = root[0], root[1]
-    title.set("id", f"{name}-title")
-    description.set("id", f"{name}-desc")
-    description.text = alternative_text(lit)
-    root.set("aria-labelledby", f"{name}-title {name}-desc")
-    ET.register_namespace("", SVG[1:-1])
+    names = [f"ctsm-{lit or 'all'}-{kind}" for kind in ("title", "desc")]
+    for element, name in zip(root[:2], names, strict=True):
+        element.set("id", name)
+    root[1].text = alternative_text(lit)
+    root.set("aria-labelledby", " ".join(names))
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
@@ -111,12 +104,11 @@ def _as_link(svg: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
-def _parts(lit: str | Collection[str]) -> list[str]:
-    names = {lit} if isinstance(lit, str) else set(lit)
-    if unknown := sorted(names - {"", "all", *PARTS}):
-        known = ", ".join([*PARTS, "all"])
-        raise ConfigError(f"no part of the diagram is called {unknown[0]!r}; there are: {known}")
-    return [part for part in PARTS if not names or names & {"", "all", part}]
+def _lit_boxes(lit: str) -> list[ET.Element]:
+    if lit not in ("", *PARTS):
+        known = ", ".join(PARTS)
+        raise ConfigError(f"no part of the diagram is called {lit!r}; there are: {known}")
+    return [box for box in _BOXES if lit in ("", box.get("data-part"))]
 
 
 def _fade(drawn: ET.Element, pill: str) -> None:

@@ -21,12 +21,10 @@ def discrepant_figure(data: dict) -> go.Figure:
     rules = {name: rule for name, rule in data["rules"].items() if rule["words"]}
     heights = [_ROW * len(rule["words"]) for rule in rules.values()]
     inner = sum(heights) + _GAP * (len(rules) - 1)
-    figure = make_subplots(
-        rows=len(rules), cols=1, row_heights=heights, vertical_spacing=_GAP / inner
-    )
+    parts = {"rows": len(rules), "cols": 1, "row_heights": heights}
+    figure = make_subplots(**parts, vertical_spacing=_GAP / inner)
     for number, (name, rule) in enumerate(rules.items(), start=1):
-        _draw_rule(figure, name, rule["words"], number)
-        top = figure.layout[f"yaxis{number if number > 1 else ''}"].domain[1]
+        top = _draw_rule(figure, name, rule["words"], number)
         heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
         note(figure, heading, 0, top, size=14, yshift=4)
     figure.update_xaxes(**STYLE["discrepant"]["counts"])
@@ -39,25 +37,25 @@ def discrepant_figure(data: dict) -> go.Figure:
     return data_line(figure, data, "unrated words count as negative in the paper's rule")
 
 
-def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> None:
-    """Bars and quotations of one rule in its part of the figure."""
-    part = {"row": number, "col": 1}
-    places = list(range(len(rows)))
+def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> float:
+    """Draw bars and quotations of one rule; returns the upper end of its part of the figure."""
+    axis = figure.get_subplot(number, 1).yaxis
     labels = [html.escape(row["word"], quote=False) for row in rows]
-    tips = [f"{label}: {_polarities(row)}" for label, row in zip(labels, rows, strict=True)]
+    tips = []
+    for place, (label, row) in enumerate(zip(labels, rows, strict=True)):
+        rated = "" if row["rated"] else " (not rated)"
+        trait, state = row["trait"], row["state"]
+        tips.append(f"{label}: trait {_POLARITY[trait]}{rated}, state {_POLARITY[state]}")
+        before, after = (html.escape(text, quote=False) for text in row["quotation"])
+        quoted = f"{before} <b>{label}</b> {after}".strip()
+        text = f"<b>{_SIGN[trait]} → {_SIGN[state]}</b>   {quoted}"
+        reference = axis.plotly_name.replace("axis", "")
+        note(figure, text, 0.43, place, yref=reference, yanchor="middle")
     colors = [ORANGE if row["trait"] else BLUE for row in rows]
     look = STYLE["discrepant"]["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
-    figure.add_bar(x=[row["count"] for row in rows], y=places, **look, **part)
-    ticks = {"tickvals": places, "ticktext": labels, "ticks": "", "showgrid": False}
-    figure.update_yaxes(range=[len(rows) - 0.5, -0.5], **ticks, **part)
-    for place, row in zip(places, rows, strict=True):
-        signs = f"<b>{_SIGN[row['trait']]} → {_SIGN[row['state']]}</b>"
-        before, after = (html.escape(text, quote=False) for text in row["quotation"])
-        quoted = f"{before} <b>{labels[place]}</b> {after}".strip()
-        axis = f"y{number if number > 1 else ''}"
-        note(figure, f"{signs}   {quoted}", 0.43, place, yref=axis, yanchor="middle")
-
-
-def _polarities(row: dict) -> str:
-    rated = "" if row["rated"] else " (not rated)"
-    return f"trait {_POLARITY[row['trait']]}{rated}, state {_POLARITY[row['state']]}"
+    counts = [row["count"] for row in rows]
+    places = list(range(len(rows)))
+    figure.add_bar(x=counts, y=places, row=number, col=1, **look)
+    axis.update(tickvals=places, ticktext=labels, ticks="", showgrid=False)
+    axis.range = [len(rows) - 0.5, -0.5]
+    return axis.domain[1]

@@ -80,13 +80,15 @@ def _last_line(figure: go.Figure, parts: list[str]) -> go.Figure:
     return note(figure, text, size=12, yanchor="top", **shift)
 
 
-def menu(picture: str, buttons: list[dict]) -> list[dict]:
-    """A row of buttons for the live picture, as `layout.updatemenus` takes it."""
+def menu(picture: str, method: str, choices: dict[str, list]) -> list[dict]:
+    """A row of buttons for the live picture: the arguments of plotly's `method` by button."""
+    buttons = [{"label": label, "method": method, "args": args} for label, args in choices.items()]
     return [STYLE["shared"]["buttons"] | STYLE[picture]["menu"] | {"buttons": buttons}]
 
 
 def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:
-    """Horizontal error bars from each value to the bounds `low` and `high` of its row."""
-    above = [round(row["high"] - value, 4) for value, row in zip(values, rows, strict=True)]
-    below = [round(value - row["low"], 4) for value, row in zip(values, rows, strict=True)]
+    """Horizontal error bars from each value to the bounds `low` and `high` of its row, if any."""
+    pairs = list(zip(values, rows, strict=True))
+    above = [0.0 if row["high"] is None else round(row["high"] - value, 4) for value, row in pairs]
+    below = [0.0 if row["low"] is None else round(value - row["low"], 4) for value, row in pairs]
     return STYLE["shared"]["interval"] | {"array": above, "arrayminus": below, "color": color}

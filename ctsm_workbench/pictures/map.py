@@ -30,35 +30,31 @@ def word_map_figure(data: dict) -> go.Figure:
         "positive state": state == 1,
         "negative state": state == 0,
     }
-    places = {axis: np.array(data[axis]) for axis in "xy"}
+    x = np.array(data["x"])
+    y = np.array(data["y"])
     large = np.round(2.5 + 1.6 * np.log10(np.maximum(data["count"], 1)), 1)
     polarities = np.array(["negative", "positive", "not rated"])
     columns = zip(data["word"], polarities[trait], polarities[state], data["count"], strict=True)
-    tips = np.array([
-        f"{html.escape(word)}: trait {own}, state {near}, {count:,} times"
-        for word, own, near, count in columns
-    ])  # fmt: skip
+    tip = "{}: trait {}, state {}, {:,} times"
+    tips = np.array([tip.format(html.escape(word), *values) for word, *values in columns])
     figure = go.Figure()
     views = _STYLE["views"]
-    shown = next(iter(views))
     for view, looks in views.items():
         for name, look in looks.items():
             some = groups[name]
             marker = _STYLE["marker"] | look | {"size": large[some].tolist()}
-            own = {"name": name, "marker": marker, "visible": view == shown}
-            own |= {axis: place[some].tolist() for axis, place in places.items()}
-            own["hovertext"] = tips[some].tolist()
+            own = {"name": name, "marker": marker, "visible": view == next(iter(views))}
+            for key, values in (("x", x), ("y", y), ("hovertext", tips)):
+                own[key] = values[some].tolist()
             figure.add_scattergl(**own, **_STYLE["words"])
-    buttons = []
+    choices = {}
     for view in views:
         visible = [own == view for own, looks in views.items() for _ in looks]
-        args = [{"visible": visible}]
-        buttons.append({"label": f"colour: {view}", "method": "restyle", "args": args})
+        choices[f"colour: {view}"] = [{"visible": visible}]
     finish(figure, "map", f"{len(tips):,} words placed by their vectors")
-    figure.update_layout(updatemenus=menu("map", buttons), annotations=_labels(data))
+    figure.update_layout(updatemenus=menu("map", "restyle", choices), annotations=_labels(data))
     note(figure, _STYLE["meaning"], size=12, yanchor="top", yshift=-14)
-    settings = data["settings"]
-    drawn = f"UMAP, {settings['neighbours']} neighbours, seed {settings['seed']}"
+    drawn = "UMAP, {neighbours} neighbours, seed {seed}".format(**data["settings"])
     return data_line(figure, data, drawn)
 
 

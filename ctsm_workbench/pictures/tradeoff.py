@@ -14,6 +14,7 @@ _PANELS = ("acc", "ppl_peer")
 _HOVER = ("dist1", "mean_length", "distinct_responses")
 # Runs that agree in these and differ in their strength of L_div are a line.
 _TRAINING = ("preset", "model", "seed", "iteration", "dropout", "copy_once", "repeat_bias")
+_STRENGTH = "weight_diversity"
 
 
 def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
@@ -26,7 +27,7 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
     for column, score in enumerate(_PANELS, start=1):
         panel = {"row": 1, "col": column, "showlegend": column == 1}
-        for name, key, line, dash in _lines(rows):
+        for number, name, key, line in _lines(rows):
             points = [row for row in line if row[score] is not None]
             # Of a flat line the labels would lie on those of other lines.
             flat = score == "acc" and len(points) > 1 and len({row[score] for row in points}) == 1
@@ -37,49 +38,38 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
                 customdata=[[row[about] for about in _HOVER] for row in points],
                 mode="lines+markers" if flat else "lines+markers+text",
                 **style["shared"] | style["lines"][key] | panel,
-                **{"name": name, "legendgroup": name, "line_dash": dash},
+                **{"name": name, "legendgroup": name, "line_dash": _DASHES[number % len(_DASHES)]},
             )
         look = STYLE["shared"]["paper"] | {"name": "the paper (test)"} | panel
         figure.add_scatter(x=[paper["dist2"]], y=[paper[score]], **look)
     return finish(figure, "tradeoff", "Accuracy and perplexity against diversity")
 
 
-def _lines(rows: Sequence[dict]) -> Iterator[tuple[str, str, list[dict], str]]:
-    """Name, setting that varies, points and dash of each line.
+def _lines(rows: Sequence[dict]) -> Iterator[tuple[int, str, str, list[dict]]]:
+    """Number among its like, name, setting that varies, and points of each line.
 
     Lines go along one setting of the answers of a run, or along the strength of L_div of runs.
     """
-    trained = _over_runs(rows)
+    like = _along(_STRENGTH, [*_TRAINING, *_KINDS.values()], rows)
+    trained = [list({row[_STRENGTH]: row for row in line}.values()) for line in like]
+    trained = [line for line in trained if len(line) > 1]
     for kind, key in _KINDS.items():
+        others = [name for name in _KINDS.values() if name != key]
         for number, run in enumerate(dict.fromkeys(row["run"] for row in rows)):
             own = [row for row in rows if row["run"] == run]
-            line = _longest(own, key)
+            line = max(_along(key, others, own), key=len)
             # A run of one point is shown once, as a copying line.
             alone = kind == "copying" and len(own) == 1 and not any(own[0] in of for of in trained)
             if len(line) > 1 or alone:
-                yield f"{run}: {kind}", key, line, _DASHES[number % len(_DASHES)]
+                yield number, f"{run}: {kind}", key, line
     for number, line in enumerate(trained, start=1):
         name = f"preset {line[0]['preset']}, {line[0]['iteration']:,} iterations: L_div in training"
-        yield name, "weight_diversity", line, _DASHES[number % len(_DASHES)]
+        yield number, name, _STRENGTH, line
 
 
-def _longest(rows: Sequence[dict], key: str) -> list[dict]:
-    """The longest line along `key`, all other settings of the answers the same."""
-    lines = _grouped(rows, [name for name in _KINDS.values() if name != key])
-    longest: list[dict] = max(lines, key=len)
-    return sorted(longest, key=lambda row: row[key])
-
-
-def _over_runs(rows: Sequence[dict]) -> list[list[dict]]:
-    """Lines of runs that differ in their strength of L_div alone."""
-    groups = _grouped(rows, [*_TRAINING, *_KINDS.values()])
-    by_weight = [{row["weight_diversity"]: row for row in group} for group in groups]
-    return [[found[weight] for weight in sorted(found)] for found in by_weight if len(found) > 1]
-
-
-def _grouped(rows: Sequence[dict], keys: Sequence[str]) -> list[list[dict]]:
-    """Rows that agree in all keys, group by group."""
-    groups: dict[tuple, list[dict]] = {}
+def _along(key: str, others: Sequence[str], rows: Sequence[dict]) -> list[list[dict]]:
+    """Lines of rows that agree in all `others`, each in the order of `key`."""
+    lines: dict[tuple, list[dict]] = {}
     for row in rows:
-        groups.setdefault(tuple(row.get(key, 0.0) for key in keys), []).append(row)
-    return list(groups.values())
+        lines.setdefault(tuple(row.get(name, 0.0) for name in others), []).append(row)
+    return [sorted(line, key=lambda row: row[key]) for line in lines.values()]
