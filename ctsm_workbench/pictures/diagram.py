@@ -35,80 +35,73 @@ HEIGHT = int(_ROOT.get("height", 0))
 
 @dataclass(frozen=True)
 class Diagram:
-    """The architecture as a notebook shows it: return it from a cell. See `architecture`."""
+    """Figure 2 as a notebook shows it: return it from a cell.
+
+    `lit` is the part in colours, one of `PARTS`; by default all are. An unknown name raises a
+    `ConfigError`.
+    """
 
     lit: str = ""
 
-    def _repr_svg_(self) -> str:
-        return architecture(self.lit)
+    def __post_init__(self) -> None:
+        if self.lit not in ("", *PARTS):
+            known = ", ".join(PARTS)
+            raise ConfigError(f"no part of the diagram is called {self.lit!r}; there are: {known}")
+
+    def __repr__(self) -> str:
+        """The picture in words, and what is lit in it."""
+        text = f"{SVG}text"
+        names = [
+            f"{box.findtext(text)} ({box.findtext(f'{text}[@font-family]')})"
+            for box in self._boxes()
+        ]
+        lit = f"Lit: {'; '.join(names)}." if self.lit else "Every part is lit."
+        return f"{_ROOT.findtext(f'{SVG}desc')} {lit}"
 
     def _repr_html_(self) -> str:
         # An img element: notebooks that are not trusted drop bare SVG.
         style = f"width:100%;max-width:{WIDTH}px"
-        source = _as_link(self._repr_svg_())
-        return f'<img alt="{html.escape(repr(self))}" style="{style}" src="{source}">'
+        return f'<img alt="{html.escape(repr(self))}" style="{style}" src="{self.link()}">'
 
-    def __repr__(self) -> str:
-        return alternative_text(self.lit)
+    def _repr_svg_(self) -> str:
+        """The picture as a stand-alone SVG, 1000 pixels wide."""
+        boxes = {box.get("data-box") for box in self._boxes()}
+        root = ET.fromstring(_DRAWING)
+        for drawn in root.iter():
+            ends = " ".join(drawn.get(key, "") for key in ("data-box", "data-from", "data-to"))
+            if ends.strip():
+                drawn.set("class", "lit" if boxes & set(ends.split()) else "pale")
+            if drawn.get("class") == "pale":
+                # What the total loss adds up is lit with it, wherever it is taken.
+                _fade(drawn, pill=INK if "total" in boxes else PALE_PILL)
+        for layer in root.iterfind(f"{SVG}g[@data-layer]"):
+            # Lit wires come last: where two cross, the one of the lesson covers the other.
+            layer[:] = sorted(layer, key=lambda wire: wire.get("class") == "lit")
+        # Several pictures on a page need different names.
+        names = [f"ctsm-{self.lit or 'all'}-{kind}" for kind in ("title", "desc")]
+        for element, name in zip(root[:2], names, strict=True):
+            element.set("id", name)
+        root[1].text = repr(self)
+        root.set("aria-labelledby", " ".join(names))
+        return ET.tostring(root, encoding="unicode") + "\n"
 
+    def link(self) -> str:
+        """The SVG as an address that holds all of it."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self._repr_svg_().encode()).decode()}"
 
-def alternative_text(lit: str = "") -> str:
-    """The picture in words, and what is lit in it; arguments and errors as in `architecture`."""
-    description = _ROOT.findtext(f"{SVG}desc")
-    if not lit:
-        return f"{description} Every part is lit."
-    title = f"{SVG}text"
-    module = f"{SVG}text[@font-family]"
-    names = [f"{box.findtext(title)} ({box.findtext(module)})" for box in _lit_boxes(lit)]
-    return f"{description} Lit: {'; '.join(names)}."
-
-
-def architecture(lit: str = "") -> str:
-    """Figure 2 as a stand-alone SVG, 1000 pixels wide.
-
-    `lit` is one of `PARTS`; by default everything is lit. An unknown name raises a `ConfigError`.
-    """
-    boxes = {box.get("data-box") for box in _lit_boxes(lit)}
-    root = ET.fromstring(_DRAWING)
-    for drawn in root.iter():
-        ends = " ".join(drawn.get(key, "") for key in ("data-box", "data-from", "data-to")).split()
-        if ends:
-            drawn.set("class", "lit" if boxes & set(ends) else "pale")
-        if drawn.get("class") == "pale":
-            # What the total loss adds up is lit with it, wherever it is taken.
-            _fade(drawn, pill=INK if "total" in boxes else PALE_PILL)
-    for layer in root.iterfind(f"{SVG}g[@data-layer]"):
-        # Lit wires come last: where two cross, the one that the lesson is about covers the other.
-        layer[:] = sorted(layer, key=lambda wire: wire.get("class") == "lit")
-    # Several pictures on a page need different names.
-    names = [f"ctsm-{lit or 'all'}-{kind}" for kind in ("title", "desc")]
-    for element, name in zip(root[:2], names, strict=True):
-        element.set("id", name)
-    root[1].text = alternative_text(lit)
-    root.set("aria-labelledby", " ".join(names))
-    return ET.tostring(root, encoding="unicode") + "\n"
+    def _boxes(self) -> list[ET.Element]:
+        return [box for box in _BOXES if self.lit in ("", box.get("data-part"))]
 
 
 def write_diagram(out: Path) -> list[Path]:
     """Write fig2.svg, and fig2.png at twice the size where kaleido and Chromium are found."""
     out.mkdir(parents=True, exist_ok=True)
     svg = out / "fig2.svg"
-    svg.write_text(architecture(), encoding="utf-8")
+    svg.write_text(Diagram()._repr_svg_(), encoding="utf-8")
     # Kaleido draws plotly figures only: the SVG fills an empty one.
-    image = STYLE["fig2"]["image"] | {"source": _as_link(architecture())}
+    image = STYLE["fig2"]["image"] | {"source": Diagram().link()}
     layout = STYLE["fig2"]["layout"] | {"width": WIDTH, "height": HEIGHT, "images": [image]}
     return [svg, *write_stills({"data": [], "layout": layout}, out, "fig2", ("png",))]
-
-
-def _as_link(svg: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-
-
-def _lit_boxes(lit: str) -> list[ET.Element]:
-    if lit not in ("", *PARTS):
-        known = ", ".join(PARTS)
-        raise ConfigError(f"no part of the diagram is called {lit!r}; there are: {known}")
-    return [box for box in _BOXES if lit in ("", box.get("data-part"))]
 
 
 def _fade(drawn: ET.Element, pill: str) -> None:

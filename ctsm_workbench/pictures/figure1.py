@@ -14,7 +14,6 @@ _ROW = 34  # pixels of one row of a heat map
 _BARS = 120  # pixels of the bars and contexts
 _GAP = 54  # pixels between the parts
 _CONTEXTS = 0.34  # of the width: where the contexts begin
-_VAD = ("valence", "arousal", "dominance")
 
 
 def fig1(data: dict) -> go.Figure:
@@ -27,18 +26,18 @@ def fig1(data: dict) -> go.Figure:
     but on no other word; therefore the emotions that the model predicts from the whole context
     stand below it.
     """
+    style = STYLE["fig1"]
     rows = data["rows"]
     names = [_name(rows, row) for row in rows]
     contexts = {_letter(row): row for row in reversed(rows)}  # the first row of each
     letters = sorted(contexts)
     heights = (_BARS, _ROW * len(names), _ROW * len(letters))
     inner = sum(heights) + 2 * _GAP
-    style = STYLE["fig1"]
     figure = make_subplots(rows=3, cols=1, row_heights=heights, vertical_spacing=_GAP / inner)
-    trait = [(data["trait"] or {}).get(name) for name in _VAD]
-    x = [value or 0 for value in trait]
-    text = ["not in the lexicon" if value is None else f"{value:.3f}" for value in trait]
-    figure.add_bar(x=x, y=_VAD, text=text, **style["trait"])
+    trait = data["trait"] or dict.fromkeys(("valence", "arousal", "dominance"))
+    text = ["not in the lexicon" if x is None else f"{x:.3f}" for x in trait.values()]
+    x = [value or 0 for value in trait.values()]
+    figure.add_bar(x=x, y=list(trait), text=text, **style["trait"])
 
     order = np.argsort(data["label_valence"], kind="stable")
     inclination = np.array([row["V_cos"] for row in rows])[:, order]
@@ -50,7 +49,7 @@ def fig1(data: dict) -> go.Figure:
     figure.add_heatmap(x=emotions, y=letters, z=predicted, row=3, col=1, **style["predicted"])
     title = f"Trait and state of “{html.escape(data['word'])}” in {len(letters)} contexts"
     finish(figure, "fig1", title, inner=inner)
-    spans = [figure.layout[axis].domain for axis in ("yaxis", "yaxis2", "yaxis3")]
+    spans = [axis.domain for axis in figure.select_yaxes()]
     for heat, span, height in zip(figure.data[1:], spans[1:], heights[1:], strict=True):
         heat.colorbar.update(style["colorbar"], y=sum(span) / 2, len=height + 20)
     for heading, (_, top) in zip(style["headings"], spans, strict=True):
@@ -74,8 +73,7 @@ def _name(rows: list[dict], row: dict) -> str:
 
 def _quoted(context: str, word: str, letter: str) -> str:
     """A context on lines of 72 characters, with the word in bold and its letter before it."""
-    lines = textwrap.wrap(context, 72) or [""]
-    text = "<br>     ".join(html.escape(line, quote=False) for line in lines)
+    lines = [html.escape(line, quote=False) for line in textwrap.wrap(context, 72)]
     wanted = rf"(?i)\b({re.escape(html.escape(word, quote=False))})\b"
-    marked = re.sub(wanted, rf'<b style="color:{ORANGE}">\1</b>', text)
+    marked = re.sub(wanted, rf'<b style="color:{ORANGE}">\1</b>', "<br>     ".join(lines))
     return f"<b>{letter}</b>  {marked}"
