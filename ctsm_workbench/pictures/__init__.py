@@ -2,6 +2,7 @@
 
 `house` has what all share, `export` writes them; every other module draws one picture.
 """
+# ruff: noqa: F401
 
 from collections.abc import Callable
 
@@ -19,8 +20,3 @@ from ctsm_workbench.pictures.training import training_curve
 
 # Drawn from the analysis of Section 5.4.
 FIGURES: dict[str, Callable[[dict], go.Figure]] = {"fig3": fig3, "sensitivity": sensitivity}
-
-__all__ = [
-    "BLUE", "FIGURES", "INK", "ORANGE", "contextual_figure", "discrepant_figure", "fig1", "fig3",
-    "search_box", "sensitivity", "template", "training_curve", "word_map_figure", "write_figure",
-]  # fmt: skip

@@ -29,18 +29,14 @@ def write_figure(
     """
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     out.mkdir(parents=True, exist_ok=True)
-    script = out / "plotly.min.js"
-    library = plotly.offline.get_plotlyjs()
     # One that is there may be of an older plotly.
-    if not script.exists() or script.read_text(encoding="utf-8") != library:
-        script.write_text(library, encoding="utf-8")
-    written = []
-    for ending, text in (("html", page(figure, name, extra)), ("json", document)):
-        written.append(out / f"{name}.{ending}")
-        written[-1].write_text(text, encoding="utf-8")
+    (out / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8")
+    texts = {f"{name}.html": page(figure, name, extra), f"{name}.json": document}
+    for file, text in texts.items():
+        (out / file).write_text(text, encoding="utf-8")
     picture: dict[str, Any] = figure.to_dict()
     picture["layout"].pop("updatemenus", None)  # nobody can press a button of a still picture
-    return written + write_stills(picture, out, name, ("png", "svg"))
+    return [*(out / file for file in texts), *write_stills(picture, out, name, ("png", "svg"))]
 
 
 def page(figure: go.Figure, name: str, extra: str = "") -> str:
@@ -67,8 +63,8 @@ def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) ->
             image = kaleido.calc_fig_sync(picture, options, kopts={"mathjax": False, "timeout": 60})
             if ending == "svg":  # plotly.js draws the six digits in these names at random
                 image = re.sub(rb"\b(topdefs-|defs-|clip|legend|trace)[0-9a-f]{6}", rb"\1", image)
-            (out / f"{name}.{ending}").write_bytes(image)
             written.append(out / f"{name}.{ending}")
+            written[-1].write_bytes(image)
     except Exception as error:  # whatever a browser does wrong, the picture itself is there
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         kinds = " and ".join(ending.upper() for ending in endings)

@@ -44,25 +44,21 @@ def fig3(analysis: dict) -> go.Figure:
     for (name, marker), (points, some) in zip(_STYLE["marks"].items(), groups, strict=True):
         own = {"name": name, "marker": marker, "hovertext": tips[some].tolist()}
         figure.add_scatter3d(**_xyz(points[some]), **own, **_STYLE["mark"])
-    annotations = _labels(rows, trait, state, differ)
+    notes = _labels(rows, trait, state, differ)
     finish(figure, "fig3", f"Trait and state of {len(rows)} emotion words: {differ.sum()} differ")
-    figure.update_layout(scene_annotations=annotations, updatemenus=_filters(annotations, differ))
+    choices = {}
+    for label, (same, other) in _STYLE["filters"].items():
+        wanted = [True, *np.where(differ, other, same)]
+        shown = [text for text, yes in zip(notes, wanted, strict=True) if yes]
+        visible = {"visible": [True, other, same, same, other, other]}
+        choices[label] = [visible, {"scene.annotations": shown}]
+    buttons = menu("fig3", "update", choices)
+    figure.update_layout(scene_annotations=notes, updatemenus=buttons)
     return data_line(figure, analysis, "the paper's rule")
 
 
 def _xyz(points: np.ndarray) -> dict:
     return dict(zip("xyz", points.T.tolist(), strict=True))
-
-
-def _filters(annotations: list[dict], differ: np.ndarray) -> list[dict]:
-    """Buttons of the live picture that choose the marks and labels shown."""
-    choices = {}
-    for label, (same, other) in _STYLE["filters"].items():
-        wanted = [True, *np.where(differ, other, same)]
-        shown = [text for text, yes in zip(annotations, wanted, strict=True) if yes]
-        visible = {"visible": [True, other, same, same, other, other]}
-        choices[label] = [visible, {"scene.annotations": shown}]
-    return menu("fig3", "update", choices)
 
 
 def _hover(row: dict) -> str:

@@ -30,32 +30,29 @@ def word_map_figure(data: dict) -> go.Figure:
         "positive state": state == 1,
         "negative state": state == 0,
     }
-    x = np.array(data["x"])
-    y = np.array(data["y"])
     large = np.round(2.5 + 1.6 * np.log10(np.maximum(data["count"], 1)), 1)
     polarities = np.array(["negative", "positive", "not rated"])
-    columns = zip(data["word"], polarities[trait], polarities[state], data["count"], strict=True)
+    rows = zip(data["word"], polarities[trait], polarities[state], data["count"], strict=True)
     tip = "{}: trait {}, state {}, {:,} times"
-    tips = np.array([tip.format(html.escape(word), *values) for word, *values in columns])
+    tips = [tip.format(html.escape(word), *values) for word, *values in rows]
+    columns = {"x": np.array(data["x"]), "y": np.array(data["y"]), "hovertext": np.array(tips)}
     figure = go.Figure()
+    choices = {}
     views = _STYLE["views"]
     for view, looks in views.items():
         for name, look in looks.items():
             some = groups[name]
             marker = _STYLE["marker"] | look | {"size": large[some].tolist()}
             own = {"name": name, "marker": marker, "visible": view == next(iter(views))}
-            for key, values in (("x", x), ("y", y), ("hovertext", tips)):
-                own[key] = values[some].tolist()
+            own |= {key: column[some].tolist() for key, column in columns.items()}
             figure.add_scattergl(**own, **_STYLE["words"])
-    choices = {}
-    for view in views:
-        visible = [own == view for own, looks in views.items() for _ in looks]
+        visible = [other == view for other, looks in views.items() for _ in looks]
         choices[f"colour: {view}"] = [{"visible": visible}]
     finish(figure, "map", f"{len(tips):,} words placed by their vectors")
     figure.update_layout(updatemenus=menu("map", "restyle", choices), annotations=_labels(data))
     note(figure, _STYLE["meaning"], size=12, yanchor="top", yshift=-14)
-    drawn = "UMAP, {neighbours} neighbours, seed {seed}".format(**data["settings"])
-    return data_line(figure, data, drawn)
+    remark = "UMAP, {neighbours} neighbours, seed {seed}".format(**data["settings"])
+    return data_line(figure, data, remark)
 
 
 def search_box(data: dict) -> str:
@@ -71,12 +68,12 @@ def _labels(data: dict) -> list[dict]:
     """The emotion words' names, as many as find room: none lies on another."""
     places = dict(zip(data["word"], zip(data["x"], data["y"], strict=True), strict=True))
     pixels = 740 / max(float(np.ptp(data["x"])), float(np.ptp(data["y"])), 1e-9)  # about
-    placed: dict[str, tuple[float, float, float]] = {}
-    for emotion in EMOTIONS:
-        if emotion in places:
-            x, y = places[emotion]
-            half = (4 * len(emotion) + 3) / pixels
-            near = [name for name, (_, b, _) in placed.items() if abs(y - b) < 20 / pixels]
-            if all(abs(x - placed[name][0]) >= half + placed[name][2] for name in near):
-                placed[emotion] = (x, y, half)
-    return [_STYLE["label"] | {"text": name, "x": x, "y": y} for name, (x, y, _) in placed.items()]
+    labels: list[dict] = []
+    for emotion in filter(places.get, EMOTIONS):
+        x, y = places[emotion]
+        near = [label for label in labels if abs(y - label["y"]) < 20 / pixels]
+        letters = [len(emotion) + len(label["text"]) for label in near]
+        apart = [abs(x - label["x"]) for label in near]
+        if all(gap >= (4 * n + 6) / pixels for gap, n in zip(apart, letters, strict=True)):
+            labels.append(_STYLE["label"] | {"text": emotion, "x": x, "y": y})
+    return labels
