@@ -6,7 +6,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import BLUE, INK, STYLE, data_line, finish, menu
+from ctsm_workbench.pictures.house import STYLE, data_line, finish, menu
 
 _VAD = ("valence", "arousal", "dominance")
 _POLARITY = {0: "negative", 1: "positive", None: "none (no vector)"}
@@ -62,15 +62,13 @@ def _xyz(points: np.ndarray) -> dict:
 
 
 def _hover(row: dict) -> str:
-    unrated = "" if row["rated"] else " (not in the lexicon: neutral)"
-    found = {name: row[f"cos_{name}"] for name in ("positive", "negative")}
-    cosines = [f"{'none' if x is None else f'{x:.3f}'} to {name}" for name, x in found.items()]
-    return (
-        f"<b>{html.escape(row['word'])}</b>{unrated}<br>"
-        f"{', '.join(f'{name} {row[name]:.3f}' for name in _VAD)}<br>"
-        f"trait {_POLARITY[row['trait']]}, state {_POLARITY[row['state']]}<br>"
-        f"cosine {', '.join(cosines)} words (the paper's rule)"
-    )
+    texts = {"word": html.escape(row["word"])}
+    texts["unrated"] = "" if row["rated"] else " (not in the lexicon: neutral)"
+    for name in ("cos_positive", "cos_negative"):
+        texts[name] = "none" if row[name] is None else f"{row[name]:.3f}"
+    for name in ("trait", "state"):
+        texts[name] = _POLARITY[row[name]]
+    return _STYLE["tip"].format_map(row | texts)
 
 
 def _labels(rows: list, trait: np.ndarray, state: np.ndarray, differ: np.ndarray) -> list[dict]:
@@ -87,10 +85,8 @@ def _labels(rows: list, trait: np.ndarray, state: np.ndarray, differ: np.ndarray
     offsets = away.round(1).tolist()
     annotations: list[dict] = [_STYLE["middle"]]
     for text, mark, (ax, ay), other in zip(texts, trait, offsets, differ, strict=True):
-        color = BLUE if other else INK
-        font = {"size": 15, "color": color, "weight": 600 if other else 400}
-        own = {"text": html.escape(text), "ax": ax, "ay": ay, "font": font, "arrowcolor": color}
-        annotations.append(_STYLE["label"] | _xyz(mark) | own)
+        look = _STYLE["label"] | _STYLE["differs" if other else "agrees"]
+        annotations.append(look | _xyz(mark) | {"text": html.escape(text), "ax": ax, "ay": ay})
     return annotations
 
 

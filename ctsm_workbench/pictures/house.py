@@ -58,17 +58,17 @@ def data_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
     if description := analysis.get("description"):
         vectors = description["vectors"]
         kind = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
-        parts += [f"data: {corpus_name(description)}", f"vectors: {vectors['name']}{kind}"]
+        parts += [f"data: {corpus(description)}", f"vectors: {vectors['name']}{kind}"]
     return _last_line(figure, parts)
 
 
 def run_line(figure: go.Figure, run: dict, *remarks: str) -> go.Figure:
     """Add the last line of a picture: a run's preset, its length, its data, and remarks."""
-    trained = f"preset {run['preset']}, {run['iterations']:,} iterations on {corpus_name(run)}"
+    trained = f"preset {run['preset']}, {run['iterations']:,} iterations on {corpus(run)}"
     return _last_line(figure, [trained, *remarks])
 
 
-def corpus_name(description: dict) -> str:
+def corpus(description: dict) -> str:
     """The name of the dialogues: the sample is never taken for the real ones."""
     return "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
 

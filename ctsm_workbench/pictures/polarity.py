@@ -1,0 +1,129 @@
+"""Section 5.4: the share of words that differ under each choice, and the most frequent ones."""
+
+import html
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ctsm_workbench.pictures.house import (
+    BLUE,
+    INK,
+    ORANGE,
+    STYLE,
+    data_line,
+    finish,
+    interval,
+    note,
+)
+
+_SIGN = {1: "+", 0: "−"}
+_POLARITY = {1: "positive", 0: "negative"}
+_ROW = 26  # pixels of a word
+_GAP = 58  # pixels between the parts
+
+
+def sensitivity(analysis: dict) -> go.Figure:
+    """The share of words that differ under each choice, beside the paper's number and chance.
+
+    Paper: Sec. 5.4 (48.75 %). `analysis` is what `polarity.analyse` returns.
+    """
+    rows = [row for row in _rows(analysis) if row["share"] is not None]
+    style = STYLE["sensitivity"]
+    figure = go.Figure()
+    for series, marker in style["series"].items():
+        some = [row for row in rows if row["series"] == series]
+        share = [row["share"] for row in some]
+        look = style["share"] | {"name": series, "marker": marker}
+        bars = interval(share, some, marker["color"])
+        figure.add_scatter(x=share, y=[row["label"] for row in some], error_x=bars, **look)
+    for row in rows:
+        words = f" of {row['words']:,}" if "words" in row else ""
+        place = {"y": row["label"], "yref": "y", "yanchor": "middle"}
+        note(figure, f"{row['share']:.1f} %{words}", 1.01, **place)
+    paper = analysis["paper_share"]
+    figure.add_vline(x=paper, line={"color": INK, "dash": "dash", "width": 2})
+    note(figure, f"the paper: {paper} %", paper, 1, size=14, xref="x", xanchor="center")
+    title = "Share of words that differ, by what is counted"
+    finish(figure, "sensitivity", title, inner=27 * len(rows))
+    figure.layout.legend.y = 1 + 24 / (27 * len(rows))
+    order = [row["label"] for row in reversed(rows)]
+    figure.update_yaxes(categoryarray=order, range=[-0.6, len(rows) - 0.4])
+    return data_line(figure, analysis, "bars: 95 % intervals")
+
+
+def _rows(analysis: dict) -> list[dict]:
+    """Choices, the sweep's rows that tell something, and chance, each with its label and series."""
+    rows = []
+    for row in analysis["choices"] + analysis["sweep"]:
+        rated = row["unrated"] == "left out" or row["count"] == "rated"
+        series = "rated words" if rated else "unrated words counted, too"
+        if label := _label(row):
+            rows.append(row | {"label": label, "series": series})
+    for name, numbers in analysis["permutation"].items():
+        if isinstance(numbers, dict):
+            shuffled = "" if "shuffled" in name else ", valences shuffled"
+            label = f"chance: {name}{shuffled}"
+            rows.append(numbers | {"share": numbers["mean"], "label": label, "series": "chance"})
+    return rows
+
+
+def _label(row: dict) -> str:
+    """The label of a row, or nothing: bounds and small changes of the sweep are not shown."""
+    label = row["label"].removeprefix("sweep, ")
+    if label == row["label"]:
+        shown = row["vectors"] != "exact" or row["missing"] in ("left out", "random")
+    elif row["band"]:
+        shown = row["threshold"] == 0.5 and row["band"] >= 0.1
+        label += f", neutral within {row['band']}"
+    else:
+        shown = row["threshold"] in (0.4, 0.6)
+        label += f", threshold {row['threshold']}"
+    return label if shown else ""
+
+
+def discrepant_figure(data: dict) -> go.Figure:
+    """A bar for each word's frequency, its two polarities, and a quotation; a part for each rule.
+
+    `data` is what `polarity.discrepant_words` returns.
+    """
+    rules = {name: rule for name, rule in data["rules"].items() if rule["words"]}
+    heights = [_ROW * len(rule["words"]) for rule in rules.values()]
+    inner = sum(heights) + _GAP * (len(rules) - 1)
+    parts = {"rows": len(rules), "cols": 1, "row_heights": heights}
+    figure = make_subplots(**parts, vertical_spacing=_GAP / inner)
+    for number, (name, rule) in enumerate(rules.items(), start=1):
+        top = _draw_rule(figure, name, rule["words"], number)
+        heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
+        note(figure, heading, 0, top, size=14, yshift=4)
+    figure.update_xaxes(**STYLE["discrepant"]["counts"])
+    figure.update_xaxes(title_text="times in training", row=len(rules))
+    title = "The most frequent words whose trait and state polarity differ"
+    finish(figure, "discrepant", title, inner=inner)
+    positive = f'<span style="color:{ORANGE}">positive</span>'
+    negative = f'<span style="color:{BLUE}">negative</span>'
+    note(figure, f"trait → state polarity; bars: {positive} or {negative} trait", 0, 1, yshift=32)
+    return data_line(figure, data, "unrated words count as negative in the paper's rule")
+
+
+def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> float:
+    """Draw bars and quotations of one rule; returns the upper end of its part of the figure."""
+    axis = figure.get_subplot(number, 1).yaxis
+    labels = [html.escape(row["word"], quote=False) for row in rows]
+    tips = []
+    for place, (label, row) in enumerate(zip(labels, rows, strict=True)):
+        rated = "" if row["rated"] else " (not rated)"
+        trait, state = row["trait"], row["state"]
+        tips.append(f"{label}: trait {_POLARITY[trait]}{rated}, state {_POLARITY[state]}")
+        before, after = (html.escape(text, quote=False) for text in row["quotation"])
+        quoted = f"{before} <b>{label}</b> {after}".strip()
+        text = f"<b>{_SIGN[trait]} → {_SIGN[state]}</b>   {quoted}"
+        reference = axis.plotly_name.replace("axis", "")
+        note(figure, text, 0.43, place, yref=reference, yanchor="middle")
+    colors = [ORANGE if row["trait"] else BLUE for row in rows]
+    look = STYLE["discrepant"]["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
+    counts = [row["count"] for row in rows]
+    places = list(range(len(rows)))
+    figure.add_bar(x=counts, y=places, row=number, col=1, **look)
+    axis.update(tickvals=places, ticktext=labels, ticks="", showgrid=False)
+    axis.range = [len(rows) - 0.5, -0.5]
+    return axis.domain[1]
