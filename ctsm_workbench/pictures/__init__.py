@@ -10,8 +10,12 @@ from ctsm_workbench.pictures.contexts import contextual_figure, fig1
 from ctsm_workbench.pictures.export import write_figure
 from ctsm_workbench.pictures.figure3 import fig3
 from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, template
-from ctsm_workbench.pictures.map import search_box, word_map_figure
-from ctsm_workbench.pictures.polarity import discrepant_figure, sensitivity
+from ctsm_workbench.pictures.words import (
+    discrepant_figure,
+    search_box,
+    sensitivity,
+    word_map_figure,
+)
 
 # Drawn from the analysis of Section 5.4.
 FIGURES = {"fig3": fig3, "sensitivity": sensitivity}

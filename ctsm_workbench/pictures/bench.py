@@ -19,14 +19,10 @@ def bench_figure(result: dict) -> go.Figure:
     half = max(len(axes), 1)
     above = [{"colspan": half}, *[None] * (half - 1)] * 2
     below = [{"colspan": 2}, None] * len(axes)
-    growth = [f"time by {_STYLE['axes'][axis]}" for axis in axes]
-    figure = make_subplots(
-        rows=1 + bool(axes),
-        cols=2 * half,
-        specs=[above, below] if axes else [above],
-        subplot_titles=["share of the limit (%)", "rate, or seconds (s)", *growth],
-        **_STYLE["grid"],
-    )
+    specs = [above, below] if axes else [above]
+    titles = _STYLE["titles"] + [f"time by {_STYLE['axes'][axis]}" for axis in axes]
+    grid = {"rows": len(specs), "cols": 2 * half, "specs": specs, "subplot_titles": titles}
+    figure = make_subplots(**grid, **_STYLE["grid"])
     _bars(figure, rows, half + 1)
     for place, axis in enumerate(axes):
         _growth(figure, rows, axis, 2 * place + 1)
@@ -63,9 +59,10 @@ def _growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
     }
     key = []
     most = 1.0
-    for (name, found), symbol in zip(grown.items(), _STYLE["symbols"], strict=False):
+    symbols = _STYLE["symbols"].items()
+    for (name, found), (symbol, sign) in zip(grown.items(), symbols, strict=False):
         slope = "" if found["slope"] is None else f" {found['slope']:.2f}"
-        key.append((found["slope"] or 0.0, f"{_STYLE['symbols'][symbol]} {name}{slope}"))
+        key.append((found["slope"] or 0.0, f"{sign} {name}{slope}"))
         sizes = found["sizes"]
         seconds = found["seconds"]
         most = max(most, max(sizes) / sizes[0])

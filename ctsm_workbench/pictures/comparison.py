@@ -12,8 +12,6 @@ from ctsm_workbench.study.comparison.tables import caption
 
 _KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
 _DASHES = ("solid", "dot", "dash", "dashdot")
-_PANELS = ("acc", "ppl_peer")
-_HOVER = ("dist1", "mean_length", "distinct_responses")
 # Runs that agree in these and differ in their strength of L_div are a line.
 _TRAINING = ("preset", "model", "seed", "iteration", "dropout", "copy_once", "repeat_bias")
 _STRENGTH = "weight_diversity"
@@ -27,8 +25,7 @@ def training_curve(records: Sequence[dict]) -> go.Figure:
     style = STYLE["training"]
     figure = make_subplots(**style["grid"])
     for key, look in style["curves"].items():
-        some = [record for record in records if key in record and "iteration" in record]
-        if some:
+        if some := [record for record in records if key in record and "iteration" in record]:
             x = [record["iteration"] for record in some]
             figure.add_scatter(x=x, y=[record[key] for record in some], row=1, **look)
     return finish(figure, "training")
@@ -63,9 +60,10 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
     `rows` are as `comparison.tradeoff.measure` gives them, of one split.
     """
     style = STYLE["tradeoff"]
+    also = ("dist1", "mean_length", "distinct_responses")
     figure = make_subplots(**style["grid"])
     paper = dict(zip(SCORES, ROWS["ctsm"].paper, strict=True))
-    for column, score in enumerate(_PANELS, start=1):
+    for column, score in enumerate(("acc", "ppl_peer"), start=1):
         panel = {"row": 1, "col": column, "showlegend": column == 1}
         for number, name, key, line in _lines(rows):
             points = [row for row in line if row[score] is not None]
@@ -75,7 +73,7 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
                 x=[row["dist2"] for row in points],
                 y=[row[score] for row in points],
                 text=[f"{row[key]:g}" for row in points],
-                customdata=[[row[about] for about in _HOVER] for row in points],
+                customdata=[[row[about] for about in also] for row in points],
                 mode="lines+markers" if flat else "lines+markers+text",
                 **style["shared"] | style["lines"][key] | panel,
                 **{"name": name, "legendgroup": name, "line_dash": _DASHES[number % len(_DASHES)]},

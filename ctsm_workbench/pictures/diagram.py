@@ -27,6 +27,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 ET.register_namespace("", SVG[1:-1])
 _DRAWING = (HERE / "figure2.svg").read_text(encoding="utf-8")
 _ROOT = ET.fromstring(_DRAWING)
+_NAME = f"{SVG}text"  # the first text of a box
+_MODULE = f"{SVG}text[@font-family]"
 _BOXES = _ROOT.findall(f"{SVG}g[@data-box]")
 PARTS = _ROOT.get("data-parts", "").split()  # one for each lesson
 WIDTH = int(_ROOT.get("width", 0))
@@ -50,11 +52,7 @@ class Diagram:
 
     def __repr__(self) -> str:
         """The picture in words, and what is lit in it."""
-        text = f"{SVG}text"
-        names = [
-            f"{box.findtext(text)} ({box.findtext(f'{text}[@font-family]')})"
-            for box in self._boxes()
-        ]
+        names = [f"{box.findtext(_NAME)} ({box.findtext(_MODULE)})" for box in self._boxes()]
         lit = f"Lit: {'; '.join(names)}." if self.lit else "Every part is lit."
         return f"{_ROOT.findtext(f'{SVG}desc')} {lit}"
 

@@ -4,16 +4,14 @@ import html
 import json
 import logging
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
-from ctsm_workbench.pictures.house import COLOURS, HERE
+from ctsm_workbench.pictures.house import fill
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +26,10 @@ def write_figure(
     figure was drawn from, `extra` HTML below the picture in the page.
     """
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    out.mkdir(parents=True, exist_ok=True)
-    # One that is there may be of an older plotly.
-    (out / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8")
     texts = {f"{name}.html": page(figure, name, extra), f"{name}.json": document}
-    for file, text in texts.items():
+    out.mkdir(parents=True, exist_ok=True)
+    # A library that is there may be of an older plotly.
+    for file, text in ({"plotly.min.js": plotly.offline.get_plotlyjs()} | texts).items():
         (out / file).write_text(text, encoding="utf-8")
     picture: dict[str, Any] = figure.to_dict()
     picture["layout"].pop("updatemenus", None)  # nobody can press a button of a still picture
@@ -45,12 +42,11 @@ def page(figure: go.Figure, name: str, extra: str = "") -> str:
     drawn["layout"].pop("width", None)  # a narrow window gets a narrow picture
     usual = {"full_html": False, "include_plotlyjs": "directory", "validate": False}
     picture = plotly.io.to_html(drawn, {"displaylogo": False}, div_id=name, **usual)
-    template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     title = html.escape(figure.layout.title.text or name)
-    return template.substitute(title=title, font=COLOURS["font"], picture=picture, extra=extra)
+    return fill("page.html", title=title, picture=picture, extra=extra)
 
 
-def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) -> list[Path]:
+def write_stills(picture: dict, out: Path, name: str, endings: tuple[str, ...]) -> list[Path]:
     """Write a plotly figure, given as a dictionary, as PNG (twice the size) or SVG."""
     written: list[Path] = []
     size = {key: picture["layout"][key] for key in ("width", "height")}

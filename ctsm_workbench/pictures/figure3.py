@@ -62,12 +62,11 @@ def _xyz(points: np.ndarray) -> dict:
 
 
 def _hover(row: dict) -> str:
-    texts = {"word": html.escape(row["word"])}
-    texts["unrated"] = "" if row["rated"] else " (not in the lexicon: neutral)"
+    texts = {name: _POLARITY[row[name]] for name in ("trait", "state")}
     for name in ("cos_positive", "cos_negative"):
         texts[name] = "none" if row[name] is None else f"{row[name]:.3f}"
-    for name in ("trait", "state"):
-        texts[name] = _POLARITY[row[name]]
+    unrated = "" if row["rated"] else " (not in the lexicon: neutral)"
+    texts |= {"word": html.escape(row["word"]), "unrated": unrated}
     return _STYLE["tip"].format_map(row | texts)
 
 

@@ -10,9 +10,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 HERE = Path(__file__).parent
-_TEXT = (HERE / "style.toml").read_text(encoding="utf-8")
-COLOURS: dict[str, str] = tomllib.loads(_TEXT)["colours"]
-STYLE = tomllib.loads(Template(_TEXT).substitute(COLOURS))
+COLOURS: dict[str, str] = tomllib.loads((HERE / "style.toml").read_text("utf-8"))["colours"]
+
+
+def fill(file: str, **values: str) -> str:
+    """The text of a file of this folder, with values and colours in place of their "$names"."""
+    return Template((HERE / file).read_text(encoding="utf-8")).substitute(COLOURS, **values)
+
+
+STYLE = tomllib.loads(fill("style.toml"))
 BLUE = COLOURS["blue"]
 ORANGE = COLOURS["orange"]
 INK = COLOURS["ink"]
@@ -40,20 +46,14 @@ def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -
 def note(
     figure: go.Figure, text: str, x: float = 0, y: float = 0, size: int = 13, **place: Any
 ) -> go.Figure:
-    """Add text above a point of the picture and to its right, in shares of its width and height.
-
-    `place` are options of `add_annotation` that change this.
-    """
+    """Add text above a point, in shares of the picture; `place` changes any option of plotly's."""
     usual = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
     place = usual | {"showarrow": False, "font": {"size": size}} | place
     return figure.add_annotation(text=text, x=x, y=y, **place)
 
 
 def data_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
-    """Add the last line of a picture: `choice`, the data and the vectors.
-
-    Approximate vectors are named as such. Call it after `finish`.
-    """
+    """Add the last line of a finished picture: `choice`, the data and the vectors."""
     parts = [choice]
     if description := analysis.get("description"):
         vectors = description["vectors"]

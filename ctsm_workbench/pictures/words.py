@@ -1,21 +1,16 @@
-"""Section 5.4: the share of words that differ under each choice, and the most frequent ones."""
+"""Section 5.4: words that differ under each choice, the most frequent ones, all words on a map."""
 
 import html
+import json
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ctsm_workbench.pictures.house import (
-    BLUE,
-    INK,
-    ORANGE,
-    STYLE,
-    data_line,
-    finish,
-    interval,
-    note,
-)
+from ctsm_lib.corpus import EMOTIONS
+from ctsm_workbench.pictures.house import STYLE, data_line, fill, finish, interval, menu, note
 
+_MAP = STYLE["map"]
 _SIGN = {1: "+", 0: "−"}
 _POLARITY = {1: "positive", 0: "negative"}
 _ROW = 26  # pixels of a word
@@ -38,10 +33,10 @@ def sensitivity(analysis: dict) -> go.Figure:
         figure.add_scatter(x=share, y=[row["label"] for row in some], error_x=bars, **look)
     for row in rows:
         words = f" of {row['words']:,}" if "words" in row else ""
-        place = {"y": row["label"], "yref": "y", "yanchor": "middle"}
-        note(figure, f"{row['share']:.1f} %{words}", 1.01, **place)
+        text = f"{row['share']:.1f} %{words}"
+        note(figure, text, 1.01, row["label"], yref="y", yanchor="middle")
     paper = analysis["paper_share"]
-    figure.add_vline(x=paper, line={"color": INK, "dash": "dash", "width": 2})
+    figure.add_vline(x=paper, line=style["paper"])
     note(figure, f"the paper: {paper} %", paper, 1, size=14, xref="x", xanchor="center")
     title = "Share of words that differ, by what is counted"
     finish(figure, "sensitivity", title, inner=27 * len(rows))
@@ -99,9 +94,7 @@ def discrepant_figure(data: dict) -> go.Figure:
     figure.update_xaxes(title_text="times in training", row=len(rules))
     title = "The most frequent words whose trait and state polarity differ"
     finish(figure, "discrepant", title, inner=inner)
-    positive = f'<span style="color:{ORANGE}">positive</span>'
-    negative = f'<span style="color:{BLUE}">negative</span>'
-    note(figure, f"trait → state polarity; bars: {positive} or {negative} trait", 0, 1, yshift=32)
+    note(figure, STYLE["discrepant"]["meaning"], 0, 1, yshift=32)
     return data_line(figure, data, "unrated words count as negative in the paper's rule")
 
 
@@ -119,11 +112,70 @@ def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> f
         text = f"<b>{_SIGN[trait]} → {_SIGN[state]}</b>   {quoted}"
         reference = axis.plotly_name.replace("axis", "")
         note(figure, text, 0.43, place, yref=reference, yanchor="middle")
-    colors = [ORANGE if row["trait"] else BLUE for row in rows]
-    look = STYLE["discrepant"]["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
+    style = STYLE["discrepant"]
+    colors = [style["trait"][_POLARITY[row["trait"]]] for row in rows]
+    look = style["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
     counts = [row["count"] for row in rows]
     places = list(range(len(rows)))
     figure.add_bar(x=counts, y=places, row=number, col=1, **look)
     axis.update(tickvals=places, ticktext=labels, ticks="", showgrid=False)
     axis.range = [len(rows) - 0.5, -0.5]
     return axis.domain[1]
+
+
+def word_map_figure(data: dict) -> go.Figure:
+    """Every word as a mark, larger the more often it occurs; buttons choose what the colours mean.
+
+    `data` is what `polarity.word_map` returns.
+    """
+    trait = np.array([-1 if polarity is None else polarity for polarity in data["trait"]])
+    state = np.array(data["state"])
+    own = np.array(["negative trait", "positive trait", "not rated"])[trait]
+    near = np.array(["negative state", "positive state"])[state]
+    agree = np.where(trait == state, "trait and state agree", "trait and state differ")
+    groups = {"disagreement": np.where(trait < 0, own, agree), "trait": own, "state": near}
+    large = np.round(2.5 + 1.6 * np.log10(np.maximum(data["count"], 1)), 1)
+    polarities = np.array(["negative", "positive", "not rated"])
+    rows = zip(data["word"], polarities[trait], polarities[state], data["count"], strict=True)
+    tip = "{}: trait {}, state {}, {:,} times"
+    tips = [tip.format(html.escape(word), *values) for word, *values in rows]
+    columns = {"x": np.array(data["x"]), "y": np.array(data["y"]), "hovertext": np.array(tips)}
+    figure = go.Figure()
+    choices = {}
+    views = _MAP["views"]
+    for view, looks in views.items():
+        for name, look in looks.items():
+            some = groups[view] == name
+            marker = _MAP["marker"] | look | {"size": large[some].tolist()}
+            drawn = {key: column[some].tolist() for key, column in columns.items()}
+            drawn |= {"name": name, "marker": marker, "visible": view == next(iter(views))}
+            figure.add_scattergl(**drawn, **_MAP["words"])
+        visible = [other == view for other, looks in views.items() for _ in looks]
+        choices[f"colour: {view}"] = [{"visible": visible}]
+    finish(figure, "map", f"{len(tips):,} words placed by their vectors")
+    figure.update_layout(updatemenus=menu("map", "restyle", choices), annotations=_labels(data))
+    note(figure, _MAP["meaning"], size=12, yanchor="top", yshift=-14)
+    remark = "UMAP, {neighbours} neighbours, seed {seed}".format(**data["settings"])
+    return data_line(figure, data, remark)
+
+
+def search_box(data: dict) -> str:
+    """HTML below the map: a field that finds a word, and the note on the meaning of distances."""
+    columns = {key: data[key] for key in ("word", "x", "y")}
+    # A "</script>" in a word must not end the script.
+    table = json.dumps(columns, ensure_ascii=False).replace("</", "<\\/")
+    return fill("map.html", note=html.escape(data["note"]), table=table)
+
+
+def _labels(data: dict) -> list[dict]:
+    """The emotion words' names, as many as find room: none lies on another."""
+    places = dict(zip(data["word"], zip(data["x"], data["y"], strict=True), strict=True))
+    pixels = 740 / max(float(np.ptp(data["x"])), float(np.ptp(data["y"])), 1e-9)  # about
+    labels: list[dict] = []
+    for emotion in filter(places.get, EMOTIONS):
+        x, y = places[emotion]
+        near = [label for label in labels if abs(y - label["y"]) < 20 / pixels]
+        reach = [(4 * len(emotion + label["text"]) + 6) / pixels for label in near]
+        if all(abs(x - label["x"]) >= far for label, far in zip(near, reach, strict=True)):
+            labels.append(_MAP["label"] | {"text": emotion, "x": x, "y": y})
+    return labels
