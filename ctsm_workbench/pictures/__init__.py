@@ -17,5 +17,4 @@ from ctsm_workbench.pictures.words import (
     word_map_figure,
 )
 
-# Drawn from the analysis of Section 5.4.
-FIGURES = {"fig3": fig3, "sensitivity": sensitivity}
+FIGURES = {"fig3": fig3, "sensitivity": sensitivity}  # drawn from the analysis of Section 5.4

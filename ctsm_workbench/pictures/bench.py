@@ -74,9 +74,8 @@ def _growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
             customdata=list(zip(sizes, seconds, strict=True)),
             **_STYLE["growth"] | panel,
         )
-    lines = [line for _, line in sorted(key, reverse=True)]
-    note(figure, "<br>".join(lines), **_STYLE["key"], **panel)
-    look = _STYLE["even"] | panel
-    figure.add_scatter(x=[1, most], y=[1, most], showlegend=column == 1, **look)
+    text = "<br>".join(line for _, line in sorted(key, reverse=True))
+    note(figure, text, **_STYLE["key"], **panel)
+    figure.add_scatter(x=[1, most], y=[1, most], showlegend=column == 1, **_STYLE["even"], **panel)
     figure.update_xaxes(**_STYLE["ticks"], **panel)
     figure.update_yaxes(**_STYLE["ticks"], **panel)

@@ -104,8 +104,8 @@ def contextual_figure(data: dict) -> go.Figure:
         figure.add_bar(x=values, y=list(own), text=text, **look)
     finish(figure, "contextual", "How much a word's state depends on its context")
     figure.layout.xaxis.title.text = f"times in {corpus(data['description'])}"
-    words = len(data["words"]["count"])
-    note(figure, f"<b>context dependence of {words:,} words</b>", 0, 1, yshift=6)
+    heading = f"<b>context dependence of {len(data['words']['count']):,} words</b>"
+    note(figure, heading, 0, 1, yshift=6)
     for heading, x in _STYLE["headings"]:
         note(figure, heading, x, 0.34, yshift=6)
     return run_line(figure, data["description"], "bars: 95 % intervals over words")

@@ -52,8 +52,7 @@ def fig3(analysis: dict) -> go.Figure:
         shown = [text for text, yes in zip(notes, wanted, strict=True) if yes]
         visible = {"visible": [True, other, same, same, other, other]}
         choices[label] = [visible, {"scene.annotations": shown}]
-    buttons = menu("fig3", "update", choices)
-    figure.update_layout(scene_annotations=notes, updatemenus=buttons)
+    figure.update_layout(scene_annotations=notes, updatemenus=menu("fig3", "update", choices))
     return data_line(figure, analysis, "the paper's rule")
 
 
@@ -102,8 +101,7 @@ def _place(anchors: np.ndarray, others: np.ndarray, half: np.ndarray) -> np.ndar
         for i in np.argsort(anchors[:, 1], kind="stable"):
             spots = np.concatenate([ring * (half[i] * [1, 0.9] + gap) for gap in _GAPS])
             away[i] = np.inf
-            lines = [anchors + step * away for step in _STEPS]
-            points = np.concatenate([anchors, others, *lines])
+            points = np.concatenate([anchors, others, *(anchors + step * away for step in _STEPS)])
             boxes = anchors[i] + spots
             labels = anchors + away
             cost = 4 * _overlap(boxes, labels, half[i] + half)

@@ -2,7 +2,6 @@
 
 import html
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -32,8 +31,7 @@ def template() -> dict:
 def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -> go.Figure:
     """Give a figure the house template, its layout of `style.toml` and the width of all pictures.
 
-    `picture` is a table of `style.toml`; `inner` is the height between the upper and the lower
-    margin in pixels, where it depends on the data.
+    `picture` is a table of `style.toml`; `inner` pixels lie between the margins, if data decide it.
     """
     figure.update_layout(template=template(), width=980, **STYLE[picture]["layout"])
     if inner:
@@ -44,12 +42,11 @@ def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -
 
 
 def note(
-    figure: go.Figure, text: str, x: float = 0, y: float = 0, size: int = 13, **place: Any
+    figure: go.Figure, text: str, x: float = 0, y: Any = 0, size: int = 13, **place: Any
 ) -> go.Figure:
     """Add text above a point, in shares of the picture; `place` changes any option of plotly's."""
-    usual = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-    place = usual | {"showarrow": False, "font": {"size": size}} | place
-    return figure.add_annotation(text=text, x=x, y=y, **place)
+    look = STYLE["shared"]["note"] | {"font": {"size": size}} | place
+    return figure.add_annotation(text=text, x=x, y=y, **look)
 
 
 def data_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
@@ -86,7 +83,7 @@ def menu(picture: str, method: str, choices: dict[str, list]) -> list[dict]:
     return [STYLE["shared"]["buttons"] | STYLE[picture]["menu"] | {"buttons": buttons}]
 
 
-def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:
+def interval(values: list[float], rows: list[dict], color: str) -> dict:
     """Horizontal error bars from each value to the bounds `low` and `high` of its row, if any."""
     pairs = list(zip(values, rows, strict=True))
     above = [0.0 if row["high"] is None else round(row["high"] - value, 4) for value, row in pairs]

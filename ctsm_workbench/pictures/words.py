@@ -32,8 +32,7 @@ def sensitivity(analysis: dict) -> go.Figure:
         bars = interval(share, some, marker["color"])
         figure.add_scatter(x=share, y=[row["label"] for row in some], error_x=bars, **look)
     for row in rows:
-        words = f" of {row['words']:,}" if "words" in row else ""
-        text = f"{row['share']:.1f} %{words}"
+        text = f"{row['share']:.1f} %" + (f" of {row['words']:,}" if "words" in row else "")
         note(figure, text, 1.01, row["label"], yref="y", yanchor="middle")
     paper = analysis["paper_share"]
     figure.add_vline(x=paper, line=style["paper"])
@@ -84,8 +83,7 @@ def discrepant_figure(data: dict) -> go.Figure:
     rules = {name: rule for name, rule in data["rules"].items() if rule["words"]}
     heights = [_ROW * len(rule["words"]) for rule in rules.values()]
     inner = sum(heights) + _GAP * (len(rules) - 1)
-    parts = {"rows": len(rules), "cols": 1, "row_heights": heights}
-    figure = make_subplots(**parts, vertical_spacing=_GAP / inner)
+    figure = make_subplots(rows=len(rules), row_heights=heights, vertical_spacing=_GAP / inner)
     for number, (name, rule) in enumerate(rules.items(), start=1):
         top = _draw_rule(figure, name, rule["words"], number)
         heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
@@ -105,19 +103,17 @@ def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> f
     tips = []
     for place, (label, row) in enumerate(zip(labels, rows, strict=True)):
         rated = "" if row["rated"] else " (not rated)"
-        trait, state = row["trait"], row["state"]
-        tips.append(f"{label}: trait {_POLARITY[trait]}{rated}, state {_POLARITY[state]}")
+        trait = _POLARITY[row["trait"]]
+        tips.append(f"{label}: trait {trait}{rated}, state {_POLARITY[row['state']]}")
         before, after = (html.escape(text, quote=False) for text in row["quotation"])
         quoted = f"{before} <b>{label}</b> {after}".strip()
-        text = f"<b>{_SIGN[trait]} → {_SIGN[state]}</b>   {quoted}"
-        reference = axis.plotly_name.replace("axis", "")
-        note(figure, text, 0.43, place, yref=reference, yanchor="middle")
+        text = f"<b>{_SIGN[row['trait']]} → {_SIGN[row['state']]}</b>   {quoted}"
+        note(figure, text, 0.43, place, yref=axis.plotly_name.replace("axis", ""), yanchor="middle")
     style = STYLE["discrepant"]
     colors = [style["trait"][_POLARITY[row["trait"]]] for row in rows]
     look = style["bars"] | {"name": name, "marker_color": colors, "customdata": tips}
-    counts = [row["count"] for row in rows]
     places = list(range(len(rows)))
-    figure.add_bar(x=counts, y=places, row=number, col=1, **look)
+    figure.add_bar(x=[row["count"] for row in rows], y=places, row=number, col=1, **look)
     axis.update(tickvals=places, ticktext=labels, ticks="", showgrid=False)
     axis.range = [len(rows) - 0.5, -0.5]
     return axis.domain[1]
