@@ -154,6 +154,11 @@ def test_it_is_stable() -> None:
     assert architecture("state") == architecture("state")
 
 
+def test_nothing_lit_in_particular_is_everything_lit() -> None:
+    assert {group.get("class") for group in boxes(tree()).values()} == {"lit"}
+    assert architecture() == architecture("")
+
+
 def test_the_committed_picture_is_the_one_that_is_drawn() -> None:
     committed = LIBRARY.parent / "figures" / "fig2.svg"
     assert committed.read_text(encoding="utf-8") == architecture(), (
