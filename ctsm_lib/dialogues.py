@@ -53,10 +53,8 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
             else:
                 rows.setdefault(row[0], []).append(row[:6])
     dialogues = [
-        Dialogue(
-            conv_id, turns[0][2], _commas(turns[0][3]), tuple(_commas(row[5]) for row in turns)
-        )
-        for conv_id, turns in rows.items()
+        Dialogue(name, turns[0][2], _commas(turns[0][3]), tuple(_commas(row[5]) for row in turns))
+        for name, turns in rows.items()
     ]
     if not dialogues:
         detail = f"; the first problem is {problems[0]}" if problems else ""
