@@ -4,14 +4,15 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from ctsm_lib.errors import CtsmError
 from ctsm_lib.sources import cache_folder, find_sources
 
-NEEDED = ("torch", "numpy", "nltk", "accelerate", "safetensors", "sklearn", "tqdm")
-EXTRAS = {
+OK, EXTRA, BROKEN = ("ok", " -", "!!")  # EXTRA is missing for some uses only
+PACKAGES = {  # package -> what needs it, "" for everything
+    **dict.fromkeys(("torch", "numpy", "nltk", "accelerate", "safetensors", "sklearn", "tqdm"), ""),
     "pooch": "downloads", "sacrebleu": "BLEU", "plotly": "figures", "umap": "the map",
     "kaleido": "PNG and SVG of figures", "transformers": "COMET", "jupyterlab": "notebooks",
     "ipywidgets": "explorers",
@@ -19,51 +20,43 @@ EXTRAS = {
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding. Without `ok` the main job cannot run; `optional`: only an extra is missing."""
+class Check(NamedTuple):
+    """One finding, with its mark for the terminal: `OK`, `EXTRA` or `BROKEN`."""
 
+    sign: str
     name: str
     finding: str
-    ok: bool = True
-    optional: bool = False
-
-    @property
-    def sign(self) -> str:
-        """A mark for the terminal."""
-        return "!!" if not self.ok else " -" if self.optional else "ok"
 
 
 def examine() -> Iterator[Check]:
-    """Look at Python, packages, device, disk and data."""
+    """Look at Python, packages, device, browser, disk, data and cache."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("Python", version, ok=sys.version_info >= (3, 11))
-    for name in NEEDED:
-        found = find_spec(name) is not None
-        yield Check(name, "found" if found else "missing: pip install -e .", ok=found)
-    for name, use in EXTRAS.items():
-        found = find_spec(name) is not None
-        yield Check(
-            name, "found" if found else f"missing, needed for {use} only", optional=not found
-        )
+    yield Check(OK if sys.version_info >= (3, 11) else BROKEN, "Python", version)
+    for name, use in PACKAGES.items():
+        if find_spec(name):
+            yield Check(OK, name, "found")
+        elif use:
+            yield Check(EXTRA, name, f"missing, needed for {use} only")
+        else:
+            yield Check(BROKEN, name, "missing: pip install -e .")
     if find_spec("torch"):
         import torch
 
         cpu = f"cpu with {torch.get_num_threads()} threads"
         cuda = torch.cuda.is_available()
-        yield Check("device", f"cuda: {torch.cuda.get_device_name(0)}" if cuda else cpu)
+        yield Check(OK, "device", f"cuda: {torch.cuda.get_device_name(0)}" if cuda else cpu)
     browser = next(filter(None, map(shutil.which, BROWSERS)), "")
-    finding = browser or "none found, needed for PNG and SVG of figures only"
-    yield Check("browser", finding, optional=not browser)
+    missing = "none found, needed for PNG and SVG of figures only"
+    yield Check(OK if browser else EXTRA, "browser", browser or missing)
     free = shutil.disk_usage(".").free / 1e9
-    yield Check("disk", f"{free:.1f} GB free", ok=free > 0.5)
+    yield Check(OK if free > 0.5 else BROKEN, "disk", f"{free:.1f} GB free")
     try:
         data = find_sources().describe()
-        yield Check("data", ", ".join(f"{name} {value}" for name, value in data.items()))
+        yield Check(OK, "data", ", ".join(f"{name} {value}" for name, value in data.items()))
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
         finding = str(folder) if writable else f"{folder} cannot be written: set CTSM_CACHE"
-        yield Check("cache", finding, optional=not writable)
+        yield Check(OK if writable else EXTRA, "cache", finding)
     except (CtsmError, OSError) as error:
-        yield Check("data", str(error), ok=False)
+        yield Check(BROKEN, "data", str(error))

@@ -1,17 +1,13 @@
 """Public data from its public addresses: verified before it gets its name, or not there at all.
 
-`data/registry.toml` lists what can be fetched. A transfer grows in a hidden file of the target
-folder, which survives an interruption only if the server can continue it. Archives are checked and
-unpacked in a temporary folder there, and whole files are renamed into place. One process at a time
-may fetch into a folder.
+`data/registry.toml` lists what can be fetched. Archives are checked and unpacked in a temporary
+folder of the target folder, and whole files are renamed into place. One process at a time may fetch
+into a folder.
 """
 
 import gzip
-import hashlib
 import json
-import logging
 import os
-import re
 import shutil
 import stat
 import tarfile
@@ -19,21 +15,21 @@ import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import pooch
+
 from ctsm_lib.errors import DataError
 from ctsm_lib.sources import SAMPLE
-
-log = logging.getLogger(__name__)
+from ctsm_workbench.transfers import Transfer
 
 REGISTRY = SAMPLE.parent / "registry.toml"  # beside the sample, in the wheel too
-TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
-BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile)
-BAD_ARCHIVE += (zlib.error, EOFError, RuntimeError)  # type: ignore[assignment]
+BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+DANGER = "a link, a device or a path out of the archive"
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class Member:
     to: str
     bytes: int | None = None
     rows: Sequence[int] = ()
+    scale: Sequence[float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,7 @@ class Part:
 
 
 def load_registry(path: Path = REGISTRY) -> dict[str, Part]:
-    """Read a registry of parts by name.
-
-    Raises:
-        DataError: the file is missing or not TOML, or a part lacks a field or has one too many.
-    """
+    """Parts by name. A file that is missing, or lacks a field of a part, raises a `DataError`."""
     try:
         registry = {}
         for name, fields in tomllib.loads(path.read_text(encoding="utf-8")).items():
@@ -86,45 +79,40 @@ def load_registry(path: Path = REGISTRY) -> dict[str, Part]:
 
 
 def fetch(
-    target: Path,
-    parts: Sequence[str] | None = None,
-    *,
-    accept: Callable[[str], bool],
-    registry: dict[str, Part] | None = None,
-    progress: bool = True,
-) -> dict[str, str]:
+    target: Path, parts: Sequence[str] | None = None, *, accept: Callable[[str], bool],
+    registry: dict[str, Part] | None = None, progress: bool = True,
+) -> dict[str, str]:  # fmt: skip
     """Download what is not yet there. If a part fails, the others are still tried.
 
-    Args:
-        target: the data folder; made when missing. An archive that was put there by hand is used.
-        accept: is shown the terms of a part before the first download. False declines the part.
-
-    Returns:
-        part -> "fetched", "already there" or "declined".
-
-    Raises:
-        DataError: an unknown part, or at least one failed; the message has a line for each.
+    An archive that was put into the `target` folder by hand is used. `accept` is shown the terms
+    of a part before the first download; False declines the part. The result is "fetched", "already
+    there" or "declined" for each part. A `DataError` names an unknown part, or has a line for each
+    part where at least one failed.
     """
     registry = load_registry() if registry is None else registry
-    names = dict.fromkeys(registry if parts is None else parts)
+    names = list(dict.fromkeys(registry if parts is None else parts))
     if unknown := ", ".join(name for name in names if name not in registry):
         raise DataError(f"There is no part {unknown} to fetch. Choose from {', '.join(registry)}.")
     # All questions come first: nobody wants to be asked after ten minutes of downloading.
     asked = [name for name in names if registry[name].terms and not registry[name].is_in(target)]
-    outcome = {name: "declined" for name in asked if not accept(registry[name].terms.strip())}
+    declined = [name for name in asked if not accept(registry[name].terms.strip())]
+    outcome = dict.fromkeys(names, "declined")
     failed = False
     for name in names:
+        part = registry[name]
         try:
-            outcome[name] = outcome.get(name) or _fetch(registry[name], target, progress)
-        except (DataError, OSError) as error:
-            failed = True
+            if name not in declined:
+                outcome[name] = _fetch(part, target, progress)
+        except DataError as error:
             outcome[name] = str(error)
-            if isinstance(error, OSError):
-                unstored = f"{registry[name].title} cannot be stored in {target}"
-                outcome[name] = f"{unstored} ({error}). Choose another folder."
+            failed = True
+        except OSError as error:
+            unstored = f"{part.title} cannot be stored in {target}"
+            outcome[name] = f"{unstored} ({error}). Choose another folder."
+            failed = True
     if failed:
-        raise DataError("\n".join(f"{name}: {outcome[name]}" for name in names))
-    return {name: outcome[name] for name in names}
+        raise DataError("\n".join(f"{name}: {result}" for name, result in outcome.items()))
+    return outcome
 
 
 def _fetch(part: Part, target: Path, progress: bool) -> str:
@@ -136,7 +124,7 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
         archive = target / part.archive
         if not archive.is_file():
             archive = _download(part, target, Path(folder), progress)
-        elif part.sha256 not in (None, _sha256(archive)):
+        elif part.sha256 not in (None, pooch.file_hash(archive)):
             reason = f"its sha256 is not {part.sha256}"
             raise DataError(f"{archive} is damaged or another file: {reason}. Delete it.")
         files = _unpack(part, archive, target, Path(folder))
@@ -144,16 +132,13 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
         for member, path in zip(part.members, files, strict=True):
             (target / member.to).parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target / member.to)
-    log.info("%s is in %s (%s)", part.title, target, part.licence)
     return "fetched"
 
 
 def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
     """Get the archive into `work` from the first address that delivers it, verified by pooch."""
-    import pooch
-
-    pooch.get_logger().setLevel(logging.WARNING)  # it has its own handler, for the terminal
-    transfer = _Transfer(part, target, progress)
+    pooch.get_logger().setLevel("WARNING")  # it has its own handler, for the terminal
+    transfer = Transfer(target / part.archive, part.title, progress)
     begun = {url: transfer.begun(url)[0] for url in part.urls}
     _require_space(part, target, part.size + part.unpacked - max(begun.values()))
     retrieve = partial(pooch.retrieve, known_hash=part.sha256, fname=part.archive, path=work)
@@ -174,104 +159,6 @@ def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
     )
 
 
-class _Transfer:
-    """A downloader for pooch that can continue; a note says which version of which URL it has."""
-
-    def __init__(self, part: Part, target: Path, progress: bool) -> None:
-        self.title = part.title
-        self.progress = progress
-        self.file = target / f".{part.archive}.part"
-        self.note = target / f".{part.archive}.json"
-
-    def begun(self, url: str) -> tuple[int, dict]:
-        """Number of bytes to continue from, and the note; (0, {}) where there is nothing."""
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            size = self.file.stat().st_size
-            return (size, note) if note["url"] == url and 0 < size < note["length"] else (0, {})
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0, {}
-
-    def drop(self) -> None:
-        self.file.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
-    def __call__(self, url: str, output: str, _pooch: object) -> None:
-        from tqdm import tqdm
-        from urllib3.exceptions import HTTPError, TimeoutError
-
-        response, start, note = self.open(url)
-        total = note["length"]
-        trouble = "broke off"
-        shown = {"desc": self.title, "disable": None if self.progress else True}
-        bar: Any = partial(tqdm.wrapattr, method="write", initial=start, total=total, **shown)
-        try:
-            if not start:
-                self.drop()
-            if note["version"]:
-                self.note.write_text(json.dumps(note), encoding="utf-8")
-            with response, self.file.open("ab") as file, bar(file) as written:
-                # `raw` is undecoded: a .gz file may come with "Content-Encoding: gzip".
-                shutil.copyfileobj(response.raw, written, 1 << 16)
-            if total in (None, self.file.stat().st_size):
-                return os.replace(self.file, output)
-        except TimeoutError:
-            trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
-        except HTTPError:
-            pass
-        except Exception:
-            # What the network or Ctrl-C ended may be kept; after a full disk, say, it may not.
-            self.drop()
-            raise
-        finally:
-            done = self.file.stat().st_size if self.file.is_file() else 0
-            if not (note["version"] and done):
-                self.drop()
-        raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
-
-    def open(self, url: str) -> tuple[Any, int, dict]:
-        """Ask for the rest, or else for the whole file: the response, its first byte, and a note,
-        which has a version if the transfer can be continued.
-        """
-        import requests
-
-        start, note = self.begun(url)
-        agent = "Mozilla/5.0 (compatible; ctsm-lab)"
-        headers = {"User-Agent": agent, "Accept-Encoding": "identity"}
-        if start:
-            headers |= {"Range": f"bytes={start}-", "If-Range": note["version"]}
-        try:
-            response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
-        except requests.RequestException as error:
-            system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
-            reason = system[1] if system else type(error).__name__
-            if isinstance(error, requests.Timeout):
-                reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-            found = f"{url} could not be reached ({reason}; is there a network?)"
-            raise DataError(found) from error
-        # If-Range understands a strong ETag, or else the date of the last change.
-        etag = response.headers.get("ETag", "W/")
-        version = response.headers.get("Last-Modified", "") if etag.startswith("W/") else etag
-        if start and response.status_code in (206, 416):
-            span = f"bytes {start}-{note['length'] - 1}/{note['length']}"
-            if response.headers.get("Content-Range") == span and version in ("", note["version"]):
-                return response, start, note
-            # The file has changed and the server ignored If-Range: once more, from the start.
-            response.close()
-            self.drop()
-            return self.open(url)
-        status = response.status_code
-        if status != 200 or "text/html" in response.headers.get("Content-Type", ""):
-            response.close()
-            reason = response.reason if status != 200 else "a web page instead of an archive"
-            raise DataError(f"{url} answered HTTP {status}: {reason}")
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else None
-        if not total or response.headers.get("Accept-Ranges") != "bytes":
-            version = ""
-        return response, 0, {"url": url, "version": version, "length": total}
-
-
 def _require_space(part: Part, target: Path, needed: int) -> None:
     free = shutil.disk_usage(target).free
     if needed > free:
@@ -284,46 +171,45 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     """Extract the wanted members into `work`; refuse an archive with a dangerous member."""
     origin = archive if archive.parent == target else f"the archive from {part.urls[0]}"
     source = f"{part.title}: {origin}"
-    opening = zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open
+    found = {}
+    files: list[Path] = []
     try:
-        with opening(archive) as opened:
-            found = {}
+        with (zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open)(archive) as opened:
             for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
                 if path.anchor or ".." in path.parts or not is_file:
-                    danger = "a link, a device or a path out of the archive"
-                    raise DataError(f"{source} contains {name!r}, {danger}; do not use it.")
+                    raise DataError(f"{source} contains {name!r}, {DANGER}; do not use it.")
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
-                    found[PurePosixPath(name)] = (size, reader)
-            wanted = []
-            for name in (member.name for member in part.members):
-                hits = [path for path in found if f"/{path}".endswith(f"/{name}")]
+                    found[f"/{PurePosixPath(name)}"] = (size, reader)
+            for member in part.members:
+                hits = [path for path in found if path.endswith(f"/{member.name}")]
                 if not hits:
-                    raise DataError(f"{source} contains no {name}; is it another edition?")
-                wanted.append(found[min(hits, key=lambda path: len(path.parts))])
-            _require_space(part, target, sum(size for size, _ in wanted))
-            files = [work / f"member-{i}" for i in range(len(wanted))]
-            for destination, (_, reader) in zip(files, wanted, strict=True):
-                with reader() as content, destination.open("wb") as file:
+                    raise DataError(f"{source} contains no {member.name}; is it another edition?")
+                size, reader = found[min(hits, key=lambda path: path.count("/"))]
+                _require_space(part, target, size)
+                files.append(work / f"member-{len(files)}")
+                with reader() as content, files[-1].open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
-    except BAD_ARCHIVE as error:
+    except (*BAD_ARCHIVE, RuntimeError) as error:  # RuntimeError: a member is encrypted
         raise DataError(f"{source} is damaged ({error}); fetch it again.") from error
     return files
 
 
-def _entries(opened: Any) -> Iterator[tuple[str, bool, int, Callable]]:
+def _entries(opened: Any) -> list[tuple[str, bool, int, Callable]]:
     """Name, whether it is a plain file, size and opener of all entries but folders."""
     if isinstance(opened, tarfile.TarFile):
-        for entry in opened:
-            if not entry.isdir():
-                reader = partial(opened.extractfile, entry)
-                yield entry.name, entry.isfile(), entry.size, reader
-        return
-    for info in opened.infolist():
-        if not info.is_dir():
-            # The kind is 0 where the archive was not made on Unix.
-            is_file = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield info.filename, is_file, info.file_size, partial(opened.open, info)
+        return [
+            (entry.name, entry.isfile(), entry.size, partial(opened.extractfile, entry))
+            for entry in opened
+            if not entry.isdir()
+        ]
+    plain = (0, stat.S_IFREG)  # 0 where the archive was not made on Unix
+    kinds = {info: stat.S_IFMT(info.external_attr >> 16) for info in opened.infolist()}
+    return [
+        (info.filename, kind in plain, info.file_size, partial(opened.open, info))
+        for info, kind in kinds.items()
+        if not info.is_dir()
+    ]
 
 
 def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
@@ -342,7 +228,7 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
         if member.rows:
             _verify_ratings(path, member, again)
         if part.sha256 is None:
-            actual = _sha256(path)
+            actual = pooch.file_hash(path)
             pinned = pins.setdefault(member.to, actual)
             if pinned != actual:
                 raise DataError(
@@ -354,23 +240,19 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
 
 
 def _verify_ratings(path: Path, member: Member, again: str) -> None:
-    """Check that a lexicon has the known number of words, each with three ratings in [0, 1]."""
+    """Check that a lexicon has a known number of words, each with three ratings on its scale."""
+    low, high = member.scale
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-        if lines[0].rstrip().endswith("Dominance"):  # the header, which some editions have
+        if lines[0].rstrip().lower().endswith("dominance"):  # the header, which some editions have
             lines = lines[1:]
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
-            if len(values) != 3 or not all(0 <= value <= 1 for value in values):
+            if len(values) != 3 or not all(low <= value <= high for value in values):
                 raise ValueError(f"one line is {line[:60]!r}")
     except ValueError as error:  # also for text that is not a number, or not UTF-8
-        found = f"{member.to} is not a list of words rated from 0.0 to 1.0"
+        found = f"{member.to} is not a list of words rated from {low} to {high}"
         raise DataError(f"{found}: {error}. {again}") from None
     if len(lines) not in member.rows:
         known = f"the known numbers are {member.rows}"
         raise DataError(f"{member.to} has {len(lines)} rated words; {known}. {again}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from torch import nn
 from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, read_dialogues
 from ctsm_lib.errors import ConfigError, RunError
 from ctsm_workbench import bench
-from ctsm_workbench.bench import measure, networks, peak_memory, scaling, texts
+from ctsm_workbench.bench import limits, measure, networks, peak_memory, reading
 from ctsm_workbench.bench.limits import (
     Work,
     beside_limit,
@@ -81,25 +81,25 @@ def test_peak_memory_is_a_process_s_own_and_does_not_sink():
 
 def test_the_slope_is_the_power_of_growth():
     sizes = [10, 40, 160]
-    assert scaling.grown(sizes, [3 * size**1.5 for size in sizes])["slope"] == pytest.approx(1.5)
-    assert scaling.grown([7], [1.0])["slope"] is None
+    assert limits.grown(sizes, [3 * size**1.5 for size in sizes])["slope"] == pytest.approx(1.5)
+    assert limits.grown([7], [1.0])["slope"] is None
 
 
 def test_three_sizes_and_fewer_where_there_is_little():
-    assert scaling.thirds(1600) == [100, 400, 1600]
-    assert scaling.thirds(1) == [1]
+    assert limits.thirds(1600) == [100, 400, 1600]
+    assert limits.thirds(1) == [1]
 
 
 def test_each_size_is_prepared_before_it_is_timed():
     seen = []
-    found = scaling.growth(lambda size: lambda: seen.append(size), [1, 2, 4], 0)
+    found = limits.growth(lambda size: lambda: seen.append(size), [1, 2, 4], 0)
     assert seen == [1, 1, 2, 4]
     assert found["sizes"] == [1, 2, 4] and all(seconds > 0 for seconds in found["seconds"])
 
 
 def test_a_part_of_a_corpus_is_its_first_dialogues(tiny_prepared):
     corpus = tiny_prepared.corpus
-    part = scaling.part_of(corpus, 48)
+    part = limits.part_of(corpus, 48)
     total = sum(len(split.labels) for split in corpus.splits.values())
     assert 48 <= sum(len(split.labels) for split in part.splits.values()) <= 48 + len(SPLITS)
     for name in SPLITS:
@@ -109,14 +109,14 @@ def test_a_part_of_a_corpus_is_its_first_dialogues(tiny_prepared):
         last = len(some.pairs) - 1
         assert some.context_texts(last) == whole.context_texts(last)
         assert some.response_text(last) == whole.response_text(last)
-    everything = scaling.part_of(corpus, total)
+    everything = limits.part_of(corpus, total)
     assert all(
         (everything.splits[name].tokens == corpus.splits[name].tokens).all() for name in SPLITS
     )
 
 
 def test_cut_files_hold_whole_dialogues(sample_sources, tmp_path):
-    count = scaling.cut_files(sample_sources.dialogues, tmp_path, 7)
+    count = limits.cut_files(sample_sources.dialogues, tmp_path, 7)
     found = 0
     for name in SPLITS:
         cut, problems = read_dialogues(tmp_path / f"{name}.csv")
@@ -128,7 +128,7 @@ def test_cut_files_hold_whole_dialogues(sample_sources, tmp_path):
 
 
 def test_made_up_batches_have_the_size_asked_for_and_no_padding():
-    batch = scaling.made_up_batch(words=50, batch=3, length=9)
+    batch = limits.made_up_batch(words=50, batch=3, length=9)
     assert batch.context.shape == batch.speaker.shape == (3, 9)
     assert (batch.context[:, 1:] >= len(SPECIALS)).all() and batch.context.max() < 50
     assert (batch.target[:, -1] == EOS).all() and batch.total_tokens == batch.target.numel()
@@ -149,7 +149,7 @@ def task(tiny_config, sample_sources, tiny_prepared):
         (networks.training, {"training": {"batch", "context", "vocabulary"}}),
         (networks.scoring, {"scoring": {"batch", "context", "vocabulary"}}),
         (networks.decoding, {"decoding": {"batch", "context", "vocabulary"}, "one answer": set()}),
-        (texts.contextual, {"contextual": {"corpus"}}),
+        (reading.contextual, {"contextual": {"corpus"}}),
     ],
 )
 def test_what_a_network_computes_has_rate_memory_limit_and_growth(task, part, rows):
@@ -165,7 +165,7 @@ def test_what_a_network_computes_has_rate_memory_limit_and_growth(task, part, ro
         assert all(len(found["sizes"]) == 3 for found in row.get("growth", {}).values())
 
 
-@pytest.mark.parametrize("part", [texts.retrieval, texts.polarity])
+@pytest.mark.parametrize("part", [reading.retrieval, reading.polarity])
 def test_what_is_text_has_no_limit_that_somebody_invented(task, part):
     (row,) = part(task)[0].values()
     assert (
@@ -177,11 +177,11 @@ def test_what_is_text_has_no_limit_that_somebody_invented(task, part):
 
 
 def test_growth_of_answers_says_ten_words_however_soon_the_model_would_end(task):
-    model = scaling.made_up_model(task.config, 60)
+    model = limits.made_up_model(task.config, 60)
     said = []
     step = model.step
     model.step = lambda cache, token: said.append(len(token)) or step(cache, token)
-    networks.decoding_step(model)(scaling.made_up_batch(60, 2, 8))
+    networks.decoding_step(model)(limits.made_up_batch(60, 2, 8))
     assert said == [2] * networks.WORDS
 
 

@@ -4,14 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from ctsm_lib.registry import available
-from ctsm_workbench.cli import app, main
+from ctsm_lib.settings import AnswerBias
+from ctsm_workbench import bench
+from ctsm_workbench.cli import COMMANDS as GROUPED
+from ctsm_workbench.cli import analysis, app, main
+from ctsm_workbench.cli.shared import TEXTS
+from ctsm_workbench.downloads import load_registry
 
 runner = CliRunner()
 RESULT_KEYS = {
@@ -73,6 +78,37 @@ COMMANDS = [
 )
 def test_every_command_has_help(command):
     assert "Usage" in ctsm(*command.split(), "--help")
+
+
+def test_help_names_all_that_the_code_knows():
+    """Texts of options are in `options.toml`: they must name what the modules have."""
+    shared = TEXTS["shared"]
+    for bias in fields(AnswerBias):
+        assert bias.name in shared["decoding"][1]
+    for model in available("models"):
+        assert model in TEXTS["train"]["model"]
+    for name in (*analysis.FROM_DATA, *analysis.FROM_RUN):
+        assert name in TEXTS["figures"]["names"]["help"]
+    for part in bench.PARTS:
+        assert part in TEXTS["bench"]["parts"]
+    assert TEXTS["bench"]["quick"][1] == f"Only {', '.join(bench.QUICK)}."
+    assert TEXTS["data fetch"]["part"] == f"{', '.join(load_registry())}."
+
+
+def test_every_described_option_is_one_of_a_command():
+    """A parameter without a text is an error at import; this finds a text without a parameter."""
+    named = {
+        f"{group} {command.__name__}".strip(): command
+        for group, commands in GROUPED.items()
+        for command in commands
+    }
+    used = set()
+    for name, command in named.items():
+        own = TEXTS.get(name, {}).keys()
+        assert own <= command.__annotations__.keys(), name
+        used |= command.__annotations__.keys() - own
+    assert TEXTS.keys() - named.keys() == {"help", "reports", "shared"}
+    assert TEXTS["shared"].keys() == used - {"return"}
 
 
 def test_python_m_runs_the_same_command(tmp_path):

@@ -26,7 +26,7 @@ import pytest
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.sources import SAMPLE
-from ctsm_workbench import downloads
+from ctsm_workbench import downloads, transfers
 from ctsm_workbench.downloads import Member, Part, fetch, load_registry
 
 BIG = random.Random(0).randbytes(400_000)  # several chunks, and nothing that compresses
@@ -395,7 +395,7 @@ def test_unknown_host(target, monkeypatch):
 
 
 def test_timeouts(server, target, monkeypatch):
-    monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(transfers, "TIMEOUT_SECONDS", 0.3)
     server.answers = {"/v.zip": stalls(server), "/mirror": stalls(server, BIG[:131_072])}
     message = fails(target, make_part(server.url("/v.zip"), server.url("/mirror"), body=BIG))
     assert (

@@ -1,7 +1,7 @@
 """Speed, measured beside the best that this machine could do.
 
-`measure` runs the parts, each in a process of its own. `starting`, `texts` and `networks` have the
-parts, `limits` the bounds, `scaling` the growth of time with size.
+`measure` runs the parts, each in a process of its own. `reading` and `networks` have the parts,
+`limits` the bounds and the growth of time with size.
 """
 
 import re
@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 PARTS = {  # part -> module of the function with this name
-    **dict.fromkeys(("start", "preparation"), "starting"),
-    **dict.fromkeys(("retrieval", "polarity", "contextual"), "texts"),
+    **dict.fromkeys(("start", "preparation", "retrieval", "polarity", "contextual"), "reading"),
     **dict.fromkeys(("training", "scoring", "decoding"), "networks"),
 }
 QUICK = ("start", "preparation", "training", "decoding")

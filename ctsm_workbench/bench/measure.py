@@ -22,22 +22,17 @@ NETWORK = {part for part, module in PARTS.items() if module == "networks"}
 
 
 def measure(
-    task: Task,
-    parts: Sequence[str] = tuple(PARTS),
-    *,
-    progress: bool = False,
+    task: Task, parts: Sequence[str] = tuple(PARTS), *, progress: bool = False,
     keep: Callable[[dict], None] = lambda result: None,
-) -> dict:
+) -> dict:  # fmt: skip
     """Measure parts of the work, each in a process of its own.
 
-    Returns:
-        parts: row by name, see `task.row`; failed: part -> reason; and facts, among them
-        train_examples_per_s, train_limit_examples_per_s (FLOPs of a step at this machine's rate of
-        matrix products), decode_answers_per_s, decode_one_s, prepare_s and peak_rss_mb. `keep` gets
-        all of this after every part.
+    The result has `parts`, a row by name (see `task.row`); `failed`, a reason by part; and facts,
+    among them train_examples_per_s, train_limit_examples_per_s (FLOPs of a step at this machine's
+    rate of matrix products), decode_answers_per_s, decode_one_s, prepare_s and peak_rss_mb. `keep`
+    gets all of this after every part.
 
-    Raises:
-        ConfigError: there is no such part, or the configuration has none.
+    Raises `ConfigError` where there is no such part, or the configuration has none.
     """
     _check(task, parts)
     config = task.config
@@ -75,8 +70,7 @@ def table(result: dict) -> str:
     """The rows for people to read, and below each row the growth of its time."""
     lines = [f"{'':<16}{'rate or time':>24}{'peak MB':>10}{'of limit':>10}  bound"]
     for name, row in result["parts"].items():
-        value = row["value"]
-        rate = f"{value:,.0f} {row['unit']}" if value >= 100 else f"{value:.3g} {row['unit']}"
+        rate = f"{row['value']:{',.0f' if row['value'] >= 100 else '.3g'}} {row['unit']}"
         share = f"{100 * row['share_of_limit']:.0f} %" if "share_of_limit" in row else "-"
         line = f"{name:<16}{rate:>24}{row.get('peak_mb', '-'):>10}{share:>10}"
         lines.append(f"{line}  {row.get('bound', '')}".rstrip())
@@ -89,10 +83,10 @@ def table(result: dict) -> str:
 
 def _check(task: Task, parts: Sequence[str]) -> None:
     """Refuse what cannot be measured before the work begins, which takes minutes."""
-    known = ", ".join(PARTS)
     fit = fitting(task.config)
     for part in parts:
         if part not in PARTS:
+            known = ", ".join(PARTS)
             raise ConfigError(f"There is no part {part!r} to measure. There are: {known}.")
         if part not in fit:
             settings = f"model={task.config.model} and state={str(task.config.state).lower()}"

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctsm_lib.batches import Batch, Pairs, Shuffled
+from ctsm_lib.batches import Batch, Shuffled
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import SOS
 from ctsm_lib.decoding import Answer, Decoding, answer_batch
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.training import build_model, make_optimizer
 from ctsm_workbench.bench import limits, peak_memory
-from ctsm_workbench.bench.limits import Work, count
-from ctsm_workbench.bench.scaling import Step, model_growth
+from ctsm_workbench.bench.limits import Step, Work, count, model_growth
 from ctsm_workbench.bench.task import Measured, Task, row
 
 AT_ONCE = 64  # pairs, as in `ctsm evaluate`
@@ -43,8 +42,8 @@ def training(task: Task) -> Measured:
     flops = sum(count(partial(step, pairs.collate(index)), model).flops for index in sample)
     moved = limits.training_bytes(model)
     matrix = limits.matrix_rate(config.precision)
-    work = Work(flops, moved * len(sample))
     memory = limits.memory_rate(moved)
+    work = Work(flops, moved * len(sample))
     measured |= limits.beside_limit(work, examples, per_s, matrix=matrix, memory=memory)
     measured |= model_growth(task, prepared, partial(training_step, config))
     lengths = [pairs.context_length[index] + 1 for index in sample]
@@ -80,14 +79,14 @@ def training_step(config: Config, model: Any) -> Step:
 
 def scoring(task: Task) -> Measured:
     """Teacher forcing over a part of the test split."""
-    prepared, model = _tested(task)
-    pairs = prepared.pairs["test"]
+    prepared, model, batches = _tested(task)
+    collate = prepared.pairs["test"].collate
     began = peak_memory()
     step = scoring_step(model)
-    some = _spread(list(pairs.in_order(AT_ONCE)))
-    per_s = _rate(lambda index: step(pairs.collate(index)), itertools.cycle(some), task.seconds / 2)
+    some = _spread(batches)
+    per_s = _rate(lambda index: step(collate(index)), itertools.cycle(some), task.seconds / 2)
     measured = row(per_s, "pairs/s", began)
-    works = [count(partial(step, pairs.collate(index)), model) for index in some]
+    works = [count(partial(step, collate(index)), model) for index in some]
     measured |= limits.limit(works, sum(map(len, some)), per_s, works[0].bytes)
     return {"scoring": measured | model_growth(task, prepared, scoring_step)}, {}
 
@@ -103,16 +102,18 @@ def decoding(task: Task) -> Measured:
     A trained run answers the whole test split; an untrained model answers a part of it, always with
     as many words as there may be.
     """
-    prepared, model = _tested(task)
+    prepared, model, batches = _tested(task)
     pairs = prepared.pairs["test"]
     how = Decoding(max_length=task.config.max_response)
-    batches = list(pairs.in_order(AT_ONCE))
     some = _spread(batches)
     singles = [index[:1] for index in some]
     began = peak_memory()
 
+    def question(index: np.ndarray) -> Batch:
+        return replace(pairs.collate(index), target=None, label=None)  # without the truth
+
     def answer(index: np.ndarray) -> None:
-        answer_batch(model, _question(pairs, index), how)
+        answer_batch(model, question(index), how)
 
     if task.run:
         rate = _rate(answer, [batches[0], *batches])
@@ -125,7 +126,7 @@ def decoding(task: Task) -> Measured:
     rows["one answer"] = row(one, "answers/s", began)
     for measured, items in zip(rows.values(), (some, singles), strict=True):
         counted = items[1::4] or items
-        found = [_answering(model, _question(pairs, index), how) for index in counted]
+        found = [_answering(model, question(index), how) for index in counted]
         works = [work for work, _ in found]
         measured |= limits.limit(works, sum(map(len, counted)), measured["value"], found[0][1])
     rows["decoding"] |= model_growth(task, prepared, decoding_step)
@@ -159,14 +160,11 @@ def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
     return Work(products.flops, reading.bytes + steps * word.bytes), word.bytes
 
 
-def _tested(task: Task) -> tuple[Prepared, Any]:
+def _tested(task: Task) -> tuple[Prepared, Any, list[np.ndarray]]:
+    """The data, the model, and the batches of the test split."""
     prepared = task.prepared("test")
     model = task.loaded.model if task.loaded else build_model(task.config, prepared)
-    return prepared, model.eval()
-
-
-def _question(pairs: Pairs, index: np.ndarray) -> Batch:
-    return replace(pairs.collate(index), target=None, label=None)  # an answer never sees the truth
+    return prepared, model.eval(), list(prepared.pairs["test"].in_order(AT_ONCE))
 
 
 def _spread(batches: list[np.ndarray], most: int = 12) -> list[np.ndarray]:
@@ -176,11 +174,9 @@ def _spread(batches: list[np.ndarray], most: int = 12) -> list[np.ndarray]:
 
 
 def _rate(
-    work: Callable[[np.ndarray], object],
-    batches: Iterable[np.ndarray],
-    seconds: float = float("inf"),
-    warm_up: int = 1,
-) -> float:
+    work: Callable[[np.ndarray], object], batches: Iterable[np.ndarray],
+    seconds: float = float("inf"), warm_up: int = 1,
+) -> float:  # fmt: skip
     """Examples per second over batches, for some seconds or until there are no more of them."""
     ahead = iter(batches)
     for index in itertools.islice(ahead, warm_up):

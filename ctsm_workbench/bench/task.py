@@ -1,7 +1,7 @@
 """The task of a part, and the rows that it returns."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -27,9 +27,7 @@ class Task:
 
     def as_json(self) -> str:
         """The task as text, for the process of a part."""
-        sources = {name: value and str(value) for name, value in vars(self.sources).items()}
-        own = {"seconds": self.seconds, "run": self.run and str(self.run), "grow": self.grow}
-        return json.dumps({"config": self.config.asdict(), "sources": sources} | own)
+        return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -37,8 +35,8 @@ class Task:
         given = json.loads(text)
         config = Config.from_dict(given.pop("config"))
         origin, *paths = given.pop("sources").values()
-        sources = Sources(origin, *(path and Path(path) for path in paths))
-        return cls(config, sources, **given | {"run": given["run"] and Path(given["run"])})
+        run, *paths = (path and Path(path) for path in (given.pop("run"), *paths))
+        return cls(config, Sources(origin, *paths), run=run, **given)
 
     @cached_property
     def loaded(self) -> Run | None:
@@ -55,11 +53,9 @@ class Task:
 
 
 def row(value: float, unit: str, began: float | None = None, **more: object) -> dict:
-    """One row: a rate or a time, and the peak memory up to now.
+    """A rate or a time; the peak memory before and after it, if it was done in this process.
 
-    Args:
-        began: the peak memory before the work, if the work was done in this process.
-        more: limit (in `unit`), share_of_limit and bound; target (seconds); growth by axis; note.
+    `more` may have limit (in `unit`), share_of_limit, bound, target (seconds), growth, and note.
     """
     memory = {} if began is None else {"peak_mb": round(peak_memory()), "before_mb": round(began)}
     return {"value": value, "unit": unit} | memory | more

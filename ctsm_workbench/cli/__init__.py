@@ -1,7 +1,7 @@
 """`ctsm ...`: the command line, a module for each theme.
 
 Every command imports what it needs when it runs, so that `--help` is quick. To add a command, write
-a function in the module of its theme and name it below. `shared` has options of several commands.
+a function in the module of its theme, name it below, and describe its options in `options.toml`.
 """
 
 import io
@@ -16,7 +16,7 @@ import typer
 from ctsm_lib import __version__
 from ctsm_lib.errors import CtsmError
 from ctsm_workbench.cli import analysis, data, people, training
-from ctsm_workbench.cli.shared import say, speaks
+from ctsm_workbench.cli.shared import TEXTS, say, speaks
 
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
 SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
@@ -24,35 +24,43 @@ ALLOCATOR = {  # freed memory is kept for the next step
     "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TOP_PAD_": "67108864", "THP_MEM_ALLOC_ENABLE": "1", "CTSM_ALLOCATOR": "1",
 }  # fmt: skip
+COMMANDS: dict[str, list[Callable[..., None]]] = {
+    "": [
+        data.doctor, training.train, training.evaluate, training.score, training.compare,
+        training.tradeoff, people.respond, people.chat, people.explore, analysis.polarity,
+        analysis.contextual, analysis.figures, analysis.bench,
+    ],
+    "data": [data.fetch, data.status, data.prepare, data.knowledge],
+    "judge": [people.make, people.serve, people.score],
+}  # fmt: skip
+
+
+def _declare(command: Callable[..., None], name: str) -> Callable[..., None]:
+    """Declare the parameters of a function to Typer, as `options.toml` describes them."""
+    described = TEXTS["shared"] | TEXTS.get(name, {})
+    for parameter in command.__annotations__.keys() - {"return"}:
+        found = described[parameter]
+        if isinstance(found, dict):
+            declared = typer.Argument(**found)
+        else:
+            *flags, text = [found] if isinstance(found, str) else found
+            declared = typer.Option(*flags, help=text)
+        kind = command.__annotations__[parameter]
+        command.__annotations__[parameter] = Annotated[kind, declared]
+    return command
+
 
 app = typer.Typer(
-    help="ctsm-lab: trait and state emotions in conversation (CTSM, LREC-COLING 2024).",
-    epilog="Several GPUs share train, evaluate, contextual and the COMET of data prepare: "
-    "torchrun --nproc-per-node 2 -m ctsm_lib COMMAND ...",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-data_app = typer.Typer(
-    help="Fetch the data, prepare it, or show which data is used.", no_args_is_help=True
-)
-judge_app = typer.Typer(
-    help="Let people judge, blind, which of two answers is better.", no_args_is_help=True
-)
-app.add_typer(data_app, name="data")
-app.add_typer(judge_app, name="judge")
-COMMANDS: dict[typer.Typer, tuple[Callable[..., None], ...]] = {
-    app: (
-        *(data.doctor, training.train, training.evaluate, training.score),
-        *(training.compare, training.tradeoff, people.respond, people.chat, people.explore),
-        *(analysis.polarity, analysis.contextual, analysis.figures, analysis.bench),
-    ),
-    data_app: (data.fetch, data.status, data.prepare, data.knowledge),
-    judge_app: (people.make, people.serve, people.score),
-}
-for group, commands in COMMANDS.items():
-    for command in commands:
-        group.command()(command)
+    help=TEXTS["help"]["ctsm"], epilog=TEXTS["help"]["epilog"], no_args_is_help=True,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+for _group, _commands in COMMANDS.items():
+    _place = app
+    if _group:
+        _place = typer.Typer(help=TEXTS["help"][_group], no_args_is_help=True)
+        app.add_typer(_place, name=_group)
+    for _command in _commands:
+        _place.command()(_declare(_command, f"{_group} {_command.__name__}".strip()))
 
 
 @app.callback(invoke_without_command=True)
@@ -72,22 +80,17 @@ def _better_allocator(arguments: list[str]) -> None:
         os.execve(sys.executable, command, ALLOCATOR | os.environ)
 
 
-def _end(message: str, code: int = 1) -> NoReturn:
-    typer.echo(message, err=True)
-    raise SystemExit(code)
-
-
 def _refuse_several(arguments: list[str]) -> None:
     """End if several processes were launched for a command that each of them would do alone."""
     together = any(arguments[: len(names)] == names for names in SHARED_OUT)
-    if os.environ.get("WORLD_SIZE", "1") == "1" or together:
-        return
-    say(
-        "error: several processes can share train, evaluate, contextual and data prepare; "
-        "run this command without torchrun, accelerate launch or WORLD_SIZE.",
-        error=True,
-    )
-    raise SystemExit(1)
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not together:
+        say(TEXTS["reports"]["several"], error=True)
+        raise SystemExit(1)
+
+
+def _end(message: str, code: int = 1) -> NoReturn:
+    typer.echo(message, err=True)
+    raise SystemExit(code)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the first and last steps that they share.
+"""The first and last steps that several commands share.
 
 Functions import what needs torch when they are called, so that `ctsm --help` is quick.
 """
@@ -6,52 +6,30 @@ Functions import what needs torch when they are called, so that `ctsm --help` is
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import tomllib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer import Argument, Option
 
 from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, DataError
+from ctsm_lib.files import write_json
 from ctsm_lib.settings import AnswerBias, overridden
 from ctsm_lib.sources import Sources, find_sources
 
 if TYPE_CHECKING:
     from ctsm_lib.decoding import Decoding
+    from ctsm_lib.knowledge import Provider
     from ctsm_lib.prepare import Prepared
-    from ctsm_lib.runs import Run as TrainedRun
+    from ctsm_lib.runs import Run
 
-BIASES = [field.name for field in fields(AnswerBias)]
-
-Run = Annotated[Path, Argument(help="Run folder.")]
-Split = Annotated[str, Option(help="train, valid or test.")]
-Preset = Annotated[
-    str,
-    Option(help="paper, improved, best or sample. Default: improved (sample on the sample data)."),
-]
-Vectors = Annotated[Path | None, Option(help="Word vectors: GloVe text or .npz.")]
-Sets = Annotated[
-    list[str] | None,
-    Option("--set", help="Change a setting (ctsm_lib/settings.py): key=value. Repeatable."),
-]
-DecodingSets = Annotated[
-    list[str] | None,
-    Option("--set", help=f"A setting of decoding, or {', '.join(BIASES)}: key=value. Repeatable."),
-]
-Method = Annotated[str, Option(help="greedy, beam or nucleus.")]
-Seed = Annotated[int, Option(help="Random seed.")]
-JsonFile = Annotated[Path | None, Option("--json", help="Write the result as JSON to this file.")]
-JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, Option("--quiet", help="Show no progress bars.")]
-Device = Annotated[str, Option(help="cpu, cuda, mps, or auto: an accelerator where there is one.")]
-Host = Annotated[str, Option(help="Address to listen at. Default: this computer only.")]
-Port = Annotated[int, Option(help="Port; the next free one is used if this one is taken.")]
-Theme = Annotated[str, Option(help="light or dark.")]
-Browser = Annotated[bool, Option(help="Open a browser.")]
+Texts = list[str] | None
+SPLITS = ("train", "valid", "test")
+TEXTS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
 
 
 def speaks() -> bool:
@@ -65,12 +43,16 @@ def say(text: str, error: bool = False) -> None:
         typer.echo(text, err=error)
 
 
+def report(name: str, /, **facts: object) -> None:
+    """Print a text of `options.toml` with these facts filled in, in one process only."""
+    say(TEXTS["reports"][name].format_map(facts))
+
+
 @contextmanager
 def together(device: str, quiet: bool) -> Iterator[tuple[str, bool]]:
     """Work with the processes that were launched together with this one, if there are any.
 
-    Yields:
-        The device to compute on, and whether this process shows its progress.
+    Yields the device to compute on, and whether this process shows its progress.
     """
     from ctsm_workbench.running import processes
 
@@ -101,27 +83,25 @@ def default_preset(sources: Sources) -> str:
     return "sample" if sources.origin == "sample" else "improved"
 
 
+def configured(name: str, settings: Texts, vectors: Path | None) -> Config:
+    """The configuration of a preset, by default the one that suits the data."""
+    return preset(name or default_preset(find_sources(vectors=vectors)), settings or [])
+
+
 def prepared_data(
-    preset_name: str = "",
-    settings: Sequence[str] = (),
-    vectors: Path | None = None,
-    *,
-    config: Config | None = None,
-    splits: Sequence[str] = ("train", "valid", "test"),
-    device: str = "cpu",
-    progress: bool = False,
-) -> tuple[Config, "Prepared"]:
-    """The configuration, made from a preset unless it is given, and the data prepared for it."""
+    config: Config, vectors: Path | None, splits: Sequence[str] = SPLITS, device: str = "cpu", *,
+    progress: bool,
+) -> "Prepared":  # fmt: skip
+    """The data prepared for a configuration."""
     from ctsm_lib.prepare import prepare
 
     sources = find_sources(vectors=vectors)
-    config = config or preset(preset_name or default_preset(sources), settings)
     if sources.origin == "sample" and progress:
         say("Using the small invented sample (no CTSM_DATA, no data/raw).", error=True)
-    return config, prepare(config, sources, splits, device=device, progress=progress)
+    return prepare(config, sources, splits, device=device, progress=progress)
 
 
-def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
+def open_run(folder: Path, device: str = "cpu") -> "Run":
     """A trained run; a note about its weights is printed."""
     from ctsm_lib.runs import load_run
 
@@ -130,21 +110,21 @@ def open_run(folder: Path, device: str = "cpu") -> "TrainedRun":
     return run
 
 
-def sources_or_none() -> Sources | None:
-    """The data, to retrieve commonsense from. A run can answer without it."""
+def provider_of(run: "Run") -> tuple["Provider", str]:
+    """The commonsense of a run, and a note. A run can answer without data to retrieve it from."""
     try:
-        return find_sources()
+        sources = find_sources()
     except DataError:
-        return None
+        sources = None
+    return run.provider(sources)
 
 
-def ready_to_answer(
-    run: "TrainedRun", method: str, settings: Sequence[str] | None
-) -> tuple["TrainedRun", "Decoding"]:
+def ready_to_answer(run: "Run", method: str, settings: Texts) -> tuple["Run", "Decoding"]:
     """The run with the biases of its answers that were set, and the way to choose answers."""
     from ctsm_lib.decoding import Decoding
 
-    biases = [text for text in settings or () if text.partition("=")[0].strip() in BIASES]
+    names = [field.name for field in fields(AnswerBias)]
+    biases = [text for text in settings or () if text.partition("=")[0].strip() in names]
     others = [text for text in settings or () if text not in biases]
     if biases:
         run = run.biased(overridden(run.config.answer_bias(), biases))
@@ -186,8 +166,6 @@ def print_notes(*notes: str) -> None:
 
 def save_json(path: Path | None, value: dict[str, Any]) -> None:
     """Write a result as JSON, if a file was named for it."""
-    from ctsm_lib.files import write_json
-
     if path:
         write_json(path, value)
 
@@ -207,15 +185,16 @@ def print_scores(scores: dict[str, Any]) -> None:
         typer.echo(f"  {name}: {value}")
 
 
-def print_paths(paths: Iterable[Path]) -> None:
-    """Print the names of the files that were written."""
-    for path in paths:
+def draw(figure: Any, data: dict[str, Any], out: Path, name: str, extra: str = "") -> None:
+    """Write a figure and its data, and print the names of the files."""
+    from ctsm_workbench.pictures import write_figure
+
+    for path in write_figure(figure, data, out, name, extra):
         typer.echo(str(path))
 
 
-def end_with(failed: Iterable[str]) -> None:
+def end_with(failed: Sequence[str]) -> None:
     """Name all that failed, if anything did, and end with exit code 1."""
-    failed = list(failed)
     for text in failed:
         typer.echo(f"failed: {text}", err=True)
     if failed:

@@ -1,34 +1,24 @@
 """`ctsm train`, `evaluate`, `score`, `compare` and `tradeoff`: runs, and tables of their scores."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from typer import Argument, Option
 
 from ctsm_lib.config import preset as preset_of
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import shared
-from ctsm_workbench.cli.shared import say
+from ctsm_workbench.cli.shared import Texts, say
 
 RESULTS = Path("figures/results")
-MODELS = "transformer, multi-transformer, moel, mime, empdg, kemp, cem, case, tfidf"
 
 
 def train(
-    out: Annotated[Path, Option(help="Run folder.")],
-    model: Annotated[str, Option(help=f"ctsm (default), or a baseline: {MODELS}.")] = "",
-    preset: shared.Preset = "",
-    seed: Annotated[int | None, Option(help="Random seed.")] = None,
-    settings: shared.Sets = None,
-    vectors: shared.Vectors = None,
-    resume: Annotated[bool, Option("--resume", help="Continue an interrupted run.")] = False,
-    tensorboard: Annotated[bool, Option("--tensorboard", help="Write TensorBoard files.")] = False,
-    compiled: Annotated[bool, Option("--compile", help="Compile the layers, on a GPU.")] = False,
-    device: shared.Device = "auto",
-    quiet: shared.Quiet = False,
-) -> None:
+    out: Path, model: str = "", preset: str = "", seed: int | None = None, settings: Texts = None,
+    vectors: Path | None = None, resume: bool = False, tensorboard: bool = False,
+    compiled: bool = False, device: str = "auto", quiet: bool = False,
+) -> None:  # fmt: skip
     """Train CTSM or a baseline. Ctrl-C stops after the current step; --resume continues."""
     from ctsm_lib.run_folder import read_run
     from ctsm_workbench.running import train as running
@@ -37,16 +27,11 @@ def train(
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"model={model}"] if model else []
     with shared.together(device, quiet) as (chosen, progress):
-        config = read_run(out)[0].override(settings) if resume else None
-        config, prepared = shared.prepared_data(
-            preset, settings, vectors, config=config, device=chosen, progress=progress
-        )
-        data = prepared.description
-        say(
-            f"{config.model} ({config.preset}) on {data['data']}: "
-            f"{len(prepared.pairs['train']):,} pairs, vectors {data['vectors']['name']}, "
-            f"knowledge {data['knowledge']}"
-        )
+        own = read_run(out)[0].override(settings) if resume else None
+        config = own or shared.configured(preset, settings, vectors)
+        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
+        facts = {"model": config.model, "preset": config.preset} | prepared.description
+        shared.report("begun", pairs=len(prepared.pairs["train"]), **facts)
         result = running.train(
             config, prepared, out, resume=resume, cpu=chosen == "cpu", progress=progress,
             tensorboard=tensorboard, compiled=compiled,
@@ -54,41 +39,26 @@ def train(
     if best := result["best"]:
         say(f"best dev check: iteration {best['iteration']}, {running.in_words(best)}")
     if result["interrupted"]:
-        say(f"Interrupted at iteration {result['iteration']}.")
-        say(f"To continue: ctsm train --out {out} --resume")
+        shared.report("interrupted", out=out, iteration=result["iteration"])
         raise typer.Exit(130)
-    say(f"Done. To score the run: ctsm evaluate {out}   To talk to it: ctsm chat {out}")
+    shared.report("trained", out=out)
 
 
 def evaluate(
-    run: shared.Run,
-    split: shared.Split = "test",
-    as_json: shared.JsonFile = None,
-    responses: Annotated[Path | None, Option(help="JSON-lines file for all answers.")] = None,
-    examples: Annotated[
-        Path | None, Option(help="File (.npz) for the scores of each example.")
-    ] = None,
-    samples: Annotated[Path | None, Option(help="Markdown file for 40 answers.")] = None,
-    method: shared.Method = "greedy",
-    settings: shared.DecodingSets = None,
-    vectors: shared.Vectors = None,
-    device: shared.Device = "auto",
-    quiet: shared.Quiet = False,
-) -> None:
+    run: Path, split: str = "test", as_json: Path | None = None, responses: Path | None = None,
+    examples: Path | None = None, samples: Path | None = None, method: str = "greedy",
+    decoding: Texts = None, vectors: Path | None = None, device: str = "auto", quiet: bool = False,
+) -> None:  # fmt: skip
     """Score a run as the paper's tables do: accuracy, both perplexities, Dist and BLEU."""
     from ctsm_workbench.study import evaluation
 
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
-
-    def keep(scored: dict) -> None:
-        if examples and shared.speaks():
-            evaluation.write_examples(examples, scored)
-
+    keep = partial(evaluation.write_examples, examples) if examples and shared.speaks() else None
     with shared.together(device, quiet) as (chosen, progress):
-        loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, settings)
-        _, prepared = shared.prepared_data(
-            vectors=vectors, config=loaded.config, splits=[split], device=chosen, progress=progress
+        loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, decoding)
+        prepared = shared.prepared_data(
+            loaded.config, vectors, [split], device=chosen, progress=progress
         )
         scores, rows = evaluation.evaluate(
             loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
@@ -103,34 +73,21 @@ def evaluate(
     shared.print_scores(scores)
 
 
-def score(
-    file: Annotated[Path, Argument(help="JSON lines with `response` and, for BLEU, `reference`.")],
-    as_json: shared.JsonFlag = False,
-) -> None:
+def score(file: Path, show_json: bool = False) -> None:
     """Score a file of responses, of any system: Dist, length, distinct responses and BLEU."""
     from ctsm_workbench.study.evaluation import response_scores
     from ctsm_workbench.study.responses import read_responses
 
     scores = response_scores(*read_responses(file))
-    shared.print_json(scores) if as_json else shared.print_scores(scores)
+    shared.print_json(scores) if show_json else shared.print_scores(scores)
 
 
 def compare(
-    models: Annotated[str, Option(help="Rows, e.g. ctsm,moel; or table1, table3, all.")] = "all",
-    seeds: Annotated[str, Option(help="Random seeds, with commas between them.")] = "0",
-    budget: Annotated[int, Option(help="Iterations of every run; 0: as the preset says.")] = 0,
-    preset: shared.Preset = "",
-    out: Annotated[Path, Option(help="Folder for results and tables.")] = RESULTS,
-    runs: Annotated[Path, Option(help="Folder for the runs.")] = Path("runs/compare"),
-    settings: shared.Sets = None,
-    workers: Annotated[int, Option(help="Number of runs at a time.")] = 1,
-    only_tables: Annotated[
-        bool, Option("--only-tables", help="Train and score nothing; write the tables only.")
-    ] = False,
-    vectors: shared.Vectors = None,
-    device: shared.Device = "auto",
-    quiet: shared.Quiet = False,
-) -> None:
+    models: str = "all", seeds: str = "0", budget: int = 0, preset: str = "", out: Path = RESULTS,
+    runs: Path = Path("runs/compare"), settings: Texts = None, workers: int = 1,
+    only_tables: bool = False, vectors: Path | None = None, device: str = "auto",
+    quiet: bool = False,
+) -> None:  # fmt: skip
     """Tables 1 and 3: train and score missing rows, all at the same budget, then write both tables.
 
     Each table is JSON, Markdown and a picture. Ctrl-C ends with a checkpoint, and the same command
@@ -145,12 +102,12 @@ def compare(
     groups["all"] = list(ROWS)
     names = [part.strip() for part in models.split(",")]
     keys = [key for name in names for key in groups.get(name, [name])]
-    chosen_preset = preset or shared.default_preset(find_sources(vectors=vectors))
+    chosen = preset or shared.default_preset(find_sources(vectors=vectors))
     plan = Plan(
         list(dict.fromkeys(keys)),
         list(dict.fromkeys(shared.numbers("--seeds", seeds, int))) or [0],
-        budget=budget or preset_of(chosen_preset).max_iterations,
-        preset=chosen_preset, out=out, runs=runs, settings=settings or [], workers=workers,
+        budget=budget or preset_of(chosen).max_iterations,
+        preset=chosen, out=out, runs=runs, settings=settings or [], workers=workers,
         device=device, vectors=vectors,
     )  # fmt: skip
     folder = plan.result("ctsm", 0).parent
@@ -160,26 +117,19 @@ def compare(
         raise ConfigError(f"{folder} holds no results. To make them, leave out --only-tables.")
     for table, rows in TABLES.items():
         found = collect(rows, folder)
-        if "budget" not in found:
-            continue
-        write_text(out / f"{table}.md", markdown(found))
-        title = f"Table {table[-1]} of the paper, and the same rows run here"
-        write_figure(comparison_figure(found, title), found, out, table)
-        typer.echo(f"\n{markdown(found)}")
+        if "budget" in found:
+            write_text(out / f"{table}.md", markdown(found))
+            title = f"Table {table[-1]} of the paper, and the same rows run here"
+            write_figure(comparison_figure(found, title), found, out, table)
+            typer.echo(f"\n{markdown(found)}")
     shared.end_with(failed)
 
 
 def tradeoff(
-    runs: Annotated[list[Path], Argument(help="Run folders, e.g. of several strengths of L_div.")],
-    copy_bias: Annotated[str, Option(help="Strengths of copying.")] = "0,1,2",
-    tilt: Annotated[str, Option(help="Strengths of the tilt.")] = "0,0.1,0.2",
-    penalty: Annotated[str, Option(help="Penalties on frequent words.")] = "0.1,0.2,0.3",
-    split: shared.Split = "valid",
-    out: Annotated[Path, Option(help="Folder for table and picture.")] = RESULTS,
-    vectors: shared.Vectors = None,
-    device: shared.Device = "auto",
-    quiet: shared.Quiet = False,
-) -> None:
+    runs: list[Path], copy_bias: str = "0,1,2", tilt: str = "0,0.1,0.2",
+    penalty: str = "0.1,0.2,0.3", split: str = "valid", out: Path = RESULTS,
+    vectors: Path | None = None, device: str = "auto", quiet: bool = False,
+) -> None:  # fmt: skip
     """Show what diversity costs: accuracy and perplexity against Dist.
 
     Strengths are numbers with commas between them. Every point is kept in OUT/tradeoff.json as soon
@@ -208,11 +158,12 @@ def tradeoff(
 
     for folder in runs:
         run = load_run(folder, chosen)
-        _, prepared = shared.prepared_data(
-            vectors=vectors, config=run.config, splits=[split], progress=not quiet
-        )
+        prepared = shared.prepared_data(run.config, vectors, [split], progress=not quiet)
         wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
-        measuring.measure(run, prepared, wanted, known, split, chosen, not quiet, keep)
+        measuring.measure(
+            run, prepared, wanted, known, split=split, device=chosen, progress=not quiet,
+            report=keep,
+        )  # fmt: skip
     shown = [row for row in known if row["split"] == split]
     text = measuring.table(shown)
     write_text(out / "tradeoff.md", text)
