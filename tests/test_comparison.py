@@ -22,7 +22,7 @@ from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.settings import AnswerBias
-from ctsm_workbench.pictures.tradeoff import tradeoff_figure
+from ctsm_workbench.pictures.comparison import tradeoff_figure
 from ctsm_workbench.study.comparison import (
     ROWS,
     SCORES,

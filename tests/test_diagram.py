@@ -17,21 +17,17 @@ import ctsm_lib
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.model.contrast import POSITIVE_PAIRS
 from ctsm_workbench.pictures import diagram
-from ctsm_workbench.pictures.diagram import (
-    HEIGHT,
-    PARTS,
-    WIDTH,
-    Diagram,
-    alternative_text,
-    architecture,
-    write_diagram,
-)
+from ctsm_workbench.pictures.diagram import HEIGHT, PARTS, WIDTH, Diagram, write_diagram
 
 SVG = "{http://www.w3.org/2000/svg}"
 LIBRARY = Path(ctsm_lib.__file__).parent
 NARROW = "fijlrtI.,:;[] "
 Point = tuple[float, float]
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def architecture(lit: str = "") -> str:
+    return Diagram(lit)._repr_svg_()
 
 
 def tree(lit: str = "") -> ET.Element:
@@ -154,17 +150,13 @@ def test_it_stands_alone() -> None:
     }  # fmt: skip
 
 
-def test_it_is_stable_whatever_the_order_of_names() -> None:
+def test_it_is_stable() -> None:
     assert architecture("state") == architecture("state")
-    assert (
-        architecture(["trait", "state"])
-        == architecture(("state", "trait"))
-        == architecture({"state", "trait"})
-    )
 
 
 def test_nothing_lit_in_particular_is_everything_lit() -> None:
-    assert architecture() == architecture("") == architecture("all") == architecture(list(PARTS))
+    assert {group.get("class") for group in boxes(tree()).values()} == {"lit"}
+    assert architecture() == architecture("")
 
 
 def test_the_committed_picture_is_the_one_that_is_drawn() -> None:
@@ -176,10 +168,9 @@ def test_the_committed_picture_is_the_one_that_is_drawn() -> None:
 
 @pytest.mark.parametrize("name", ["State", "emotion", "model/emotion", "0"])
 def test_an_unknown_name_is_refused_with_those_that_exist(name: str) -> None:
-    for wrong in (name, ["trait", name]):
-        with pytest.raises(ConfigError, match=repr(name)) as caught:
-            architecture(wrong)
-        assert all(part in str(caught.value) for part in PARTS)
+    with pytest.raises(ConfigError, match=repr(name)) as caught:
+        Diagram(name)
+    assert all(part in str(caught.value) for part in PARTS)
 
 
 # --- what it says ---------------------------------------------------------------------------------
@@ -256,20 +247,11 @@ def test_a_name_lights_its_own_boxes_only(name: str) -> None:
         assert (fill == "#ffffff") == (key not in lit)
 
 
-def test_two_names_light_both() -> None:
-    lit = {
-        key
-        for key, group in boxes(ET.fromstring(architecture(["trait", "state"]))).items()
-        if group.get("class") == "lit"
-    }
-    assert lit == {key for key, box in BOXES.items() if box.part in ("trait", "state")}
-
-
 @pytest.mark.parametrize("name", PARTS)
 def test_alternative_text_names_what_is_lit(name: str) -> None:
-    text = alternative_text(name)
+    text = repr(Diagram(name))
     described = tree(name).find(f"{SVG}desc")
-    assert described is not None and described.text == text == repr(Diagram(name))
+    assert described is not None and described.text == text
     lit = text.partition("Lit: ")[2]
     for box in BOXES.values():
         assert (box.title in lit) == (box.part == name)
@@ -293,7 +275,7 @@ def test_a_notebook_shows_it() -> None:
     (code,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
     assert b64decode(code).decode() == architecture("guidance")
     (alt,) = re.findall(r'alt="([^"]*)"', page)
-    assert html.unescape(alt) == alternative_text("guidance")
+    assert html.unescape(alt) == repr(shown)
 
 
 # --- nothing collides -----------------------------------------------------------------------------

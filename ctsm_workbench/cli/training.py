@@ -138,7 +138,7 @@ def tradeoff(
     from ctsm_lib.files import read_json, write_json, write_text
     from ctsm_lib.runs import load_run
     from ctsm_workbench.pictures import write_figure
-    from ctsm_workbench.pictures.tradeoff import tradeoff_figure
+    from ctsm_workbench.pictures.comparison import tradeoff_figure
     from ctsm_workbench.study.comparison import tradeoff as measuring
 
     biases = shared.numbers("--copy-bias", copy_bias, float)

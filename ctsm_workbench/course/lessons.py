@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
+import plotly.io as pio
 import torch
 
 from ctsm_lib.cache import digest
 from ctsm_lib.config import Config, preset
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.runs import Run, load_run
-from ctsm_lib.sources import PROJECT, Sources, find_sources
+from ctsm_lib.sources import PROJECT
+from ctsm_lib.sources import find_sources as sources  # the files of the data in use
+from ctsm_workbench.pictures.diagram import Diagram
+from ctsm_workbench.pictures.house import BLUE, ORANGE, template
+from ctsm_workbench.running.train import train
 
 # Nobody waits for a full training on real data in class. So many steps show what training does.
 CLASS_ITERATIONS = 120
@@ -29,13 +35,8 @@ CLASS_ITERATIONS = 120
 def begin(part: str = "", seed: int = 0) -> Any:
     """Set seeds and the way figures are shown, and return the picture of the model.
 
-    `part` is the part to highlight, one of the names in `diagram.architecture`.
+    `part` is the part to highlight, one of `diagram.PARTS`; by default all are.
     """
-    import plotly.io as pio
-
-    from ctsm_workbench.pictures import template
-    from ctsm_workbench.pictures.diagram import Diagram
-
     torch.manual_seed(seed)
     np.random.seed(seed)
     pio.templates["ctsm"] = template()
@@ -48,9 +49,8 @@ def begin(part: str = "", seed: int = 0) -> Any:
 @cache
 def data(knowledge: str = "auto") -> Prepared:
     """The prepared data: real data if `CTSM_DATA` or `data/raw` has it, otherwise the sample."""
-    sources = find_sources()
-    config = lesson_config(sources.origin).override([f"knowledge={knowledge}"])
-    return prepare(config, sources, progress=False)
+    config = lesson_config(sources().origin).override([f"knowledge={knowledge}"])
+    return prepare(config, sources(), progress=False)
 
 
 def lesson_config(origin: str) -> Config:
@@ -65,26 +65,18 @@ def portion(prepared: Prepared, **counts: int) -> Prepared:
     """The data with only the first pairs of some splits, for speed: `portion(data(), valid=9)`."""
     pairs = dict(prepared.pairs)
     for split, count in counts.items():
-        part = copy.copy(pairs[split])
+        part = pairs[split] = copy.copy(pairs[split])
         for name in ("context_begin", "context_length", "target_begin", "target_length", "label"):
             setattr(part, name, getattr(part, name)[:count])
-        pairs[split] = part
     return dataclasses.replace(prepared, pairs=pairs)
 
 
 def describe() -> str:
     """One line about the data in use, for the top of a lesson."""
     prepared = data()
-    name = prepared.description["data"]
-    pairs = len(prepared.pairs["train"])
-    words = len(prepared.corpus.vocabulary)
-    vectors = prepared.description["vectors"]["note"]
-    return f"data: {name}, {pairs:,} training pairs, {words:,} words; vectors: {vectors}"
-
-
-def sources() -> Sources:
-    """The files of the data in use."""
-    return find_sources()
+    counts = f"{len(prepared.pairs['train']):,} training pairs, {len(prepared.corpus.vocabulary):,}"
+    origin = prepared.description
+    return f"data: {origin['data']}, {counts} words; vectors: {origin['vectors']['note']}"
 
 
 def run_folder() -> Path:
@@ -103,8 +95,6 @@ def trained_run() -> Run:
 
     To use another run, such as one trained overnight, set `CTSM_RUN` to its folder.
     """
-    from ctsm_workbench.running.train import train
-
     folder = run_folder()
     prepared = data()
     if not (folder / "best.safetensors").is_file():
@@ -133,7 +123,6 @@ def show(figure: Any, caption: str, alt: str = "") -> None:
 
 def live(figure: Any) -> Callable[[Any], None]:
     """Display a figure that changes while a cell runs: call the result with each new figure."""
-    import plotly.io as pio
     from IPython.display import display
 
     def bundle(new: Any) -> dict:
@@ -164,8 +153,6 @@ def bars(
     values: Mapping[str, Sequence[float]], groups: Sequence[str], title: str, axis: str = ""
 ) -> Any:
     """Grouped bars: a colour for each key of `values`, and a place for each of `groups`."""
-    import plotly.graph_objects as go
-
     bars = [go.Bar(name=name, x=list(groups), y=list(values[name])) for name in values]
     layout = {"barmode": "group", "title": title, "yaxis_title": axis, "width": 860, "height": 380}
     return go.Figure(bars).update_layout(**layout)
@@ -182,20 +169,17 @@ def heatmap(
 
     Words may repeat: places are numbered, and words are their labels.
     """
-    import plotly.graph_objects as go
-
-    scale = [[0, "#f4f4f4"], [1, "#2a7de1"]]
-    if middle is not None:
-        scale = [[0, "#2a7de1"], [0.5, "#f4f4f4"], [1, "#c45f0a"]]
-    array = np.asarray(values, dtype=float)
-    tips = "%{customdata}<br>%{z:.3f}<extra></extra>"
-    names = [[f"{html.escape(row)} · {html.escape(column)}" for column in columns] for row in rows]
-    picture = go.Heatmap(
-        z=array, colorscale=scale, zmid=middle, customdata=names, hovertemplate=tips, xgap=1, ygap=1
+    white = "#f4f4f4"
+    above, beside = ([html.escape(word) for word in words] for words in (columns, rows))
+    figure = go.Figure().add_heatmap(
+        z=np.asarray(values, dtype=float),
+        colorscale=[white, BLUE] if middle is None else [BLUE, white, ORANGE],
+        zmid=middle,
+        customdata=[[f"{row} · {column}" for column in above] for row in beside],
+        hovertemplate="%{customdata}<br>%{z:.3f}<extra></extra>",
+        xgap=1,
+        ygap=1,
     )
-    figure = go.Figure(picture)
-    for update, words in ((figure.update_xaxes, columns), (figure.update_yaxes, rows)):
-        update(tickvals=list(range(len(words))), ticktext=[html.escape(word) for word in words])
-    figure.update_xaxes(tickangle=-45)
-    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(tickvals=list(range(len(above))), ticktext=above, tickangle=-45)
+    figure.update_yaxes(tickvals=list(range(len(beside))), ticktext=beside, autorange="reversed")
     return figure.update_layout(title=title, width=860, height=160 + 20 * max(len(rows), 4))

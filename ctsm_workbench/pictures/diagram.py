@@ -9,7 +9,6 @@ what is not lit. Paper: Figure 2.
 import base64
 import html
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +24,11 @@ PALE_LINE = "#c4c8ce"
 PALE_PILL = "#737982"
 
 SVG = "{http://www.w3.org/2000/svg}"
+ET.register_namespace("", SVG[1:-1])
 _DRAWING = (HERE / "figure2.svg").read_text(encoding="utf-8")
 _ROOT = ET.fromstring(_DRAWING)
+_NAME = f"{SVG}text"  # the first text of a box
+_MODULE = f"{SVG}text[@font-family]"
 _BOXES = _ROOT.findall(f"{SVG}g[@data-box]")
 PARTS = _ROOT.get("data-parts", "").split()  # one for each lesson
 WIDTH = int(_ROOT.get("width", 0))
@@ -35,88 +37,69 @@ HEIGHT = int(_ROOT.get("height", 0))
 
 @dataclass(frozen=True)
 class Diagram:
-    """The architecture as a notebook shows it: return it from a cell. See `architecture`."""
+    """Figure 2 as a notebook shows it: return it from a cell.
 
-    lit: str | Collection[str] = ()
+    `lit` is the part in colours, one of `PARTS`; by default all are. An unknown name raises a
+    `ConfigError`.
+    """
 
-    def _repr_svg_(self) -> str:
-        return architecture(self.lit)
+    lit: str = ""
+
+    def __post_init__(self) -> None:
+        if self.lit not in ("", *PARTS):
+            known = ", ".join(PARTS)
+            raise ConfigError(f"no part of the diagram is called {self.lit!r}; there are: {known}")
+
+    def __repr__(self) -> str:
+        """The picture in words, and what is lit in it."""
+        names = [f"{box.findtext(_NAME)} ({box.findtext(_MODULE)})" for box in self._boxes()]
+        lit = f"Lit: {'; '.join(names)}." if self.lit else "Every part is lit."
+        return f"{_ROOT.findtext(f'{SVG}desc')} {lit}"
 
     def _repr_html_(self) -> str:
         # An img element: notebooks that are not trusted drop bare SVG.
         style = f"width:100%;max-width:{WIDTH}px"
-        source = _as_link(self._repr_svg_())
-        return f'<img alt="{html.escape(repr(self))}" style="{style}" src="{source}">'
+        return f'<img alt="{html.escape(repr(self))}" style="{style}" src="{self.link()}">'
 
-    def __repr__(self) -> str:
-        return alternative_text(self.lit)
+    def _repr_svg_(self) -> str:
+        """The picture as a stand-alone SVG, 1000 pixels wide."""
+        boxes = {box.get("data-box") for box in self._boxes()}
+        root = ET.fromstring(_DRAWING)
+        for drawn in root.iter():
+            ends = " ".join(drawn.get(key, "") for key in ("data-box", "data-from", "data-to"))
+            if ends.strip():
+                drawn.set("class", "lit" if boxes & set(ends.split()) else "pale")
+            if drawn.get("class") == "pale":
+                # What the total loss adds up is lit with it, wherever it is taken.
+                _fade(drawn, pill=INK if "total" in boxes else PALE_PILL)
+        for layer in root.iterfind(f"{SVG}g[@data-layer]"):
+            # Lit wires come last: where two cross, the one of the lesson covers the other.
+            layer[:] = sorted(layer, key=lambda wire: wire.get("class") == "lit")
+        # Several pictures on a page need different names.
+        names = [f"ctsm-{self.lit or 'all'}-{kind}" for kind in ("title", "desc")]
+        for element, name in zip(root[:2], names, strict=True):
+            element.set("id", name)
+        root[1].text = repr(self)
+        root.set("aria-labelledby", " ".join(names))
+        return ET.tostring(root, encoding="unicode") + "\n"
 
+    def link(self) -> str:
+        """The SVG as an address that holds all of it."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self._repr_svg_().encode()).decode()}"
 
-def alternative_text(lit: str | Collection[str] = ()) -> str:
-    """The picture in words, and what is lit in it; arguments and errors as in `architecture`."""
-    parts = _parts(lit)
-    description = _ROOT.findtext(f"{SVG}desc")
-    if parts == PARTS:
-        return f"{description} Every part is lit."
-    names = [
-        f"{box.findtext(f'{SVG}text')} ({box.findtext(f'{SVG}text[@font-family]')})"
-        for box in _BOXES
-        if box.get("data-part") in parts
-    ]
-    return f"{description} Lit: {'; '.join(names)}."
-
-
-def architecture(lit: str | Collection[str] = ()) -> str:
-    """Figure 2 as a stand-alone SVG, 1000 pixels wide.
-
-    `lit` is one name or several of `PARTS`; nothing, "" or "all" lights everything. An unknown
-    name raises a `ConfigError`.
-    """
-    parts = _parts(lit)
-    boxes = {box.get("data-box") for box in _BOXES if box.get("data-part") in parts}
-    root = ET.fromstring(_DRAWING)
-    for drawn in root.iter():
-        ends = " ".join(drawn.get(key, "") for key in ("data-box", "data-from", "data-to")).split()
-        if ends:
-            drawn.set("class", "lit" if boxes & set(ends) else "pale")
-        if drawn.get("class") == "pale":
-            # What the total loss adds up is lit with it, wherever it is taken.
-            _fade(drawn, pill=INK if "total" in boxes else PALE_PILL)
-    for layer in root.iterfind(f"{SVG}g[@data-layer]"):
-        # Lit wires come last: where two cross, the one that the lesson is about covers the other.
-        layer[:] = sorted(layer, key=lambda wire: wire.get("class") == "lit")
-    # Several pictures on a page need different names.
-    name = "ctsm-" + ("all" if parts == PARTS else "-".join(parts))
-    title, description = root[0], root[1]
-    title.set("id", f"{name}-title")
-    description.set("id", f"{name}-desc")
-    description.text = alternative_text(lit)
-    root.set("aria-labelledby", f"{name}-title {name}-desc")
-    ET.register_namespace("", SVG[1:-1])
-    return ET.tostring(root, encoding="unicode") + "\n"
+    def _boxes(self) -> list[ET.Element]:
+        return [box for box in _BOXES if self.lit in ("", box.get("data-part"))]
 
 
 def write_diagram(out: Path) -> list[Path]:
     """Write fig2.svg, and fig2.png at twice the size where kaleido and Chromium are found."""
     out.mkdir(parents=True, exist_ok=True)
     svg = out / "fig2.svg"
-    svg.write_text(architecture(), encoding="utf-8")
+    svg.write_text(Diagram()._repr_svg_(), encoding="utf-8")
     # Kaleido draws plotly figures only: the SVG fills an empty one.
-    image = STYLE["fig2"]["image"] | {"source": _as_link(architecture())}
+    image = STYLE["fig2"]["image"] | {"source": Diagram().link()}
     layout = STYLE["fig2"]["layout"] | {"width": WIDTH, "height": HEIGHT, "images": [image]}
     return [svg, *write_stills({"data": [], "layout": layout}, out, "fig2", ("png",))]
-
-
-def _as_link(svg: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-
-
-def _parts(lit: str | Collection[str]) -> list[str]:
-    names = {lit} if isinstance(lit, str) else set(lit)
-    if unknown := sorted(names - {"", "all", *PARTS}):
-        known = ", ".join([*PARTS, "all"])
-        raise ConfigError(f"no part of the diagram is called {unknown[0]!r}; there are: {known}")
-    return [part for part in PARTS if not names or names & {"", "all", part}]
 
 
 def _fade(drawn: ET.Element, pill: str) -> None:

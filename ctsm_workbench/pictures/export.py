@@ -4,16 +4,14 @@ import html
 import json
 import logging
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
-from ctsm_workbench.pictures.house import COLOURS, HERE
+from ctsm_workbench.pictures.house import fill
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +26,14 @@ def write_figure(
     figure was drawn from, `extra` HTML below the picture in the page.
     """
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    texts = {f"{name}.html": page(figure, name, extra), f"{name}.json": document}
     out.mkdir(parents=True, exist_ok=True)
-    script = out / "plotly.min.js"
-    library = plotly.offline.get_plotlyjs()
-    # One that is there may be of an older plotly.
-    if not script.exists() or script.read_text(encoding="utf-8") != library:
-        script.write_text(library, encoding="utf-8")
-    written = []
-    for ending, text in (("html", page(figure, name, extra)), ("json", document)):
-        written.append(out / f"{name}.{ending}")
-        written[-1].write_text(text, encoding="utf-8")
+    # A library that is there may be of an older plotly.
+    for file, text in ({"plotly.min.js": plotly.offline.get_plotlyjs()} | texts).items():
+        (out / file).write_text(text, encoding="utf-8")
     picture: dict[str, Any] = figure.to_dict()
     picture["layout"].pop("updatemenus", None)  # nobody can press a button of a still picture
-    return written + write_stills(picture, out, name, ("png", "svg"))
+    return [*(out / file for file in texts), *write_stills(picture, out, name, ("png", "svg"))]
 
 
 def page(figure: go.Figure, name: str, extra: str = "") -> str:
@@ -49,12 +42,11 @@ def page(figure: go.Figure, name: str, extra: str = "") -> str:
     drawn["layout"].pop("width", None)  # a narrow window gets a narrow picture
     usual = {"full_html": False, "include_plotlyjs": "directory", "validate": False}
     picture = plotly.io.to_html(drawn, {"displaylogo": False}, div_id=name, **usual)
-    template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     title = html.escape(figure.layout.title.text or name)
-    return template.substitute(title=title, font=COLOURS["font"], picture=picture, extra=extra)
+    return fill("page.html", title=title, picture=picture, extra=extra)
 
 
-def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) -> list[Path]:
+def write_stills(picture: dict, out: Path, name: str, endings: tuple[str, ...]) -> list[Path]:
     """Write a plotly figure, given as a dictionary, as PNG (twice the size) or SVG."""
     written: list[Path] = []
     size = {key: picture["layout"][key] for key in ("width", "height")}
@@ -67,8 +59,8 @@ def write_stills(picture: dict, out: Path, name: str, endings: Iterable[str]) ->
             image = kaleido.calc_fig_sync(picture, options, kopts={"mathjax": False, "timeout": 60})
             if ending == "svg":  # plotly.js draws the six digits in these names at random
                 image = re.sub(rb"\b(topdefs-|defs-|clip|legend|trace)[0-9a-f]{6}", rb"\1", image)
-            (out / f"{name}.{ending}").write_bytes(image)
             written.append(out / f"{name}.{ending}")
+            written[-1].write_bytes(image)
     except Exception as error:  # whatever a browser does wrong, the picture itself is there
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         kinds = " and ".join(ending.upper() for ending in endings)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from ctsm_workbench.pictures.house import BLUE, INK, STYLE, data_line, finish, menu
+from ctsm_workbench.pictures.house import STYLE, data_line, finish, menu
 
 _VAD = ("valence", "arousal", "dominance")
 _POLARITY = {0: "negative", 1: "positive", None: "none (no vector)"}
@@ -30,7 +30,7 @@ def fig3(analysis: dict) -> go.Figure:
     rows = [row for row in analysis["labels"] if row["arousal"] is not None]
     trait = np.array([[row[name] for name in _VAD] for row in rows]).reshape(-1, 3)
     known = np.array([row["state"] is not None for row in rows], dtype=bool)
-    differ = np.array([bool(row["differ"]) for row in rows], dtype=bool)
+    differ = np.array([row["differ"] for row in rows], dtype=bool)
     state = trait.copy()
     state[:, 0] += _OFFSET * differ * np.array([1 - 2 * row["trait"] for row in rows])
     # Lines from the trait marks to their state marks; None ends a line.
@@ -40,15 +40,19 @@ def fig3(analysis: dict) -> go.Figure:
     figure = go.Figure()
     figure.add_mesh3d(**_STYLE["plane"])
     figure.add_scatter3d(**_xyz(links), **_STYLE["links"])
-    same = ~differ
-    groups = ((trait, same), (state, known & same), (trait, differ), (state, differ))
+    groups = ((trait, ~differ), (state, known & ~differ), (trait, differ), (state, differ))
     for (name, marker), (points, some) in zip(_STYLE["marks"].items(), groups, strict=True):
         own = {"name": name, "marker": marker, "hovertext": tips[some].tolist()}
         figure.add_scatter3d(**_xyz(points[some]), **own, **_STYLE["mark"])
-    annotations = _labels(rows, trait, state, differ)
-    title = f"Trait and state of {len(rows)} emotion words: {int(differ.sum())} differ"
-    finish(figure, "fig3", title)
-    figure.update_layout(scene_annotations=annotations, updatemenus=_filters(annotations, differ))
+    notes = _labels(rows, trait, state, differ)
+    finish(figure, "fig3", f"Trait and state of {len(rows)} emotion words: {differ.sum()} differ")
+    choices = {}
+    for label, (same, other) in _STYLE["filters"].items():
+        wanted = [True, *np.where(differ, other, same)]
+        shown = [text for text, yes in zip(notes, wanted, strict=True) if yes]
+        visible = {"visible": [True, other, same, same, other, other]}
+        choices[label] = [visible, {"scene.annotations": shown}]
+    figure.update_layout(scene_annotations=notes, updatemenus=menu("fig3", "update", choices))
     return data_line(figure, analysis, "the paper's rule")
 
 
@@ -56,35 +60,16 @@ def _xyz(points: np.ndarray) -> dict:
     return dict(zip("xyz", points.T.tolist(), strict=True))
 
 
-def _filters(annotations: list[dict], differ: np.ndarray) -> list[dict]:
-    """Buttons of the live picture that choose the marks and labels shown."""
-    buttons = []
-    for label, (same, other) in _STYLE["filters"].items():
-        wanted = np.where(differ, other, same)
-        shown = [text for text, yes in zip(annotations[1:], wanted, strict=True) if yes]
-        visible = {"visible": [True, other, same, same, other, other]}
-        args = [visible, {"scene.annotations": [annotations[0], *shown]}]
-        buttons.append({"label": label, "method": "update", "args": args})
-    return menu("fig3", buttons)
-
-
 def _hover(row: dict) -> str:
+    texts = {name: _POLARITY[row[name]] for name in ("trait", "state")}
+    for name in ("cos_positive", "cos_negative"):
+        texts[name] = "none" if row[name] is None else f"{row[name]:.3f}"
     unrated = "" if row["rated"] else " (not in the lexicon: neutral)"
-    cosines = [
-        f"{'none' if row[f'cos_{name}'] is None else format(row[f'cos_{name}'], '.3f')} to {name}"
-        for name in ("positive", "negative")
-    ]
-    return (
-        f"<b>{html.escape(row['word'])}</b>{unrated}<br>"
-        f"{', '.join(f'{name} {row[name]:.3f}' for name in _VAD)}<br>"
-        f"trait {_POLARITY[row['trait']]}, state {_POLARITY[row['state']]}<br>"
-        f"cosine {', '.join(cosines)} words (the paper's rule)"
-    )
+    texts |= {"word": html.escape(row["word"]), "unrated": unrated}
+    return _STYLE["tip"].format_map(row | texts)
 
 
-def _labels(
-    rows: list[dict], trait: np.ndarray, state: np.ndarray, differ: np.ndarray
-) -> list[dict]:
+def _labels(rows: list, trait: np.ndarray, state: np.ndarray, differ: np.ndarray) -> list[dict]:
     """Scene annotations: one at the middle plane, and a label for each word, tied to its mark."""
     texts = [row["word"] + ("" if row["rated"] else " (unrated)") for row in rows]
     view = -_EYE / np.linalg.norm(_EYE)
@@ -95,14 +80,11 @@ def _labels(
     letter = np.where(differ, 4.9, 4.2)  # half of one; bold ones are wider
     half = [[width * len(text) + 2, 9.5] for width, text in zip(letter, texts, strict=True)]
     away = _place(trait @ screen, state[differ] @ screen, np.array(half).reshape(-1, 2))
+    offsets = away.round(1).tolist()
     annotations: list[dict] = [_STYLE["middle"]]
-    for text, mark, (ax, ay), other in zip(
-        texts, trait, away.round(1).tolist(), differ, strict=True
-    ):
-        color = BLUE if other else INK
-        font = {"size": 15, "color": color, "weight": 600 if other else 400}
-        own = {"text": html.escape(text), "ax": ax, "ay": ay, "font": font, "arrowcolor": color}
-        annotations.append(_STYLE["label"] | _xyz(mark) | own)
+    for text, mark, (ax, ay), other in zip(texts, trait, offsets, differ, strict=True):
+        look = _STYLE["label"] | _STYLE["differs" if other else "agrees"]
+        annotations.append(look | _xyz(mark) | {"text": html.escape(text), "ax": ax, "ay": ay})
     return annotations
 
 
@@ -119,21 +101,18 @@ def _place(anchors: np.ndarray, others: np.ndarray, half: np.ndarray) -> np.ndar
         for i in np.argsort(anchors[:, 1], kind="stable"):
             spots = np.concatenate([ring * (half[i] * [1, 0.9] + gap) for gap in _GAPS])
             away[i] = np.inf
-            lines = [anchors + step * away for step in _STEPS]
-            points = np.concatenate([anchors, others, *lines])
+            points = np.concatenate([anchors, others, *(anchors + step * away for step in _STEPS)])
             boxes = anchors[i] + spots
-            cost = 4 * _overlap(boxes, half[i], anchors + away, half)
-            cost += 3 * _overlap(boxes, half[i], points, np.full(2, 7.0))
+            labels = anchors + away
+            cost = 4 * _overlap(boxes, labels, half[i] + half)
+            cost += 3 * _overlap(boxes, points, half[i] + 7)
             for step in _STEPS:  # the own line should cross no label
-                line = anchors[i] + step * spots
-                cost += 3 * _overlap(line, np.full(2, 4.0), anchors + away, half)
+                cost += 3 * _overlap(anchors[i] + step * spots, labels, 4 + half)
             away[i] = spots[np.argmin(cost + 2 * np.linalg.norm(spots, axis=1))]
     return away
 
 
-def _overlap(
-    middles: np.ndarray, half: np.ndarray, others: np.ndarray, other_halves: np.ndarray
-) -> np.ndarray:
-    """[m] area that each of m boxes of one size shares with all others."""
-    reach = half + other_halves - np.abs(middles[:, None] - others[None])
+def _overlap(middles: np.ndarray, others: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """[m] area that m boxes share with all others; `halves` are half the sizes of both, added."""
+    reach = halves - np.abs(middles[:, None] - others[None])
     return np.clip(reach, 0, None).prod(axis=-1).sum(axis=1)

@@ -2,7 +2,6 @@
 
 import html
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -10,9 +9,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 HERE = Path(__file__).parent
-_TEXT = (HERE / "style.toml").read_text(encoding="utf-8")
-COLOURS: dict[str, str] = tomllib.loads(_TEXT)["colours"]
-STYLE = tomllib.loads(Template(_TEXT).substitute(COLOURS))
+COLOURS: dict[str, str] = tomllib.loads((HERE / "style.toml").read_text("utf-8"))["colours"]
+
+
+def fill(file: str, **values: str) -> str:
+    """The text of a file of this folder, with values and colours in place of their "$names"."""
+    return Template((HERE / file).read_text(encoding="utf-8")).substitute(COLOURS, **values)
+
+
+STYLE = tomllib.loads(fill("style.toml"))
 BLUE = COLOURS["blue"]
 ORANGE = COLOURS["orange"]
 INK = COLOURS["ink"]
@@ -26,8 +31,7 @@ def template() -> dict:
 def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -> go.Figure:
     """Give a figure the house template, its layout of `style.toml` and the width of all pictures.
 
-    `picture` is a table of `style.toml`; `inner` is the height between the upper and the lower
-    margin in pixels, where it depends on the data.
+    `picture` is a table of `style.toml`; `inner` pixels lie between the margins, if data decide it.
     """
     figure.update_layout(template=template(), width=980, **STYLE[picture]["layout"])
     if inner:
@@ -38,37 +42,30 @@ def finish(figure: go.Figure, picture: str, title: str = "", inner: float = 0) -
 
 
 def note(
-    figure: go.Figure, text: str, x: float = 0, y: float = 0, size: int = 13, **place: Any
+    figure: go.Figure, text: str, x: float = 0, y: Any = 0, size: int = 13, **place: Any
 ) -> go.Figure:
-    """Add text above a point of the picture and to its right, in shares of its width and height.
-
-    `place` are options of `add_annotation` that change this.
-    """
-    usual = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-    place = usual | {"showarrow": False, "font": {"size": size}} | place
-    return figure.add_annotation(text=text, x=x, y=y, **place)
+    """Add text above a point, in shares of the picture; `place` changes any option of plotly's."""
+    look = STYLE["shared"]["note"] | {"font": {"size": size}} | place
+    return figure.add_annotation(text=text, x=x, y=y, **look)
 
 
 def data_line(figure: go.Figure, analysis: dict, choice: str) -> go.Figure:
-    """Add the last line of a picture: `choice`, the data and the vectors.
-
-    Approximate vectors are named as such. Call it after `finish`.
-    """
+    """Add the last line of a finished picture: `choice`, the data and the vectors."""
     parts = [choice]
     if description := analysis.get("description"):
         vectors = description["vectors"]
         kind = "" if vectors["note"] == vectors["name"] else f" ({vectors['note']})"
-        parts += [f"data: {corpus_name(description)}", f"vectors: {vectors['name']}{kind}"]
+        parts += [f"data: {corpus(description)}", f"vectors: {vectors['name']}{kind}"]
     return _last_line(figure, parts)
 
 
 def run_line(figure: go.Figure, run: dict, *remarks: str) -> go.Figure:
     """Add the last line of a picture: a run's preset, its length, its data, and remarks."""
-    trained = f"preset {run['preset']}, {run['iterations']:,} iterations on {corpus_name(run)}"
+    trained = f"preset {run['preset']}, {run['iterations']:,} iterations on {corpus(run)}"
     return _last_line(figure, [trained, *remarks])
 
 
-def corpus_name(description: dict) -> str:
+def corpus(description: dict) -> str:
     """The name of the dialogues: the sample is never taken for the real ones."""
     return "the invented sample" if description["data"] == "sample" else "EmpatheticDialogues"
 
@@ -80,13 +77,15 @@ def _last_line(figure: go.Figure, parts: list[str]) -> go.Figure:
     return note(figure, text, size=12, yanchor="top", **shift)
 
 
-def menu(picture: str, buttons: list[dict]) -> list[dict]:
-    """A row of buttons for the live picture, as `layout.updatemenus` takes it."""
+def menu(picture: str, method: str, choices: dict[str, list]) -> list[dict]:
+    """A row of buttons for the live picture: the arguments of plotly's `method` by button."""
+    buttons = [{"label": label, "method": method, "args": args} for label, args in choices.items()]
     return [STYLE["shared"]["buttons"] | STYLE[picture]["menu"] | {"buttons": buttons}]
 
 
-def interval(values: Sequence[float], rows: Sequence[dict], color: str) -> dict:
-    """Horizontal error bars from each value to the bounds `low` and `high` of its row."""
-    above = [round(row["high"] - value, 4) for value, row in zip(values, rows, strict=True)]
-    below = [round(value - row["low"], 4) for value, row in zip(values, rows, strict=True)]
+def interval(values: list[float], rows: list[dict], color: str) -> dict:
+    """Horizontal error bars from each value to the bounds `low` and `high` of its row, if any."""
+    pairs = list(zip(values, rows, strict=True))
+    above = [0.0 if row["high"] is None else round(row["high"] - value, 4) for value, row in pairs]
+    below = [0.0 if row["low"] is None else round(value - row["low"], 4) for value, row in pairs]
     return STYLE["shared"]["interval"] | {"array": above, "arrayminus": below, "color": color}

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 09 · Ask what each part buys
+# # 09 · Test what each part contributes
 #
 # **What you will do.** You put the paper's Tables 1 and 3 beside the runs of this laboratory.
 # You find out how a loss can become a few hundred times larger, only because it is a sum and

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 10 · Ask whether words say one thing and do another
+# # 10 · Test how often trait and state differ
 #
 # **What you will do.** You repeat the analysis of Section 5.4 and redraw Figure 3. Then you
 # examine the paper's number, 48.75 %, until you know what it depends on.

@@ -1,20 +1,16 @@
 """Checks of lesson 08: the nucleus, both perplexities, Distinct. Paper: Sec. 4.3."""
 
-import math
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
-from ctsm_workbench.course.checks.frame import Expect, check
+from ctsm_workbench.course.checks.frame import Answer, Expect, check
 
 
 @check("8.1")
-def nucleus(mine: Callable, expect: Expect) -> None:
+def nucleus(mine: Answer, expect: Expect) -> None:
     """`mine(probabilities [V], top_p) -> [V]`: the distribution to draw from, word by word."""
     probabilities = torch.tensor([0.1, 0.4, 0.05, 0.3, 0.15])
-    result = mine(probabilities.clone(), 0.6)
-    expect.shape(result, (5,), "shape")
+    result = expect.shape(mine(probabilities.clone(), 0.6), (5,))
     expect(int(torch.as_tensor(result).argmax()) == 1, "place")
     expect.close(result[2], 0.0, "unlikely")
     expect(float(result[3]) > 0, "reaches")
@@ -26,7 +22,7 @@ def nucleus(mine: Callable, expect: Expect) -> None:
 
 
 @check("8.2")
-def two_perplexities(mine: Callable, expect: Expect) -> None:
+def two_perplexities(mine: Answer, expect: Expect) -> None:
     """`mine(nll [n], tokens [n]) -> (ppl_peer, ppl_token)`; nll is summed over an answer's tokens.
 
     `ppl_peer` is the perplexity as the baselines' released code computes it.
@@ -36,15 +32,14 @@ def two_perplexities(mine: Callable, expect: Expect) -> None:
     result = mine(nll.copy(), tokens.copy())
     expect(len(result) == 2, "two")
     peer, token = result
-    expect.close(mine(np.array([6.0]), np.array([3.0])), [math.e**2] * 2, "one_answer")
-    means = [float(loss) / float(count) for loss, count in zip(nll, tokens, strict=True)]
-    expect.differs(peer, sum(math.exp(mean) for mean in means) / 3, "exp_of_mean")
-    expect.close(peer, math.exp(sum(means) / 3), "answers_first")
-    expect.close(token, math.exp(44 / 18), "token")
+    expect.close(mine(np.array([6.0]), np.array([3.0])), [np.e**2] * 2, "one_answer")
+    expect.differs(peer, np.exp(nll / tokens).mean(), "exp_of_mean")
+    expect.close(peer, np.exp((nll / tokens).mean()), "answers_first")
+    expect.close(token, np.exp(44 / 18), "token")
 
 
 @check("8.3")
-def dist(mine: Callable, expect: Expect) -> None:
+def dist(mine: Answer, expect: Expect) -> None:
     """`mine(answers, n) -> per cent`; each answer is a list of words."""
     twice = [["a", "b"], ["a", "b"]]
     result = mine(twice, 1)

@@ -1,23 +1,20 @@
 """Checks of lesson 09: losses, widths of ablations, paired bootstrap. Paper: Sec. 5.1 and 5.3."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
-from ctsm_workbench.course.checks.frame import Expect, check
+from ctsm_workbench.course.checks.frame import Answer, Expect, check
 
 
 @check("9.1")
-def joint_loss(mine: Callable, expect: Expect) -> None:
+def joint_loss(mine: Answer, expect: Expect) -> None:
     """`mine(nll [B, T], mask [B, T], emotion [B], reduction) -> scalar`."""
     nll = torch.tensor([[2.0, 4.0, 6.0, 8.0], [1.0, 9.0, 9.0, 9.0]])
     mask = torch.tensor([[True] * 4, [True, False, False, False]])
     full = torch.ones_like(mask)
     emotion = torch.tensor([3.0, 1.0])
     none = torch.zeros(2)
-    result = mine(nll, full, none, "sum")
-    expect.shape(result, (), "scalar")
+    result = expect.shape(mine(nll, full, none, "sum"), (), "scalar")
     expect.close(result, 48.0, "sum")
     expect.close(mine(nll, full, none, "mean"), 6.0, "mean")
     expect.close(mine(nll, mask, none, "sum"), 21.0, "padding")
@@ -30,11 +27,8 @@ def joint_loss(mine: Callable, expect: Expect) -> None:
 
 
 @check("9.2")
-def widths(mine: Callable, expect: Expect) -> None:
-    """`mine(dim, labels, compressed, trait, state) -> (inputs, emotions)`.
-
-    The width that teacher and student read, and the width of [H_t ; H_s].
-    """
+def widths(mine: Answer, expect: Expect) -> None:
+    """`mine(dim, labels, compressed, trait, state)`: widths of the MLPs' input and [H_t ; H_s]."""
     expect(len(mine(300, 32, 10, True, True)) == 2, "two")
     vad = 3
     idf = 1
@@ -52,7 +46,7 @@ def widths(mine: Callable, expect: Expect) -> None:
 
 
 @check("9.3")
-def paired_bootstrap(mine: Callable, expect: Expect) -> None:
+def paired_bootstrap(mine: Answer, expect: Expect) -> None:
     """`mine(right_a [n], right_b [n], samples, seed) -> (low, high)` in points, a minus b."""
     random = np.random.default_rng(5)
     first = (random.random(400) < 0.6).astype(float)

@@ -1,20 +1,15 @@
 """Checks of lesson 01: dialogue pairs, padded batches, length buckets. Paper: Sec. 3.2 and 4.2."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from ctsm_lib.corpus import CLS, PAD
-from ctsm_workbench.course.checks.frame import Expect, check
+from ctsm_workbench.course.checks.frame import Answer, Expect, check
 
 
 @check("1.1")
-def dialogue_pairs(mine: Callable, expect: Expect) -> None:
-    """`mine(turns) -> [(context, response), ...]`.
-
-    Turns are lists of words. A context is one list of all earlier words.
-    """
+def dialogue_pairs(mine: Answer, expect: Expect) -> None:
+    """`mine(turns) -> [(context, response), ...]`, all lists of words; a context is one list."""
     four = [["i", "lost"], ["oh", "no"], ["my", "keys"], ["again", "?"]]
     result = mine([list(turn) for turn in four])
     found = [(list(context), list(response)) for context, response in result]
@@ -32,11 +27,8 @@ def dialogue_pairs(mine: Callable, expect: Expect) -> None:
 
 
 @check("1.2")
-def padded_batch(mine: Callable, expect: Expect) -> None:
-    """`mine(contexts, max_length) -> (ids [B, L], mask [B, L])`.
-
-    Contexts are lists of ids. CLS is put before each.
-    """
+def padded_batch(mine: Answer, expect: Expect) -> None:
+    """`mine(contexts, max_length) -> (ids, mask)`, both [B, L]; contexts are ids without CLS."""
     result = mine([[11, 12, 13], [21], [31, 32]], 256)
     expect(isinstance(result, tuple) and len(result) == 2, "two")
     ids, mask = result
@@ -60,11 +52,8 @@ def padded_batch(mine: Callable, expect: Expect) -> None:
 
 
 @check("1.3")
-def length_buckets(mine: Callable, expect: Expect) -> None:
-    """`mine(lengths [n], batch_size, pool, random) -> list of index arrays`.
-
-    The arrays are one epoch of batches; `random` is a Generator.
-    """
+def length_buckets(mine: Answer, expect: Expect) -> None:
+    """`mine(lengths [n], batch_size, pool, random) -> [indices, ...]`, the batches of an epoch."""
     n = 62
     size = 4
     # All lengths differ, so that it is plain which pairs are neighbours.

@@ -1,20 +1,21 @@
-"""How a check runs and reports, and small formulas in plain Python that several checks use."""
+"""How a check runs and reports, and random inputs and formulas that several checks use."""
 
-import math
 import os
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
 
 CHECKS: dict[str, Callable[..., None]] = {}
 HINTS: dict[str, dict[str, str]] = tomllib.loads(
     Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
 )
+Answer = Callable[..., Any]  # the function that a student writes
 
 
 class CheckFailed(AssertionError):
@@ -33,18 +34,19 @@ class Expect:
         if not bool(condition):
             raise CheckFailed(f"{text} ({note})" if note else text)
 
-    def shape(self, actual: Any, shape: tuple[int, ...], hint: str) -> None:
-        """Expect a tensor, an array or a number of this shape."""
+    def shape(self, actual: Any, shape: tuple[int, ...], hint: str = "shape") -> Any:
+        """Expect a tensor, an array or a number of this shape, and return it."""
         _same_shape(actual, shape, self._text(hint))
+        return actual
 
     def close(
         self, actual: Any, expected: Any, hint: str, *, tolerance: float = 1e-5, **values: Any
     ) -> None:
         """Expect this shape and these values; the message adds the place that is furthest off."""
         text = self._text(hint, **values)
-        wanted = _array(expected)
+        wanted = array(expected)
         _same_shape(actual, wanted.shape)
-        got = _array(actual)
+        got = array(actual)
         if np.isnan(got).any() and not np.isnan(wanted).any():
             raise CheckFailed(f"There is NaN in your result. {text}")
         distance = np.abs(got - wanted) - tolerance * np.abs(wanted)
@@ -56,7 +58,7 @@ class Expect:
 
     def differs(self, actual: Any, wrong: Any, hint: str, *, tolerance: float = 1e-6) -> None:
         """Expect another result than that of a known mistake."""
-        self(not np.allclose(_array(actual), _array(wrong), rtol=0, atol=tolerance), hint)
+        self(not np.allclose(array(actual), array(wrong), rtol=0, atol=tolerance), hint)
 
     def _text(self, hint: str, **values: Any) -> str:
         # Looked up before the answer is judged, so that a right answer finds a missing hint.
@@ -72,7 +74,7 @@ def check(exercise: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
-        def run(mine: Callable) -> None:
+        def run(mine: Answer) -> None:
             def call(*arguments: Any) -> Any:
                 result = mine(*arguments)
                 if result is None:
@@ -106,24 +108,26 @@ def _same_shape(actual: Any, shape: tuple[int, ...], hint: str = "") -> None:
         raise CheckFailed(text.strip())
 
 
-def _array(value: Any) -> np.ndarray:
+def array(value: Any) -> np.ndarray:
+    """A tensor, an array or nested lists as an array in double precision."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().double().numpy()
+        value = value.detach().cpu()
     return np.asarray(value, dtype=np.float64)
 
 
-def dot(first: Sequence[float], second: Sequence[float]) -> float:
-    """Sum of the products of two vectors."""
-    return sum(a * b for a, b in zip(first, second, strict=True))
+def normal(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
+    """A random tensor of each shape, the same at every call."""
+    random = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, generator=random) for shape in shapes]
 
 
-def cosine(first: Sequence[float], second: Sequence[float]) -> float:
-    """Cosine of two vectors."""
-    return dot(first, second) / math.sqrt(dot(first, first) * dot(second, second))
+def cosines(first: Any, second: Any) -> np.ndarray:
+    """[n, m] cosine of each vector of `first` [n, d] with each of `second` [m, d]."""
+    return 1 - cdist(array(first), array(second), "cosine")
 
 
-def softmax(scores: Sequence[float], mask: Sequence[bool] | None = None) -> list[float]:
-    """Softmax of the scores where the mask is True, and 0 elsewhere. An empty row gives zeros."""
-    kept = mask or [True] * len(scores)
-    powers = [math.exp(score) if keep else 0.0 for score, keep in zip(scores, kept, strict=True)]
-    return [power / (sum(powers) or 1.0) for power in powers]
+def softmax(scores: Any, mask: Any = True) -> np.ndarray:
+    """Softmax over the last axis, with 0 where the mask is False. An empty row gives zeros."""
+    powers = np.exp(array(scores)) * array(mask)
+    total = powers.sum(axis=-1, keepdims=True)
+    return powers / np.where(total > 0, total, 1.0)

@@ -1,11 +1,10 @@
 """Checks of lesson 11: Fleiss' kappa, verdicts by majority. Paper: Sec. 4.3.2."""
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 
-from ctsm_workbench.course.checks.frame import Expect, check
+from ctsm_workbench.course.checks.frame import Answer, Expect, check
 
 
 def _agreement(counts: np.ndarray) -> tuple[float, float]:
@@ -18,10 +17,11 @@ def _agreement(counts: np.ndarray) -> tuple[float, float]:
 
 
 @check("11.1")
-def fleiss_kappa(mine: Callable, expect: Expect) -> None:
+def fleiss_kappa(mine: Answer, expect: Expect) -> None:
     """`mine(counts [N, K]) -> kappa`; a row has the number of judges for each category."""
-    result = mine(np.array([[3, 0, 0], [0, 3, 0], [3, 0, 0], [0, 0, 3]]))
-    expect.shape(result, (), "scalar")
+    result = expect.shape(
+        mine(np.array([[3, 0, 0], [0, 3, 0], [3, 0, 0], [0, 0, 3]])), (), "scalar"
+    )
     expect.close(result, 1.0, "perfect")
     uneven = np.array([[3, 0, 0], [0, 3, 0], [2, 1, 0], [1, 1, 1]])
     observed, chance = _agreement(uneven)
@@ -35,10 +35,9 @@ def fleiss_kappa(mine: Callable, expect: Expect) -> None:
 
 
 @check("11.2")
-def majority(mine: Callable, expect: Expect) -> None:
+def majority(mine: Answer, expect: Expect) -> None:
     """`mine(codes [N, J]) -> verdicts [N]`, 0 win, 1 tie, 2 lose, 3 none."""
-    result = mine(np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2], [0, 0, 0]]))
-    expect.shape(result, (4,), "shape")
+    result = expect.shape(mine(np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2], [0, 0, 0]])), (4,))
     expect.close(result, [0, 1, 2, 0], "unanimous")
     codes = [[0, 2, 0], [2, 0, 2], [1, 2, 1], [0, 1, 1]]
     expect.close(mine(np.array(codes)), [0, 2, 1, 1], "two_of_three")

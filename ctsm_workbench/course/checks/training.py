@@ -1,13 +1,10 @@
 """Checks of lesson 07: the Noam schedule, early stopping. Paper: Sec. 4.2."""
 
-import math
-from collections.abc import Callable
-
-from ctsm_workbench.course.checks.frame import Expect, check
+from ctsm_workbench.course.checks.frame import Answer, Expect, check
 
 
 @check("7.1")
-def noam(mine: Callable, expect: Expect) -> None:
+def noam(mine: Answer, expect: Expect) -> None:
     """`mine(iteration, dim, warmup, factor=1.0) -> rate`; iterations count from 1."""
     first = mine(1, 64, 100)
     expect(first > 0, "positive")
@@ -16,11 +13,11 @@ def noam(mine: Callable, expect: Expect) -> None:
     expect.close(mine(400, 64, 100), 1 / (8 * 20), "after")
     expect.close(mine(400, 256, 100), 1 / (16 * 20), "width")
     expect.close(mine(400, 64, 100, 3.0), 3 / (8 * 20), "factor")
-    expect.close(mine(7, 300, 8_000), 7 / math.sqrt(300 * 8_000**3), "formula")
+    expect.close(mine(7, 300, 8_000), 7 / (300 * 8_000**3) ** 0.5, "formula")
 
 
 @check("7.2")
-def early_stopping(mine: Callable, expect: Expect) -> None:
+def early_stopping(mine: Answer, expect: Expect) -> None:
     """`mine(perplexities, patience) -> (checks made, index of the best)`."""
     for perplexities, patience, expected, hint in (
         ([5, 4, 3], 2, (3, 2), "better"),
