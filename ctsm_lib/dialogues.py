@@ -53,18 +53,20 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
             else:
                 rows.setdefault(row[0], []).append(row[:6])
     dialogues = [
-        Dialogue(
-            conv_id, turns[0][2], _commas(turns[0][3]), tuple(_commas(row[5]) for row in turns)
-        )
+        Dialogue(conv_id, turns[0][2], _commas(turns[0][3]), tuple(_commas(t[5]) for t in turns))
         for conv_id, turns in rows.items()
     ]
-    if not dialogues:
-        detail = f"; the first problem is {problems[0]}" if problems else ""
-        raise DataError(f"{path} has no valid row{detail}. Fetch it again with `ctsm data fetch`.")
-    if problems:
-        count = len(problems)
-        log.warning("%s: %d malformed rows left out, first: %s", path.name, count, problems[0])
+    report_malformed(path, problems, bool(dialogues), "Fetch it again with `ctsm data fetch`.")
     return dialogues, problems
+
+
+def report_malformed(path: Path, problems: list[str], any_valid: bool, way_out: str) -> None:
+    """Log the rows of a file that were left out; a `DataError` if no valid one remains."""
+    first = f"first: {problems[0]}" if problems else ""
+    if not any_valid:
+        raise DataError(f"{path} has no valid row{first and '; '}{first}. {way_out}")
+    if problems:
+        log.warning("%s: %d malformed rows left out, %s", path.name, len(problems), first)
 
 
 def _problem(row: list[str], turns: int) -> str | None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from tqdm import tqdm
 
 from ctsm_lib.cache import digest, file_fingerprint
 from ctsm_lib.errors import ConfigError, CtsmError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider, empty_inference
-from ctsm_workbench.retrieval.phrases import clean_phrases
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.retrieval.words import clean_phrases
 
 log = logging.getLogger(__name__)
 
@@ -62,22 +61,19 @@ class Comet(Provider):
         jobs.sort(key=lambda job: -len(texts[job[0]]))
         kept = min(self.beams, MAX_PHRASES)
         begin = 0
-        hide = None if progress else True
-        with tqdm(total=len(jobs), desc="comet", unit="query", disable=hide) as bar:
-            while begin < len(jobs):
-                batch = jobs[begin : begin + self.batch_size]
-                try:
-                    phrases = self._generate([_query(texts[i], name) for i, name in batch], kept)
-                except torch.OutOfMemoryError:
-                    if len(batch) == 1:
-                        raise
-                    self.batch_size = max(1, self.batch_size // 2)
-                    log.warning("out of memory; decoding %d queries at once", self.batch_size)
-                    continue
-                for n, (i, name) in enumerate(batch):
-                    inferences[i][name] = clean_phrases(phrases[n * kept : (n + 1) * kept])
-                begin += len(batch)
-                bar.update(len(batch))
+        while begin < len(jobs):
+            batch = jobs[begin : begin + self.batch_size]
+            try:
+                phrases = self._generate([_query(texts[i], name) for i, name in batch], kept)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                self.batch_size = max(1, self.batch_size // 2)
+                log.warning("out of memory; decoding %d queries at once", self.batch_size)
+                continue
+            for n, (i, name) in enumerate(batch):
+                inferences[i][name] = clean_phrases(phrases[n * kept : (n + 1) * kept])
+            begin += len(batch)
         return inferences
 
     @cached_property
