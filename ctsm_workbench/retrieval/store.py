@@ -10,6 +10,7 @@ import zlib
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,13 @@ def infer_cached(
     return [{relation: list(found[text][relation]) for relation in RELATIONS} for text in texts]
 
 
+@dataclass
 class _Store:
     """Inferences of one provider in a sqlite file; problems with it are logged, not raised."""
 
-    def __init__(self, path: Path, fingerprint: str):
-        self.path = path
-        self.fingerprint = fingerprint
-        self.usable = True
+    path: Path
+    fingerprint: str
+    usable: bool = True
 
     def get(self, texts: Iterable[str]) -> dict[str, Inference]:
         """The inferences on disk for these texts; a row with damaged bytes is left out."""
@@ -89,9 +90,10 @@ class _Store:
 
     def put(self, inferences: dict[str, Inference]) -> None:
         """Keep these, all or none."""
-        lists = {text: [found[name] for name in RELATIONS] for text, found in inferences.items()}
-        texts = [(_key(text), json.dumps(phrases)) for text, phrases in lists.items()]
-        rows = [(self.fingerprint, key, zlib.crc32(p.encode()), p) for key, p in texts]
+        rows = []
+        for text, found in inferences.items():
+            phrases = json.dumps([found[relation] for relation in RELATIONS])
+            rows.append((self.fingerprint, _key(text), zlib.crc32(phrases.encode()), phrases))
         query = "INSERT OR REPLACE INTO inferences VALUES (?, ?, ?, ?)"
         self._try("write", lambda db: db.executemany(query, rows))
 
