@@ -28,14 +28,11 @@ CHANGEABLE = {"max_iterations", "patience", "check_every"}  # when a run is resu
 def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> None:
     """Refuse to resume a run with other settings or other words; raises `RunError`."""
     old, words, _ = read_run(folder)
-    before = old.asdict()
-    changed = [
-        f"{name}={before[name]}"
-        for name, value in config.asdict().items()
-        if value != before[name] and name not in CHANGEABLE
-    ]
+    now = config.asdict()
+    before = [item for item in old.asdict().items() if item[0] not in CHANGEABLE]
+    changed = ", ".join(f"{name}={value}" for name, value in before if value != now[name])
     if changed:
-        raise RunError(f"{folder} was begun with {', '.join(changed)}; resume it with that.")
+        raise RunError(f"{folder} was begun with {changed}; resume it with that.")
     if words.words != vocabulary.words:
         found = f"{len(words)} words, the data has {len(vocabulary)}"
         raise RunError(f"{folder} was begun with {found}: it is other data.")
@@ -101,13 +98,14 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 def _read_state(path: Path) -> dict:
     file = path / "state.json"
     state = read_json(file)
+    odd = []
     if not isinstance(state, dict) or state.pop("sha256", None) not in (None, digest(state)):
-        found = f"{file} is damaged: its checksum is another one."
-        raise RunError(f"{found} Restore it from a copy, or train again.")
-    kinds = get_type_hints(Progress) | {"window": dict}
-    odd = [n for n, kind in kinds.items() if n in state and not isinstance(state[n], kind)]
-    if state.get("iteration") != int(path.stem.removeprefix("checkpoint-")):
-        odd.append("iteration")
+        odd = ["its checksum"]
+    elif state.get("iteration") != int(path.stem.removeprefix("checkpoint-")):
+        odd = ["iteration"]
+    else:
+        kinds = get_type_hints(Progress) | {"window": dict}
+        odd = [n for n, kind in kinds.items() if n in state and not isinstance(state[n], kind)]
     if odd:
         raise RunError(f"{file} is damaged: see {odd[0]}. Restore it, or train again.")
     return state

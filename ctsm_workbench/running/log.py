@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,21 @@ WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
 SHOWN = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
 
 
+@dataclass
 class TrainingLog:
     """Losses since the last line of `log.jsonl`.
 
     Nothing is read from the device before `rows`, since reading makes a GPU wait.
-
-    Args:
-        out: the run folder.
-        bar: a progress bar, one step for each iteration.
-        board: a writer of TensorBoard's event files, if they are wanted.
     """
 
-    def __init__(self, out: Path, device: torch.device, bar: tqdm, board: Any = None) -> None:
-        self.path = out / "log.jsonl"
-        self.device = device
-        self.bar = bar
-        self.board = board
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self.names: list[str] = []
-        self.kept: list[Tensor] = []
-        self.seen = 0
-        self.since = time.monotonic()
+    path: Path
+    device: torch.device
+    bar: tqdm  # one step for each iteration
+    board: Any = None  # a writer of TensorBoard's event files, if they are wanted
+    names: list[str] = field(default_factory=list)  # of the losses
+    kept: list[Tensor] = field(default_factory=list)  # the losses of each iteration
+    seen: int = 0  # examples
+    since: float = field(default_factory=time.monotonic)
 
     def add(self, step: Step) -> None:
         """Keep the losses of an iteration, its right emotions, and the gradients' norm."""
@@ -76,7 +69,9 @@ class TrainingLog:
         accuracy = f" acc {means['acc']:.0f}%" if "acc" in means else ""
         self.bar.set_postfix_str(f"{losses} | ppl {means['ppl']:.1f}{accuracy} | {speed:.0f} ex/s")
         self.write({"iteration": iteration, "lr": rate, "examples_per_s": speed, **means})
-        self._begin_anew()
+        self.kept = []
+        self.seen = 0
+        self.since = time.monotonic()
 
     def write_dev(self, iteration: int, scores: dict[str, float]) -> None:
         """Write and print dev scores."""

@@ -21,32 +21,25 @@ PATIENCE = timedelta(hours=2)
 def meet(device: str) -> None:
     """Join the processes that torchrun or `accelerate launch` started with this one, if any.
 
-    Args:
-        device: "cpu" or "cuda", where all of them compute. Each gets a GPU of its own, which is
-            "cuda" from then on.
-
-    Raises:
-        ConfigError: there are fewer GPUs than processes, or the others cannot be reached.
+    On "cuda" each gets a GPU of its own, which is "cuda" from then on. Raises `ConfigError` where
+    there are fewer GPUs than processes, or the others cannot be reached.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1" or world() > 1:
         return
     place = int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = device.startswith("cuda")
-    if on_gpu and place >= torch.cuda.device_count():
-        raise ConfigError(
-            f"This machine has {torch.cuda.device_count()} GPUs and was given process number "
-            f"{place + 1}: launch fewer processes, or use --device cpu."
-        )
     if on_gpu:
+        if place >= (count := torch.cuda.device_count()):
+            found = f"This machine has {count} GPUs and was given process number {place + 1}"
+            raise ConfigError(f"{found}: launch fewer processes, or use --device cpu.")
         torch.cuda.set_device(place)
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = str(error).strip().split("\n")[0][:200]
-        number = os.environ.get("RANK")
-        found = f"Process {number} cannot meet the others at {address}: {reason}"
-        raise ConfigError(found) from None
+        found = f"Process {os.environ.get('RANK')} cannot meet the others at {address}"
+        raise ConfigError(f"{found}: {reason}") from None
 
 
 def leave() -> None:

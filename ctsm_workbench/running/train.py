@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -60,7 +60,7 @@ def train(
     if tensorboard and not find_spec("tensorboard"):
         raise RunError("--tensorboard needs the package tensorboard: pip install tensorboard.")
     guard = LongRunGuard(
-        out, resume=resume, compiled=compiled, progress=progress, tensorboard=tensorboard
+        out=out, resume=resume, compiled=compiled, progress=progress, tensorboard=tensorboard
     )
     return training.train(config, prepared, out, cpu=cpu, stop_after=stop_after, guard=guard)
 
@@ -73,13 +73,13 @@ def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) 
     begun = time.monotonic()
     if resume:
         require_same_run(out, config, prepared.corpus.vocabulary)
-    elif rank() == 0:
+    elif not rank():
         Guard().open(out, config, prepared, {"device": "cpu", "versions": versions()})
     model = training.build_model(config, prepared)
     model.fit(prepared.pairs["train"])
     scores = teacher_forced(score_pairs(model, prepared.pairs["valid"]))
     best = scores | {"iteration": 0}
-    if rank() == 0:
+    if not rank():
         record = {"iteration": 0} | {f"dev_{name}": value for name, value in scores.items()}
         write_text(out / "log.jsonl", json.dumps(record) + "\n")
         save_weights(out / "best.safetensors", model, best)
@@ -87,26 +87,30 @@ def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) 
     return vars(progress) | {"interrupted": False}
 
 
+@dataclass(kw_only=True)
 class LongRunGuard(Guard):
-    """Keeps a run folder for one process, logs, saves checkpoints, and refuses spoiled weights.
+    """Keeps a run folder for one process, logs, saves checkpoints, and refuses spoiled weights."""
 
-    With `resume` it continues a run that was begun; `compiled` compiles the layers, for GPUs.
-    """
-
-    def __init__(
-        self, out: Path, *, resume: bool, compiled: bool, progress: bool, tensorboard: bool
-    ):
-        self.out = out
-        self.resume = resume
-        self.compiled = compiled
-        self.tensorboard = tensorboard
-        self.hide_bar = None if progress and not rank() else True
-        self.stopped = 0.0  # when Ctrl-C or SIGTERM came
-        self.stack = ExitStack()
+    out: Path
+    resume: bool  # continue a run that was begun
+    compiled: bool  # compile the layers, for GPUs
+    progress: bool  # show a bar
+    tensorboard: bool
+    stopped: float = 0.0  # when Ctrl-C or SIGTERM came
+    stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         if not rank():  # the main process writes
-            self._lock_folder()
+            # A second training would overwrite what this one saves. The system gives the lock back
+            # when a process ends, however it ends.
+            lock = FileLock(self.out / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                found = f"{self.out} is being trained by another process"
+                raise RunError(f"{found}. Wait for its end, or choose another --out.") from None
+            self.stack.callback(lock.release)
+            self.stack.callback(remove, Path(lock.lock_file))
         # Python lets no other thread handle signals.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,21 +120,6 @@ class LongRunGuard(Guard):
 
     def __exit__(self, *error: Any) -> None:
         self.stack.__exit__(*error)
-
-    def _lock_folder(self) -> None:
-        """Keep a second training out: each would overwrite what the other saves.
-
-        The system gives the lock back when a process ends, however it ends.
-        """
-        path = self.out / ".lock"
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            found = f"{self.out} is being trained by another process"
-            raise RunError(f"{found}. Wait for its end, or choose another --out.") from None
-        self.stack.callback(lock.release)
-        self.stack.callback(remove, path)
 
     def _on_signal(self, *_: object) -> None:
         """End after the iteration at hand. A second Ctrl-C ends at once."""
@@ -159,18 +148,17 @@ class LongRunGuard(Guard):
         if self.resume and (checkpoint := newest_checkpoint(self.out)):
             state = load_checkpoint(checkpoint, run.model, run.optimizer)
             window = state.get("window")
-            names = vars(Progress()).keys() & state.keys()
-            run.progress = Progress(**{name: state[name] for name in names})
+            run.progress = Progress(**{n: state[n] for n in vars(Progress()) if n in state})
         done = run.progress.iteration
         total = run.config.max_iterations
-        bar = tqdm(total=total, initial=done, unit="it", disable=self.hide_bar)
-        self.stack.callback(bar.close)
+        hide = None if self.progress and not rank() else True
+        bar = self.stack.enter_context(tqdm(total=total, initial=done, unit="it", disable=hide))
         board = None
         if self.tensorboard and not rank():
             from torch.utils.tensorboard import SummaryWriter
 
             board = SummaryWriter(str(self.out / "tensorboard"))
-        self.log = TrainingLog(self.out, run.accelerator.device, bar, board)
+        self.log = TrainingLog(self.out / "log.jsonl", run.accelerator.device, bar, board)
         if self.resume:
             self.log.restore(window, done)
             # Another number of threads or processes adds up in another order.
