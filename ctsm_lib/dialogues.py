@@ -51,10 +51,11 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
             if reason := _problem(row, len(rows.get(row[0], ()))):
                 problems.append(f"{path.name}:{number}: {reason}")
             else:
-                rows.setdefault(row[0], []).append(row[:6])
+                fields = [field.replace("_comma_", ",").strip() for field in row[:6]]
+                rows.setdefault(row[0], []).append(fields)
     dialogues = [
-        Dialogue(conv_id, turns[0][2], _commas(turns[0][3]), tuple(_commas(t[5]) for t in turns))
-        for conv_id, turns in rows.items()
+        Dialogue(name, turns[0][2], turns[0][3], tuple(fields[5] for fields in turns))
+        for name, turns in rows.items()
     ]
     report_malformed(path, problems, bool(dialogues), "Fetch it again with `ctsm data fetch`.")
     return dialogues, problems
@@ -62,11 +63,11 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
 
 def report_malformed(path: Path, problems: list[str], any_valid: bool, way_out: str) -> None:
     """Log the rows of a file that were left out; a `DataError` if no valid one remains."""
-    first = f"first: {problems[0]}" if problems else ""
+    first = f", first: {problems[0]}" if problems else ""
     if not any_valid:
-        raise DataError(f"{path} has no valid row{first and '; '}{first}. {way_out}")
+        raise DataError(f"{path} has no valid row{first}. {way_out}")
     if problems:
-        log.warning("%s: %d malformed rows left out, %s", path.name, len(problems), first)
+        log.warning("%s: %d malformed rows left out%s", path.name, len(problems), first)
 
 
 def _problem(row: list[str], turns: int) -> str | None:
@@ -86,10 +87,6 @@ def _problem(row: list[str], turns: int) -> str | None:
         found = f"turn {index} of {conv_id} follows turn {turns}"
         return f"{found}; the rest of this dialogue is left out"
     return None
-
-
-def _commas(text: str) -> str:
-    return text.replace("_comma_", ",").strip()
 
 
 @cache

@@ -120,9 +120,10 @@ class Training:
 
     def check_dev(self) -> dict[str, float]:
         """Score all dev pairs, keep the best weights, and decide whether to stop early."""
-        progress, device = self.progress, self.accelerator.device
+        progress = self.progress
+        pairs = self.prepared.pairs["valid"]
         with self.accelerator.autocast():
-            scores = teacher_forced(score_pairs(self.model, self.prepared.pairs["valid"], device))
+            scores = teacher_forced(score_pairs(self.model, pairs, self.accelerator.device))
         if progress.best is None or scores["ppl_token"] < progress.best["ppl_token"]:
             progress.best = scores | {"iteration": progress.iteration}
             progress.bad_checks = 0
@@ -161,7 +162,8 @@ def train(
 
 def run_to_end(run: Training, guard: Guard, last: int) -> dict:
     """The loop: all iterations up to the last one, with dev checks."""
-    config, state = run.config, run.progress
+    config = run.config
+    state = run.progress
     model, optimizer = run.accelerator.prepare(run.model, run.optimizer)
     model.train()
     if rank():

@@ -216,12 +216,12 @@ def test_malformed_rows_are_counted_and_the_first_is_named(
         (
             "bad.tsv",
             b"split\thead\trelation\ttail\na\tb\n",
-            "bad.tsv has no valid row; first: bad.tsv:2: 2 columns",
+            "bad.tsv has no valid row, first: bad.tsv:2: 2 columns",
         ),
         ("bad.jsonl", b"", "bad.jsonl has no valid row"),
-        ("bad.jsonl", b"no\n", "bad.jsonl has no valid row; first: bad.jsonl:1: not JSON"),
+        ("bad.jsonl", b"no\n", "bad.jsonl has no valid row, first: bad.jsonl:1: not JSON"),
         ("bad.jsonl", b"\xff\xfe\x00", "bad.jsonl cannot be read as UTF-8"),
-        ("bad.jsonl", b"[" * 100_000, "bad.jsonl has no valid row; first: bad.jsonl:1: not JSON"),
+        ("bad.jsonl", b"[" * 100_000, "bad.jsonl has no valid row, first: bad.jsonl:1: not JSON"),
     ],
 )
 def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, message: str) -> None:

@@ -1,6 +1,5 @@
-"""Context enriched with commonsense inferences. Paper: Sec. 3.3.
+"""Context enriched with commonsense, as CEM does it (Sabour et al., 2022). Paper: Sec. 3.3.
 
-The paper takes this fusion from CEM (Sabour et al., 2022).
 Shapes: B batch, L context length, R = 5 relations, S length of a relation's phrases, D width.
 """
 

@@ -46,10 +46,7 @@ def _within(view_PBD: Tensor, temperature: float) -> Tensor:
 def cross_contrastive_loss(
     views_BVD: Tensor, temperature: float, negatives: str = "both"
 ) -> Tensor:
-    """Mean of the five pairs' losses, a scalar, for time-averaged views in the order of `VIEWS`.
-
-    Paper: Eq. (24).
-    """
+    """The mean loss of the five pairs of time-averaged views, ordered as in `VIEWS`. Eq. (24)."""
     views = F.normalize(views_BVD.float(), dim=-1).transpose(0, 1)  # V B D
     first = torch.stack([views[VIEWS.index(one)] for one, _ in POSITIVE_PAIRS])
     second = torch.stack([views[VIEWS.index(other)] for _, other in POSITIVE_PAIRS])

@@ -1,7 +1,6 @@
 """The whole model. Paper: Figure 2 and Eq. (25).
 
-Training runs everything. Answering and scoring run the student's path alone, so that no label can
-leak.
+Training runs everything; answers and scores take the student's path alone, so no label can leak.
 Shapes: B batch, L context length, D width, N target tokens.
 """
 
@@ -60,7 +59,7 @@ class CTSM(nn.Module):
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
         self.config = config
-        dim, size = config.dim, len(tables.vectors)
+        dim = config.dim
         for name in ("vad", "idf", "intensity", "labels", "log_unigram"):
             self.register_buffer(name, getattr(tables, name).clone())
 
@@ -85,7 +84,7 @@ class CTSM(nn.Module):
             dim, config.decoder_layers, config.layer,
             memory_dim=memory_dim, make_pointer=self.make_pointer,
         )  # fmt: skip
-        self.diversity = DiversityLoss(size)
+        self.diversity = DiversityLoss(len(tables.vectors))
         initialise(self)
 
     # Parts. A subclass may make others.
@@ -104,24 +103,25 @@ class CTSM(nn.Module):
 
     def make_pointer(self) -> PointerGenerator:
         """The pointer generator."""
-        config, unigram = self.config, self.log_unigram
-        bias = unigram if config.output_bias == "unigram" else None
-        return PointerGenerator(config.dim, len(unigram), tied=config.tie_output, bias=bias)
+        size = len(self.log_unigram)
+        bias = self.log_unigram if self.config.output_bias == "unigram" else None
+        return PointerGenerator(self.config.dim, size, tied=self.config.tie_output, bias=bias)
 
     # The way of a batch through the model.
 
     def read(self, batch: Batch) -> Reading:
         """Understand contexts: everything on the student's path up to the predicted emotion."""
-        context, mask = batch.context, batch.context != PAD
+        mask = batch.context != PAD
         words = self._look_up(batch)
         E_C = self.embed(words.pop("context"), words.pop("speaker"))
         H_C = self.encoder(E_C, mask)  # Eq. (1)
         K = self.knowledge(batch.knowledge, self.embed(words.pop("knowledge")))
-        vad, idf = self.vad[context], self.idf[context].unsqueeze(-1)
         emotion = self.emotion(  # Eq. (2) to (9)
-            context=H_C, embedded=E_C, labels=words.pop("labels"), vad=vad, idf=idf, mask=mask
-        )
-        H_stu, intensity = self.student_fusion(H_C, K, mask), self.intensity[context]
+            context=H_C, embedded=E_C, labels=words.pop("labels"), mask=mask,
+            vad=self.vad[batch.context], idf=self.idf[batch.context].unsqueeze(-1),
+        )  # fmt: skip
+        H_stu = self.student_fusion(H_C, K, mask)
+        intensity = self.intensity[batch.context]
         V_stu = torch.cat([H_stu, emotion.H_ts.to(H_stu.dtype)], dim=-1)  # Eq. (16)
         student_logits, pooling = self.student(V_stu, intensity, mask)  # Eq. (17)
         return Reading(
@@ -167,8 +167,8 @@ class CTSM(nn.Module):
         assert batch.target is not None
         reading = self.read(batch)
         memory = self.remember(batch, reading)
-        cache, previous = self.start(memory), reading.words["previous"]
-        taught = self.decoder.teach(self.embed, previous, cache, batch.target)
+        previous = reading.words["previous"]
+        taught = self.decoder.teach(self.embed, previous, self.start(memory), batch.target)
         nll = -taught.scores.log_prob
 
         weights = self.loss_weights(batch)  # gamma_1 to gamma_4
@@ -232,8 +232,9 @@ class CTSM(nn.Module):
             emotion = self.emotion_view(masked_mean(reading.H_ts, reading.mask))
         views = (masked_mean(H_Y, mask), emotion, context, masked_mean(taught.states, mask))
         stacked = torch.stack([view.float() for view in views], dim=1)
-        whole, config = gather_rows(stacked, batch.total_pairs), self.config
-        return cross_contrastive_loss(whole, config.temperature, config.contrast_negatives)
+        views_BVD = gather_rows(stacked, batch.total_pairs)
+        temperature = self.config.temperature
+        return cross_contrastive_loss(views_BVD, temperature, self.config.contrast_negatives)
 
 
 def mean_label_loss(logits_BK: Tensor, batch: Batch) -> Tensor:

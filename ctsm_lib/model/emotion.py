@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.model.layers import Encoder
 
-VAD, IDF = 3, 1  # widths
-
 
 def state_inclination(context_BLD: Tensor, emotions_KD: Tensor, mask_BL: Tensor) -> Tensor:
     """Inclination of each token to each emotion word, Eq. (7): their cosine, [B, L, K]."""
@@ -64,8 +62,8 @@ class EmotionEncoding(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.compress = nn.Linear(dim, compressed, bias=False)
-        self.trait_width = VAD + IDF + compressed if trait else 0  # 14
-        self.state_width = len(EMOTIONS) + IDF + compressed if state else 0  # 43
+        self.trait_width = 3 + 1 + compressed if trait else 0  # VAD, IDF, context: 14
+        self.state_width = len(EMOTIONS) + 1 + compressed if state else 0  # 43
         self.width = self.trait_width + self.state_width  # 57
         self.trait_encoder = make_encoder(self.trait_width) if trait else None
         self.inclination = StateInclination(dim) if state else None
@@ -95,7 +93,8 @@ class EmotionEncoding(nn.Module):
             H_s = self.state_encoder(V_s, mask) * keep
             V_s = V_s * keep
         nothing = None if self.width else meaning[..., :0]
-        V_ts, H_ts = _side_by_side(V_t, V_s, nothing), _side_by_side(H_t, H_s, nothing)
+        V_ts = _side_by_side(V_t, V_s, nothing)
+        H_ts = _side_by_side(H_t, H_s, nothing)
         return EmotionStates(V_t=V_t, V_cos=V_cos, V_s=V_s, V_ts=V_ts, H_t=H_t, H_s=H_s, H_ts=H_ts)
 
 

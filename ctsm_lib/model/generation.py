@@ -52,16 +52,18 @@ class DecoderLayer(nn.Module):
         normed = self.self_norm(states)
         keys, values = self.self_attention.keys_values(normed)
         if past is not None:
-            keys, values = torch.cat([past[0], keys], dim=2), torch.cat([past[1], values], dim=2)
+            keys = torch.cat([past[0], keys], dim=2)
+            values = torch.cat([past[1], values], dim=2)
         attended, _ = self.self_attention(normed, (keys, values), masks.causal)
         states, weights = self.read_context(states + self.dropout(attended), memory, masks.context)
 
-        inputs, real, reach = self.ffn_norm(states), masks.real, self.ffn.reach
-        if past is not None and reach:  # a convolution reads earlier positions, too
+        inputs = self.ffn_norm(states)
+        real = masks.real
+        if past is not None and self.ffn.reach:  # a convolution reads earlier positions, too
             inputs = torch.cat([past[2], inputs], dim=1)
             real = torch.cat([real.new_ones(past[2].shape[:2]), real], dim=1)
         states = states + self.ffn(inputs, real)[:, -states.shape[1] :]
-        tail = inputs[:, inputs.shape[1] - min(reach, inputs.shape[1]) :]
+        tail = inputs[:, max(inputs.shape[1] - self.ffn.reach, 0) :]
         return states, (keys, values, tail), weights
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,8 +140,8 @@ class ResponseDecoder(nn.Module):
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
         states = attention = embedded
         for number, layer in enumerate(self.layers):
-            memory, past = cache.memory[number], cache.past[number]
-            states, cache.past[number], attention = layer(states, past, memory, masks)
+            past = cache.past[number]
+            states, cache.past[number], attention = layer(states, past, cache.memory[number], masks)
         cache.length += embedded.shape[1]
         return self.norm(states), attention
 
@@ -160,7 +162,9 @@ class ResponseDecoder(nn.Module):
         copy = self.copy_weights(attention, words, cache)
         # The vocabulary is projected at real targets only.
         place = mask.nonzero(as_tuple=True)
-        row, target, copied = place[0], target_BT[place], copy[place]
+        row = place[0]
+        target = target_BT[place]
+        copied = copy[place]
         given = {"copy": copied, "context": cache.context[row], "previous": words[place]}
         parts = self.pointer(states[place], embed.words.weight, **given)
         scores = self.pointer.score(parts, target)

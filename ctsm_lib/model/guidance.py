@@ -35,10 +35,8 @@ class EmotionPredictor(nn.Module):
     """Intensity-weighted attention pooling, and a classifier. Teacher and student have one each.
 
     Departure: Eq. (11) prints a sum over tokens, which would leave Eq. (12) nothing to attend to.
-    The sum is taken in Eq. (13).
-
-    A token's representation is 300 + 14 + 43 = 357 wide. Without `intensity` (the ablation w/o EGM)
-    tokens are not weighted by emotion intensity first (Eq. 11, 17).
+    The sum is taken in Eq. (13). Without `intensity` (the ablation w/o EGM) tokens are not weighted
+    by emotion intensity first (Eq. 11, 17). A token's `width` is 300 + 14 + 43 = 357.
     """
 
     def __init__(self, width: int, intensity: bool = True):

@@ -97,7 +97,8 @@ def mixture_at(
     log_copied = F.logsigmoid(-gate).squeeze(1) + copied.clamp(min=TINY).log()
     mixed = torch.where(copied > 0, torch.logaddexp(generated, log_copied), generated)
     with torch.no_grad():
-        alpha, log_sum = gate.sigmoid(), log_sum.unsqueeze(1)
+        alpha = gate.sigmoid()
+        log_sum = log_sum.unsqueeze(1)
         # A word may stand at several positions: each of them gets the sum of their weights.
         same = context.unsqueeze(1) == context.unsqueeze(2)
         with torch.autocast(copy.device.type, enabled=False):  # bf16 would change the arg-max
