@@ -1,8 +1,4 @@
-"""Retrieval: what people wrote about the ATOMIC / Event2Mind events nearest to an utterance.
-
-Importing scikit-learn and `scipy.sparse` takes seconds. Both are imported when the first event is
-needed, since inferences from disk do not need them.
-"""
+"""Retrieval: what people wrote about the ATOMIC / Event2Mind events nearest to an utterance."""
 
 import itertools
 from collections.abc import Sequence
@@ -110,6 +106,8 @@ class EventIndex:
     """
 
     def __init__(self, folder: Path):
+        # Importing scikit-learn takes seconds; inferences from disk do not need it. (SciPy loads
+        # its parts when they are first used.)
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.preprocessing import normalize
 

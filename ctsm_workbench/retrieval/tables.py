@@ -15,7 +15,6 @@ from ctsm_workbench.retrieval.words import clean_phrase, stems_of, words_of
 Event = tuple[str, ...]
 Tails = dict[Event, dict[str, Counter[str]]]  # relation -> phrase -> number of annotators
 Row = tuple[str, dict[str, list[str]]]  # event, relation -> tails; both as written
-
 WAY_OUT = "or use `--set knowledge=none`."
 _PERSONS = re.compile(r"\b(?:person ?[xyz]|john|tom)(?:'s|s')?(?!\w)", re.IGNORECASE)
 
@@ -31,7 +30,8 @@ def read_atomic(folder: Path) -> tuple[Tails, list[str]]:
     tails: Tails = {}
     problems: list[str] = []
     for path in atomic_paths(folder):
-        lines = read_lines(path, f"Fetch it again, {WAY_OUT}")
+        way_out = f"Fetch it again, {WAY_OUT}"
+        lines = read_lines(path, way_out)
         columns = None  # of a table
         if path.suffix == ".tsv":
             columns = lines[0].split("\t")
@@ -39,16 +39,14 @@ def read_atomic(folder: Path) -> tuple[Tails, list[str]]:
                 expected = "expected the columns split, head, relation, tail"
                 raise DataError(f"{path}:1: {expected}, found {lines[0][:100]!r}.")
             lines[0] = ""
-        any_valid = False
-        left_out: list[str] = []
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    _add(tails, *(_table_row(columns, line) if columns else _json_row(line)))
-                    any_valid = True
-                except ValueError as error:
-                    left_out.append(f"{path.name}:{number}: {error}")
-        report_malformed(path, left_out, any_valid, f"Fetch it again, {WAY_OUT}")
+        rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+        left_out = []
+        for number, line in rows:
+            try:
+                _add(tails, *(_table_row(columns, line) if columns else _json_row(line)))
+            except ValueError as error:
+                left_out.append(f"{path.name}:{number}: {error}")
+        report_malformed(path, left_out, len(left_out) < len(rows), way_out)
         problems += left_out
     return tails, problems
 

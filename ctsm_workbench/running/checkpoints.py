@@ -43,7 +43,7 @@ def save_checkpoint(
 ) -> None:
     """Write everything that resuming needs, then remove the older checkpoint.
 
-    Raises `RunError` where it cannot be written; then the older one is whole.
+    Where it cannot be written, a `RunError` is raised and the older one stays.
     """
     # Leftovers of a process that was killed.
     remove(*folder.glob(".checkpoint-*"), *folder.glob(".best.safetensors.*"))

@@ -122,10 +122,7 @@ def in_words(scores: dict[str, float]) -> str:
 
 
 def read_log(folder: Path) -> list[dict]:
-    """The records of a run's log.
-
-    Raises `RunError` where there is no log, or a line of it is not a JSON object.
-    """
+    """The records of a run's log; a `RunError` where a line of it is not a JSON object."""
     path = folder / "log.jsonl"
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

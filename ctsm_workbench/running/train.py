@@ -52,8 +52,8 @@ def train(
     """Train one run, or continue it, as `ctsm_lib.training.train` does, with a guard.
 
     With `tensorboard` event files are written to `out/tensorboard`, too. Raises `RunError` as
-    there; or where another process trains in the folder; or where a loss is no sensible number, and
-    its batch is then kept in the folder.
+    there; where another process trains in the folder; and where a loss is no sensible number (its
+    batch is then kept in the folder).
     """
     if getattr(model_class(config), "is_fitted", False):
         return fit(config, prepared, out, resume=resume)
@@ -174,10 +174,7 @@ class LongRunGuard(Guard):
             self.log.write_means(run.progress.iteration, step.rate)
 
     def before_dev(self, run: Training) -> None:
-        """Refuse losses or weights that are no sensible numbers; the batch is kept in the folder.
-
-        The `RunError` names the iteration, the value and the batch.
-        """
+        """Refuse unsound losses and weights; a `RunError` names iteration, value and batch."""
         late, odd = unsound(self.log, run.model)
         if not odd:
             return
@@ -206,20 +203,17 @@ class LongRunGuard(Guard):
 
 
 def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
-    """Compile each Transformer layer, for any length. The results are the same up to rounding.
-
-    The rest of a step depends on the number of real words, and its operations are large anyway.
-    """
+    """Compile each Transformer layer, for any length. The results are the same up to rounding."""
+    # The rest of a step depends on the number of real words, and its operations are large anyway.
     for module in model.modules():
         if isinstance(module, (EncoderLayer, DecoderLayer)):
             module.compile(dynamic=True, backend=backend)
 
 
 def unsound(log: TrainingLog, model: nn.Module) -> tuple[int, dict[str, str]]:
-    """Values that no sound run has, by name, and the number of iterations since they occurred.
+    """The first losses that are not finite or too large, and the number of iterations since then.
 
-    These are the first losses that are not finite or too large. Without any, they are weights that
-    the last step has spoiled.
+    Where all losses are sound: weights that the last step has spoiled, if there are any.
     """
     # A single steep batch is what clipping is for: its gradient may have any finite length.
     limits = [math.inf if name == "grad_norm" else EXPLODED for name in log.names]
