@@ -51,18 +51,23 @@ def read_dialogues(path: Path) -> tuple[list[Dialogue], list[str]]:
             if reason := _problem(row, len(rows.get(row[0], ()))):
                 problems.append(f"{path.name}:{number}: {reason}")
             else:
-                rows.setdefault(row[0], []).append(row[:6])
+                fields = [field.replace("_comma_", ",").strip() for field in row[:6]]
+                rows.setdefault(row[0], []).append(fields)
     dialogues = [
-        Dialogue(name, turns[0][2], _commas(turns[0][3]), tuple(_commas(row[5]) for row in turns))
+        Dialogue(name, turns[0][2], turns[0][3], tuple(fields[5] for fields in turns))
         for name, turns in rows.items()
     ]
-    if not dialogues:
-        detail = f"; the first problem is {problems[0]}" if problems else ""
-        raise DataError(f"{path} has no valid row{detail}. Fetch it again with `ctsm data fetch`.")
-    if problems:
-        count = len(problems)
-        log.warning("%s: %d malformed rows left out, first: %s", path.name, count, problems[0])
+    report_malformed(path, problems, bool(dialogues), "Fetch it again with `ctsm data fetch`.")
     return dialogues, problems
+
+
+def report_malformed(path: Path, problems: list[str], any_valid: bool, way_out: str) -> None:
+    """Log the rows of a file that were left out; a `DataError` if no valid one remains."""
+    first = f", first: {problems[0]}" if problems else ""
+    if not any_valid:
+        raise DataError(f"{path} has no valid row{first}. {way_out}")
+    if problems:
+        log.warning("%s: %d malformed rows left out%s", path.name, len(problems), first)
 
 
 def _problem(row: list[str], turns: int) -> str | None:
@@ -82,10 +87,6 @@ def _problem(row: list[str], turns: int) -> str | None:
         found = f"turn {index} of {conv_id} follows turn {turns}"
         return f"{found}; the rest of this dialogue is left out"
     return None
-
-
-def _commas(text: str) -> str:
-    return text.replace("_comma_", ",").strip()
 
 
 @cache

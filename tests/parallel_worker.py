@@ -28,7 +28,7 @@ from ctsm_lib.scores import score_pairs
 from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.store import infer_cached
-from ctsm_workbench.running import guard, processes
+from ctsm_workbench.running import processes
 from ctsm_workbench.running import train as running
 from ctsm_workbench.study.contexts import collect_states, plan
 from ctsm_workbench.study.evaluation import answer_pairs, response_scores
@@ -85,7 +85,7 @@ def tiny(*settings: str) -> tuple[Config, Prepared]:
 
 def train(folder: Path, setting: str, **how) -> dict:  # type: ignore[no-untyped-def]
     config, prepared = tiny(setting)
-    guard.LOG_EVERY = 1
+    running.LOG_EVERY = 1
     return running.train(config, prepared, folder, cpu=True, progress=False, **how)
 
 

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ctsm_lib import training
 from ctsm_lib.run_folder import read_run
 from ctsm_workbench.baselines.transformer import Transformer
-from ctsm_workbench.running import guard
+from ctsm_workbench.running import train as running
 from ctsm_workbench.running.log import read_log
 from ctsm_workbench.running.train import train
 
@@ -111,7 +111,7 @@ def test_compiled_layers_compute_the_same_at_any_length() -> None:
     counters.clear()
     changes: dict[str, Any] = dict(decoder_layers=2, fusion="joint")
     plain, compiled = tiny_extended(**changes).train(), tiny_extended(**changes).train()
-    guard.compile_layers(compiled, "eager")
+    running.compile_layers(compiled, "eager")
     graphs = []
     for seed in range(6):
         batch = collate(random_pairs(4 + seed, seed=seed, target=5 + 2 * seed))
@@ -132,7 +132,7 @@ def test_compiled_layers_compute_the_same_at_any_length() -> None:
 def test_a_compiled_run_is_the_same_run_and_says_so(
     tiny_config, tiny_prepared, tiny_run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(guard, "compile_layers", partial(guard.compile_layers, backend="eager"))
+    monkeypatch.setattr(running, "compile_layers", partial(running.compile_layers, backend="eager"))
     torch._dynamo.reset()
     train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, compiled=True)
 

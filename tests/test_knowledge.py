@@ -15,11 +15,12 @@ import pytest
 
 from ctsm_lib.errors import ConfigError, CtsmError, DataError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, NoKnowledge, provider_for
-from ctsm_workbench.retrieval import stems
+from ctsm_workbench.retrieval import comet
+from ctsm_workbench.retrieval import words as stems
 from ctsm_workbench.retrieval.atomic import AtomicRetrieval
 from ctsm_workbench.retrieval.comet import Comet
-from ctsm_workbench.retrieval.phrases import clean_phrase, clean_phrases
 from ctsm_workbench.retrieval.tables import read_atomic
+from ctsm_workbench.retrieval.words import clean_phrase, clean_phrases
 
 TABLE = [
     ("John breaks up with Tom", "xReact", "sad"),
@@ -215,12 +216,12 @@ def test_malformed_rows_are_counted_and_the_first_is_named(
         (
             "bad.tsv",
             b"split\thead\trelation\ttail\na\tb\n",
-            "bad.tsv has no valid row; line 2: 2 columns",
+            "bad.tsv has no valid row, first: bad.tsv:2: 2 columns",
         ),
         ("bad.jsonl", b"", "bad.jsonl has no valid row"),
-        ("bad.jsonl", b"no\n", "bad.jsonl has no valid row; line 1: not JSON"),
+        ("bad.jsonl", b"no\n", "bad.jsonl has no valid row, first: bad.jsonl:1: not JSON"),
         ("bad.jsonl", b"\xff\xfe\x00", "bad.jsonl cannot be read as UTF-8"),
-        ("bad.jsonl", b"[" * 100_000, "bad.jsonl has no valid row; line 1: not JSON"),
+        ("bad.jsonl", b"[" * 100_000, "bad.jsonl has no valid row, first: bad.jsonl:1: not JSON"),
     ],
 )
 def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, message: str) -> None:
@@ -450,12 +451,13 @@ def test_comet_generates_clean_phrases_in_the_order_of_the_texts(tiny_comet: Pat
 def test_comet_asks_in_the_form_of_its_training(
     tiny_comet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = Comet(str(tiny_comet), beams=2)
+    monkeypatch.setattr(comet, "BEAMS", 2)
+    provider = Comet(str(tiny_comet))
     asked: list[str] = []
 
-    def generate(queries: list[str], kept: int) -> list[str]:
+    def generate(queries: list[str]) -> list[str]:
         asked.extend(queries)
-        return [f"to answer {query.split()[-2]} {n}" for query in queries for n in range(kept)]
+        return [f"to answer {query.split()[-2]} {n}" for query in queries for n in range(2)]
 
     monkeypatch.setattr(provider, "_generate", generate)
     (inference,) = provider.infer(["i  lost\nmy dog"])
@@ -485,13 +487,17 @@ def test_comet_halves_its_batches_when_memory_is_short(
     assert "memory" in caplog.text
 
 
-def test_comet_fingerprint_is_that_of_the_files(tiny_comet: Path, tmp_path: Path) -> None:
+def test_comet_fingerprint_is_that_of_the_files(
+    tiny_comet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = Comet(str(tiny_comet)).fingerprint
     moved = tmp_path / "moved"
     tiny_comet.rename(moved)
     assert Comet(str(moved)).fingerprint == first
-    assert Comet(str(moved), beams=4).fingerprint != first
     assert Comet(str(moved), batch_size=2).fingerprint == first  # the answers are the same
+    with monkeypatch.context() as patch:
+        patch.setattr(comet, "BEAMS", 4)
+        assert Comet(str(moved)).fingerprint != first
     (moved / "config.json").write_text("{}")
     assert Comet(str(moved)).fingerprint != first
 
@@ -514,8 +520,3 @@ def test_comet_without_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(CtsmError, match=r"pip install 'ctsm-lab\[comet\]'"):
         Comet(str(tmp_path)).infer(["hello"])
-
-
-def test_comet_settings_are_checked() -> None:
-    with pytest.raises(ConfigError, match="at least 1"):
-        Comet("any/model", beams=0)

@@ -38,7 +38,7 @@ from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.run_folder import create_run, read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.sources import Sources, cache_folder, find_sources
-from ctsm_workbench.running import guard
+from ctsm_workbench.running import train as running
 from ctsm_workbench.running.checkpoints import load_checkpoint, save_checkpoint
 from ctsm_workbench.running.log import read_log
 from ctsm_workbench.running.train import train
@@ -73,10 +73,10 @@ def sources(small_data) -> Sources:
 
 @pytest.fixture(scope="module", autouse=True)
 def _log_often():
-    old = guard.LOG_EVERY
-    guard.LOG_EVERY = 4
+    old = running.LOG_EVERY
+    running.LOG_EVERY = 4
     yield
-    guard.LOG_EVERY = old
+    running.LOG_EVERY = old
 
 
 def train_or_go_on(config: Config, prepared: Prepared, folder: Path) -> dict:

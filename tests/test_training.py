@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from ctsm_lib.files import write_json
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.training import build_model, learning_rate, make_optimizer
+from ctsm_workbench.running import train as running
 from ctsm_workbench.running.checkpoints import save_checkpoint
+from ctsm_workbench.running.log import read_log
 from ctsm_workbench.running.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +113,30 @@ def test_training_lowers_the_loss(tiny_config, tiny_prepared, tmp_path):
     ]
     losses = [record["generation"] for record in records if "generation" in record]
     assert losses[-1] < losses[0] - 0.5
+
+
+def test_tensorboard_gets_the_log_of_a_new_run(tiny_config, tiny_prepared, tmp_path, monkeypatch):
+    """Its folder is made inside the run folder, which must not exist before."""
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            Path(folder).mkdir()
+
+        def add_scalar(self, name, value, iteration):
+            written.append((name, value, iteration))
+
+    stand_in = ModuleType("torch.utils.tensorboard")
+    stand_in.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    monkeypatch.setattr(running, "find_spec", lambda name: None)
+    with pytest.raises(RunError, match="pip install tensorboard"):
+        train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, tensorboard=True)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(running, "find_spec", lambda name: name)
+    train(tiny_config, tiny_prepared, tmp_path / "run", cpu=True, progress=False, tensorboard=True)
+    records = read_log(tmp_path / "run")
+    assert written == [(n, v, row["iteration"]) for row in records for n, v in row.items()]
 
 
 @pytest.mark.parametrize("at", [3, 7])

@@ -41,7 +41,7 @@ class BaselineMemory(Memory):
 class BaselineCache(BiasedCache):
     """A decoder cache with the first input of an answer."""
 
-    first: Tensor | None = None  # B D, in place of SOS
+    first: Tensor | None = None  # as in `BaselineMemory`
 
 
 class Baseline(nn.Module):
@@ -79,8 +79,7 @@ class Baseline(nn.Module):
     def make_decoder(self) -> Any:
         """A decoder of the configured backbone."""
         config = self.config
-        smoothing = config.label_smoothing > 0 and not self.diverse
-        pointer = SmoothingPointer if smoothing else BiasedPointer
+        pointer = BiasedPointer if self.diverse else SmoothingPointer
         return self.Decoder(
             config.dim, config.decoder_layers, config.layer, memory_dim=config.dim,
             make_pointer=lambda: pointer(config, self.log_unigram),
@@ -144,13 +143,12 @@ class Baseline(nn.Module):
         memory = self.understand(batch, words)
         taught = self.teach(memory, words["previous"], batch.target)
         nll = -taught.scores.log_prob
-        generation = nll.sum() / batch.total_tokens
-        losses = {"generation": generation}
+        losses = {"generation": nll.sum() / batch.total_tokens}
+        total = losses["generation"]
         if self.training and isinstance(taught.scores, SmoothedScores):
             spread = -taught.scores.spread.sum() / batch.total_tokens
-            share = config.label_smoothing
-            generation = (1 - share) * generation + share * spread
-        total = config.weight_generation * generation
+            total = (1 - config.label_smoothing) * total + config.label_smoothing * spread
+        total = config.weight_generation * total
         if self.training and self.diverse:
             self.diversity.update(taught)
             diversity = self.diversity.weights(taught.target) * nll

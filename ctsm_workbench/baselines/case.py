@@ -197,6 +197,8 @@ class CaseMemory(BaselineMemory):
 
     cognition: Graph
     affect: Graph
+    prior: tuple[Selection, Selection]  # of both graphs
+    reaction: Tensor  # B D, k_e
 
 
 class CASE(ReadsConcepts):
@@ -230,25 +232,26 @@ class CASE(ReadsConcepts):
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
         chosen = prior[1].chosen  # c_aff
-        reaction = inferences[:, COGNITIVE]  # k_e
+        reaction = inferences[:, COGNITIVE]
         share = self.gate(torch.cat([chosen, reaction], dim=-1)).sigmoid()
         logits = self.classify(share * chosen + (1 - share) * reaction).float()
         memory = CaseMemory(
             states=states, mask=mask, context=batch.context, emotion_logits=logits,
-            cognition=cognition, affect=affect,
+            cognition=cognition, affect=affect, prior=prior, reaction=reaction,
         )  # fmt: skip
         if self.training and batch.label is not None:
-            memory.losses = self._own_losses(batch, words, memory, prior=prior, reaction=reaction)
+            memory.losses = self._own_losses(batch, words, memory)
         return memory
 
     def start(self, memory: Any) -> BaselineCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
+        graphs = (memory.cognition, memory.affect)
         for i, layer in enumerate(self.decoder.layers):
-            cognition = layer.cognition_attention.keys_values(memory.cognition.nodes)
-            affect = layer.affect_attention.keys_values(memory.affect.nodes)
-            graphs = ((cognition, memory.cognition.mask), (affect, memory.affect.mask))
-            cache.memory[i] = (cache.memory[i], *graphs)
+            attentions = (layer.cognition_attention, layer.affect_attention)
+            pairs = zip(attentions, graphs, strict=True)
+            read = [(attention.keys_values(graph.nodes), graph.mask) for attention, graph in pairs]
+            cache.memory[i] = (cache.memory[i], *read)
         return cache
 
     def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:
@@ -260,9 +263,8 @@ class CASE(ReadsConcepts):
         return Graph(self.affect(nodes, affect_edges(mask, place)) * weights.unsqueeze(-1), mask)
 
     def _own_losses(
-        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory, *, prior: Any,
-        reaction: Tensor,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory
+    ) -> dict[str, Tensor]:
         """Losses of selection and words [B], and of both alignments, scalars of the whole batch."""
         assert batch.target is not None
         mask = batch.target != PAD
@@ -272,18 +274,17 @@ class CASE(ReadsConcepts):
         bag = self.bag(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
         logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
         log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
-        pairs = zip(posterior, prior, strict=True)
-        apart = [divergence(goal.weights, own.weights) for goal, own in pairs]
+        pairs = zip(posterior, memory.prior, strict=True)
+        cognitive, affective = (divergence(goal.weights, own.weights) for goal, own in pairs)
         known = (batch.knowledge[..., 1:] != PAD).any(dim=-1)  # B 5
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
-        views = [graph.chosen.unsqueeze(1) for graph in prior]
-        coarse = self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs)
-        reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
+        views = [graph.chosen.unsqueeze(1) for graph in memory.prior]
+        reactions = memory.reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
         fine = self.fine(memory.cognition.nodes[:, 1:], reactions, both, batch.total_pairs)
         return {
-            "selection": torch.stack(apart).sum(dim=0),
+            "selection": cognitive + affective,
             "bag_of_words": -(log_prob.sum(dim=1) / mask.sum(dim=1).clamp(min=1)),
-            "coarse": coarse,
+            "coarse": self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs),
             "fine": FINE * fine,
         }
 

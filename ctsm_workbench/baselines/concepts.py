@@ -60,16 +60,19 @@ class ReadsConcepts(Baseline):
     @classmethod
     def more_description(cls, config: Config, sources: Sources) -> dict[str, str]:
         """The file of concepts, for runs and results. Raises: as `read_concepts`."""
-        path = sources.concepts
-        concepts = _given_concepts(config, sources)
-        return {"concepts": f"{path.name} ({len(concepts):,} words)"} if path and concepts else {}
+        if not config.concepts or not sources.concepts:
+            return {}
+        words = len(read_concepts(sources.concepts))
+        return {"concepts": f"{sources.concepts.name} ({words:,} words)"} if words else {}
 
     @classmethod
     def more_tables(
         cls, config: Config, corpus: Corpus, *, sources: Sources, intensity: np.ndarray
     ) -> dict[str, Tensor]:
         """The concept of every word of the vocabulary, if there is a file of concepts."""
-        concepts = _given_concepts(config, sources)
+        if not config.concepts or not sources.concepts:
+            return {}
+        concepts = read_concepts(sources.concepts)
         table = concept_table(concepts, corpus.vocabulary, intensity)
         return {"concepts": torch.from_numpy(table)} if concepts else {}
 
@@ -79,10 +82,6 @@ class ReadsConcepts(Baseline):
 
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
-
-
-def _given_concepts(config: Config, sources: Sources) -> dict[str, list[str]]:
-    return read_concepts(sources.concepts) if config.concepts and sources.concepts else {}
 
 
 def without_gaps(ids_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,10 +82,9 @@ class Listeners(nn.Module):
         for matrices in self.matrices.values():
             for matrix in matrices.flatten(0, -3):
                 nn.init.xavier_uniform_(matrix)
-        for values in (*self.biases.values(), *self.shifts.values()):
-            nn.init.zeros_(values)
-        for values in self.scales.values():
-            nn.init.ones_(values)
+        for value, tables in ((0, self.biases), (0, self.shifts), (1, self.scales)):
+            for rows in tables.values():
+                nn.init.constant_(rows, value)
 
     def keys_values(self, memory_BLD: Tensor, who_BG: Tensor) -> KeysValues:
         """Keys and values of the context for the listeners of each row, each [B, G, H, L, K]."""

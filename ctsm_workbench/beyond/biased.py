@@ -40,32 +40,24 @@ class BiasedPointer(PointerGenerator):
     ) -> Mixture:
         """The parts of the mixture, with biases."""
         parts = super().forward(states, words_VD, previous=previous, **given)
-        if not self.training:
-            parts.logits = self.biased(parts.logits, previous)
-            parts.gate = parts.gate - self.answer_bias.copy_bias
-        if self.copy_once:
-            parts.gate, parts.copy = _renormalised(parts.gate, parts.copy)
-        return parts
-
-    def biased(self, logits_NV: Tensor, previous_N: Tensor) -> Tensor:
-        """Logits with the tilt and the bias of the previous word."""
         bias = self.answer_bias
-        if bias.tilt:
-            logits_NV = logits_NV - bias.tilt * self.log_unigram.float().clamp(min=RAREST)
-        if bias.repeat_bias:
-            added = logits_NV.new_full((len(logits_NV), 1), bias.repeat_bias)
-            logits_NV = logits_NV.scatter_add(1, previous_N.unsqueeze(1), added)
-        return logits_NV
-
-
-def _renormalised(gate: Tensor, copy_NL: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-odds of generating with the missing probability, and copy weights that sum to 1."""
-    copy_NL = copy_NL.float()
-    kept = copy_NL.sum(dim=1, keepdim=True).clamp(min=1e-9)
-    log_copy = F.logsigmoid(-gate)
-    lost = (1 - kept).clamp(min=1e-9).log()
-    odds = torch.logaddexp(F.logsigmoid(gate), log_copy + lost) - log_copy - kept.log()
-    return odds, copy_NL / kept
+        if not self.training:
+            parts.gate = parts.gate - bias.copy_bias
+            if bias.tilt:
+                rarity = self.log_unigram.float().clamp(min=RAREST)
+                parts.logits = parts.logits - bias.tilt * rarity
+            if bias.repeat_bias:
+                added = parts.logits.new_full((len(previous), 1), bias.repeat_bias)
+                parts.logits = parts.logits.scatter_add(1, previous.unsqueeze(1), added)
+        if self.copy_once:
+            copy = parts.copy.float()
+            kept = copy.sum(dim=1, keepdim=True).clamp(min=1e-9)
+            lost = (1 - kept).clamp(min=1e-9).log()
+            log_copy = F.logsigmoid(-parts.gate)
+            log_either = torch.logaddexp(F.logsigmoid(parts.gate), log_copy + lost)
+            parts.gate = log_either - log_copy - kept.log()
+            parts.copy = copy / kept
+        return parts
 
 
 @dataclass

@@ -22,6 +22,7 @@ def train(
     """Train CTSM or a baseline. Ctrl-C stops after the current step; --resume continues."""
     from ctsm_lib.run_folder import read_run
     from ctsm_workbench.running import train as running
+    from ctsm_workbench.running.log import in_words
 
     settings = list(settings or [])
     settings += [f"seed={seed}"] if seed is not None else []
@@ -37,7 +38,7 @@ def train(
             tensorboard=tensorboard, compiled=compiled,
         )  # fmt: skip
     if best := result["best"]:
-        say(f"best dev check: iteration {best['iteration']}, {running.in_words(best)}")
+        say(f"best dev check: iteration {best['iteration']}, {in_words(best)}")
     if result["interrupted"]:
         shared.report("interrupted", out=out, iteration=result["iteration"])
         raise typer.Exit(130)

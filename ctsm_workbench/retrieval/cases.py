@@ -19,17 +19,14 @@ def coverage(inferences: Sequence[Inference]) -> dict:
         n; covered: per cent of utterances with a phrase of at least one relation; relations: per
         cent for each; phrases: mean number over all relations together.
     """
-    n = len(inferences)
-
-    def per_cent(*names: str) -> float:
-        return 100 * sum(any(found.get(name) for name in names) for found in inferences) / max(n, 1)
-
-    phrases = sum(len(found.get(name, ())) for found in inferences for name in RELATIONS)
+    n = max(len(inferences), 1)
+    counts = {name: [len(found.get(name, ())) for found in inferences] for name in RELATIONS}
+    phrases = [sum(found) for found in zip(*counts.values(), strict=True)]  # of each utterance
     return {
-        "n": n,
-        "covered": per_cent(*RELATIONS),
-        "relations": {name: per_cent(name) for name in RELATIONS},
-        "phrases": phrases / max(n, 1),
+        "n": len(inferences),
+        "covered": 100 * sum(map(bool, phrases)) / n,
+        "relations": {name: 100 * sum(map(bool, found)) / n for name, found in counts.items()},
+        "phrases": sum(phrases) / n,
     }
 
 
@@ -46,12 +43,11 @@ def write_cases(
         way_out = "Choose another name, or move it away"
         raise DataError(f"{path} exists, and verdicts may be in it. {way_out}.")
     count = min(count, len(texts))
-    title = f"# Commonsense for {count} random utterances out of {len(texts):,}"
-    lines = [title, "", about, ""]
+    lines = [f"# Commonsense for {count} random utterances out of {len(texts):,}", "", about, ""]
     for number, place in enumerate(random.Random(seed).sample(range(len(texts)), count), start=1):
-        lines += [f"**{number}.** “{quotation(texts[place])}”", ""]
-        found = [inferences[place].get(name, []) for name in RELATIONS]
+        found = [inferences[place].get(name) for name in RELATIONS]
         pairs = zip(QUESTIONS, found, strict=True)
         answers = [f"- {question}: {'; '.join(phrases)}" for question, phrases in pairs if phrases]
+        lines += [f"**{number}.** “{quotation(texts[place])}”", ""]
         lines += [*(answers or ["- nothing found"]), "", "Verdict: ", ""]
     write_text(path, "\n".join(lines))

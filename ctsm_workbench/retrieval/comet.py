@@ -7,45 +7,37 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from tqdm import tqdm
 
 from ctsm_lib.cache import digest, file_fingerprint
-from ctsm_lib.errors import ConfigError, CtsmError
+from ctsm_lib.errors import CtsmError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider, empty_inference
-from ctsm_workbench.retrieval.phrases import clean_phrases
 from ctsm_workbench.retrieval.store import infer_cached
+from ctsm_workbench.retrieval.words import clean_phrases
 
 log = logging.getLogger(__name__)
 
 VERSION = 1  # raise when the phrases for the same text change
 MAX_LENGTH = 24  # tokens of a phrase
-WAY_OUT = "use `--set knowledge=none`"
+BEAMS = MAX_PHRASES  # of the search; the sequences of all are kept
 
 
 class Comet(Provider):
     """A COMET-ATOMIC-2020 BART; it is loaded when the first text has no inference on disk.
 
-    Args:
-        model: hub id or local folder.
-        batch_size: (text, relation) pairs that are decoded at once.
-        beams: beams of the search; as many sequences are kept, at most `MAX_PHRASES`.
+    `model` is a hub id or a local folder; `batch_size` queries are decoded at once.
     """
 
     name = "comet"
     infer_all = infer_cached
 
-    def __init__(self, model: str, device: object = "cpu", batch_size: int = 64, beams: int = 5):
-        if batch_size < 1 or beams < 1:
-            found = f"{batch_size} and {beams}"
-            raise ConfigError(f"comet needs batch_size and beams of at least 1, not {found}.")
+    def __init__(self, model: str, device: object = "cpu", batch_size: int = 64):
         self.model = model
         self.device = device
         self.batch_size = batch_size
-        self.beams = beams
         paths = sorted(Path(model).iterdir()) if Path(model).is_dir() else []
         files = [(path.name, file_fingerprint(path)) for path in paths if path.is_file()]
         # A local folder is identified by its files, so that it may be moved.
-        identity = [VERSION, files or model, beams, MAX_LENGTH]
+        identity = [VERSION, files or model, BEAMS, MAX_LENGTH]
         self.fingerprint = f"comet-{digest(identity)[:20]}"
 
     @classmethod
@@ -60,24 +52,22 @@ class Comet(Provider):
         # Texts of one length need little padding. The longest come first, so that a lack of memory
         # shows at once.
         jobs.sort(key=lambda job: -len(texts[job[0]]))
-        kept = min(self.beams, MAX_PHRASES)
-        begin = 0
-        hide = None if progress else True
-        with tqdm(total=len(jobs), desc="comet", unit="query", disable=hide) as bar:
-            while begin < len(jobs):
-                batch = jobs[begin : begin + self.batch_size]
-                try:
-                    phrases = self._generate([_query(texts[i], name) for i, name in batch], kept)
-                except torch.OutOfMemoryError:
-                    if len(batch) == 1:
-                        raise
-                    self.batch_size = max(1, self.batch_size // 2)
-                    log.warning("out of memory; decoding %d queries at once", self.batch_size)
-                    continue
-                for n, (i, name) in enumerate(batch):
-                    inferences[i][name] = clean_phrases(phrases[n * kept : (n + 1) * kept])
-                begin += len(batch)
-                bar.update(len(batch))
+        while jobs:
+            batch = jobs[: self.batch_size]
+            # The form of COMET's training. Long texts are cut here, so that the end is kept.
+            starts = [" ".join(texts[i].split()[:200])[:2000] for i, _ in batch]
+            queries = [f"{start} {batch[n][1]} [GEN]" for n, start in enumerate(starts)]
+            try:
+                phrases = self._generate(queries)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                self.batch_size = max(1, self.batch_size // 2)
+                log.warning("out of memory; decoding %d queries at once", self.batch_size)
+                continue
+            for n, (i, name) in enumerate(batch):
+                inferences[i][name] = clean_phrases(phrases[n * BEAMS : (n + 1) * BEAMS])
+            del jobs[: len(batch)]
         return inferences
 
     @cached_property
@@ -86,8 +76,10 @@ class Comet(Provider):
         try:
             from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
         except ImportError as error:
-            needs = f"knowledge=comet needs transformers ({error})"
-            raise CtsmError(f"{needs}: pip install 'ctsm-lab[comet]', or {WAY_OUT}.") from error
+            raise CtsmError(
+                f"knowledge=comet needs transformers ({error}): pip install 'ctsm-lab[comet]', or "
+                "use `--set knowledge=none`."
+            ) from error
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.model)
             model: Any = AutoModelForSeq2SeqLM.from_pretrained(self.model)
@@ -97,24 +89,19 @@ class Comet(Provider):
             raise CtsmError(
                 f"the COMET model {self.model!r} cannot be loaded on {self.device}: "
                 f"{reason.rstrip('.')}. Give a hub id or a folder that save_pretrained wrote, "
-                f"or use `--set knowledge=atomic`, or {WAY_OUT}."
+                "or use `--set knowledge=atomic` or `--set knowledge=none`."
             ) from error
 
     @torch.inference_mode()
-    def _generate(self, queries: list[str], kept: int) -> list[str]:
-        """`kept` phrases for each query."""
+    def _generate(self, queries: list[str]) -> list[str]:
+        """`BEAMS` phrases for each query."""
         tokenizer, model = self._loaded
         longest = getattr(model.config, "max_position_embeddings", 1024)
         padded = {"return_tensors": "pt", "padding": True, "truncation": True}
         inputs = tokenizer(queries, max_length=longest, **padded).to(self.device)
         found = model.generate(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-            num_beams=self.beams, num_return_sequences=kept, do_sample=False, min_length=0,
+            num_beams=BEAMS, num_return_sequences=BEAMS, do_sample=False, min_length=0,
             max_length=MAX_LENGTH,
         )  # fmt: skip
         return list(tokenizer.batch_decode(found, skip_special_tokens=True))
-
-
-def _query(text: str, relation: str) -> str:
-    # The form of COMET's training. Long texts are cut here, so that the end is kept.
-    return f"{' '.join(text.split()[:200])[:2000]} {relation} [GEN]"

@@ -10,6 +10,7 @@ import zlib
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,13 @@ def infer_cached(
     return [{relation: list(found[text][relation]) for relation in RELATIONS} for text in texts]
 
 
+@dataclass
 class _Store:
     """Inferences of one provider in a sqlite file; problems with it are logged, not raised."""
 
-    def __init__(self, path: Path, fingerprint: str):
-        self.path = path
-        self.fingerprint = fingerprint
-        self.usable = True
+    path: Path
+    fingerprint: str
+    usable: bool = True
 
     def get(self, texts: Iterable[str]) -> dict[str, Inference]:
         """The inferences on disk for these texts; a row with damaged bytes is left out."""
@@ -90,21 +91,17 @@ class _Store:
     def put(self, inferences: dict[str, Inference]) -> None:
         """Keep these, all or none."""
         rows = []
-        for text, inference in inferences.items():
-            phrases = json.dumps([inference[relation] for relation in RELATIONS])
+        for text, found in inferences.items():
+            phrases = json.dumps([found[relation] for relation in RELATIONS])
             rows.append((self.fingerprint, _key(text), zlib.crc32(phrases.encode()), phrases))
         query = "INSERT OR REPLACE INTO inferences VALUES (?, ?, ?, ?)"
         self._try("write", lambda db: db.executemany(query, rows))
 
-    def _try(self, verb: str, action: Callable[[sqlite3.Connection], Any], damaged: int = 0) -> Any:
-        """The action's result, or None; `damaged` is the inode of a file to be replaced first."""
+    def _try(self, verb: str, action: Callable[..., Any], *, anew: bool = False) -> Any:
+        """The action's result, or None. A damaged file is renamed, and the action begins `anew`."""
         if not self.usable:
             return None
-        inode = 0
         try:
-            if damaged:
-                self._put_aside(damaged)
-            inode = self.path.stat().st_ino if self.path.exists() else 0
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as db, db:
                 db.text_factory = bytes  # a damaged row need not be UTF-8
@@ -114,22 +111,17 @@ class _Store:
             # sqlite calls a full or read-only disk "operational", too; of those errors only one
             # about the table's columns means that the file must be replaced.
             operational = isinstance(error, (OSError, sqlite3.OperationalError))
-            if inode and not damaged and (not operational or "column" in str(error)):
-                return self._try(verb, action, inode)
+            if not anew and (not operational or "column" in str(error)):
+                aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+                log.warning("%s is damaged; it is renamed to %s", self.path, aside)
+                # A journal that stayed behind would be applied to the new file.
+                for suffix in ("", "-journal"):
+                    with suppress(OSError):
+                        os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+                return self._try(verb, action, anew=True)
             log.warning("cannot %s %s (%s); going on without", verb, self.path, error)
             self.usable = "locked" in str(error)  # another process's lock will end
             return None
-
-    def _put_aside(self, inode: int) -> None:
-        """Rename the damaged file, unless a second process has put a new one there already."""
-        if self.path.exists() and self.path.stat().st_ino == inode:
-            when = time.strftime("%Y%m%d-%H%M%S")
-            aside = f"{self.path}.damaged-{when}-{os.getpid()}"
-            log.warning("%s is damaged; it is renamed to %s", self.path, aside)
-            # A journal that stayed behind would be applied to the new file.
-            for suffix in ("", "-journal"):
-                with suppress(FileNotFoundError):
-                    os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
 
 
 def _key(text: str) -> bytes:

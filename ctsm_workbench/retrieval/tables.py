@@ -1,25 +1,20 @@
 """Reading ATOMIC tables and Event2Mind files."""
 
 import json
-import logging
 import re
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
+from ctsm_lib.dialogues import report_malformed
 from ctsm_lib.errors import DataError
 from ctsm_lib.files import read_lines
 from ctsm_lib.knowledge import RELATIONS
-from ctsm_workbench.retrieval.phrases import clean_phrase
-from ctsm_workbench.retrieval.stems import stems_of, words_of
-
-log = logging.getLogger(__name__)
+from ctsm_workbench.retrieval.words import clean_phrase, stems_of, words_of
 
 # The stems of an event without its persons: ATOMIC has "PersonX" where users write "I".
 Event = tuple[str, ...]
 Tails = dict[Event, dict[str, Counter[str]]]  # relation -> phrase -> number of annotators
 Row = tuple[str, dict[str, list[str]]]  # event, relation -> tails; both as written
-
 WAY_OUT = "or use `--set knowledge=none`."
 _PERSONS = re.compile(r"\b(?:person ?[xyz]|john|tom)(?:'s|s')?(?!\w)", re.IGNORECASE)
 
@@ -35,26 +30,23 @@ def read_atomic(folder: Path) -> tuple[Tails, list[str]]:
     tails: Tails = {}
     problems: list[str] = []
     for path in atomic_paths(folder):
-        lines = read_lines(path, f"Fetch it again, {WAY_OUT}")
-        parse = _json_row
+        way_out = f"Fetch it again, {WAY_OUT}"
+        lines = read_lines(path, way_out)
+        columns = None  # of a table
         if path.suffix == ".tsv":
-            parse = partial(_table_row, _columns(path, lines[0]))
+            columns = lines[0].split("\t")
+            if not {"head", "relation", "tail"} <= set(columns):
+                expected = "expected the columns split, head, relation, tail"
+                raise DataError(f"{path}:1: {expected}, found {lines[0][:100]!r}.")
             lines[0] = ""
-        valid = 0
-        left_out: list[str] = []
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    _add(tails, *parse(line))
-                    valid += 1
-                except ValueError as error:
-                    left_out.append(f"{path.name}:{number}: {error}")
-        if not valid:
-            first = f"; line {left_out[0].partition(':')[2]}" if left_out else ""
-            raise DataError(f"{path} has no valid row{first}. Fetch it again, {WAY_OUT}")
-        if left_out:
-            count = len(left_out)
-            log.warning("%s: %d malformed rows left out, first: %s", path.name, count, left_out[0])
+        rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+        left_out = []
+        for number, line in rows:
+            try:
+                _add(tails, *(_table_row(columns, line) if columns else _json_row(line)))
+            except ValueError as error:
+                left_out.append(f"{path.name}:{number}: {error}")
+        report_malformed(path, left_out, len(left_out) < len(rows), way_out)
         problems += left_out
     return tails, problems
 
@@ -75,17 +67,9 @@ def atomic_paths(folder: Path) -> list[Path]:
 def _add(tails: Tails, text: str, relations: dict[str, list[str]]) -> None:
     text = re.sub(r"_+", " ", _PERSONS.sub(" ", text))
     event = tuple(stems_of(words_of(" ".join(text.split()))))
-    for relation, phrases in relations.items() if event else ():
-        for phrase in filter(None, map(clean_phrase, phrases)):
+    for relation in RELATIONS if event else ():
+        for phrase in filter(None, map(clean_phrase, relations.get(relation, ()))):
             tails.setdefault(event, {}).setdefault(relation, Counter())[phrase] += 1
-
-
-def _columns(path: Path, head: str) -> list[str]:
-    columns = head.split("\t")
-    if not {"head", "relation", "tail"} <= set(columns):
-        expected = "expected the columns split, head, relation, tail"
-        raise DataError(f"{path}:1: {expected}, found {head[:100]!r}.")
-    return columns
 
 
 def _table_row(columns: list[str], line: str) -> Row:
@@ -93,12 +77,11 @@ def _table_row(columns: list[str], line: str) -> Row:
     if len(fields) != len(columns):
         raise ValueError(f"{len(fields)} columns instead of {len(columns)}")
     row = dict(zip(columns, fields, strict=True))
-    relation = row["relation"]
     if not row["head"].strip():
         raise ValueError("the head is empty")
-    if not re.fullmatch(r"[ox][A-Z][a-z]+", relation):
-        raise ValueError(f"{relation[:20]!r} is not a relation of ATOMIC")
-    return row["head"], {relation: [row["tail"]]} if relation in RELATIONS else {}
+    if not re.fullmatch(r"[ox][A-Z][a-z]+", row["relation"]):
+        raise ValueError(f"{row['relation'][:20]!r} is not a relation of ATOMIC")
+    return row["head"], {row["relation"]: [row["tail"]]}
 
 
 def _json_row(line: str) -> Row:

@@ -19,7 +19,7 @@ def read_npz(path: Path, vocabulary: Vocabulary, dim: int = 300) -> tuple[np.nda
     kinds = found.get("kind", np.zeros(words.shape, dtype=np.int8))
     shapes = words.ndim == 1 and vectors.shape == (len(words), dim) and kinds.shape == words.shape
     types = words.dtype.kind == "U" and vectors.dtype.kind in "fiu"
-    if not shapes or not types or not np.isin(kinds, list(KINDS)).all():
+    if not (shapes and types and np.isin(kinds, list(KINDS)).all()):
         expected = f"expected words, vectors [{dim}], kind from {min(KINDS)} to {max(KINDS)}"
         arrays = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in found.items())
         raise DataError(f"{path}: {expected}; found {arrays or 'none of them'}.")

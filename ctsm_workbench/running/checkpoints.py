@@ -3,43 +3,36 @@
 A resumed run continues to the same bits as if it had never stopped, and so does its log.
 """
 
-import json
 import math
 import os
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ctsm_lib.cache import digest
 from ctsm_lib.checkpoint import load_tensors, load_weights, save_tensors, save_weights
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import Vocabulary
 from ctsm_lib.errors import RunError
-from ctsm_lib.files import read_json, remove, write_json
+from ctsm_lib.files import beside, read_json, remove, write_json
 from ctsm_lib.run_folder import read_run
+from ctsm_lib.training import Progress
 
-STATE: dict[str, type | tuple[type, ...]] = {
-    "iteration": int, "bad_checks": int, "finished": bool, "seconds": (int, float),
-    "best": (dict, type(None)), "window": dict,
-}  # fmt: skip
 # The optimizer's values of a parameter, and the least value that each can have.
 ADAM = {"step": 1.0, "exp_avg": -math.inf, "exp_avg_sq": 0.0}
-
 CHANGEABLE = {"max_iterations", "patience", "check_every"}  # when a run is resumed
 
 
 def require_same_run(folder: Path, config: Config, vocabulary: Vocabulary) -> None:
     """Refuse to resume a run with other settings or other words; raises `RunError`."""
     old, words, _ = read_run(folder)
-    before = old.asdict()
-    changed = [
-        f"{name}={before[name]}"
-        for name, value in config.asdict().items()
-        if value != before[name] and name not in CHANGEABLE
-    ]
+    now = config.asdict()
+    before = [item for item in old.asdict().items() if item[0] not in CHANGEABLE]
+    changed = ", ".join(f"{name}={value}" for name, value in before if value != now[name])
     if changed:
-        raise RunError(f"{folder} was begun with {', '.join(changed)}; resume it with that.")
+        raise RunError(f"{folder} was begun with {changed}; resume it with that.")
     if words.words != vocabulary.words:
         found = f"{len(words)} words, the data has {len(vocabulary)}"
         raise RunError(f"{folder} was begun with {found}: it is other data.")
@@ -50,12 +43,11 @@ def save_checkpoint(
 ) -> None:
     """Write everything that resuming needs, then remove the older checkpoint.
 
-    Raises `RunError` where it cannot be written; then the older one is whole.
+    Where it cannot be written, a `RunError` is raised and the older one stays.
     """
-    target = folder / f"checkpoint-{iteration:06d}"
-    side = folder / f".checkpoint-{os.getpid()}"
     # Leftovers of a process that was killed.
     remove(*folder.glob(".checkpoint-*"), *folder.glob(".best.safetensors.*"))
+    target = folder / f"checkpoint-{iteration:06d}"
     older = [path for path in folder.glob("checkpoint-*") if path != target]
     moments = {
         f"{kind}/{name}": torch.as_tensor(value)
@@ -65,26 +57,23 @@ def save_checkpoint(
     random = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
-    state = json.loads(json.dumps(state | {"iteration": iteration}))
+    state = state | {"iteration": iteration}
     try:
-        side.mkdir()
-        save_weights(side / "model.safetensors", model, {"iteration": iteration})
-        save_tensors(side / "optimizer.safetensors", moments)
-        save_tensors(side / "random.safetensors", random)
-        write_json(side / "state.json", state | {"sha256": digest(state)})
         if target.exists():  # a resumed run is here again; one of the two is always in place
             older.append(target.with_name(f"{target.name}.old"))
             remove(older[-1])
             os.replace(target, older[-1])
-        os.replace(side, target)
+        with beside(target) as side:
+            side.mkdir()
+            save_weights(side / "model.safetensors", model, {"iteration": iteration})
+            save_tensors(side / "optimizer.safetensors", moments)
+            save_tensors(side / "random.safetensors", random)
+            write_json(side / "state.json", state | {"sha256": digest(state)})
     except (OSError, RunError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
         raise RunError(
-            f"The checkpoint of iteration {iteration} cannot be written to {folder} ({reason}). "
-            "What was there before is whole: make room, and go on with --resume."
+            f"The checkpoint of iteration {iteration} cannot be written to {folder} ({error}). "
+            "The one before it is complete: make room, and continue with --resume."
         ) from error
-    finally:
-        remove(side)
     remove(*older)
 
 
@@ -108,26 +97,25 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 def _read_state(path: Path) -> dict:
     file = path / "state.json"
-    number = int(path.stem.removeprefix("checkpoint-"))
     state = read_json(file)
+    odd = []
     if not isinstance(state, dict) or state.pop("sha256", None) not in (None, digest(state)):
-        found = f"{file} is damaged: its checksum is another one."
-        raise RunError(f"{found} Restore it from a copy, or train again.")
-    odd = [n for n, kind in STATE.items() if n in state and not isinstance(state[n], kind)]
-    if odd or state.get("iteration") != number:
-        name = odd[0] if odd else "iteration"
-        raise RunError(f"{file} is damaged: see {name}. Restore it, or train again.")
+        odd = ["its checksum"]
+    elif state.get("iteration") != int(path.stem.removeprefix("checkpoint-")):
+        odd = ["iteration"]
+    else:
+        kinds = get_type_hints(Progress) | {"window": dict}
+        odd = [n for n, kind in kinds.items() if n in state and not isinstance(state[n], kind)]
+    if odd:
+        raise RunError(f"{file} is damaged: see {odd[0]}. Restore it, or train again.")
     return state
 
 
 def _load_optimizer(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    tensors, _ = load_tensors(path)
-    saved: dict[str, dict[str, Tensor]] = {name: {} for name, _ in model.named_parameters()}
-    for key, value in tensors.items():
-        kind, _, name = key.partition("/")
-        saved.setdefault(name, {})[kind] = value
+    saved, _ = load_tensors(path)
     for name, parameter in model.named_parameters():
-        values = saved.pop(name)
+        keys = {kind: f"{kind}/{name}" for kind in ADAM}
+        values = {kind: saved.pop(key) for kind, key in keys.items() if key in saved}
         shapes = {kind: torch.Size([]) if kind == "step" else parameter.shape for kind in ADAM}
         if values and {kind: value.shape for kind, value in values.items()} != shapes:
             raise RunError(f"{path} is of another model: see {name}.")

@@ -1,10 +1,9 @@
 """The log of a run: means of the losses every few iterations, dev scores, a progress bar."""
 
 import json
-import logging
 import math
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,26 @@ from ctsm_lib.files import write_text
 from ctsm_lib.parallel import all_sum, rank, world
 from ctsm_lib.training import Step
 
-log = logging.getLogger(__name__)
-
 # These losses are of the whole batch; the others are a process's share of it.
 WHOLE = frozenset(("contrast", "coarse", "fine", "total", "grad_norm"))
 SHOWN = ("generation", "emotion", "teacher", "student", "contrast", "diversity")
 
 
+@dataclass
 class TrainingLog:
     """Losses since the last line of `log.jsonl`.
 
     Nothing is read from the device before `rows`, since reading makes a GPU wait.
-
-    Args:
-        out: the run folder.
-        bar: a progress bar, one step for each iteration.
-        report: called with every record.
     """
 
-    def __init__(
-        self, out: Path, device: torch.device, bar: tqdm, report: Callable[[dict], None]
-    ) -> None:
-        self.path = out / "log.jsonl"
-        self.device = device
-        self.bar = bar
-        self.report = report
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self.names: list[str] = []
-        self.kept: list[Tensor] = []
-        self.seen = 0
-        self.since = time.monotonic()
+    path: Path
+    device: torch.device
+    bar: tqdm  # one step for each iteration
+    board: Any = None  # a writer of TensorBoard's event files, if they are wanted
+    names: list[str] = field(default_factory=list)  # of the losses
+    kept: list[Tensor] = field(default_factory=list)  # the losses of each iteration
+    seen: int = 0  # examples
+    since: float = field(default_factory=time.monotonic)
 
     def add(self, step: Step) -> None:
         """Keep the losses of an iteration, its right emotions, and the gradients' norm."""
@@ -82,12 +69,15 @@ class TrainingLog:
         accuracy = f" acc {means['acc']:.0f}%" if "acc" in means else ""
         self.bar.set_postfix_str(f"{losses} | ppl {means['ppl']:.1f}{accuracy} | {speed:.0f} ex/s")
         self.write({"iteration": iteration, "lr": rate, "examples_per_s": speed, **means})
-        self._begin_anew()
+        self.kept = []
+        self.seen = 0
+        self.since = time.monotonic()
 
     def write_dev(self, iteration: int, scores: dict[str, float]) -> None:
-        """Write dev scores."""
+        """Write and print dev scores."""
         self.write({"iteration": iteration} | {f"dev_{n}": value for n, value in scores.items()})
-        log.info("iteration %d: dev %s", iteration, {n: round(s, 2) for n, s in scores.items()})
+        if not rank():
+            tqdm.write(f"iteration {iteration}: dev {in_words(scores)}")
         self.since = time.monotonic()
 
     def write(self, record: dict) -> None:
@@ -99,8 +89,9 @@ class TrainingLog:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             reason = f"{self.path} cannot be written: {error.strerror}."
-            raise RunError(f"{reason} Then use --resume.") from error
-        self.report(record)
+            raise RunError(f"{reason} Make room, and continue with --resume.") from error
+        for name, value in record.items() if self.board else ():
+            self.board.add_scalar(name, value, record["iteration"])
 
     def state(self) -> dict[str, Any]:
         """Losses that the log has not written yet; all processes must ask together."""
@@ -124,19 +115,22 @@ class TrainingLog:
         write_text(self.path, "".join(kept))
 
 
-def read_log(folder: Path) -> list[dict]:
-    """The records of a run's log.
+def in_words(scores: dict[str, float]) -> str:
+    """The scores of a dev check as text; a model has those of what it predicts."""
+    names = [name for name in ("ppl_token", "acc") if name in scores]
+    return ", ".join(f"{name} {scores[name]:.2f}" for name in names)
 
-    Raises `RunError` where there is no log, or a line of it is not a JSON object.
-    """
+
+def read_log(folder: Path) -> list[dict]:
+    """The records of a run's log; a `RunError` where a line of it is not a JSON object."""
     path = folder / "log.jsonl"
     try:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a line of it is not an object")
     except FileNotFoundError:
         found = f"{path} is missing: {folder} is not a run folder of `ctsm train`."
         raise RunError(found) from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}).") from error
-    if not all(isinstance(record, dict) for record in records):
-        raise RunError(f"{path} is damaged: a line of it is not an object.")
     return records

@@ -21,37 +21,30 @@ PATIENCE = timedelta(hours=2)
 def meet(device: str) -> None:
     """Join the processes that torchrun or `accelerate launch` started with this one, if any.
 
-    Args:
-        device: "cpu" or "cuda", where all of them compute. Each gets a GPU of its own, which is
-            "cuda" from then on.
-
-    Raises:
-        ConfigError: there are fewer GPUs than processes, or the others cannot be reached.
+    On "cuda" each gets a GPU of its own, which is "cuda" from then on. Raises `ConfigError` where
+    there are fewer GPUs than processes, or the others cannot be reached.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1" or world() > 1:
         return
     place = int(os.environ.get("LOCAL_RANK", "0"))
     on_gpu = device.startswith("cuda")
-    if on_gpu and place >= torch.cuda.device_count():
-        raise ConfigError(
-            f"This machine has {torch.cuda.device_count()} GPUs and was given process number "
-            f"{place + 1}: launch fewer processes, or use --device cpu."
-        )
     if on_gpu:
+        if place >= (count := torch.cuda.device_count()):
+            found = f"This machine has {count} GPUs and was given process number {place + 1}"
+            raise ConfigError(f"{found}: launch fewer processes, or use --device cpu.")
         torch.cuda.set_device(place)
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = str(error).strip().split("\n")[0][:200]
-        number = os.environ.get("RANK")
-        found = f"Process {number} cannot meet the others at {address}: {reason}"
-        raise ConfigError(found) from None
+        found = f"Process {os.environ.get('RANK')} cannot meet the others at {address}"
+        raise ConfigError(f"{found}: {reason}") from None
 
 
 def leave() -> None:
     """Part from the other processes; without it they complain at the end."""
-    if dist.is_available() and dist.is_initialized():
+    if world() > 1:
         dist.destroy_process_group()
 
 
@@ -62,14 +55,14 @@ def gather(value: Any) -> list[Any]:
     """
     if world() == 1:
         return [value]
-    own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    own = json.dumps(value).encode()
     sizes = torch.zeros(world(), dtype=torch.int64)
     sizes[rank()] = len(own)
-    sizes = all_sum(sizes)
-    rows = torch.zeros(world(), int(sizes.max()), dtype=torch.uint8)
-    rows[rank(), : len(own)] = own
-    pairs = zip(all_sum(rows), sizes, strict=True)
-    return [json.loads(row[:size].numpy().tobytes()) for row, size in pairs]
+    longest = int(all_sum(sizes).max())
+    rows = torch.zeros(world(), longest, dtype=torch.uint8)
+    # JSON may end in spaces.
+    rows[rank()] = torch.frombuffer(bytearray(own.ljust(longest)), dtype=torch.uint8)
+    return [json.loads(row.numpy().tobytes()) for row in all_sum(rows)]
 
 
 def from_main(value: Any) -> Any:

@@ -12,9 +12,9 @@ import pytest
 from ctsm_lib.corpus import read_dialogues
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, provider_for
 from ctsm_workbench.retrieval.atomic import AtomicRetrieval
-from ctsm_workbench.retrieval.phrases import clean_phrases
 from ctsm_workbench.retrieval.store import infer_cached
 from ctsm_workbench.retrieval.tables import read_atomic
+from ctsm_workbench.retrieval.words import clean_phrases
 
 DATA = Path(
     os.environ.get("CTSM_DATA") or Path(__file__).resolve().parents[2] / ".." / "shared" / "data"

@@ -1,23 +1,33 @@
-"""The features by which utterances and events are compared: clauses, and their words' stems."""
+"""Words of phrases and utterances: phrases as the model reads them; clauses and stems to compare.
+
+The lists of words and the rules are in `words.toml`.
+"""
 
 import itertools
 import re
+import tomllib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from ctsm_lib.dialogues import normalize, tokenizers
-from ctsm_workbench.retrieval.phrases import QUOTES, WORDS
+from ctsm_lib.knowledge import MAX_PHRASES
 
+_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_RULES = [(re.compile(pattern), replacement) for pattern, replacement in _WORDS["phrase_rules"]]
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
+_MARKS = " .,;:!?\"'*-/()"
 _STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES, _FEELING_VERBS, _FEELINGS = (
-    frozenset(WORDS[name].split())
+    frozenset(_WORDS[name].split())
     for name in ("stop", "state_verbs", "pronouns", "participles", "feeling_verbs", "feelings")
 )
 _BASES = {
-    form: base for base, *forms in map(str.split, WORDS["forms"].split("|")) for form in forms
+    form: base for base, *forms in map(str.split, _WORDS["forms"].split("|")) for form in forms
 }
 _SUBJECTS = {
-    word: float(weight) for weight, words in WORDS["subjects"].items() for word in words.split()
+    word: float(weight) for weight, words in _WORDS["subjects"].items() for word in words.split()
 }
 _CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC has this idiom
 _END_UP = re.compile(r"\bend(?:ed|s|ing)? up\b")  # what follows is what happened
@@ -27,6 +37,27 @@ _CLAUSE = re.compile(
     r"|cause|cuz|as) )",
     re.IGNORECASE,
 )
+
+
+@lru_cache(maxsize=1 << 18)
+def clean_phrase(text: str) -> str:
+    """An annotator's or a model's text in the form that the model reads; "" if it tells nothing.
+
+    Lower-case ASCII. PersonX is left out as the subject and is "them" elsewhere; PersonY is
+    "someone". A leading "to", blanks ("___"), marks at the ends, "none" and the like are removed.
+    """
+    text = unicodedata.normalize("NFKD", text.translate(_QUOTES))
+    text = text.encode("ascii", "ignore").decode().lower()
+    text = " ".join(re.sub(r"_+|\[gen\]|<[^<>]*>", " ", text).split()).strip(_MARKS)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    text = text.strip(_MARKS)
+    return text if text not in _WORDS["no_phrase"] and re.search("[a-z]{2}", text) else ""
+
+
+def clean_phrases(texts: Iterable[str]) -> list[str]:
+    """The first `MAX_PHRASES` distinct phrases that are not empty."""
+    return list(dict.fromkeys(filter(None, map(clean_phrase, texts))))[:MAX_PHRASES]
 
 
 @cache
@@ -58,7 +89,7 @@ def _stem(word: str, state: bool) -> str:
 
 def words_of(text: str) -> list[str]:
     """Words in lower case, contractions written out."""
-    text = normalize(text.translate(QUOTES))
+    text = normalize(text.translate(_QUOTES))
     return _WORD.findall(_END_UP.sub(" ", _CANNOT_WAIT.sub("am excited", text)))
 
 
