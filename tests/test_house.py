@@ -39,7 +39,7 @@ def test_no_module_of_the_library_is_long(path):
 
 
 # The plan is 15,000, which is not reached yet (CONTRIBUTING.md says so). This may only fall.
-WHOLE_TREE = 16_600
+WHOLE_TREE = 15_400
 
 
 def test_the_whole_tree_is_bounded():
