@@ -159,12 +159,9 @@ def bars(
 
 
 def heatmap(
-    values: Any,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
+    values: Any, rows: Sequence[str], columns: Sequence[str], title: str,
     middle: float | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """Values [rows, columns] as colours: white to blue, or blue to orange around `middle`.
 
     Words may repeat: places are numbered, and words are their labels.
@@ -177,8 +174,7 @@ def heatmap(
         zmid=middle,
         customdata=[[f"{row} · {column}" for column in above] for row in beside],
         hovertemplate="%{customdata}<br>%{z:.3f}<extra></extra>",
-        xgap=1,
-        ygap=1,
+        **{"xgap": 1, "ygap": 1},
     )
     figure.update_xaxes(tickvals=list(range(len(above))), ticktext=above, tickangle=-45)
     figure.update_yaxes(tickvals=list(range(len(beside))), ticktext=beside, autorange="reversed")
