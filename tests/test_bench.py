@@ -23,7 +23,7 @@ from ctsm_workbench.bench.limits import (
     training_bytes,
 )
 from ctsm_workbench.bench.task import Task
-from ctsm_workbench.pictures.bench import bench_figure
+from ctsm_workbench.pictures.runs import bench_figure
 
 PARTS = tuple(bench.PARTS)
 

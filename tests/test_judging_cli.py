@@ -13,7 +13,7 @@ from ctsm_workbench.judging import JudgingSession
 
 def test_from_answers_to_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ctsm_workbench.pictures.export.write_stills", lambda *_: []
+        "ctsm_workbench.pictures.house.write_stills", lambda *_: []
     )  # a browser draws them, which takes long
     (_, ours), (_, theirs) = files(tmp_path, "improved", "kemp")
     write(theirs, rows("voice1")[:30])

@@ -383,7 +383,7 @@ def test_the_picture_shows_the_same_numbers(result):
 
 def test_files_are_written_and_json_holds_the_result(result, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ctsm_workbench.pictures.export.write_stills", lambda *_: []
+        "ctsm_workbench.pictures.house.write_stills", lambda *_: []
     )  # pictures are tested with the figures
     written = write_table(result, tmp_path / "out", note="made up")
     assert [path.name for path in written] == ["table2.md", "table2.html", "table2.json"]

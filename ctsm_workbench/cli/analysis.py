@@ -137,7 +137,7 @@ def bench(
     """
     from ctsm_lib.run_folder import read_run
     from ctsm_workbench.bench.measure import Task, fitting, measure, table
-    from ctsm_workbench.pictures.bench import bench_figure
+    from ctsm_workbench.pictures.runs import bench_figure
 
     file = out / "bench.json" if out else None
     shared.check_writable(as_json, file)

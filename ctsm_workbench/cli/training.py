@@ -96,7 +96,7 @@ def compare(
     """
     from ctsm_lib.files import write_text
     from ctsm_workbench.pictures import write_figure
-    from ctsm_workbench.pictures.comparison import comparison_figure
+    from ctsm_workbench.pictures.runs import comparison_figure
     from ctsm_workbench.study.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
 
     groups = {name: [row.key for row in rows] for name, rows in TABLES.items()}
@@ -139,7 +139,7 @@ def tradeoff(
     from ctsm_lib.files import read_json, write_json, write_text
     from ctsm_lib.runs import load_run
     from ctsm_workbench.pictures import write_figure
-    from ctsm_workbench.pictures.comparison import tradeoff_figure
+    from ctsm_workbench.pictures.runs import tradeoff_figure
     from ctsm_workbench.study.comparison import tradeoff as measuring
 
     biases = shared.numbers("--copy-bias", copy_bias, float)

@@ -174,7 +174,8 @@ def heatmap(
         zmid=middle,
         customdata=[[f"{row} · {column}" for column in above] for row in beside],
         hovertemplate="%{customdata}<br>%{z:.3f}<extra></extra>",
-        **{"xgap": 1, "ygap": 1},
+        xgap=1,
+        ygap=1,
     )
     figure.update_xaxes(tickvals=list(range(len(above))), ticktext=above, tickangle=-45)
     figure.update_yaxes(tickvals=list(range(len(beside))), ticktext=beside, autorange="reversed")

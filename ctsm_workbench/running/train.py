@@ -83,8 +83,8 @@ def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) 
         record = {"iteration": 0} | {f"dev_{name}": value for name, value in scores.items()}
         write_text(out / "log.jsonl", json.dumps(record) + "\n")
         save_weights(out / "best.safetensors", model, best)
-    progress = Progress(best=best, seconds=time.monotonic() - begun, finished=True)
-    return vars(progress) | {"interrupted": False}
+    seconds = time.monotonic() - begun
+    return vars(Progress(best=best, seconds=seconds, finished=True)) | {"interrupted": False}
 
 
 @dataclass(kw_only=True)
@@ -109,6 +109,9 @@ class LongRunGuard(Guard):
             except Timeout:
                 found = f"{self.out} is being trained by another process"
                 raise RunError(f"{found}. Wait for its end, or choose another --out.") from None
+            except OSError as error:
+                reason = f"{self.out} cannot be written ({error.strerror or error})"
+                raise RunError(f"{reason}: make it writable, or resume a copy of it.") from error
             self.stack.callback(lock.release)
             self.stack.callback(remove, Path(lock.lock_file))
         # Python lets no other thread handle signals.
@@ -223,7 +226,6 @@ def unsound(log: TrainingLog, model: nn.Module) -> tuple[int, dict[str, str]]:
         # (False for NaN, too.)
         if odd := {name: f"{value:.4g}" for name, value, most in values if not abs(value) < most}:
             return late, odd
-    named = dict(model.named_parameters())
-    finite = torch.stack([weights.isfinite().all() for weights in named.values()]).tolist()
-    spoiled = [name for name, fine in zip(named, finite, strict=True) if not fine]
+    named = model.named_parameters()
+    spoiled = [name for name, weights in named if not weights.isfinite().all()]
     return 0, dict.fromkeys(spoiled[:1], "no longer finite")

@@ -150,10 +150,7 @@ def position_signal(mine: Answer, expect: Expect) -> None:
 @check("3.2")
 @torch.enable_grad()  # lessons may have switched it off
 def masked_softmax(mine: Answer, expect: Expect) -> None:
-    """`mine(scores [..., M], mask [..., M]) -> [..., M]`.
-
-    A row without a True gives zeros and a finite gradient.
-    """
+    """`mine(scores [..., M], mask [..., M]) -> [..., M]`; a row without a True gives zeros."""
     scores = torch.tensor([[1.0, 2.0, -1.0, 0.5], [0.3, 0.3, 9.0, 0.1], [2.0, 1.0, 0.0, 5.0]])
     mask = torch.ones(3, 4, dtype=torch.bool)
     result = expect.shape(mine(scores, mask), (3, 4))

@@ -64,10 +64,7 @@ def state_embedding(mine: Answer, expect: Expect) -> None:
 
 @check("4.3")
 def bend(mine: Answer, expect: Expect) -> None:
-    """`mine(states [N, W], words [N], size) -> [size]`.
-
-    Mean cosine distance between two occurrences of each word.
-    """
+    """`mine(states [N, W], words [N], size) -> [size]`, mean distance between occurrences."""
     states = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 2.0], [3.0, 0.0], [2.0, 1.0]])
     words = torch.tensor([0, 0, 2, 3, 3, 3])
     result = expect.shape(mine(states, words, 5), (5,))
@@ -122,10 +119,7 @@ def attention_pooling(mine: Answer, expect: Expect) -> None:
 
 @check("5.3")
 def soft_label_loss(mine: Answer, expect: Expect) -> None:
-    """`mine(student [B, K], teacher [B, K]) -> [B]`.
-
-    Cross-entropy of the student's logits with the teacher's distribution, which is a constant.
-    """
+    """`mine(student [B, K], teacher [B, K]) -> [B]`, cross-entropy with a constant teacher."""
     student, teacher = (logits.requires_grad_() for logits in normal((3, 5), (3, 5)))
     result = expect.shape(mine(student, teacher), (3,))
     p = softmax(teacher)

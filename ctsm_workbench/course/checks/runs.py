@@ -85,10 +85,7 @@ def dist(mine: Answer, expect: Expect) -> None:
 
 @check("10.1")
 def state_polarity(mine: Answer, expect: Expect) -> None:
-    """`mine(vectors [n, d], trait [n]) -> [n]`.
-
-    1 where a word is closer (by cosine) to the centroid of the positive words.
-    """
+    """`mine(vectors [n, d], trait [n]) -> [n]`; 1: closer to the centroid of the positive words."""
     rows = [[4, 1], [1, 0.2], [-0.4, 1], [0.3, 2], [-1, 3], [-2, -1], [8, 7]]
     vectors = np.array(rows, dtype=float)
     trait = np.array([1, 1, 0, 0, 0, 0, 1])
@@ -106,10 +103,7 @@ def state_polarity(mine: Answer, expect: Expect) -> None:
 
 @check("10.2")
 def leave_one_out_cosine(mine: Answer, expect: Expect) -> None:
-    """`mine(vectors [n, d], member [n] bool) -> [n]`.
-
-    Cosine with the group's centroid, from which a member's own vector is left out.
-    """
+    """`mine(vectors [n, d], member [n] bool) -> [n]`, cosine with the centroid of the others."""
     vectors = np.random.default_rng(3).normal(size=(6, 4))
     member = np.array([True, True, True, False, False, True])
     result = np.asarray(expect.shape(mine(vectors, member), (6,)))
@@ -124,10 +118,7 @@ def leave_one_out_cosine(mine: Answer, expect: Expect) -> None:
 
 @check("10.3")
 def shuffled_shares(mine: Answer, expect: Expect) -> None:
-    """`mine(vectors, trait, side_of, draws, seed) -> [draws]`.
-
-    Per cent of words whose polarity differs from their label, when the labels are shuffled.
-    """
+    """`mine(vectors, trait, side_of, draws, seed) -> [draws]`, per cent that differ by chance."""
     vectors = np.random.default_rng(0).normal(size=(40, 3))
     trait = np.array([1] * 10 + [0] * 30)
     sides = np.arange(40) % 4 == 0
