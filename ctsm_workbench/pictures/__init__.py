@@ -1,7 +1,6 @@
 """Pictures of the paper and others, each written with the JSON it was drawn from.
 
-`house` has what all share and writes the files; the other modules draw, each from results of
-`study/` or `bench/`. `diagram` draws the model.
+`house` has what all share and writes files; the others draw results, and `diagram` the model.
 """
 # ruff: noqa: F401
 

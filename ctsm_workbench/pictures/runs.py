@@ -152,8 +152,7 @@ def _draw_speeds(figure: go.Figure, rows: dict, second: int) -> None:
     beside = ["middle left" if value > 20 else "middle right" for value in values]
     look = _BENCH["rates"] | {"textposition": beside, "col": second}
     figure.add_scatter(x=values, y=list(rows), text=text, **look)
-    order = {"categoryorder": "array", "categoryarray": list(rows)}
-    figure.update_yaxes(range=[-0.6, len(rows) - 0.4], row=1, **order)
+    figure.update_yaxes(categoryarray=list(rows), range=[-0.6, len(rows) - 0.4], row=1)
 
 
 def _draw_growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:

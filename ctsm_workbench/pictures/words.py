@@ -193,9 +193,7 @@ def discrepant_figure(data: dict) -> go.Figure:
     inner = sum(heights) + _GAP * (len(rules) - 1)
     figure = make_subplots(rows=len(rules), row_heights=heights, vertical_spacing=_GAP / inner)
     for number, (name, rule) in enumerate(rules.items(), start=1):
-        top = _draw_rule(figure, name, rule["words"], number)
-        heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
-        note(figure, heading, 0, top, size=14, yshift=4)
+        _draw_rule(figure, name, rule, number)
     figure.update_xaxes(**STYLE["discrepant"]["counts"])
     figure.update_xaxes(title_text="times in training", row=len(rules))
     title = "The most frequent words whose trait and state polarity differ"
@@ -204,9 +202,10 @@ def discrepant_figure(data: dict) -> go.Figure:
     return data_line(figure, data, "unrated words count as negative in the paper's rule")
 
 
-def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> float:
-    """Draw bars and quotations of one rule; returns the upper end of its part of the figure."""
+def _draw_rule(figure: go.Figure, name: str, rule: dict, number: int) -> None:
+    """Draw bars and quotations of one rule, with a heading above them."""
     axis = figure.get_subplot(number, 1).yaxis
+    rows = rule["words"]
     labels = [html.escape(row["word"], quote=False) for row in rows]
     tips = []
     for place, (label, row) in enumerate(zip(labels, rows, strict=True)):
@@ -224,7 +223,8 @@ def _draw_rule(figure: go.Figure, name: str, rows: list[dict], number: int) -> f
     figure.add_bar(x=[row["count"] for row in rows], y=places, row=number, col=1, **look)
     axis.update(tickvals=places, ticktext=labels, ticks="", showgrid=False)
     axis.range = [len(rows) - 0.5, -0.5]
-    return axis.domain[1]
+    heading = f"<b>{html.escape(name)}</b>: {rule['differ']:,} of {rule['of']:,} differ"
+    note(figure, heading, 0, axis.domain[1], size=14, yshift=4)
 
 
 def word_map_figure(data: dict) -> go.Figure:

@@ -36,7 +36,7 @@ from ctsm_lib.run_folder import versions
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.training import Guard, Progress, Step, Training, learning_rate
 from ctsm_workbench.running.checkpoints import load_checkpoint, require_same_run, save_checkpoint
-from ctsm_workbench.running.log import TrainingLog
+from ctsm_workbench.running.log import TrainingLog, in_words
 from ctsm_workbench.running.processes import require_alike
 
 LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
@@ -66,10 +66,7 @@ def train(
 
 
 def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) -> dict:
-    """Fit a model that one call trains; its run folder is like any other.
-
-    Every process does the same, and the main one writes.
-    """
+    """Fit a model that one call trains. Every process does the same, and the main one writes."""
     begun = time.monotonic()
     if resume:
         require_same_run(out, config, prepared.corpus.vocabulary)
@@ -156,12 +153,11 @@ class LongRunGuard(Guard):
         total = run.config.max_iterations
         hide = None if self.progress and not rank() else True
         bar = self.stack.enter_context(tqdm(total=total, initial=done, unit="it", disable=hide))
-        board = None
+        self.log = TrainingLog(self.out / "log.jsonl", run.accelerator.device, bar)
         if self.tensorboard and not rank():
             from torch.utils.tensorboard import SummaryWriter
 
-            board = SummaryWriter(str(self.out / "tensorboard"))
-        self.log = TrainingLog(self.out / "log.jsonl", run.accelerator.device, bar, board)
+            self.log.board = SummaryWriter(str(self.out / "tensorboard"))
         if self.resume:
             self.log.restore(window, done)
             # Another number of threads or processes adds up in another order.
@@ -194,8 +190,12 @@ class LongRunGuard(Guard):
         )
 
     def after_dev(self, run: Training, scores: dict[str, float]) -> None:
-        """Log the scores."""
-        self.log.write_dev(run.progress.iteration, scores)
+        """Log and print the scores."""
+        iteration = run.progress.iteration
+        self.log.write({"iteration": iteration} | {f"dev_{name}": scores[name] for name in scores})
+        if not rank():
+            tqdm.write(f"iteration {iteration}: dev {in_words(scores)}")
+        self.log.since = time.monotonic()
 
     def save(self, run: Training) -> None:
         """Write a checkpoint, in the main process, while the others wait."""

@@ -86,8 +86,7 @@ def dist(mine: Answer, expect: Expect) -> None:
 @check("10.1")
 def state_polarity(mine: Answer, expect: Expect) -> None:
     """`mine(vectors [n, d], trait [n]) -> [n]`; 1: closer to the centroid of the positive words."""
-    rows = [[4, 1], [1, 0.2], [-0.4, 1], [0.3, 2], [-1, 3], [-2, -1], [8, 7]]
-    vectors = np.array(rows, dtype=float)
+    vectors = np.array([[4, 1], [1, 0.2], [-0.4, 1], [0.3, 2], [-1, 3], [-2, -1], [8, 7]])
     trait = np.array([1, 1, 0, 0, 0, 0, 1])
     result = expect.shape(mine(vectors.copy(), trait), (7,))
     found = np.asarray(result).astype(int).tolist()
@@ -139,11 +138,10 @@ def shuffled_shares(mine: Answer, expect: Expect) -> None:
 
 def _agreement(counts: np.ndarray) -> tuple[float, float]:
     """Share of pairs of judgements that agree: within items, and among all (with replacement)."""
-    rows = [[k for k, judges in enumerate(row) for _ in range(judges)] for row in counts.tolist()]
+    rows = [np.repeat(np.arange(counts.shape[1]), row) for row in counts]
     within = [one == other for row in rows for one, other in itertools.combinations(row, 2)]
-    everything = [choice for row in rows for choice in row]
-    anywhere = [one == other for one, other in itertools.product(everything, repeat=2)]
-    return sum(within) / len(within), sum(anywhere) / len(anywhere)
+    everything = np.concatenate(rows)
+    return float(np.mean(within)), float(np.mean(everything[:, None] == everything))
 
 
 @check("11.1")
