@@ -169,6 +169,6 @@ def majority(mine: Answer, expect: Expect) -> None:
     codes = np.array([[0, 2, 0], [2, 0, 2], [1, 2, 1], [0, 1, 1]])
     expect.close(mine(codes), [0, 2, 1, 1], "two_of_three")
     expect.close(mine(np.array([[0, 1, 2], [2, 0, 1]])), [3, 3], "none")
-    codes = [[0, 0, 2, 2], [1, 1, 0, 2], [2, 2, 2, 0]]
-    expect.close(mine(np.array(codes)), [3, 3, 2], "half")
+    codes = np.array([[0, 0, 2, 2], [1, 1, 0, 2], [2, 2, 2, 0]])
+    expect.close(mine(codes), [3, 3, 2], "half")
     expect.close(mine(np.array([[0, 0, 1, 1, 2], [2, 2, 2, 0, 1]])), [3, 2], "two_of_five")
