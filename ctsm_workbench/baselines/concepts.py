@@ -69,9 +69,11 @@ class ReadsConcepts(Baseline):
         cls, config: Config, corpus: Corpus, *, sources: Sources, intensity: np.ndarray
     ) -> dict[str, Tensor]:
         """The concept of every word of the vocabulary, if there is a file of concepts."""
-        concepts = _given_concepts(config, sources)
-        table = concept_table(concepts, corpus.vocabulary, intensity)
-        return {"concepts": torch.from_numpy(table)} if concepts else {}
+        tables = super().more_tables(config, corpus)
+        if concepts := _given_concepts(config, sources):
+            table = concept_table(concepts, corpus.vocabulary, intensity)
+            tables["concepts"] = torch.from_numpy(table)
+        return tables
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
         """A context's concepts and the positions of their words, [B, M]."""
