@@ -71,7 +71,7 @@ def paired_bootstrap(mine: Callable, expect: Expect) -> None:
     uneven = np.repeat(np.arange(200), np.tile([9, 1], 100))
     long = (uneven % 2 == 0).astype(float)
     low, high = (float(value) for value in mine(long, 0 * long, uneven, 1_000, 3))
-    expect(low > 85, "ratio")
+    expect(low > 70, "ratio")
     low, high = (float(value) for value in mine(first, second, dialogue, 4_000, 1))
     difference = first - second
     middle = 100 * difference.mean()
