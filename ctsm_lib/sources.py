@@ -17,6 +17,7 @@ RAW = (PROJECT or Path.cwd()) / "data" / "raw"
 
 _DIALOGUES = [f"empatheticdialogues/{split}.csv" for split in ("train", "valid", "test")]
 _LEXICONS = ("NRC-VAD-Lexicon.txt", "NRC-VAD-Lexicon-v2.1.txt", "vad-lexicon.txt")
+_CONCEPTS = ("conceptnet.tsv", "conceptnet_cn100k.tsv")
 _VECTORS = ("glove.6B.300d.extended.npz", "glove.6B.300d.txt")
 
 
@@ -37,7 +38,7 @@ class Sources:
     lexicon: Path
     vectors: Path | None  # else they are learned from the corpus
     knowledge: Path | None  # the folder with ATOMIC-like tables
-    concepts: Path | None = None  # JSON, word -> its emotion concepts, for KEMP and CASE
+    concepts: Path | None = None  # related words from ConceptNet, for KEMP and CASE
 
     def describe(self) -> dict:
         """Each part by name, for `ctsm data status`, runs and results."""
@@ -95,5 +96,5 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
         lexicon=lexicon,
         vectors=vectors or _first(root, _VECTORS),
         knowledge=root / "atomic" if (root / "atomic").is_dir() else None,
-        concepts=_first(root, ("kemp_concepts.json",)),
+        concepts=_first(root, _CONCEPTS),
     )

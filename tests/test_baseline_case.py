@@ -230,7 +230,9 @@ def test_own_losses_equal_the_equations(tied: bool) -> None:
             for pq in zip(own[0], other[0], strict=True)
         ]
         selection.append(sum(p * math.log(p / q) for p, q in pairs))
-        chosen = np.tanh(slow_linear(case.bag, [np.concatenate([own[1] for own in posterior])])[0])
+        chosen = np.tanh(
+            slow_linear(case.answer_words, [np.concatenate([own[1] for own in posterior])])[0]
+        )
         scores = slow_linear(case.decoder.pointer.output, [chosen])[0]
         if tied:
             scores = array(case.embed.words.weight) @ scores + array(case.decoder.pointer.bias)

@@ -217,7 +217,7 @@ class CASE(ReadsConcepts):
         self.target_encoder = self.small_encoder(dim)
         self.prior = nn.Linear(dim, dim, bias=False)
         self.posterior = nn.Linear(dim, dim, bias=False)
-        self.bag = nn.Linear(2 * dim, dim)
+        self.answer_words = nn.Linear(2 * dim, dim)
         self.coarse = Alignment(dim, self.config.temperature)
         self.fine = Alignment(dim, self.config.temperature)
         self.gate = nn.Linear(2 * dim, dim)
@@ -271,7 +271,7 @@ class CASE(ReadsConcepts):
         answer = masked_mean(self.target_encoder(self.embed(words["target"]), mask), mask)
         query = self.posterior(answer).tanh()
         posterior = (memory.cognition.select(query), memory.affect.select(query))
-        bag = self.bag(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
+        bag = self.answer_words(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
         logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
         log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
         pairs = zip(posterior, memory.prior, strict=True)

@@ -63,6 +63,7 @@ class GroupLatent(nn.Module):
 class MIME(Baseline):
     """MIMicking Emotions for empathetic response generation."""
 
+    classifier = "query"
     group: Tensor
 
     def make_parts(self, dim: int) -> None:
