@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,25 +26,22 @@ from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.lexicon import NEUTRAL_VAD
 from ctsm_lib.runs import load_run
 from ctsm_workbench import explorers
-from ctsm_workbench.explorers.answer import Column, Conversation, answer, trace
-from ctsm_workbench.explorers.context import (
+from ctsm_workbench.explorers.conversations import (
+    Column,
+    Conversation,
     Remembering,
+    answer,
     likeliest,
     moved,
     new_tokens,
     picked_dialogue,
     read_context,
     runs_beside,
+    trace,
     typed_turns,
     voice,
 )
-from ctsm_workbench.explorers.figures import (
-    answer_figures,
-    as_json,
-    context_figures,
-    in_words,
-    word_figures,
-)
+from ctsm_workbench.explorers.figures import answer_figures, context_figures, in_words, word_figures
 from ctsm_workbench.explorers.word import Words
 
 word_text = partial(in_words, "word")
@@ -108,11 +106,15 @@ def markup(figures) -> set[str]:
     """The tags that plotly would see in figures; the text alternative is an attribute."""
     found: set[str] = set()
     for figure in figures:
-        drawn = as_json(figure)
-        drawn["layout"].pop("meta")
-        for text in strings(drawn):
+        for text in strings(figure | {"layout": figure["layout"] | {"meta": None}}):
             found |= set(re.findall(r"<\s*/?\s*(\w+)", text))
     return found
+
+
+def read(figures) -> list[go.Figure]:
+    """Figures with attributes, checked by plotly, but for the house style."""
+    bare = ({"data": f["data"], "layout": f["layout"] | {"template": None}} for f in figures)
+    return list(map(go.Figure, bare))
 
 
 HARMLESS = {"p", "table", "tr", "td", "mark", "div", "span"}
@@ -217,7 +219,7 @@ def test_words_that_nobody_rated_or_said(words):
 
 def test_the_bars_show_the_report(words):
     report = words.look_up("lonely")
-    carried, polarity, nearest = word_figures(report)
+    carried, polarity, nearest = read(word_figures(report))
     assert list(carried.data[0].x) == pytest.approx([*report.vad, report.intensity, report.idf])
     expected = [2 * report.vad[0] - 1, *(share for _, share, _ in report.states.values())]
     assert list(polarity.data[0].x) == pytest.approx(expected)
@@ -252,7 +254,7 @@ def test_a_word_is_looked_up_and_drawn_within_a_fifth_of_a_second(words):
     def look(word: str) -> float:
         begun = time.perf_counter()
         report = words.look_up(word)
-        [as_json(figure) for figure in word_figures(report)]
+        json.dumps(word_figures(report))
         word_text(report), occurrence_text(report)
         return time.perf_counter() - begun
 
@@ -352,13 +354,13 @@ def test_an_edited_word_changes_its_own_inclination_only(speaker):
     assert "of the probability has moved" in text and "New (bold): happy" in text
     assert any(
         "<b>happy</b>" in figure.layout.yaxis.ticktext
-        for figure in context_figures(before, after)[1:]
+        for figure in read(context_figures(before, after)[1:])
     )
 
 
 def test_the_figures_show_the_readings(speaker):
     before, after = read_context(speaker, TURNS), read_context(speaker, TURNS[:1])
-    heard, first, second = context_figures(before, after)
+    heard, first, second = read(context_figures(before, after))
     emotions = likeliest([before, after], 8)
     assert (
         emotions
@@ -382,7 +384,7 @@ def test_the_figures_show_the_readings(speaker):
         for figure in (first, second)
     ]
     assert maps[0].zmax == maps[1].zmax and first.layout.xaxis2.range == second.layout.xaxis2.range
-    every = context_figures(before, every=True)[1]
+    every = read(context_figures(before, every=True))[1]
     assert list(every.layout.xaxis3.ticktext) == list(EMOTIONS)
 
 
@@ -396,7 +398,7 @@ def test_long_and_unknown_text_is_said(speaker):
     assert f"first {reading.cut} tokens are cut off" in text and "xqzzy" in text
     assert (
         reading.known[-1] is False
-        and "xqzzy ?" in context_figures(reading)[1].layout.yaxis.ticktext
+        and "xqzzy ?" in context_figures(reading)[1]["layout"]["yaxis"]["ticktext"]
     )
     with pytest.raises(DataError, match="no turn holds a word"):
         read_context(speaker, ["", "  "])
@@ -419,7 +421,7 @@ def test_runs_without_a_part_are_read_as_well(tiny_config, tiny_prepared, tiny_r
     assert (reading.inclination is None) == (without == "state")
     assert ("teacher" in reading.pooling) == (without != "guidance")
     drawn = context_figures(reading, read_context(speaker, TURNS[:1]))
-    assert len(drawn) == 3 and all(as_json(figure)["data"] for figure in drawn)
+    assert len(drawn) == 3 and all(figure["data"] for figure in drawn)
     assert ("without state embedding" in context_text(reading)) == (without == "state")
 
 
@@ -555,7 +557,8 @@ def test_a_talk_is_kept_as_json(speaker):
 def test_answers_are_drawn_as_they_came_about(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
     found = talk.say(f"{SCRIPT} my lonely dog").answers[0]
-    words, heard = answer_figures(found, f"{SCRIPT}, greedy")
+    drawn = answer_figures(found, f"{SCRIPT}, greedy")
+    words, heard = read(drawn)
     generated, copied, alpha = words.data
     assert list(generated.y) == [token.generated for token in found.tokens]
     assert list(copied.y) == [token.copied for token in found.tokens]
@@ -563,7 +566,7 @@ def test_answers_are_drawn_as_they_came_about(speaker):
     assert list(heard.data[0].x) == list(found.response.emotions.values())[:8]
     seen = Tags(transcript(talk, 0))
     assert seen.tags <= HARMLESS and seen.attributes <= {"class", "style"} and SCRIPT in seen.text
-    assert markup([words, heard]) <= PLOTLY
+    assert markup(drawn) <= PLOTLY
     assert "copied rather than generated: nothing" in seen.text
     first, *rest = found.tokens
     found.tokens[:] = [replace(first, word="<b>", generated=0.1, copied=0.3), *rest]
@@ -589,7 +592,7 @@ def test_an_answer_takes_less_than_a_second(speaker):
         for _ in range(3):
             begun = time.perf_counter()
             found = answer(speaker, TURNS, Decoding(method=method))
-            [as_json(figure) for figure in answer_figures(found, "run")]
+            json.dumps(answer_figures(found, "run"))
             times.append(time.perf_counter() - begun)
         assert min(times) < 1
 
@@ -768,7 +771,7 @@ def test_all_three_behind_tabs_with_the_runs_that_are_named(
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     view = widgets.explorer(tiny_run)
     assert list(view.titles) == ["Word", "Context", "Answer"]
-    assert view.panels[2].left.run.value == tiny_run.name
+    assert view.children[2].panel.left.run.value == tiny_run.name
     assert widgets.word_explorer("sad").panel.text.value == "sad"
     assert widgets.context_explorer("I am sad", run=tiny_run).panel.before.value == "I am sad"
     two = widgets.answer_explorer(tiny_run, str(tiny_run)).panel
@@ -794,7 +797,7 @@ def test_what_cannot_be_explored_is_said_before_anything_is_served(
         "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
     )
     from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.serving import serve
+    from ctsm_workbench.explorers import serve
 
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     with pytest.raises(RunError):

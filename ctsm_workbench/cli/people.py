@@ -71,7 +71,7 @@ def explore(
     theme: str = "light", browser: bool = True,
 ) -> None:  # fmt: skip
     """Explore words, contexts and answers on a page. Ctrl-C ends."""
-    from ctsm_workbench.explorers.serving import serve
+    from ctsm_workbench.explorers import serve
 
     def announce(address: str) -> None:
         typer.echo(f"Explorers at {address}\nCtrl-C ends.")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ctsm_lib.corpus import EMOTIONS
@@ -19,9 +18,8 @@ from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
-from ctsm_workbench.explorers import context, figures
-from ctsm_workbench.explorers.answer import Column, Conversation
-from ctsm_workbench.explorers.context import typed_turns
+from ctsm_workbench.explorers import conversations, figures
+from ctsm_workbench.explorers.conversations import Column, Conversation, Voice, typed_turns
 from ctsm_workbench.explorers.figures import in_words
 from ctsm_workbench.explorers.word import Words
 from ctsm_workbench.extras import needed_by
@@ -95,11 +93,11 @@ class Panel:
         except CtsmError as error:
             self.tell(in_words("warning", str(error)), [])
 
-    def tell(self, text: str, drawn: Sequence[go.Figure], below: str = "") -> None:
+    def tell(self, text: str, drawn: Sequence[dict], below: str = "") -> None:
         """Show HTML above and below figures, in place of what is there."""
         self.message.value = text
         self.below.value = below
-        self.figures.figures = [figures.as_json(figure) for figure in drawn]
+        self.figures.figures = drawn
 
     def on_change(self, action: Callable[[], None], *controls: Any) -> None:
         """Do something whenever the user changes the value of a control."""
@@ -140,7 +138,7 @@ class WordPanel(Panel):
 class ContextPanel(Panel):
     """The context explorer: what a run reads, before and after a change."""
 
-    def __init__(self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = ()):
+    def __init__(self, voice: Voice, prepared: Prepared, start: Sequence[str] = ()):
         voice.run.ctsm()  # a baseline is refused here
         self.voice = voice
         self.corpus = prepared.corpus
@@ -169,13 +167,13 @@ class ContextPanel(Panel):
 
     def pick(self) -> None:
         """Show a random context of the test dialogues with the chosen label."""
-        picked = context.picked_dialogue(self.corpus, self.emotion.value, self.random)
+        picked = conversations.picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
             none = f"No test dialogue is about {self.emotion.value}."
             self.message.value = in_words("warning", none)
             return
         turns, label = picked
-        text = "\n".join(map(context.one_line, turns))
+        text = "\n".join(map(conversations.one_line, turns))
         self.labels = {text: label}
         self._set((self.before, text))
         self.reset()
@@ -199,8 +197,8 @@ class ContextPanel(Panel):
         """Read both texts."""
         turns = typed_turns(self.before.value)
         changed = typed_turns(self.after.value)
-        before = context.read_context(self.voice, turns)
-        after = context.read_context(self.voice, changed) if changed != turns else None
+        before = conversations.read_context(self.voice, turns)
+        after = conversations.read_context(self.voice, changed) if changed != turns else None
         drawn = figures.context_figures(before, after, every=self.map.value == "all 32")
         label = self.labels.get(self.before.value, "")
         self.tell(in_words("context", before, after, label), drawn)
@@ -224,7 +222,7 @@ class DecodingControls:
             visible = self.run.value and self.method.value in CONTROLS[name]["methods"]
             box.layout.display = "" if visible else "none"
 
-    def column(self, voice: context.Voice) -> Column:
+    def column(self, voice: Voice) -> Column:
         """A voice with the decoding that is set."""
         values = {name: control.value for name, (_, control) in self.fields.items()}
         longest = voice.run.config.max_response
@@ -234,10 +232,10 @@ class DecodingControls:
 class AnswerPanel(Panel):
     """The answer explorer: a conversation with one run, or with two side by side."""
 
-    def __init__(self, voices: Sequence[context.Voice], start: str = FIRST_TURN):
+    def __init__(self, voices: Sequence[Voice], start: str = FIRST_TURN):
         self.voices = {voice.name: voice for voice in voices}
         self.folders = {voice.name: voice.run.folder for voice in voices}
-        self.folders |= context.runs_beside(voices[0].run)
+        self.folders |= conversations.runs_beside(voices[0].run)
         names = [(name, name) for name in self.folders]
         second = voices[1].name if len(voices) > 1 else ""
         self.left = DecodingControls("left", names, voices[0].name)
@@ -261,7 +259,7 @@ class AnswerPanel(Panel):
     def _columns(self) -> list[Column]:
         chosen = [controls for controls in (self.left, self.right) if controls.run.value]
         for name in {controls.run.value for controls in chosen} - self.voices.keys():
-            self.voices[name] = context.voice(load_run(self.folders[name]))
+            self.voices[name] = conversations.voice(load_run(self.folders[name]))
         return [controls.column(self.voices[controls.run.value]) for controls in chosen]
 
     def start_over(self) -> None:

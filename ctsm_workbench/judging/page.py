@@ -12,6 +12,7 @@ from ctsm_lib.errors import ConfigError, CtsmError
 from ctsm_workbench.extras import needed_by
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, QUESTIONS, Answers, Item
+from ctsm_workbench.serving import serve_page
 
 
 class JudgingSession:
@@ -76,7 +77,7 @@ class JudgingSession:
             self.answers, _ = files.read_answers(self.path, self.sheet)
 
 
-def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
+def widget(folder: Path | str, judge: str, whole_page: bool = False) -> Any:
     """The judging screen for a notebook cell. It opens where the judge left off.
 
     Arguments and errors are those of `JudgingSession`. With `whole_page`, keys work wherever the
@@ -126,12 +127,5 @@ def react(session: JudgingSession, message: Any) -> dict[str, Any]:
 
 
 def serve(folder: Path, judge: str, **options: Any) -> None:
-    """Serve the judging screen as a page until Ctrl-C.
-
-    Arguments and errors are those of `JudgingSession`, and of `serve_page` for `options`.
-    """
-    from ctsm_workbench.explorers.serving import serve_page  # its package imports torch
-
-    JudgingSession(folder, judge)  # raises now what the page would only show later
-    call = f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"
-    serve_page(f"from ctsm_workbench.judging import widget\n{call}", "judging", **options)
+    """Serve the judging screen as a page until Ctrl-C. Options are those of `serve_page`."""
+    serve_page(widget, str(folder.resolve()), judge, True, **options)

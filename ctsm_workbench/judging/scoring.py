@@ -107,8 +107,8 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
     # Holm's correction: among many tests some have a small p by chance alone.
     if tested := [row for row in table if row["test"]["p"] is not None]:
         single = [row["test"]["p"] for row in tested]
-        with needed_by("Holm's correction"):
-            from statsmodels.stats.multitest import multipletests
+        from statsmodels.stats.multitest import multipletests
+
         corrected = multipletests(single, method="holm")[1]
         for row, p in zip(tested, corrected.tolist(), strict=True):
             row["p_holm"] = p

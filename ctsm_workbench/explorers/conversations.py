@@ -1,25 +1,31 @@
-"""Runs that are ready to read and to answer, and how they read a dialogue, token by token.
+"""Runs that read and answer conversations: predicted emotions, and how each token is treated.
 
-Paper: Sec. 3.4.2 and 3.5. Shapes: L context tokens with CLS, 32 emotions.
+Paper: Sec. 3.4.2, 3.5 and 3.6.1. Shapes: L context tokens with CLS, T answer tokens with EOS, 32
+emotions.
 """
 
 import difflib
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ctsm_lib.batches import Batch, context_batch
-from ctsm_lib.corpus import EMOTIONS, USR, Corpus, tokenize
+from ctsm_lib.corpus import EMOTIONS, EOS, USR, Corpus, tokenize
+from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import CtsmError, DataError, RunError
 from ctsm_lib.knowledge import Inference, Provider
-from ctsm_lib.runs import Run, clean_turn
+from ctsm_lib.model.generation import previous_words
+from ctsm_lib.runs import Response, Run, clean_turn
 from ctsm_lib.sources import PROJECT, find_sources
 
+COPIED = 0.5  # a word counts as copied from this share of its probability on
 CLS_NAME = "⟨CLS⟩"
 LONGEST_TURN = 4000  # characters
 KEPT_INFERENCES = 256
@@ -50,9 +56,9 @@ class Voice:
     notes: list[str]  # facts that the user should know, such as missing commonsense tables
 
     def batch(self, turns: Sequence[str]) -> Batch:
-        """The batch of a context of turns, the speaker's first; "" leaves a turn out.
+        """The batch of a context of turns, the speaker's first.
 
-        Raises `DataError` where no turn holds a word.
+        "" leaves a turn out, and the others keep their speakers.
         """
         cleaned = [clean_turn(turn) for turn in turns]
         spoken = [turn for turn in cleaned if tokenize(turn)]
@@ -111,18 +117,12 @@ class Reading:
     probabilities: dict[str, np.ndarray]  # 32: the emotions that these two predict
     cut: int  # tokens cut off at the beginning
 
-    @property
-    def unread(self) -> set[str]:
-        """The tokens that the run reads as <unk>."""
-        return {token for token, known in zip(self.tokens, self.known, strict=True) if not known}
-
 
 @torch.no_grad()
 def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
-    """Read turns as the model does when it answers, and once more by the teacher's path.
+    """Read turns as for an answer (see `Voice.batch`), and once more by the teacher's path.
 
-    The speaker's turn is first. "" leaves a turn out, and the others keep their speakers. Raises
-    `DataError` where no turn holds a word, and `RunError` for a run of a baseline.
+    Raises `DataError` where no turn holds a word, and `RunError` for a run of a baseline.
     """
     model = voice.run.ctsm()
     batch = voice.batch(turns)
@@ -181,3 +181,141 @@ def most_changed(before: Reading, after: Reading, count: int) -> list[int]:
     """The emotions whose probability, predicted by the student, changed most."""
     change = after.probabilities["student"] - before.probabilities["student"]
     return np.argsort(-np.abs(change), kind="stable")[:count].tolist()
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of an answer. Its probability is `generated + copied`."""
+
+    word: str
+    generated: float  # alpha times the probability in the vocabulary's softmax
+    copied: float  # (1 - alpha) times the copy weights of the word's positions in the context
+    alpha: float  # the gate: the probability of generating rather than copying
+    source: int | None  # the context position, from 1, with the largest part of `copied`
+
+    @property
+    def copied_share(self) -> float:
+        """The share of the word's probability that came from the context, 0 to 1."""
+        total = self.generated + self.copied
+        return self.copied / total if total > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer with its decoding, its tokens (EOS last, where it was reached) and the seconds."""
+
+    response: Response
+    how: Decoding
+    tokens: list[Token]
+    seconds: float
+
+    @property
+    def copied(self) -> list[Token]:
+        """The tokens that were copied rather than generated."""
+        return [token for token in self.tokens if token.copied_share >= COPIED]
+
+    def asdict(self) -> dict[str, Any]:
+        """The answer as JSON."""
+        tokens = [asdict(token) for token in self.tokens]
+        return self.response.asdict() | {"decoding": asdict(self.how), "tokens": tokens}
+
+
+@dataclass
+class Column:
+    """A run that takes part in a conversation, and its decoding."""
+
+    voice: Voice
+    how: Decoding
+
+    @property
+    def name(self) -> str:
+        """The run and the method, since two columns may be one run with two methods."""
+        return f"{self.voice.name}, {self.how.method}"
+
+
+@dataclass
+class Exchange:
+    """A turn of the user, and each column's answer."""
+
+    said: str
+    answers: list[Answered]
+
+
+@dataclass
+class Conversation:
+    """A conversation with one run or with two, each of which remembers its own answers."""
+
+    columns: list[Column]
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    def say(self, text: str) -> Exchange:
+        """Say something and let every column answer. After an error nothing has been added.
+
+        Errors are those of `one_line` and `answer`.
+        """
+        self.exchanges.append(self._exchange(one_line(text), self.exchanges))
+        return self.exchanges[-1]
+
+    def again(self) -> None:
+        """Answer the last turn, if there is one, again with the present decoding."""
+        if self.exchanges:
+            self.exchanges[-1] = self._exchange(self.exchanges[-1].said, self.exchanges[:-1])
+
+    def undo(self) -> str:
+        """Remove the last turn and its answers. Return the turn, "" where there is none."""
+        return self.exchanges.pop().said if self.exchanges else ""
+
+    def _exchange(self, said: str, earlier: Sequence[Exchange]) -> Exchange:
+        answers = []
+        for number, column in enumerate(self.columns):
+            turns = [turn for e in earlier for turn in (e.said, e.answers[number].response.text)]
+            answers.append(answer(column.voice, [*turns, said], column.how))
+        return Exchange(said, answers)
+
+    def asdict(self) -> dict[str, Any]:
+        """The conversation as JSON, with the decoding and every token of each answer."""
+        runs = [{"name": c.voice.name} | c.voice.run.about("cpu") for c in self.columns]
+        exchanges = [
+            {"said": exchange.said, "answers": [found.asdict() for found in exchange.answers]}
+            for exchange in self.exchanges
+        ]
+        return {"runs": runs, "exchanges": exchanges}
+
+
+def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
+    """Answer turns, the speaker's first, and trace each token of the answer.
+
+    Raises `DataError` where the last turn holds no word, `RunError` where the model cannot answer.
+    """
+    begun = time.monotonic()
+    run = voice.run
+    if not run.model.predicts_words:
+        raise RunError(f"{voice.name} is a run of {run.config.model}, which gives no answers.")
+    response = run.respond([turns], voice.provider, how)[0]
+    ids = run.vocabulary.encode(response.words)
+    if len(ids) < how.max_length:
+        ids.append(EOS)
+    tokens = trace(run.model, voice.batch(turns), ids, run.vocabulary.words)
+    return Answered(response, how, tokens, time.monotonic() - begun)
+
+
+@torch.no_grad()
+def trace(model: Any, batch: Batch, ids: Sequence[int], words: Sequence[str]) -> list[Token]:
+    """The tokens of an answer (their ids [T]) to the one context of a batch.
+
+    Paper: Sec. 3.6.1, `P = alpha softmax(W o) + (1 - alpha) copy`.
+    """
+    target = torch.tensor([list(ids)])
+    previous = model.embed.look_up({"previous": previous_words(target)})["previous"]
+    taught = model.decoder.teach(model.embed, previous, model.start(model.encode(batch)), target)
+    weights = taught.copy.float() * (batch.context == target.T)  # T L
+    alphas = taught.scores.alpha
+    totals = taught.scores.log_prob.exp().double()
+    # Rounding must not make the copied part larger than the whole.
+    copied = torch.minimum(((1 - alphas) * weights.sum(dim=1)).double(), totals)
+    sources = weights.argmax(dim=1).tolist()
+    parts = torch.stack([totals - copied, copied, alphas.double()], dim=1).tolist()  # T 3
+    return [
+        Token(words[i], made, copy, alpha=alpha, source=source if copy > 0 else None)
+        for i, (made, copy, alpha), source in zip(ids, parts, sources, strict=True)
+    ]
