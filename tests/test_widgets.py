@@ -30,6 +30,7 @@ from ctsm_workbench.explorers.conversations import (
     Column,
     Conversation,
     Remembering,
+    Voice,
     answer,
     likeliest,
     moved,
@@ -39,7 +40,6 @@ from ctsm_workbench.explorers.conversations import (
     runs_beside,
     trace,
     typed_turns,
-    voice,
 )
 from ctsm_workbench.explorers.figures import answer_figures, context_figures, in_words, word_figures
 from ctsm_workbench.explorers.word import Words
@@ -68,7 +68,7 @@ def words(tiny_prepared):
 
 @pytest.fixture(scope="module")
 def speaker(tiny_run):
-    return voice(load_run(tiny_run))
+    return Voice(load_run(tiny_run))
 
 
 class Tags(HTMLParser):
@@ -416,7 +416,7 @@ def test_runs_without_a_part_are_read_as_well(tiny_config, tiny_prepared, tiny_r
 
     config = replace(tiny_config, **{without: False})
     run = load_run(tiny_run)
-    speaker = voice(replace(run, config=config, model=build_model(config, tiny_prepared).eval()))
+    speaker = Voice(replace(run, config=config, model=build_model(config, tiny_prepared).eval()))
     reading = read_context(speaker, TURNS)
     assert (reading.inclination is None) == (without == "state")
     assert ("teacher" in reading.pooling) == (without != "guidance")
@@ -580,9 +580,9 @@ def test_runs_that_give_no_answers_are_refused(tiny_run, tiny_prepared):
     config = replace(run.config, model="tfidf")
     silent = replace(run, config=config, model=build_model(config, tiny_prepared).eval())
     with pytest.raises(RunError, match="gives no answers"):
-        answer(voice(silent), TURNS, Decoding())
+        answer(Voice(silent), TURNS, Decoding())
     with pytest.raises(RunError, match="tfidf"):
-        read_context(voice(silent), TURNS)
+        read_context(Voice(silent), TURNS)
 
 
 def test_an_answer_takes_less_than_a_second(speaker):
@@ -771,10 +771,10 @@ def test_all_three_behind_tabs_with_the_runs_that_are_named(
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     view = widgets.explorer(tiny_run)
     assert list(view.titles) == ["Word", "Context", "Answer"]
-    assert view.children[2].panel.left.run.value == tiny_run.name
-    assert widgets.word_explorer("sad").panel.text.value == "sad"
-    assert widgets.context_explorer("I am sad", run=tiny_run).panel.before.value == "I am sad"
-    two = widgets.answer_explorer(tiny_run, str(tiny_run)).panel
+    assert view.children[2].left.run.value == tiny_run.name
+    assert widgets.word_explorer("sad").text.value == "sad"
+    assert widgets.context_explorer("I am sad", run=tiny_run).before.value == "I am sad"
+    two = widgets.answer_explorer(tiny_run, str(tiny_run))
     assert len(two.talk.columns) == 2
     with pytest.raises(RunError, match="too many"):
         widgets.explorer(*[tiny_run] * 9)

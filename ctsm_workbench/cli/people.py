@@ -122,16 +122,16 @@ def score(
     show_json: bool = False,
 ) -> None:  # fmt: skip
     """Merge the judges: Table 2, agreement, tests, and how often each prefers the left."""
-    from ctsm_workbench.judging import scoring, table
+    from ctsm_workbench.judging import scoring
 
     judgements = scoring.gather(folders, key, only_complete)
     result = scoring.score(judgements, draws=draws, seed=seed)
     if show_json:
         shared.print_json(result)
     else:
-        typer.echo(table.markdown(result, note), nl=False)
+        typer.echo(scoring.markdown(result, note), nl=False)
     if out:
-        for path in table.write_table(result, out, note):
+        for path in scoring.write_table(result, out, note):
             typer.echo(f"wrote {path}", err=True)
 
 

@@ -16,7 +16,7 @@ from ctsm_lib.errors import RunError
 from ctsm_lib.runs import Run, load_run
 from ctsm_workbench.course import lessons
 from ctsm_workbench.explorers import panels
-from ctsm_workbench.explorers.conversations import Voice, voice
+from ctsm_workbench.explorers.conversations import Voice
 from ctsm_workbench.explorers.word import Words
 from ctsm_workbench.serving import serve_page
 
@@ -25,7 +25,7 @@ MOST_RUNS = 8
 
 def word_explorer(start: str = "excited") -> Any:
     """Look words up: ratings, both polarities, nearest words, occurrences."""
-    return panels.WordPanel(Words(lessons.data()), start).view
+    return panels.WordPanel(Words(lessons.data()), start)
 
 
 def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
@@ -34,12 +34,12 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
     `turns` begin with the speaker's. `run` is a run of CTSM or its folder, or the lessons' own.
     """
     [reader] = load_voices([] if run is None else [run])
-    return panels.ContextPanel(reader, lessons.data(), turns).view
+    return panels.ContextPanel(reader, lessons.data(), turns)
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
     """Talk to one run, or to two side by side. The menus offer the runs beside the first one."""
-    return panels.AnswerPanel(load_voices(runs)).view
+    return panels.AnswerPanel(load_voices(runs))
 
 
 def explorer(*runs: Run | Path | str) -> Any:
@@ -47,9 +47,9 @@ def explorer(*runs: Run | Path | str) -> Any:
     voices = load_voices(runs)
     word = panels.WordPanel(Words(lessons.data()))
     context = panels.ContextPanel(voices[0], lessons.data())
-    views = [word.view, context.view, panels.AnswerPanel(voices).view]
+    opened = [word, context, panels.AnswerPanel(voices)]
     titles = ["Word", "Context", "Answer"]
-    return panels.ipw.Tab(views, titles=titles, layout={"width": "auto"})
+    return panels.ipw.Tab(opened, titles=titles, layout={"width": "auto"})
 
 
 def serve(runs: Sequence[Path], **options: Any) -> None:
@@ -69,4 +69,4 @@ def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
     chosen = runs or [lessons.trained_run()]
     loaded = (run if isinstance(run, Run) else load_run(Path(run).expanduser()) for run in chosen)
-    return list(map(voice, loaded))
+    return list(map(Voice, loaded))

@@ -37,23 +37,28 @@ class Remembering(Provider):
     def __init__(self, provider: Provider):
         self.name = provider.name
         self.fingerprint = provider.fingerprint
-        self._infer = lru_cache(KEPT_INFERENCES)(
-            lambda text: provider.infer([text], progress=False)[0]
-        )
+        self._infer = lru_cache(KEPT_INFERENCES)(lambda text: provider.infer([text], False)[0])
 
     def infer(self, texts: Sequence[str], progress: bool = False) -> list[Inference]:
         """The provider's inferences for each text."""
         return [self._infer(text) for text in texts]
 
 
-@dataclass
 class Voice:
-    """A run with its provider of commonsense inferences."""
+    """A run that is ready to read and to answer, with its provider of commonsense inferences."""
 
-    name: str  # the run folder's, which the menus show
-    run: Run
-    provider: Remembering
-    notes: list[str]  # facts that the user should know, such as missing commonsense tables
+    def __init__(self, run: Run):
+        sources = None
+        with suppress(CtsmError):
+            sources = find_sources()
+        provider, note = run.provider(sources)
+        provider.infer(["hello"], progress=False)  # reads large tables now, not at the first answer
+        run.model.eval()
+        self.run = run
+        self.name = run.folder.name  # which the menus show
+        self.provider = Remembering(provider)
+        # Facts that the user should know, such as missing commonsense tables.
+        self.notes = [text for text in (run.note, note) if text]
 
     def batch(self, turns: Sequence[str]) -> Batch:
         """The batch of a context of turns, the speaker's first.
@@ -68,18 +73,6 @@ class Voice:
         inferences = self.provider.infer(spoken[-1:])
         longest = self.run.config.max_context
         return context_batch([cleaned], inferences, self.run.vocabulary, longest)
-
-
-def voice(run: Run) -> Voice:
-    """Prepare a run for reading and answering."""
-    run.model.eval()
-    sources = None
-    with suppress(CtsmError):
-        sources = find_sources()
-    provider, note = run.provider(sources)
-    provider.infer(["hello"], progress=False)  # large tables are read now, not at the first answer
-    notes = [text for text in (run.note, note) if text]
-    return Voice(run.folder.name, run, Remembering(provider), notes)
 
 
 def runs_beside(run: Run) -> dict[str, Path]:
@@ -161,8 +154,7 @@ def picked_dialogue(
 def new_tokens(before: Reading, after: Reading) -> list[bool]:
     """[L of after] whether a token was not there before."""
     matcher = difflib.SequenceMatcher(a=before.tokens, b=after.tokens, autojunk=False)
-    blocks = matcher.get_matching_blocks()
-    old = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    old = {block.b + k for block in matcher.get_matching_blocks() for k in range(block.size)}
     return [place not in old for place in range(len(after.tokens))]
 
 
@@ -249,10 +241,7 @@ class Conversation:
     exchanges: list[Exchange] = field(default_factory=list)
 
     def say(self, text: str) -> Exchange:
-        """Say something and let every column answer. After an error nothing has been added.
-
-        Errors are those of `one_line` and `answer`.
-        """
+        """Say something and let every column answer. After an error nothing has been added."""
         self.exchanges.append(self._exchange(one_line(text), self.exchanges))
         return self.exchanges[-1]
 

@@ -5,7 +5,6 @@ read acts as markup. `figures.json` holds layouts and traces, and "$blue" stands
 house style. Labels are placed by number, since shortened labels may repeat.
 """
 
-import base64
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,17 +38,12 @@ def label(word: str) -> Markup:
     return escape(word if len(word) <= LONGEST_LABEL else word[: LONGEST_LABEL - 1] + "…")
 
 
-def _base64_json(value: dict) -> str:
-    text = json.dumps(value, ensure_ascii=False, indent=1)
-    return base64.b64encode(text.encode("utf-8")).decode("ascii")
-
-
 _ENVIRONMENT = Environment(
     autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters |= {"label": label, "base64_json": _base64_json}
-_ENVIRONMENT.globals |= {"EMOTIONS": EMOTIONS, "STATES": STATES, "POLARITIES": POLARITIES}
-_ENVIRONMENT.globals |= {"NO_STATE": NO_STATE, "zip": zip} | vars(conversations)
+_ENVIRONMENT.filters["label"] = label
+_ENVIRONMENT.globals |= {"STATES": STATES, "POLARITIES": POLARITIES, "NO_STATE": NO_STATE}
+_ENVIRONMENT.globals |= {"zip": zip} | vars(conversations)
 _MACROS: Any = _ENVIRONMENT.from_string((HERE / "texts.html").read_text("utf-8")).module
 
 

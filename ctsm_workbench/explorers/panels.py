@@ -6,6 +6,7 @@ and a page that connects after its kernel has drawn, as Voila's does, shows empt
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ def field(name: str, **options: Any) -> tuple[Any, Any]:
     return ipw.VBox([title, control], layout=layout), control
 
 
-class Panel:
-    """A column of controls, text and figures; `view` is the widget.
+class Panel(ipw.VBox):
+    """A column of controls, text and figures.
 
     Every error is a sentence in the panel, since nobody sees a traceback in a server's log.
     """
@@ -82,9 +83,8 @@ class Panel:
         self.figures = Figures(library=LIBRARY)
         self.below = ipw.HTML()
         parts = [*controls, self.message, self.figures, self.below]
-        self.view = ipw.VBox(parts, layout={"width": "auto"})
-        self.view.add_class("ctsm-explorer")
-        self.view.panel = self  # the panel lives as long as its widget
+        super().__init__(parts, layout={"width": "auto"})
+        self.add_class("ctsm-explorer")
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do something, and show an error that the user can correct."""
@@ -204,14 +204,14 @@ class ContextPanel(Panel):
         self.tell(in_words("context", before, after, label), drawn)
 
 
-class DecodingControls:
+class DecodingControls(ipw.Box):
     """Controls that choose a run and its decoding."""
 
     def __init__(self, name: str, runs: Sequence[tuple[str, str]], chosen: str):
         run, self.run = field(name, options=runs, value=chosen)
         method, self.method = field("method")
         self.fields = {name: field(name) for name in CONTROLS if "methods" in CONTROLS[name]}
-        self.view = row(run, method, *(box for box, _ in self.fields.values()))
+        super().__init__([run, method, *(box for box, _ in self.fields.values())], layout=ROW)
         for control in (self.method, self.run):
             control.observe(self._arrange, names="value")
         self._arrange()
@@ -246,7 +246,7 @@ class AnswerPanel(Panel):
         buttons = [self.button("say", self.say), self.button("answer again", self.again)]
         buttons += [self.button("undo", self.undo), self.button("start over", self.start_over)]
         typing = row(said, *buttons, self.file)
-        super().__init__(self.left.view, self.right.view, typing, self.talks)
+        super().__init__(self.left, self.right, typing, self.talks)
         self.on_change(self.start_over, self.left.run, self.right.run)
         self.text.on_msg(self._entered)
         self.guarded(self.start_over)
@@ -259,7 +259,7 @@ class AnswerPanel(Panel):
     def _columns(self) -> list[Column]:
         chosen = [controls for controls in (self.left, self.right) if controls.run.value]
         for name in {controls.run.value for controls in chosen} - self.voices.keys():
-            self.voices[name] = conversations.voice(load_run(self.folders[name]))
+            self.voices[name] = Voice(load_run(self.folders[name]))
         return [controls.column(self.voices[controls.run.value]) for controls in chosen]
 
     def start_over(self) -> None:
@@ -294,7 +294,9 @@ class AnswerPanel(Panel):
             old.close()
         written = [in_words("conversation", talk, n) for n, _ in enumerate(talk.columns)]
         self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
-        self.file.value = in_words("download", talk.asdict()) if talk.exchanges else ""
+        text = json.dumps(talk.asdict(), ensure_ascii=False, indent=1)
+        link = in_words("download", b64encode(text.encode("utf-8")).decode("ascii"))
+        self.file.value = link if talk.exchanges else ""
         drawn = []
         for exchange in talk.exchanges[-1:]:
             for found, column in zip(exchange.answers, talk.columns, strict=True):
