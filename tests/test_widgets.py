@@ -495,16 +495,16 @@ def test_a_word_of_the_context_can_be_traced_even_if_it_was_never_answered(speak
 def test_talking_remembers_and_can_be_undone(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
     first = talk.say("I failed my test  again")
-    assert first.said == "I failed my test again" and talk.exchanges == [first]
+    assert first[0].said == "I failed my test again" and talk.exchanges == [first]
     second = talk.say("And my car broke down")
     wanted = speaker.run.respond(
-        [[*[first.said, first.answers[0].response.text], second.said]],
+        [[*[first[0].said, first[0].response.text], second[0].said]],
         speaker.provider,
         Decoding(max_length=8),
     )[0]
-    assert second.answers[0].response.text == wanted.text
-    assert talk.undo() == second.said and talk.exchanges == [first]
-    assert talk.undo() == first.said and talk.undo() == ""
+    assert second[0].response.text == wanted.text
+    assert talk.undo() == second[0].said and talk.exchanges == [first]
+    assert talk.undo() == first[0].said and talk.undo() == ""
     talk.again()
     assert talk.exchanges == []
 
@@ -516,12 +516,12 @@ def test_two_beside_each_other_go_by_their_own_answers(speaker):
     ]
     talk = Conversation([Column(speaker, how) for how in manners])
     talk.say("I failed my test again")
-    kept, other = (found.response.text for found in talk.exchanges[0].answers)
+    kept, other = (found.response.text for found in talk.exchanges[0])
     assert kept != other
     talk.columns[1].how = Decoding(method="beam", beams=2, max_length=8)
     talk.again()
     [again] = talk.exchanges
-    assert again.answers[0].response.text == kept and again.answers[1].how.method == "beam"
+    assert again[0].response.text == kept and again[1].how.method == "beam"
 
 
 def test_what_cannot_be_answered_changes_nothing(speaker):
@@ -535,7 +535,8 @@ def test_what_cannot_be_answered_changes_nothing(speaker):
             talk.say(text)
     assert len(talk.exchanges) == 1
     talk.columns[0].how = Decoding(unigram_penalty=0.1, max_length=8)
-    kept, talk.exchanges[0].said = talk.exchanges[0], ""
+    kept = [replace(talk.exchanges[0][0], said="")]
+    talk.exchanges[0] = kept
     with pytest.raises(DataError):
         talk.again()
     assert talk.exchanges == [kept]
@@ -556,7 +557,7 @@ def test_a_talk_is_kept_as_json(speaker):
 
 def test_answers_are_drawn_as_they_came_about(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
-    found = talk.say(f"{SCRIPT} my lonely dog").answers[0]
+    found = talk.say(f"{SCRIPT} my lonely dog")[0]
     drawn = answer_figures(found, f"{SCRIPT}, greedy")
     words, heard = read(drawn)
     generated, copied, alpha = words.data
@@ -724,7 +725,7 @@ def test_the_answer_panel_talks(panels, speaker):
     assert panel.talk.exchanges == []  # only Enter or the button speaks
     panel.text._handle_custom_msg({"event": "submit"}, [])
     assert (
-        panel.talk.exchanges[0].said == SCRIPT
+        panel.talk.exchanges[0][0].said == SCRIPT
         and panel.text.value == ""
         and len(panel.figures.figures) == 2
     )
@@ -739,7 +740,7 @@ def test_the_answer_panel_talks(panels, speaker):
     )
     panel.text.value = "my dog died"
     panel.say()
-    assert [found.how.method for found in panel.talk.exchanges[0].answers] == ["greedy", "nucleus"]
+    assert [found.how.method for found in panel.talk.exchanges[0]] == ["greedy", "nucleus"]
     assert len(panel.figures.figures) == 4
     link = re.search(
         r'download="conversation.json" href="data:application/json;base64,([^"]+)"',
@@ -748,9 +749,7 @@ def test_the_answer_panel_talks(panels, speaker):
     assert json.loads(base64.b64decode(link[1])) == json.loads(json.dumps(panel.talk.asdict()))
     panel.left.method.value = "beam"
     panel.again()
-    assert (
-        panel.talk.exchanges[0].answers[0].how.method == "beam" and len(panel.talk.exchanges) == 1
-    )
+    assert panel.talk.exchanges[0][0].how.method == "beam" and len(panel.talk.exchanges) == 1
     panel.undo()
     assert (
         panel.talk.exchanges == [] and panel.text.value == "my dog died" and panel.file.value == ""

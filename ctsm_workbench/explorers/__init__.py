@@ -48,8 +48,7 @@ def explorer(*runs: Run | Path | str) -> Any:
     word = panels.WordPanel(Words(lessons.data()))
     context = panels.ContextPanel(voices[0], lessons.data())
     opened = [word, context, panels.AnswerPanel(voices)]
-    titles = ["Word", "Context", "Answer"]
-    return panels.ipw.Tab(opened, titles=titles, layout={"width": "auto"})
+    return panels.ipw.Tab(opened, titles=["Word", "Context", "Answer"], layout={"width": "auto"})
 
 
 def serve(runs: Sequence[Path], **options: Any) -> None:

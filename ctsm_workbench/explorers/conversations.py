@@ -68,8 +68,7 @@ class Voice:
         cleaned = [clean_turn(turn) for turn in turns]
         spoken = [turn for turn in cleaned if tokenize(turn)]
         if not spoken:
-            hint = "Type what a speaker says, one turn a line"
-            raise DataError(f"There is nothing to read: no turn holds a word. {hint}.")
+            raise DataError("There is nothing to read: no turn holds a word. Type one turn a line.")
         inferences = self.provider.infer(spoken[-1:])
         longest = self.run.config.max_context
         return context_batch([cleaned], inferences, self.run.vocabulary, longest)
@@ -194,8 +193,9 @@ class Token:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer with its decoding, its tokens (EOS last, where it was reached) and the seconds."""
+    """An answer to a turn, its decoding, its tokens (EOS last, if it was reached), the seconds."""
 
+    said: str
     response: Response
     how: Decoding
     tokens: list[Token]
@@ -226,21 +226,13 @@ class Column:
 
 
 @dataclass
-class Exchange:
-    """A turn of the user, and each column's answer."""
-
-    said: str
-    answers: list[Answered]
-
-
-@dataclass
 class Conversation:
     """A conversation with one run or with two, each of which remembers its own answers."""
 
     columns: list[Column]
-    exchanges: list[Exchange] = field(default_factory=list)
+    exchanges: list[list[Answered]] = field(default_factory=list)  # each column's answer to a turn
 
-    def say(self, text: str) -> Exchange:
+    def say(self, text: str) -> list[Answered]:
         """Say something and let every column answer. After an error nothing has been added."""
         self.exchanges.append(self._exchange(one_line(text), self.exchanges))
         return self.exchanges[-1]
@@ -248,25 +240,26 @@ class Conversation:
     def again(self) -> None:
         """Answer the last turn, if there is one, again with the present decoding."""
         if self.exchanges:
-            self.exchanges[-1] = self._exchange(self.exchanges[-1].said, self.exchanges[:-1])
+            self.exchanges[-1] = self._exchange(self.exchanges[-1][0].said, self.exchanges[:-1])
 
     def undo(self) -> str:
         """Remove the last turn and its answers. Return the turn, "" where there is none."""
-        return self.exchanges.pop().said if self.exchanges else ""
+        return self.exchanges.pop()[0].said if self.exchanges else ""
 
-    def _exchange(self, said: str, earlier: Sequence[Exchange]) -> Exchange:
+    def _exchange(self, said: str, earlier: list[list[Answered]]) -> list[Answered]:
         answers = []
         for number, column in enumerate(self.columns):
-            turns = [turn for e in earlier for turn in (e.said, e.answers[number].response.text)]
+            own = (answers[number] for answers in earlier)
+            turns = [turn for found in own for turn in (found.said, found.response.text)]
             answers.append(answer(column.voice, [*turns, said], column.how))
-        return Exchange(said, answers)
+        return answers
 
     def asdict(self) -> dict[str, Any]:
         """The conversation as JSON, with the decoding and every token of each answer."""
         runs = [{"name": c.voice.name} | c.voice.run.about("cpu") for c in self.columns]
         exchanges = [
-            {"said": exchange.said, "answers": [found.asdict() for found in exchange.answers]}
-            for exchange in self.exchanges
+            {"said": answers[0].said, "answers": [found.asdict() for found in answers]}
+            for answers in self.exchanges
         ]
         return {"runs": runs, "exchanges": exchanges}
 
@@ -285,7 +278,7 @@ def answer(voice: Voice, turns: Sequence[str], how: Decoding) -> Answered:
     if len(ids) < how.max_length:
         ids.append(EOS)
     tokens = trace(run.model, voice.batch(turns), ids, run.vocabulary.words)
-    return Answered(response, how, tokens, time.monotonic() - begun)
+    return Answered(turns[-1], response, how, tokens=tokens, seconds=time.monotonic() - begun)
 
 
 @torch.no_grad()

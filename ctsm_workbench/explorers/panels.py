@@ -234,18 +234,17 @@ class AnswerPanel(Panel):
 
     def __init__(self, voices: Sequence[Voice], start: str = FIRST_TURN):
         self.voices = {voice.name: voice for voice in voices}
-        self.folders = {voice.name: voice.run.folder for voice in voices}
-        self.folders |= conversations.runs_beside(voices[0].run)
-        names = [(name, name) for name in self.folders]
+        self.folders = conversations.runs_beside(voices[0].run)
+        names = [(name, name) for name in dict.fromkeys([*self.voices, *self.folders])]
         second = voices[1].name if len(voices) > 1 else ""
         self.left = DecodingControls("left", names, voices[0].name)
         self.right = DecodingControls("right", [("none", ""), *names], second)
         said, self.text = field("say", value=start)
         self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
         self.talks = row(align_items="flex-start")
-        buttons = [self.button("say", self.say), self.button("answer again", self.again)]
-        buttons += [self.button("undo", self.undo), self.button("start over", self.start_over)]
-        typing = row(said, *buttons, self.file)
+        actions = {"say": self.say, "answer again": self.again, "undo": self.undo}
+        actions |= {"start over": self.start_over}
+        typing = row(said, *(self.button(*action) for action in actions.items()), self.file)
         super().__init__(self.left, self.right, typing, self.talks)
         self.on_change(self.start_over, self.left.run, self.right.run)
         self.text.on_msg(self._entered)
@@ -299,6 +298,6 @@ class AnswerPanel(Panel):
         self.file.value = link if talk.exchanges else ""
         drawn = []
         for exchange in talk.exchanges[-1:]:
-            for found, column in zip(exchange.answers, talk.columns, strict=True):
+            for found, column in zip(exchange, talk.columns, strict=True):
                 drawn += figures.answer_figures(found, column.name)
         self.tell("", drawn)

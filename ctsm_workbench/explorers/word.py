@@ -4,8 +4,8 @@ Paper: Sec. 3.4.1 and 5.4. Shapes: n = the vocabulary without the special tokens
 """
 
 import difflib
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,17 +84,13 @@ class Words:
         rated = rating is not None
         vad = tuple(map(float, rating or NEUTRAL_VAD["standard"]))
         index = self.prepared.corpus.vocabulary.index.get(word, -1)
-        if index >= len(SPECIALS):
-            facts = self._facts(index, seed)
-        else:
-            alike = [other for other in self.words if other[:1] == word[:1]]
-            facts = {"similar": difflib.get_close_matches(word, alike, n=5, cutoff=0.7)}
         strength = float(intensity(np.array(vad), np.array(rated)))
         trait = int(rated and trait_polarity(np.array(vad[0])))
-        return WordReport(word, rated, vad, intensity=strength, trait=trait, **facts)
-
-    def _facts(self, index: int, seed: int) -> dict[str, Any]:
-        """Facts about a word of the vocabulary, named as the fields of `WordReport`."""
+        report = WordReport(word, rated, vad, intensity=strength, trait=trait)
+        if index < len(SPECIALS):
+            alike = [other for other in self.words if other[:1] == word[:1]]
+            similar = difflib.get_close_matches(word, alike, n=5, cutoff=0.7)
+            return replace(report, similar=similar)
         place = index - len(SPECIALS)
         states = {}
         for name, largest in zip(STATES, self._largest, strict=True):
@@ -122,8 +118,8 @@ class Words:
             who = "speaker" if split.speaker[occurs[k]] == USR else "listener"
             before, after = words_around(corpus, int(occurs[k]), around=6)
             quotations.append(Quotation(EMOTIONS[labels[k]], who, before, after))
-        return {
-            "known": True, "idf": float(corpus.idf[index]), "count": int(corpus.counts[index]),
-            "states": states, "nearest": nearest, "quotations": quotations,
-            "labels": [(EMOTIONS[k], int(times[k])) for k in often],
-        }  # fmt: skip
+        return replace(
+            report, known=True, idf=float(corpus.idf[index]), count=int(corpus.counts[index]),
+            states=states, nearest=nearest, labels=[(EMOTIONS[k], int(times[k])) for k in often],
+            quotations=quotations,
+        )  # fmt: skip

@@ -204,8 +204,7 @@ def write_answers(path: Path, sheet: Sheet, answers: Answers) -> None:
 def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, str]]:
     """Read the answers that a judge has given, and the place (file and line) of each item's row.
 
-    DataError: not such a file, judgements of another sheet, an item that is unknown or there
-    twice, or a choice other than A, tie and B.
+    DataError: judgements of another sheet, an unknown item, or a choice other than A, tie and B.
     """
     answers: Answers = {}
     rows = _read_csv(path, ("sheet", "item", *ASPECTS))

@@ -16,12 +16,11 @@ from ctsm_workbench.serving import serve_page
 
 
 class JudgingSession:
-    """Judgements of one judge on one sheet, saved after every single answer.
+    """Judgements of one judge on the sheet of a folder, saved after every single answer.
 
     A session begins at the first item that lacks an answer. Before every save it reads the file
     again, so that two windows of one judge keep each other's answers. If a question is answered
-    twice, the later answer counts. `folder` has `sheet.csv`; judgements go to `judges/NAME.csv`
-    in it. ConfigError: the judge's name cannot be the name of a file.
+    twice, the later answer counts.
     """
 
     def __init__(self, folder: Path | str, judge: str):
@@ -78,10 +77,9 @@ class JudgingSession:
 
 
 def widget(folder: Path | str, judge: str, whole_page: bool = False) -> Any:
-    """The judging screen for a notebook cell. It opens where the judge left off.
+    """The judging screen, for a notebook cell. It opens where the judge left off.
 
-    Arguments and errors are those of `JudgingSession`. With `whole_page`, keys work wherever the
-    page was clicked, not only within the screen.
+    With `whole_page`, keys work wherever the page was clicked, not only within the screen.
     """
     with needed_by("The judging screen"):
         import anywidget
@@ -106,8 +104,8 @@ def widget(folder: Path | str, judge: str, whole_page: bool = False) -> Any:
 def react(session: JudgingSession, message: Any) -> dict[str, Any]:
     """Do what a message of the screen asks for, and return what the screen shows then.
 
-    In a message, `do` is answer, next or back; `number` counts messages; `item` is the item on the
-    judge's screen; an answer also has `aspect` and `choice`. The result is `session.screen()` with
+    In a message, `do` is answer, next or back; `number` counts messages; `item` is the item that
+    the judge sees; an answer also has `aspect` and `choice`. `session.screen()` is returned with
     the `number` of the message, with `saved` after an answer, and with `error` when it failed.
     """
     outcome: dict[str, Any] = {}

@@ -52,9 +52,8 @@ def gather(
 ) -> Judgements:
     """Merge the judges of one or several folders that hold the same sheet.
 
-    `key` is by default that of the first folder that has one. `only_complete` leaves out items
-    that some judge has not finished. DataError: unfinished items without it, no judge, different
-    sheets, a key of another sheet, or one judge twice.
+    `key` is by default that of the first folder that has one. Raises `DataError` for no judge, one
+    judge twice, different sheets, another sheet's key, or unfinished items without `only_complete`.
     """
     first = folders[0]
     sheet = files.read_sheet(first)
@@ -149,10 +148,9 @@ def _row(codes: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
 
 
 def sign_test(wins: int, losses: int) -> dict[str, Any]:
-    """Two-sided binomial test of wins against losses, without ties.
+    """Two-sided binomial test of wins against losses, without ties; None where there are neither.
 
-    The `share` of wins has a 95 % interval (Wilson) from `low` to `high`. Without wins and losses,
-    these three and `p` are None.
+    The `share` of wins has a 95 % interval (Wilson) from `low` to `high`.
     """
     result: dict[str, Any] = {"wins": wins, "losses": losses}
     if not wins + losses:
@@ -181,20 +179,19 @@ def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[st
             return math.nan
         return float(inter_rater.fleiss_kappa(counts[chosen], method="fleiss"))
 
+    items, judges = codes.shape
     result: dict[str, Any] = dict.fromkeys(("value", "low", "high"))
     result |= {"note": "", "undefined_draws": 0}
-    items, judges = codes.shape
     if judges < 2:
         return result | {"note": "one judge: agreement needs two"}
     drawn = resampled(kappa, items, draws, np.random.default_rng(seed))
     if math.isnan(drawn[0]):
         return result | {"note": "all judgements are the same: kappa is undefined"}
-    result["value"] = float(drawn[0])
-    if items < 2:
-        return result | {"note": "one item: no interval"}
-    result["undefined_draws"] = undefined = int(np.isnan(drawn).sum())
-    if undefined > draws / 2 or not draws:
-        return result | {"note": "too few different judgements: no interval"}
+    undefined = int(np.isnan(drawn).sum())
+    result |= {"value": float(drawn[0]), "undefined_draws": undefined}
+    if items < 2 or undefined > draws / 2 or not draws:
+        few = "one item" if items < 2 else "too few different judgements"
+        return result | {"note": f"{few}: no interval"}
     low, high = percentiles(drawn[1:])
     return result | {"low": low, "high": high}
 
@@ -222,10 +219,7 @@ def in_words(kappa: float) -> str:
 
 
 def write_table(result: dict[str, Any], out: Path, note: str = "") -> list[Path]:
-    """Write table2.md, .json, .html and, where possible, .png and .svg; return the paths.
-
-    `note` is a line above the table and below the figure, such as whose judgements these are.
-    """
+    """Write table2.md, .json, .html and, where possible, .png and .svg; return the paths."""
     path = out / "table2.md"
     write_text(path, markdown(result, note))
     noted = result | ({"note": note} if note else {})
@@ -233,7 +227,7 @@ def write_table(result: dict[str, Any], out: Path, note: str = "") -> list[Path]
 
 
 def markdown(result: dict[str, Any], note: str = "") -> str:
-    """Table 2, with the judges' reliability below it."""
+    """Table 2 below a note (such as whose judgements these are), and the judges' reliability."""
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )

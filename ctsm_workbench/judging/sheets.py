@@ -52,8 +52,7 @@ def _tokenized(text: str) -> str:
 def read_rows(path: Path) -> Rows:
     """Read JSON lines with `context` (turns, or one text), `response`, `emotion` and `reference`.
 
-    The last two may be missing. Each row also gets its `line`. DataError: the file cannot be read,
-    or a line has wrong fields.
+    The last two may be missing. Each row also gets its `line`. DataError: a line is not like that.
     """
     rows: Rows = defaultdict(list)
     for line, row in numbered_rows(path):
@@ -94,9 +93,8 @@ def make(
 
     `files` are the name and the path of each system, the system in question first. `items` counts
     contexts, drawn in equal shares of emotions where possible; each is judged once per comparison.
-    `checks` counts attention checks, by default one to twenty items. `key` is the key's path, by
-    default `out / "key.json"`. Files that are there are never overwritten. The result is a report:
-    the sheet's number, counts of rows, and the `form` of the answers.
+    `checks` counts attention checks, by default one to twenty items. Files that are there are never
+    overwritten. The report has the sheet's number, counts of rows, and the `form` of the answers.
     """
     key = key or out / formats.KEY
     for path in (out / formats.SHEET, key):
@@ -144,8 +142,7 @@ def make(
         name = f"q{number:0{len(str(len(drafts)))}}"
         shown.append(Item(name, tuple(map(clean, rows[context][ours]["context"])), a, b))
         secrets[name] = secret | {"emotion": emotions[context]}
-    prints = {path: file_fingerprint(path) for _, path in files}
-    about = [{"name": n, "file": p.name, "fingerprint": prints[p]} for n, p in files]
+    about = [{"name": n, "file": p.name, "fingerprint": file_fingerprint(p)} for n, p in files]
     payload = {"systems": about, "seed": seed, "items": secrets}
     sheet = Sheet(formats.sheet_number(shown, payload), tuple(shown))
     formats.write_key(key, sheet.number, payload)
@@ -179,8 +176,8 @@ def _comparisons(
     """The first system against each other one, in a random order."""
     drafts: list[Draft] = []
     for other in names[1:]:
-        pairs = [(names[0], other), (other, names[0])] * len(rows)
-        orders = pairs[: len(rows)]  # the first system is A as often as B
+        both = [(names[0], other), (other, names[0])]
+        orders = (both * len(rows))[: len(rows)]  # the first system is A as often as B
         dice.shuffle(orders)
         for (context, found), (a, b) in zip(rows.items(), orders, strict=True):
             left, right = (form(found[name]["response"]) or NO_ANSWER for name in (a, b))
