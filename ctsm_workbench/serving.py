@@ -59,5 +59,4 @@ def serve_page(
         try:
             app.start()
         except SystemExit:
-            busy = f"No free port near {port} on {host}"
-            raise ConfigError(f"{busy}. Choose another with --port.") from None
+            raise ConfigError(f"No free port near {port} on {host}. Change --port.") from None

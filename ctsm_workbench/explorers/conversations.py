@@ -1,7 +1,6 @@
 """Runs that read and answer conversations: predicted emotions, and how each token is treated.
 
-Paper: Sec. 3.4.2, 3.5 and 3.6.1. Shapes: L context tokens with CLS, T answer tokens with EOS, 32
-emotions.
+Paper: Sec. 3.4.2, 3.5 and 3.6.1. Shapes: L context tokens with CLS, T answer tokens with EOS.
 """
 
 import difflib
@@ -79,8 +78,7 @@ def runs_beside(run: Run) -> dict[str, Path]:
     places = [run.folder.resolve().parent, *([PROJECT / "runs"] if PROJECT else [])]
     found = {run.folder.name: run.folder}
     for path in (path.parent for place in places for path in sorted(place.glob("*/run.json"))):
-        if path.resolve() != run.folder.resolve():
-            found.setdefault(path.name, path)
+        found.setdefault(path.name, path)
     return found
 
 

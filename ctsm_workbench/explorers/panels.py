@@ -181,13 +181,12 @@ class ContextPanel(Panel):
     def reset(self) -> None:
         """Make both texts the same."""
         turns = typed_turns(self.before.value.lstrip("\r\n"))
-        text = "\n".join(turns)
-        self._set((self.leave, -1), (self.before, text), (self.after, text))
+        self._set((self.leave, -1), (self.before, "\n".join(turns)))
         self.leave.options = [("none", -1), *((f"turn {n + 1}", n) for n in range(len(turns)))]
-        self.show()
+        self.leave_out()
 
     def leave_out(self) -> None:
-        """Empty the line of the turn that is to be left out."""
+        """Empty the line of the turn that is to be left out, if any."""
         turns = enumerate(typed_turns(self.before.value))
         changed = ["" if number == self.leave.value else turn for number, turn in turns]
         self._set((self.after, "\n".join(changed)))

@@ -52,8 +52,7 @@ class JudgingSession:
         RunError: the file cannot be written; the session then keeps its old answers.
         """
         if aspect not in ASPECTS or choice not in CHOICES:
-            known = f"{', '.join(ASPECTS)}: {', '.join(CHOICES)}"
-            raise ConfigError(f"{aspect!r}: {choice!r} is none of {known}.")
+            raise ConfigError(f"{aspect!r}: {choice!r} answers no question of the sheet.")
         self._load()
         answers = self.answers | {(self.item.name, aspect): choice}
         files.write_answers(self.path, self.sheet, answers)
@@ -97,7 +96,6 @@ def widget(folder: Path | str, judge: str, whole_page: bool = False) -> Any:
     session = JudgingSession(folder, judge)
     view = JudgingScreen(screen=session.screen(), whole_page=whole_page)
     view.on_msg(lambda _, message, __: view.set_trait("screen", react(session, message)))
-    view.session = session
     return view
 
 

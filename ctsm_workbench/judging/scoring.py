@@ -9,7 +9,7 @@ import html
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import accumulate
@@ -73,9 +73,8 @@ def gather(
         paths[judge] = path
         answers[judge], places = files.read_answers(path, sheet)
         for item in (item.name for item in sheet.items):
-            missing = ", ".join(a for a in ASPECTS if (item, a) not in answers[judge])
-            place = places.get(item, f"{path} (no row)")
-            if missing:
+            if missing := ", ".join(a for a in ASPECTS if (item, a) not in answers[judge]):
+                place = places.get(item, f"{path} (no row)")
                 problems.append((item, f"{place}: {judge} has not judged {missing} of {item}"))
     if not paths:
         hint = f"Run `ctsm judge serve {first} --judge NAME` to judge."
@@ -106,8 +105,8 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
     for other in others:
         items = [i for i in plain if {secrets[i]["A"], secrets[i]["B"]} == {ours, other}]
         if not items:
-            all_judges = f"all {len(judges)} judges"
-            raise DataError(f"No item of {ours} against {other} was judged by {all_judges}.")
+            everybody = f"all {len(judges)} judges"
+            raise DataError(f"No item of {ours} against {other} was judged by {everybody}.")
         ours_is_b = np.array([[secrets[item]["B"] == ours] for item in items])
         for aspect in ASPECTS:
             given = ([judgements.answers[judge][i, aspect] for judge in judges] for i in items)
@@ -117,10 +116,9 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
             table.append(names | _row(codes, draws, seed))
     # Holm's correction: among many tests some have a small p by chance alone.
     if tested := [row for row in table if row["test"]["p"] is not None]:
-        single = [row["test"]["p"] for row in tested]
         from statsmodels.stats.multitest import multipletests
 
-        corrected = multipletests(single, method="holm")[1]
+        corrected = multipletests([row["test"]["p"] for row in tested], method="holm")[1]
         for row, p in zip(tested, corrected.tolist(), strict=True):
             row["p_holm"] = p
     return {
@@ -152,13 +150,12 @@ def sign_test(wins: int, losses: int) -> dict[str, Any]:
 
     The `share` of wins has a 95 % interval (Wilson) from `low` to `high`.
     """
-    result: dict[str, Any] = {"wins": wins, "losses": losses}
-    if not wins + losses:
-        return result | dict.fromkeys(("p", "share", "low", "high"))
-    test = binomtest(wins, wins + losses)
-    low, high = map(float, test.proportion_ci(method="wilson"))
-    p = float(test.pvalue)
-    return result | {"p": p, "share": float(test.statistic), "low": low, "high": high}
+    numbers: Iterable[float | None] = [None] * 4
+    if wins + losses:
+        test = binomtest(wins, wins + losses)
+        numbers = map(float, (test.pvalue, test.statistic, *test.proportion_ci(method="wilson")))
+    found = dict(zip(("p", "share", "low", "high"), numbers, strict=True))
+    return {"wins": wins, "losses": losses} | found
 
 
 def agreement(codes: np.ndarray, *, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
@@ -235,12 +232,7 @@ def markdown(result: dict[str, Any], note: str = "") -> str:
     signs = {ord(sign): f"&#{ord(sign)};" for sign in r"\`*_<>|[]"}
     environment.filters |= {"cell": lambda name: name.translate(signs), "in_words": in_words}
     text = environment.from_string((HERE / "table.md").read_text("utf-8"))
-    return text.render(result, note=note, size=_size(result, " per comparison"))
-
-
-def _size(result: dict[str, Any], of: str = "") -> str:
-    first = result["table"][0]
-    return f"{first['items']} items{of}, {first['judges']} judge{'s' * (first['judges'] != 1)}"
+    return text.render(result, note=note)
 
 
 def figure(result: dict[str, Any], note: str = "") -> go.Figure:
@@ -268,6 +260,7 @@ def figure(result: dict[str, Any], note: str = "") -> go.Figure:
         drawn.add_annotation(texts["note"], text=html.escape(note, False))
         drawn.layout.margin.b = 96
     drawn.update_yaxes(range=[heights[-1] + 0.6, -1.1], tickvals=heights, ticktext=aspects)
-    title = f"Whose answer is better? ({_size(result)})"
+    size = f"{rows[0]['items']} items, {rows[0]['judges']} judge{'s' * (rows[0]['judges'] != 1)}"
+    title = f"Whose answer is better? ({size})"
     height = int(210 + 40 * heights[-1])
     return drawn.update_layout(template=template(), height=height, title_text=title)

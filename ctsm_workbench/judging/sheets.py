@@ -80,8 +80,7 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
         named.append((Path(argument).stem, Path(argument)) if bare else (name.strip(), Path(path)))
     for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
-            hint = "Name them: ours=A.jsonl b=B.jsonl"
-            raise ConfigError(f"{count} files are called {name!r}. {hint}")
+            raise ConfigError(f"{count} files are called {name!r}. Name them: a=A.jsonl b=B.jsonl")
     return named
 
 
@@ -99,8 +98,7 @@ def make(
     key = key or out / formats.KEY
     for path in (out / formats.SHEET, key):
         if path.exists():
-            reason = "is there already, and judgements may depend on it"
-            raise ConfigError(f"{path} {reason}. Choose another folder.")
+            raise ConfigError(f"{path} is there already, perhaps judged. Choose another folder.")
     systems = {name: read_rows(path) for name, path in files}
     ours, our_path = files[0]
     # A context that a file has twice is left out: it is unknown which of its answers to compare.
