@@ -51,8 +51,8 @@ def serve_page(
     settings.Voila.update(ip=host, port=port, token=token)
     settings.VoilaConfiguration.theme = theme
     with tempfile.TemporaryDirectory() as place:
-        title = widget.__module__.split(".")[1]  # the package's name, which the page shows
-        path = Path(place) / f"{title}.ipynb"
+        # The page shows the name of its notebook.
+        path = Path(place) / f"{widget.__module__.split('.')[1]}.ipynb"
         nbformat.write(notebook, path)
         app = Page(config=settings)
         app.initialize([str(path)])

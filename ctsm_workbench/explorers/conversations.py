@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,7 @@ class Voice:
         self.notes = [text for text in (run.note, note) if text]
 
     def batch(self, turns: Sequence[str]) -> Batch:
-        """The batch of a context of turns, the speaker's first.
-
-        "" leaves a turn out, and the others keep their speakers.
-        """
+        """A batch of turns, the speaker's first. "" leaves one out; others keep their speakers."""
         cleaned = [clean_turn(turn) for turn in turns]
         spoken = [turn for turn in cleaned if tokenize(turn)]
         if not spoken:
@@ -135,17 +133,15 @@ def read_context(voice: Voice, turns: Sequence[str]) -> Reading:
     )
 
 
-def picked_dialogue(
-    corpus: Corpus, emotion: str, random: np.random.Generator
-) -> tuple[list[str], str] | None:
+def picked_dialogue(corpus: Corpus, emotion: str, random: Random) -> tuple[list[str], str] | None:
     """A random test context with this label, or "any", and its label; None where there is none."""
     split = corpus.splits["test"]
-    labels = split.pairs[:, 3]
-    fitting = np.flatnonzero([emotion in ("any", EMOTIONS[k]) for k in labels])
-    if not len(fitting):
+    labels = [EMOTIONS[k] for k in split.pairs[:, 3]]
+    fitting = [pair for pair, label in enumerate(labels) if emotion in ("any", label)]
+    if not fitting:
         return None
-    pair = int(random.choice(fitting))
-    return split.context_texts(pair), EMOTIONS[labels[pair]]
+    pair = random.choice(fitting)
+    return split.context_texts(pair), labels[pair]
 
 
 def new_tokens(before: Reading, after: Reading) -> list[bool]:

@@ -27,7 +27,6 @@ HERE = Path(__file__).parent
 _TEXT = (HERE / "figures.json").read_text("utf-8")
 _STYLES = json.loads(Template(_TEXT).substitute(COLOURS))
 SHOWN_EMOTIONS = 8
-MAP_EMOTIONS = 12
 POLARITIES = {1: "positive", 0: "negative", NO_STATE: "unknown: no vector"}
 TRAITS = {1: (BLUE, "positive"), 0: (ORANGE, "negative"), None: (INK, "not rated")}
 LONGEST_LABEL = 24  # characters
@@ -38,13 +37,11 @@ def label(word: str) -> Markup:
     return escape(word if len(word) <= LONGEST_LABEL else word[: LONGEST_LABEL - 1] + "…")
 
 
-_ENVIRONMENT = Environment(
-    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-_ENVIRONMENT.filters["label"] = label
-_ENVIRONMENT.globals |= {"STATES": STATES, "POLARITIES": POLARITIES, "NO_STATE": NO_STATE}
-_ENVIRONMENT.globals |= {"zip": zip} | vars(conversations)
-_MACROS: Any = _ENVIRONMENT.from_string((HERE / "texts.html").read_text("utf-8")).module
+_ENV = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_ENV.filters["label"] = label
+_ENV.globals |= {"STATES": STATES, "POLARITIES": POLARITIES, "NO_STATE": NO_STATE}
+_ENV.globals |= {"zip": zip} | vars(conversations)
+_MACROS: Any = _ENV.from_string((HERE / "texts.html").read_text("utf-8")).module
 
 
 def in_words(macro: str, *values: Any) -> str:
@@ -69,10 +66,7 @@ def _listed(names: Iterable[str], values: Iterable[float], form: str = ".2f") ->
     return ", ".join(f"{name} {value:{form}}" for name, value in zip(names, values, strict=True))
 
 
-def _bars(
-    kind: str, about: str, rows: Sequence[tuple[str, float, str, str]], form: str = ".2f",
-    **layout: Any,
-) -> dict:  # fmt: skip
+def _bars(kind: str, about: str, rows: list[tuple], form: str = ".2f", **layout: Any) -> dict:
     """Bars beside their values. A row has a name, a value, a tip and a colour."""
     names, values, tips, colours = map(list, zip(*rows, strict=True))
     places = list(range(len(rows)))
@@ -114,15 +108,13 @@ def word_figures(report: WordReport) -> list[dict]:
     return figures
 
 
-def context_figures(
-    before: Reading, after: Reading | None = None, every: bool = False
-) -> list[dict]:
+def context_figures(before: Reading, after: Reading | None = None, count: int = 12) -> list[dict]:
     """The predicted emotions of both readings in one figure, and the tokens of each.
 
-    The map shows the likeliest `MAP_EMOTIONS`, or `every` one of the 32 emotions.
+    The map shows the likeliest `count` emotions, or all 32 in their usual order.
     """
     readings = [before] if after is None else [before, after]
-    emotions = list(range(len(EMOTIONS))) if every else likeliest(readings, MAP_EMOTIONS)
+    emotions = likeliest(readings, count) if count < len(EMOTIONS) else list(range(count))
     # Both readings have the same scales, so that bars and colours can be compared.
     intensities = np.concatenate([reading.intensity for reading in readings]).tolist()
     most = max(float(weights.max()) for reading in readings for weights in reading.pooling.values())

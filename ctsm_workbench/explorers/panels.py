@@ -9,9 +9,9 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import numpy as np
 from plotly.offline import get_plotlyjs
 
 from ctsm_lib.corpus import EMOTIONS
@@ -71,10 +71,7 @@ def field(name: str, **options: Any) -> tuple[Any, Any]:
 
 
 class Panel(ipw.VBox):
-    """A column of controls, text and figures.
-
-    Every error is a sentence in the panel, since nobody sees a traceback in a server's log.
-    """
+    """A column of controls, text and figures. It shows errors, since nobody sees a server's log."""
 
     quiet = False  # while the panel itself changes its controls
 
@@ -143,7 +140,7 @@ class ContextPanel(Panel):
         self.voice = voice
         self.corpus = prepared.corpus
         self.labels: dict[str, str] = {}  # of the picked dialogue, by its text
-        self.random = np.random.default_rng(0)
+        self.random = Random(0)
         emotion, self.emotion = field("emotion", options=["any", *EMOTIONS])
         emotions, self.map = field("map")
         before, self.before = field("before", value="\n".join(start or [FIRST_TURN]))
@@ -169,8 +166,8 @@ class ContextPanel(Panel):
         """Show a random context of the test dialogues with the chosen label."""
         picked = conversations.picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
-            none = f"No test dialogue is about {self.emotion.value}."
-            self.message.value = in_words("warning", none)
+            text = f"No test dialogue is about {self.emotion.value}."
+            self.message.value = in_words("warning", text)
             return
         turns, label = picked
         text = "\n".join(map(conversations.one_line, turns))
@@ -198,9 +195,9 @@ class ContextPanel(Panel):
         changed = typed_turns(self.after.value)
         before = conversations.read_context(self.voice, turns)
         after = conversations.read_context(self.voice, changed) if changed != turns else None
-        drawn = figures.context_figures(before, after, every=self.map.value == "all 32")
-        label = self.labels.get(self.before.value, "")
-        self.tell(in_words("context", before, after, label), drawn)
+        drawn = figures.context_figures(before, after, self.map.value)
+        gold = self.labels.get(self.before.value, "")
+        self.tell(in_words("context", before, after, gold), drawn)
 
 
 class DecodingControls(ipw.Box):

@@ -89,8 +89,7 @@ class Words:
         report = WordReport(word, rated, vad, intensity=strength, trait=trait)
         if index < len(SPECIALS):
             alike = [other for other in self.words if other[:1] == word[:1]]
-            similar = difflib.get_close_matches(word, alike, n=5, cutoff=0.7)
-            return replace(report, similar=similar)
+            return replace(report, similar=difflib.get_close_matches(word, alike, n=5, cutoff=0.7))
         place = index - len(SPECIALS)
         states = {}
         for name, largest in zip(STATES, self._largest, strict=True):

@@ -9,7 +9,7 @@ import html
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import accumulate
@@ -47,9 +47,7 @@ class Judgements:
     left_out: list[str]
 
 
-def gather(
-    folders: Sequence[Path], key: Path | None = None, only_complete: bool = False
-) -> Judgements:
+def gather(folders: list[Path], key: Path | None = None, only_complete: bool = False) -> Judgements:
     """Merge the judges of one or several folders that hold the same sheet.
 
     `key` is by default that of the first folder that has one. Raises `DataError` for no judge, one
@@ -225,9 +223,7 @@ def write_table(result: dict[str, Any], out: Path, note: str = "") -> list[Path]
 
 def markdown(result: dict[str, Any], note: str = "") -> str:
     """Table 2 below a note (such as whose judgements these are), and the judges' reliability."""
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     # Names are in cells, without the signs that would end the cell or be markup.
     signs = {ord(sign): f"&#{ord(sign)};" for sign in r"\`*_<>|[]"}
     environment.filters |= {"cell": lambda name: name.translate(signs), "in_words": in_words}

@@ -4,7 +4,6 @@ Paper: Sec. 4.3.2 compares CTSM with three baselines on 3 aspects as win, tie or
 neither how items were drawn nor attention checks.
 """
 
-import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -12,6 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise, zip_longest
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ctsm_lib.cache import file_fingerprint
@@ -119,7 +119,7 @@ def make(
         names = ", ".join(path.name for _, path in files)
         raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
     checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
-    dice = random.Random(f"ctsm judge {seed}")
+    dice = Random(f"ctsm judge {seed}")
     chosen = {context: rows[context] for context in stratified(emotions, items, dice)}
     # If one system wrote tokens, capitals and spacing would identify it.
     texts = ([clean(found[name]["response"]) for found in chosen.values()] for name in systems)
@@ -155,7 +155,7 @@ def make(
     }  # fmt: skip
 
 
-def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
+def stratified(strata: Texts, count: int, dice: Random) -> list[Context]:
     """Draw `count` contexts, in each round one of every emotion that has contexts left."""
     piles: dict[str, list[Context]] = defaultdict(list)
     for context, emotion in strata.items():
@@ -168,9 +168,7 @@ def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
     return list(filter(None, chain.from_iterable(rounds)))[:count]
 
 
-def _comparisons(
-    rows: Matched, names: Sequence[str], dice: random.Random, form: Callable[[str], str]
-) -> list[Draft]:
+def _comparisons(rows: Matched, names: list[str], dice: Random, form: Callable) -> list[Draft]:
     """The first system against each other one, in a random order."""
     drafts: list[Draft] = []
     for other in names[1:]:
@@ -187,7 +185,7 @@ def _comparisons(
 
 
 def _attention_checks(
-    references: Texts, emotions: Texts, *, taken: set[Context], count: int, dice: random.Random
+    references: Texts, emotions: Texts, *, taken: set[Context], count: int, dice: Random
 ) -> list[Draft]:
     """Checks that an attentive judge passes: a human answer beside a worse one.
 
@@ -221,7 +219,7 @@ def _attention_checks(
     return drafts
 
 
-def shuffled_words(text: str, dice: random.Random) -> str:
+def shuffled_words(text: str, dice: Random) -> str:
     """Of fifty random orders of the words, the one that keeps the fewest neighbours together."""
     words = text.split()
     neighbours = set(pairwise(words))
