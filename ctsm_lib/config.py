@@ -28,12 +28,13 @@ PRESET_NOTES["PRESET-wo-tee"] = (
 def _presets() -> dict[str, dict[str, Any]]:
     """Changes of each preset and each of its ablations."""
     whole: dict[str, dict[str, Any]] = {}
+    ablated: dict[str, dict[str, Any]] = {}
     for name, table in _FILE["presets"].items():
         own = {key: value for key, value in table.items() if key not in ("base", "note")}
+        more = {part: own.pop(part, {}) for part in ABLATIONS}
         whole[name] = whole.get(table.get("base", ""), {}) | own
-    ablated = {
-        f"{n}-{part}": w | without for n, w in whole.items() for part, without in ABLATIONS.items()
-    }
+        for part, without in ABLATIONS.items():
+            ablated[f"{name}-{part}"] = whole[name] | without | more[part]
     return whole | ablated
 
 

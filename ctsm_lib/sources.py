@@ -37,7 +37,7 @@ class Sources:
     lexicon: Path
     vectors: Path | None  # else they are learned from the corpus
     knowledge: Path | None  # the folder with ATOMIC-like tables
-    concepts: Path | None = None  # JSON, word -> its emotion concepts, for KEMP and CASE
+    concepts: Path | None = None  # related words from ConceptNet, for KEMP and CASE
 
     def describe(self) -> dict:
         """Each part by name, for `ctsm data status`, runs and results."""
@@ -95,5 +95,5 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
         lexicon=lexicon,
         vectors=vectors or _first(root, _VECTORS),
         knowledge=root / "atomic" if (root / "atomic").is_dir() else None,
-        concepts=_first(root, ("kemp_concepts.json",)),
+        concepts=_first(root, ("conceptnet.tsv", "conceptnet_cn100k.tsv")),
     )

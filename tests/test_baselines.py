@@ -26,6 +26,7 @@ PAIRS = random_pairs(6, seed=3)
 SHAPES = {
     "plain": {},
     "deep": {"encoder_layers": 2, "decoder_layers": 3, "ffn": "conv", "tie_output": True},
+    "extras": {"bag_expert": True, "word_dropout": 0.3, "head_dropout": 0.3, "copy_once": True},
 }
 shaped = pytest.mark.parametrize("shape", SHAPES)
 

@@ -31,7 +31,8 @@ from ctsm_lib.interface import Tables
 from ctsm_lib.model import CTSM
 from ctsm_lib.registry import model_class
 from ctsm_lib.settings import AnswerBias
-from ctsm_workbench.beyond.extended import ExpertsMemory, ExtendedCTSM, mean_of_experts
+from ctsm_workbench.beyond.extended import ExpertsMemory, ExtendedCTSM
+from ctsm_workbench.beyond.extras import mean_of_experts
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "joint": {"fusion": "joint"},
@@ -305,7 +306,7 @@ def test_a_bag_of_words_learns_on_its_own() -> None:
             batch = collate([given])
             memory = model.eval().encode(batch)
             assert isinstance(memory, ExpertsMemory)
-            bags.append(memory.bag_logits)
+            bags.append(memory.experts.bag)
             students.append(model.read(batch).student_logits)
             assert torch.equal(memory.emotion_logits, mean_of_experts(students[-1], bags[-1]))
     assert torch.equal(*bags)
@@ -328,7 +329,7 @@ def test_hidden_words_are_read_as_unknown_in_training_only() -> None:
     memory = model.remember(batch, read)
     assert isinstance(memory, ExpertsMemory)
     assert torch.equal(memory.context, batch.context)
-    close(memory.bag_logits, model.bag(batch.context, batch.speaker), 1e-6)
+    close(memory.experts.bag, model.bag(batch.context, batch.speaker), 1e-6)
     differ(model.eval().read(batch).E_C, expected.E_C, 1e-3)
 
 

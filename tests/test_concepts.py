@@ -1,6 +1,5 @@
-"""Emotion concepts: reading the file, and the table that models look words up in."""
+"""Emotion concepts: the table that models look words up in."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +7,17 @@ import pytest
 
 from ctsm_lib.corpus import PAD, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
-from ctsm_workbench.baselines.concepts import STRONG, concept_table, read_concepts
+from ctsm_workbench.baselines.concepts import STRONG, concept_table
 
 WORDS = Vocabulary([*SPECIALS, "storm", "fear", "calm", "table", "joy"])
 STRENGTH = np.array([0.0] * len(SPECIALS) + [0.3, 0.9, STRONG, 0.1, 0.8])
 
 
-def test_the_first_known_concept_of_strong_emotion_counts() -> None:
-    """Unknown words, weak concepts and a word's own self are passed over; 0.6 itself is strong."""
+def test_the_related_word_of_the_strongest_emotion_is_the_concept() -> None:
+    """Unknown words, weak ones and a word's own self are passed over; 0.6 itself is strong."""
     found = concept_table(
         {
-            "storm": ["thunder", "table", "fear", "joy"],
+            "storm": ["thunder", "table", "joy", "fear"],
             "calm": ["calm", "joy"],
             "table": ["storm"],
             "joy": ["calm"],
@@ -38,23 +37,6 @@ def test_the_first_known_concept_of_strong_emotion_counts() -> None:
     assert names["storm"] == "fear"
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "cannot be read as JSON"),
-        ("[1]", "holds a list"),
-        ('{"a": "b"}', "entry of 'a'"),
-        ('{"a": [1]}', "entry of 'a'"),
-    ],
-)
-def test_a_file_of_another_form_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
-    path = tmp_path / "kemp_concepts.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match=words) as error:
-        read_concepts(path)
-    assert str(path) in str(error.value)
-
-
 def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkeypatch) -> None:
     """They are in tables and description, but not with `concepts=false` or without the file."""
     import shutil
@@ -69,11 +51,10 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     without = prepare(config, find_sources(folder), splits=(), progress=False)
     assert without.description["concepts"] == "none"
     assert "concepts" not in without.tables(config).more
-    (folder / "kemp_concepts.json").write_text(
-        json.dumps({"dog": ["happy", "joy"], "rain": ["sad"]})
-    )
+    rows = "Causes\tdog\thappy\t1\nCauses\tdog\tjoy\t1\nCauses\train\tsad\t1\n"
+    (folder / "conceptnet.tsv").write_text(rows)
     prepared = prepare(config, find_sources(folder), splits=(), progress=False)
-    assert prepared.description["concepts"] == "kemp_concepts.json (2 words)"
+    assert prepared.description["concepts"] == "conceptnet.tsv (5 words)"
     table = prepared.tables(config).more["concepts"]
     index = prepared.corpus.vocabulary.index
     assert (table != PAD).sum() >= 1
@@ -82,7 +63,7 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     unused = prepare(off, find_sources(folder), splits=(), progress=False)
     assert "concepts" not in unused.tables(off).more
     # A damaged file is an error only for models that use concepts.
-    (folder / "kemp_concepts.json").write_text("{")
-    with pytest.raises(DataError, match="kemp_concepts"):
+    (folder / "conceptnet.tsv").write_text("{")
+    with pytest.raises(DataError, match=r"conceptnet\.tsv:1"):
         prepare(config, find_sources(folder), splits=(), progress=False)
     prepare(config.override(["model=ctsm"]), find_sources(folder), splits=(), progress=False)

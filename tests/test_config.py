@@ -1,9 +1,11 @@
 """Settings: presets of the specification, overrides, refusals."""
 
+import dataclasses
 import json
 
 import pytest
 
+from ctsm_lib import settings
 from ctsm_lib.config import PRESETS, Config, preset
 from ctsm_lib.errors import ConfigError
 
@@ -104,3 +106,22 @@ def test_an_unknown_preset_names_the_nearest():
 def test_json_of_the_wrong_type_is_refused(values):
     with pytest.raises(ConfigError):
         Config.from_dict(values)
+
+
+def test_preset_faithful_has_the_paper_s_model_and_losses() -> None:
+    """Only optimisation, dropout and the scale of the word vectors differ from preset `paper`."""
+    paper = preset("paper").asdict()
+    differs = {name for name, value in preset("faithful").asdict().items() if value != paper[name]}
+    training = {field.name for field in dataclasses.fields(settings.TrainingSettings)}
+    assert differs - training == {"preset", "dropout", "embedding_scale"}
+    assert not preset("faithful").goes_beyond_paper()
+
+
+@pytest.mark.parametrize("part", ["wo-egm", "wo-egm-ccl"])
+def test_without_guidance_the_emotion_of_faithful_weighs_as_much(part: str) -> None:
+    """Teacher and student have a loss each; alone, the student's has the weight of both."""
+    whole = preset("faithful")
+    alone = preset(f"faithful-{part}")
+    assert whole.guidance and not alone.guidance
+    assert alone.weight_emotion == 2 * whole.weight_emotion
+    assert preset(f"paper-{part}").weight_emotion == 1

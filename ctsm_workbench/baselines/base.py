@@ -3,7 +3,10 @@
 A baseline defines how it understands a context (`understand`), how its decoder differs, and which
 losses it adds. Everything else, from batches to scores, is the same for all of them and for CTSM.
 Departure: the released code of the baselines sums the loss of the words over a batch; here it is a
-mean. The setting `peer_losses` restores the sum.
+mean. The setting `peer_losses` restores the sum. EmpDG's and KEMP's releases sum the loss of the
+emotion as well.
+Departure: labels are smoothed in the generated part of the mixture; the releases smooth all of it.
+Departure: a copy weight is the mean of the heads' softmax; the releases take the softmax of a mean.
 
 Shapes: B batch, L context length, T target length, N target tokens, D width, V vocabulary.
 """
@@ -13,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
@@ -27,6 +30,7 @@ from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.model.pointer import Mixture, Scores, mixture_at
 from ctsm_lib.parallel import world
 from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder, BiasedPointer
+from ctsm_workbench.beyond.extras import Experts, Extras
 
 
 @dataclass
@@ -35,6 +39,7 @@ class BaselineMemory(Memory):
 
     losses: dict[str, Tensor] = field(default_factory=dict)  # in training: B, or of the whole batch
     first: Tensor | None = None  # B D, read by the decoder in place of SOS
+    experts: Experts | None = None  # with a bag of words
 
 
 @dataclass
@@ -44,11 +49,12 @@ class BaselineCache(BiasedCache):
     first: Tensor | None = None  # as in `BaselineMemory`
 
 
-class Baseline(nn.Module):
+class Baseline(Extras):
     """The common part of all baselines."""
 
     predicts_emotion = True
     predicts_words = True
+    classifier = "classify"  # the name of the last layer that predicts the emotion
     diverse = False  # whether there is a diversity loss, in place of label smoothing
     uses: frozenset[str] = frozenset()
     Decoder: type[BiasedDecoder] = BiasedDecoder
@@ -69,8 +75,11 @@ class Baseline(nn.Module):
         if self.diverse:
             self.diversity = DiversityLoss(len(tables.vectors))
         self.make_parts(config.dim)
+        if self.predicts_emotion:
+            self.drop_before(getattr(self, self.classifier))
         self.decoder = self.make_decoder()
         initialise(self)
+        self.add_extras(tables)
 
     def small_encoder(self, width: int) -> Encoder:
         """An encoder besides that of the context."""
@@ -118,7 +127,19 @@ class Baseline(nn.Module):
 
     def encode(self, batch: Batch) -> BaselineMemory:
         """Encode contexts for answering."""
-        return self.understand(batch, self.embed.look_up(self.ids(batch)))
+        return self._read(batch)[0]
+
+    def _read(self, batch: Batch) -> tuple[BaselineMemory, dict[str, Tensor]]:
+        """The memory of contexts, and the looked-up words. In training some words are hidden."""
+        seen = self.hide_words(batch)
+        words = self.embed.look_up(self.ids(seen))
+        memory = self.understand(seen, words)
+        if seen is not batch:  # the answer may copy hidden words, too
+            own = memory.context[:, batch.context.shape[1] :]
+            memory.context = torch.cat([batch.context, own], dim=1)
+        if self.predicts_emotion:
+            memory.experts = self.ask_bag(memory, batch)
+        return memory, words
 
     def start(self, memory: Any) -> BaselineCache:
         """A decoder cache for encoded contexts."""
@@ -139,8 +160,7 @@ class Baseline(nn.Module):
         """Losses and predictions for pairs with targets, as CTSM gives them."""
         assert batch.target is not None
         config = self.config
-        words = self.embed.look_up(self.ids(batch))
-        memory = self.understand(batch, words)
+        memory, words = self._read(batch)
         taught = self.teach(memory, words["previous"], batch.target)
         nll = -taught.scores.log_prob
         losses = {"generation": nll.sum() / batch.total_tokens}
@@ -157,8 +177,12 @@ class Baseline(nn.Module):
         if config.peer_losses:
             total = total * float(batch.total_tokens)
         if self.predicts_emotion:
-            losses["emotion"] = mean_label_loss(memory.emotion_logits, batch)
+            logits = memory.experts.own if memory.experts else memory.emotion_logits
+            losses["emotion"] = mean_label_loss(logits, batch)
             total = total + config.weight_emotion * losses["emotion"]
+            if memory.experts:
+                losses["bag"] = mean_label_loss(memory.experts.bag, batch)
+                total = total + config.weight_emotion * losses["bag"]
         own = memory.losses | (self.taught_losses(memory, taught) if self.training else {})
         whole = {name: loss for name, loss in own.items() if loss.dim() == 0}
         shares = {name: own[name].sum() / batch.total_pairs for name in own if name not in whole}

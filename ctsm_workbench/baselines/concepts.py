@@ -3,8 +3,9 @@
 Shapes: B batch, L context length, M concepts of a context, N = L + M nodes of a graph.
 """
 
-import json
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,42 +14,26 @@ from torch import Tensor
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD, Corpus, Vocabulary
-from ctsm_lib.errors import DataError
 from ctsm_lib.sources import Sources
 from ctsm_workbench.baselines.base import Baseline
+from ctsm_workbench.retrieval.conceptnet import read_conceptnet
 
 STRONG = 0.6  # the least intensity of a word of strong emotion
-
-
-def read_concepts(path: Path) -> dict[str, list[str]]:
-    """The concepts of each word, in the file's order. A malformed file raises a `DataError`."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        advice = "Remove it to do without concepts."
-        raise DataError(f"{path} cannot be read as JSON ({error}). {advice}") from error
-    if not isinstance(found, dict):
-        kind = type(found).__name__
-        raise DataError(f"{path} holds a {kind} where an object word -> [concepts] belongs.")
-    for word, concepts in found.items():
-        if not isinstance(concepts, list) or not all(isinstance(each, str) for each in concepts):
-            raise DataError(f"{path}: the entry of {word!r} is not a list of words: {concepts!r}.")
-    return found
 
 
 def concept_table(
     concepts: dict[str, list[str]], vocabulary: Vocabulary, intensity: np.ndarray
 ) -> np.ndarray:
-    """One concept of each word, [V] ids: its first one of strong emotion in the vocabulary, or PAD.
+    """The concept of each word, [V] ids: the related word of the strongest emotion, or PAD.
 
-    `intensity` [V] is the emotion intensity of every word.
+    It is in the vocabulary and has an `intensity` [V] of at least 0.6. Of equals the first counts.
     """
     index = vocabulary.index
     table = np.full(len(vocabulary), PAD, dtype=np.int64)
     for word in concepts.keys() & index.keys():
-        known = (index[concept] for concept in concepts[word] if concept in index)
-        strong = (i for i in known if i != index[word] and intensity[i] >= STRONG)
-        table[index[word]] = next(strong, PAD)
+        known = [index[concept] for concept in concepts[word] if concept in index]
+        strong = [i for i in known if i != index[word] and intensity[i] >= STRONG]
+        table[index[word]] = max(strong, key=lambda i: intensity[i], default=PAD)
     return table
 
 
@@ -59,22 +44,19 @@ class ReadsConcepts(Baseline):
 
     @classmethod
     def more_description(cls, config: Config, sources: Sources) -> dict[str, str]:
-        """The file of concepts, for runs and results. Raises: as `read_concepts`."""
-        if not config.concepts or not sources.concepts:
-            return {}
-        words = len(read_concepts(sources.concepts))
-        return {"concepts": f"{sources.concepts.name} ({words:,} words)"} if words else {}
+        """The file of concepts, for runs and results. Raises: as `read_conceptnet`."""
+        path = sources.concepts
+        concepts = _given_concepts(config, sources)
+        return {"concepts": f"{path.name} ({len(concepts):,} words)"} if path and concepts else {}
 
     @classmethod
-    def more_tables(
-        cls, config: Config, corpus: Corpus, *, sources: Sources, intensity: np.ndarray
-    ) -> dict[str, Tensor]:
+    def more_tables(cls, config: Config, corpus: Corpus, **more: Any) -> dict[str, Tensor]:
         """The concept of every word of the vocabulary, if there is a file of concepts."""
-        if not config.concepts or not sources.concepts:
-            return {}
-        concepts = read_concepts(sources.concepts)
-        table = concept_table(concepts, corpus.vocabulary, intensity)
-        return {"concepts": torch.from_numpy(table)} if concepts else {}
+        tables = super().more_tables(config, corpus)
+        if concepts := _given_concepts(config, more["sources"]):
+            table = concept_table(concepts, corpus.vocabulary, more["intensity"])
+            tables["concepts"] = torch.from_numpy(table)
+        return tables
 
     def context_concepts(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
         """A context's concepts and the positions of their words, [B, M]."""
@@ -82,6 +64,17 @@ class ReadsConcepts(Baseline):
 
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
+
+
+def _given_concepts(config: Config, sources: Sources) -> dict[str, list[str]]:
+    if not (config.concepts and sources.concepts):
+        return {}
+    return _read_once(sources.concepts, sources.concepts.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # a run asks for the words, and again for their number
+def _read_once(path: Path, changed: int) -> dict[str, list[str]]:
+    return read_conceptnet(path)
 
 
 def without_gaps(ids_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -450,31 +450,44 @@ lessons.show(
 # %% [markdown]
 # What about the dev split, and what about SEE? Before we interpret a difference between two
 # numbers, we need to know how large it could be by chance. The **paired bootstrap** asks: how
-# large could the difference have been with other dialogues in the dev split? It draws the pairs
-# again with replacement, *the same pairs for both systems*. Then it takes the middle 95 per
-# cent of the differences.
+# large could the difference have been with other dialogues in the dev split? It draws the
+# dialogues again with replacement, *the same dialogues for both systems*. Then it takes the
+# middle 95 per cent of the differences.
+#
+# Why dialogues and not pairs? A dialogue with four turns gives two pairs. Both have the same
+# label and share most of their words: whoever is right on one is mostly right on the other. The
+# two pairs are not two independent observations. If we drew pairs, the interval would be too
+# narrow. So we draw whole dialogues, each with all of its pairs.
 
 # %% [markdown]
 # ### Exercise 9.3 · The paired bootstrap
 #
 # **Goal:** compute a 95 % interval for the difference in accuracy (in points, a minus b) of two
-# systems on the same items. **Difficulty:** ★★ **Minutes:** 15
+# systems on the same pairs. Draw dialogues. **Difficulty:** ★★★ **Minutes:** 20
 #
 # <details><summary>Hint</summary>
 #
-# `random.integers(0, n, (samples, n))` gives the items of all draws at once. Use the same draw
-# for both systems. Then call `np.quantile(differences, [0.025, 0.975])`.
+# First add up the differences within each dialogue: `np.bincount(dialogue, right_a - right_b)`.
+# Count its pairs: `np.bincount(dialogue)`. With G dialogues,
+# `random.integers(0, G, (samples, G))` gives the dialogues of all draws at once. The difference
+# of one draw is the sum of its differences, divided by the number of its pairs. Then call
+# `np.quantile(differences, [0.025, 0.975])`.
 #
 # </details>
 
 
 # %%
-def paired_bootstrap(right_a, right_b, samples, seed):
-    """The interval (low, high) in points; right_a, right_b [n] are 1 (right) or 0 (wrong)."""
+def paired_bootstrap(right_a, right_b, dialogue, samples, seed):
+    """The interval (low, high) in points.
+
+    right_a, right_b [n] are 1 (right) or 0 (wrong); dialogue [n] counts dialogues from 0.
+    """
     ### BEGIN SOLUTION
-    random, n = np.random.default_rng(seed), len(right_a)
-    draws = random.integers(0, n, (samples, n))
-    differences = 100 * (right_a[draws].mean(axis=1) - right_b[draws].mean(axis=1))
+    random = np.random.default_rng(seed)
+    difference = np.bincount(dialogue, right_a - right_b)  # of each dialogue, summed
+    pairs = np.bincount(dialogue)
+    draws = random.integers(0, len(pairs), (samples, len(pairs)))
+    differences = 100 * difference[draws].sum(axis=1) / pairs[draws].sum(axis=1)
     low, high = np.quantile(differences, [0.025, 0.975])
     return low, high
     ### END SOLUTION
@@ -484,16 +497,21 @@ def paired_bootstrap(right_a, right_b, samples, seed):
 checks.paired_bootstrap(paired_bootstrap)
 
 # %% [markdown]
-# scipy offers the same method (`paired=True`), and also better intervals for small samples:
-
+# scipy offers the same method (`paired=True`), and also better intervals for small samples. Our
+# statistic is a ratio of two sums over dialogues:
 
 # %%
+split = small.pairs["valid"].split
+dialogue = split.pairs[: len(right["CTSM"]), 5]  # the last column: the dialogue of each pair
+
+
 def interval(a, b):
     """The same interval, computed by scipy."""
-    statistic = lambda x, y, axis=-1: 100 * (x.mean(axis=axis) - y.mean(axis=axis))  # noqa: E731
+    per_dialogue = (np.bincount(dialogue, a - b), np.bincount(dialogue))
+    ratio = lambda x, n, axis=-1: 100 * x.sum(axis=axis) / n.sum(axis=axis)  # noqa: E731
     found = bootstrap(
-        (a, b),
-        statistic,
+        per_dialogue,
+        ratio,
         paired=True,
         n_resamples=2_000,
         method="percentile",

@@ -49,13 +49,17 @@ def widths_shared_idf(dim, labels, compressed, trait, state):
     return dim + emotion, emotion
 
 
-def interval(right_a, right_b, samples, seed, size=None, level=(0.025, 0.975)):
+def interval(right_a, right_b, dialogue, samples, seed, size=None, level=(0.025, 0.975)):
     random, difference = np.random.default_rng(seed), right_a - right_b
-    means = [random.choice(difference, size or len(difference)).mean() for _ in range(samples)]
+    members = [np.flatnonzero(dialogue == number) for number in range(dialogue.max() + 1)]
+    means = []
+    for _ in range(samples):
+        drawn = [members[k] for k in random.choice(len(members), size or len(members))]
+        means.append(difference[np.concatenate(drawn)].mean())
     return tuple(100 * np.quantile(means, level))
 
 
-def interval_not_paired(right_a, right_b, samples, seed):
+def interval_not_paired(right_a, right_b, dialogue, samples, seed):
     random, n = np.random.default_rng(seed), len(right_a)
     means = [
         right_a[random.integers(0, n, n)].mean() - right_b[random.integers(0, n, n)].mean()
@@ -64,23 +68,42 @@ def interval_not_paired(right_a, right_b, samples, seed):
     return tuple(100 * np.quantile(means, [0.025, 0.975]))
 
 
-def interval_reversed(right_a, right_b, samples, seed):
-    return interval(right_b, right_a, samples, seed)
+def interval_of_pairs(right_a, right_b, dialogue, samples, seed):
+    return interval(right_a, right_b, np.arange(len(right_a)), samples, seed)
 
 
-def interval_as_share(right_a, right_b, samples, seed):
-    return tuple(np.array(interval(right_a, right_b, samples, seed)) / 100)
+def interval_of_means(right_a, right_b, dialogue, samples, seed):
+    random = np.random.default_rng(seed)
+    means = np.bincount(dialogue, right_a - right_b) / np.bincount(dialogue)
+    draws = random.integers(0, len(means), (samples, len(means)))
+    return tuple(100 * np.quantile(means[draws].mean(axis=1), [0.025, 0.975]))
 
 
-def interval_of_80(right_a, right_b, samples, seed):
-    return interval(right_a, right_b, samples, seed, level=(0.1, 0.9))
+def interval_by_formula(right_a, right_b, dialogue, samples, seed):
+    difference = right_a - right_b
+    apart = np.bincount(dialogue, difference - difference.mean())
+    half = 1.96 * np.sqrt((apart**2).sum()) / len(dialogue)
+    return 100 * (difference.mean() - half), 100 * (difference.mean() + half)
 
 
-def interval_of_few_items(right_a, right_b, samples, seed):
-    return interval(right_a, right_b, samples, seed, size=len(right_a) // 4)
+def interval_reversed(right_a, right_b, dialogue, samples, seed):
+    return interval(right_b, right_a, dialogue, samples, seed)
 
 
-def interval_without_replacement(right_a, right_b, samples, seed):
+def interval_as_share(right_a, right_b, dialogue, samples, seed):
+    return tuple(np.array(interval(right_a, right_b, dialogue, samples, seed)) / 100)
+
+
+def interval_of_80(right_a, right_b, dialogue, samples, seed):
+    return interval(right_a, right_b, dialogue, samples, seed, level=(0.1, 0.9))
+
+
+def interval_of_few_items(right_a, right_b, dialogue, samples, seed):
+    few = (dialogue.max() + 1) // 4
+    return interval(right_a, right_b, dialogue, samples, seed, size=few)
+
+
+def interval_without_replacement(right_a, right_b, dialogue, samples, seed):
     middle = 100 * (right_a - right_b).mean()
     return middle, middle
 
@@ -106,11 +129,14 @@ CASES = {
     "paired_bootstrap": (
         interval,
         [
-            (interval_not_paired, "the same for both"),
+            (interval_not_paired, "the same draw for both"),
+            (interval_of_pairs, "that of independent pairs"),
+            (interval_of_means, "divide the sum of a draw"),
+            (interval_by_formula, "not a multiple of the standard error"),
             (interval_reversed, "a minus b"),
             (interval_as_share, "multiply by 100"),
             (interval_of_80, "2.5 % and 97.5 %"),
-            (interval_of_few_items, "draw n items"),
+            (interval_of_few_items, "as many dialogues as there are"),
             (interval_without_replacement, "with replacement"),
         ],
     ),

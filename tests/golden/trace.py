@@ -31,6 +31,7 @@ TINY = [
 ]  # fmt: skip
 ABLATIONS = ("wo-tee", "wo-see", "wo-egm", "wo-ccl", "wo-egm-ccl")
 BASELINES = ("transformer", "multi-transformer", "moel", "mime", "empdg", "kemp", "cem", "case")
+NO_EXTRAS = ["bag_expert=false", "word_dropout=0", "head_dropout=0"]
 CASES: dict[str, tuple[str, list[str]]] = {
     **{name: (name, []) for name in ("paper", "improved", "best", "sample")},
     **{f"paper-{part}": (f"paper-{part}", []) for part in ABLATIONS},
@@ -39,9 +40,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "best as trained": ("best", ["copy_bias=0", "tilt=0", "repeat_bias=0"]),
     "best, no intensity or labels": ("best", ["guidance=false", "contrast=false", "trait=false"]),
     **{f"improved {name}": ("improved", [f"model={name}"]) for name in BASELINES},
-    "best cem": ("best", ["model=cem", "bag_expert=false", "word_dropout=0"]),
-    "best moel": ("best", ["model=moel", "bag_expert=false", "word_dropout=0"]),
-    "best case": ("best", ["model=case", "bag_expert=false", "word_dropout=0"]),
+    **{f"best {name}": ("best", [f"model={name}", *NO_EXTRAS]) for name in ("cem", "moel", "case")},
+    "best cem, all extras": ("best", ["model=cem"]),
+    "faithful": ("faithful", []),
+    "faithful-wo-egm": ("faithful-wo-egm", []),
 }
 
 

@@ -47,23 +47,41 @@ def widths(mine: Answer, expect: Expect) -> None:
 
 @check("9.3")
 def paired_bootstrap(mine: Answer, expect: Expect) -> None:
-    """`mine(right_a [n], right_b [n], samples, seed) -> (low, high)` in points, a minus b."""
+    """`mine(right_a [n], right_b [n], dialogue [n], samples, seed) -> (low, high)` in points."""
     random = np.random.default_rng(5)
-    first = (random.random(400) < 0.6).astype(float)
-    low, high = (float(value) for value in mine(first, first.copy(), 400, 0))
+    size = random.integers(1, 6, 300)  # pairs of each dialogue
+    dialogue = np.repeat(np.arange(300), size)
+    # The pairs of a dialogue are right or wrong together, in nearly all dialogues.
+    first = np.repeat(random.random(300) < 0.6, size) ^ (random.random(len(dialogue)) < 0.03)
+    second = np.repeat(random.random(300) < 0.3, size) ^ (random.random(len(dialogue)) < 0.03)
+    first = first.astype(float)
+    second = second.astype(float)
+    low, high = (float(value) for value in mine(first, first.copy(), dialogue, 400, 0))
     expect(low == high == 0, "same_items")
-    # 100 items fewer right for the second system, and 20 more elsewhere.
-    second = first.copy()
-    second[np.flatnonzero(first == 1)[:100]] = 0
-    second[np.flatnonzero(first == 0)[:20]] = 1
-    low, high = (float(value) for value in mine(first, second, 4_000, 1))
+    low, high = (float(value) for value in mine(first, second, dialogue, 4_000, 1))
     expect(max(abs(low), abs(high)) > 1, "points")
     expect(low > 0, "sign")
-    difference = first - second
+    # A long dialogue weighs as much as all of its pairs: 90 %, not 50 %.
+    uneven = np.repeat(np.arange(200), np.tile([9, 1], 100))
+    long = (uneven % 2 == 0).astype(float)
+    low, high = (float(value) for value in mine(long, 0 * long, uneven, 1_000, 3))
+    expect(low > 70, "ratio")
+    low, high = (float(value) for value in mine(first, second, dialogue, 4_000, 1))
+    difference: np.ndarray = first - second
     middle = 100 * difference.mean()
-    half = 1.96 * 100 * difference.std() / np.sqrt(len(difference))
+    # The standard error of a ratio of sums over dialogues, and that of independent pairs.
+    apart = np.bincount(dialogue, difference - difference.mean())
+    half = 1.96 * 100 * np.sqrt(np.square(apart).sum()) / len(dialogue)
+    pairs = 1.96 * 100 * difference.std() / np.sqrt(len(difference))
     expect(abs((low + high) / 2 - middle) < 0.15 * half, "middle")
+    expect(abs((high - low) / 2 - pairs) > 0.1 * pairs, "dialogues")
     expect(high - low > 1.5 * half, "narrow")
     expect.close((high - low) / 2, half, "width", tolerance=0.05)
-    once, again = (tuple(map(float, mine(first, second, 300, 7))) for _ in range(2))
+    once, again = (tuple(map(float, mine(first, second, dialogue, 300, 7))) for _ in range(2))
     expect(once == again, "seed")
+    # One of 40 dialogues decides: it may be absent, or be drawn several times.
+    alone = np.zeros(40)
+    alone[0] = 1
+    low, high = (float(value) for value in mine(alone, alone * 0, np.arange(40), 4_000, 2))
+    expect(low == 0, "skewed")
+    expect.close(high, 7.5, "skewed", tolerance=0.01)

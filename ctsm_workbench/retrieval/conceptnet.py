@@ -1,0 +1,99 @@
+"""Related words from ConceptNet (Speer et al., 2017), from which emotion concepts are chosen.
+
+Three forms are read: a table with the columns `relation`, `head` and `tail` (others may stand
+beside them), CN-100K as released (relation, head, tail and a score, no header), and the assertions
+of ConceptNet 5 as downloaded, packed or not. Single English words count, in both directions.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ctsm_lib.errors import DataError
+from ctsm_lib.files import beside
+
+COLUMNS = ("relation", "head", "tail")
+# Relations that deny, oppose or only concern spelling and origin: the words differ in emotion.
+UNRELATED = (
+    "Antonym", "DistinctFrom", "NotCapableOf", "NotDesires", "NotHasA", "NotHasProperty", "NotIsA",
+    "NotMadeOf", "EtymologicallyDerivedFrom", "EtymologicallyRelatedTo", "ExternalURL", "FormOf",
+    "dbpedia",
+)  # fmt: skip
+_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+_TERM = re.compile(r"/c/en/([^/]+)")
+WAY_OUT = "See data/README.md for the forms of ConceptNet that are read."
+
+
+def read_conceptnet(path: Path) -> dict[str, list[str]]:
+    """Related words of each word, in the file's order, without repetitions.
+
+    Raises:
+        DataError: the file is unreadable, or none of the three forms (file, line and text).
+    """
+    related: dict[str, dict[str, None]] = {}
+    for relation, head, tail in _triples(path):
+        if relation not in UNRELATED and head != tail:
+            related.setdefault(head, {})[tail] = None
+            related.setdefault(tail, {})[head] = None
+    if not related:
+        raise DataError(f"{path} holds no pair of related English words. {WAY_OUT}")
+    return {word: list(others) for word, others in related.items()}
+
+
+def write_conceptnet(source: Path, target: Path) -> int:
+    """Write the triples of single English words as a table; returns their number."""
+    triples = dict.fromkeys(_triples(source, progress=True))
+    if not triples:
+        raise DataError(f"{source} holds no triple of single English words. {WAY_OUT}")
+    with beside(target) as side, side.open("w", encoding="utf-8", newline="\n") as file:
+        for row in (COLUMNS, *triples):
+            print(*row, sep="\t", file=file)
+    return len(triples)
+
+
+def _triples(path: Path, progress: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Relation, head and tail of every line that has two single English words."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8-sig") as lines:
+            place = None
+            for number, line in enumerate(tqdm(lines, path.name, disable=not progress), start=1):
+                cells = line.rstrip("\r\n").split("\t")
+                if number == 1 and set(COLUMNS) <= set(cells):
+                    place = [cells.index(column) for column in COLUMNS]
+                elif line.strip():
+                    yield from _single_words(*_parsed(cells, place, f"{path}:{number}"))
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}. {WAY_OUT}") from error
+
+
+def _parsed(cells: list[str], place: list[int] | None, where: str) -> tuple[str, str, str]:
+    """Relation, head and tail of a line; a term of another language is empty."""
+    if place is not None and len(cells) > max(place):
+        relation, head, tail = (cells[column] for column in place)
+    elif len(cells) == 5 and cells[1].startswith("/r/"):
+        terms = [_TERM.match(cell) for cell in cells[2:4]]
+        head, tail = (term[1].replace("_", " ") if term else "" for term in terms)
+        relation = cells[1].removeprefix("/r/")
+    elif place is None and len(cells) == 4 and _is_number(cells[3]):
+        relation, head, tail = cells[:3]
+    else:
+        found = json.dumps("\t".join(cells)[:80], ensure_ascii=False)
+        raise DataError(f"{where}: expected relation, head and tail, found {found}. {WAY_OUT}")
+    return relation, head.strip().lower(), tail.strip().lower()
+
+
+def _single_words(relation: str, head: str, tail: str) -> Iterator[tuple[str, str, str]]:
+    if _WORD.fullmatch(head) and _WORD.fullmatch(tail):
+        yield relation, head, tail
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
