@@ -40,7 +40,7 @@ class Member:
     to: str
     bytes: int | None = None
     rows: Sequence[int] = ()
-    scale: Sequence[float] = (0.0, 1.0)
+    scale: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Part:
     sha256: str | None = None
     licence: str = ""
     terms: str = ""
+    optional: bool = False
 
     @property
     def archive(self) -> str:
@@ -90,7 +91,8 @@ def fetch(
     part where at least one failed.
     """
     registry = load_registry() if registry is None else registry
-    names = list(dict.fromkeys(registry if parts is None else parts))
+    usual = [name for name, part in registry.items() if not part.optional]
+    names = list(dict.fromkeys(usual if parts is None else parts))
     if unknown := ", ".join(name for name in names if name not in registry):
         raise DataError(f"There is no part {unknown} to fetch. Choose from {', '.join(registry)}.")
     # All questions come first: nobody wants to be asked after ten minutes of downloading.
@@ -225,7 +227,7 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
         size = path.stat().st_size
         if member.bytes not in (None, size):
             raise DataError(f"{member.to} has {size} bytes instead of {member.bytes}. {again}")
-        if member.rows:
+        if member.rows or member.scale:
             _verify_ratings(path, member, again)
         if part.sha256 is None:
             actual = pooch.file_hash(path)
@@ -241,7 +243,7 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
 
 def _verify_ratings(path: Path, member: Member, again: str) -> None:
     """Check that a lexicon has a known number of words, each with three ratings on its scale."""
-    low, high = member.scale
+    low, high = member.scale or (0.0, 1.0)
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
         if lines[0].rstrip().lower().endswith("dominance"):  # the header, which some editions have
@@ -253,6 +255,6 @@ def _verify_ratings(path: Path, member: Member, again: str) -> None:
     except ValueError as error:  # also for text that is not a number, or not UTF-8
         found = f"{member.to} is not a list of words rated from {low} to {high}"
         raise DataError(f"{found}: {error}. {again}") from None
-    if len(lines) not in member.rows:
+    if member.rows and len(lines) not in member.rows:
         known = f"the known numbers are {member.rows}"
         raise DataError(f"{member.to} has {len(lines)} rated words; {known}. {again}")

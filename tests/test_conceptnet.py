@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.sources import SAMPLE, find_sources
+from ctsm_workbench.cli import app
 from ctsm_workbench.retrieval.conceptnet import read_conceptnet, write_conceptnet
 
 TABLE = """split\trelation\thead\ttail
@@ -53,6 +57,19 @@ def test_a_written_table_reads_the_same(tmp_path: Path) -> None:
     assert write_conceptnet(source, target) == 4  # with the opposites, which reading leaves out
     assert target.read_text().splitlines()[0] == "relation\thead\ttail"
     assert read_conceptnet(target) == RIGHT
+
+
+def test_the_command_fills_a_data_folder(tmp_path: Path) -> None:
+    """`ctsm data concepts FILE --out FOLDER` writes the file that `find_sources` finds."""
+    (tmp_path / "assertions.csv").write_text(ASSERTIONS)
+    shutil.copytree(SAMPLE, tmp_path / "data")
+    arguments = ["data", "concepts", str(tmp_path / "assertions.csv"), "--out"]
+    shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "data")])
+    assert shown.exit_code == 0
+    assert "4 pairs of related words" in shown.stdout
+    concepts = find_sources(tmp_path / "data").concepts
+    assert concepts is not None
+    assert read_conceptnet(concepts) == RIGHT
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.sources import SAMPLE
 from ctsm_workbench import downloads, transfers
 from ctsm_workbench.downloads import Member, Part, fetch, load_registry
+from ctsm_workbench.retrieval.tables import read_atomic
 
 BIG = random.Random(0).randbytes(400_000)  # several chunks, and nothing that compresses
 WORDS = (
@@ -303,13 +304,19 @@ def test_second_address_when_the_first_fails(server, target):
 
 def test_project_registry():
     registry = load_registry()
-    assert list(registry) == ["dialogues", "lexicon", "vectors"]
+    usual = [name for name, part in registry.items() if not part.optional]
+    assert usual == ["dialogues", "lexicon", "vectors", "atomic", "event2mind"]
+    assert set(registry) - set(usual) == {"atomic-2020", "lexicon-2.1"}
     places = [member.to for part in registry.values() for member in part.members]
     assert places == [*(f"empatheticdialogues/{split}.csv" for split in ("train", "valid", "test")),
-                      "NRC-VAD-Lexicon.txt", "glove.6B.300d.txt"]  # fmt: skip
+                      "NRC-VAD-Lexicon.txt", "glove.6B.300d.txt", "atomic/v4_atomic_all_agg.csv",
+                      *(f"atomic/event2mind_{split}.csv" for split in ("train", "dev", "test")),
+                      *(f"atomic/atomic2020_{split}.tsv" for split in ("train", "dev", "test")),
+                      "NRC-VAD-Lexicon-v2.1.txt"]  # fmt: skip
     assert registry["vectors"].size == 862_182_613
     assert registry["vectors"].archive == "glove.6B.zip"
-    assert [part.name for part in registry.values() if part.terms] == ["lexicon"]
+    assert [part.name for part in registry.values() if part.terms] == ["lexicon", "lexicon-2.1"]
+    assert all("author's" in part.terms for part in registry.values() if part.terms)
     assert "Mohammad (2018)" in registry["lexicon"].terms
     assert "non-commercial" in registry["lexicon"].terms
     assert registry["lexicon"].sha256 is None
@@ -335,9 +342,52 @@ def test_damaged_registry(tmp_path, text):
 
 def test_unknown_part(target):
     with pytest.raises(
-        DataError, match=r"no part glove to fetch\. Choose from dialogues, lexicon, vectors\."
+        DataError, match=r"no part glove to fetch\. Choose from dialogues, lexicon, vectors, atomic"
     ):
         fetch(target, ["glove"], accept=bool)
+
+
+def test_an_optional_part_is_fetched_only_by_name(server, target):
+    body = zipped({"folder/ratings.txt": "a\t-0.5\t0.1\t1\n"})
+    server.answers["/ratings.zip"] = sends(body)
+    member = Member("ratings.txt", "ratings.txt", scale=(-1, 1))
+    part = make_part(server.url("/ratings.zip"), members=[member], name="other", optional=True)
+    registry = {"other": part}
+    assert fetch(target, accept=bool, registry=registry, progress=False) == {}
+    assert not server.requests
+    named = fetch(target, ["other"], accept=bool, registry=registry, progress=False)
+    assert named == {"other": "fetched"}
+    assert (target / "ratings.txt").read_text() == "a\t-0.5\t0.1\t1\n"
+
+
+def test_ratings_off_their_scale_are_refused(server, target):
+    server.answers["/ratings.zip"] = sends(zipped({"ratings.txt": "a\t-1.5\t0.1\t1\n"}))
+    member = Member("ratings.txt", "ratings.txt", scale=(-1, 1))
+    part = make_part(server.url("/ratings.zip"), members=[member])
+    with pytest.raises(DataError, match="not a list of words rated from -1 to 1"):
+        fetch(target, accept=bool, registry={"vectors": part}, progress=False)
+    assert not (target / "ratings.txt").exists()
+
+
+def test_commonsense_is_unpacked_in_the_form_that_retrieval_reads(server, target):
+    """The archives of ATOMIC and Event2Mind, as published, become a folder that can be read."""
+    atomic = 'event,xReact,prefix,split\nPersonX loses the wallet,"[""worried""]",x,trn\n'
+    minds = 'Source,Event,Xintent,Xemotion\ns,PersonX sings,"[]","[""happy""]"\n'
+    table = tarfile.TarInfo("./v4_atomic_all_agg.csv")
+    server.answers["/atomic_data.tgz"] = sends(tarred(table, content=atomic.encode()))
+    splits = {f"{split}.csv": minds for split in ("train", "dev", "test")}
+    server.answers["/event2mind.zip"] = sends(zipped(splits))
+    registry = load_registry()
+    paths = {"atomic": "/atomic_data.tgz", "event2mind": "/event2mind.zip"}
+    parts = {name: replace(registry[name], urls=[server.url(paths[name])]) for name in paths}
+    outcome = fetch(target, accept=bool, registry=parts, progress=False)
+    assert set(outcome.values()) == {"fetched"}
+    tails, problems = read_atomic(target / "atomic")
+    assert problems == []
+    assert set(tails) == {("lose", "wallet"), ("sing",)}
+    assert json.loads((target / "pins.json").read_text()).keys() == {
+        "atomic/v4_atomic_all_agg.csv", *(f"atomic/event2mind_{name}" for name in splits)
+    }  # fmt: skip
 
 
 # --- servers and networks that fail ---------------------------------------------------------------

@@ -16,8 +16,7 @@ from judging_cases import always, files, folder_of, judge, prefers, sheet_and_ke
 
 from ctsm_lib.errors import DataError
 from ctsm_workbench.judging import ASPECTS, JudgingSession, agreement, figure, make, markdown
-from ctsm_workbench.judging.scoring import OUTCOMES, gather, score, sign_test
-from ctsm_workbench.judging.table import in_words, write_table
+from ctsm_workbench.judging.scoring import OUTCOMES, gather, in_words, score, sign_test, write_table
 
 # --- agreement ---
 

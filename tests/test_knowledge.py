@@ -230,6 +230,69 @@ def test_a_file_without_a_valid_row(folder: Path, name: str, content: bytes, mes
         read_atomic(folder)
 
 
+ATOMIC_2020 = """\
+PersonX loses the wallet\txReact\tworried
+PersonX loses the wallet\txEffect\tsearches everywhere
+PersonX loses the wallet\tHinderedBy\tPersonX has no wallet
+PersonX loses the wallet\tisAfter\tPersonX goes out
+wallet\tObjectUse\tcarry money
+"""
+ATOMIC_2019 = """\
+event,oEffect,oReact,oWant,xAttr,xEffect,xIntent,xNeed,xReact,xWant,prefix,split
+PersonX loses the wallet,[],[],"[""none""]",[],"[""searches everywhere""]",[],[],"[""worried""]",\
+[],"[""loses""]",trn
+"""
+EVENT2MIND = """\
+Source,Event,Xintent,Xemotion,Otheremotion,Xsent,Osent
+it_events,PersonX loses the wallet,"[""none""]","[""worried"", ""upset""]","[""none""]",2,
+"""
+REACTS = {"xReact": {"worried"}, "xEffect": {"searches everywhere"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("train.tsv", ATOMIC_2020, REACTS),
+        ("v4_atomic_all.csv", ATOMIC_2019, REACTS),
+        ("train.csv", EVENT2MIND, {"xReact": {"worried", "upset"}}),
+    ],
+)
+def test_files_as_downloaded(tmp_path: Path, name: str, text: str, expected: dict) -> None:
+    """ATOMIC 2020 has no header, ATOMIC 2019 lists phrases in cells, Event2Mind has other names.
+
+    Relations that are not used are no problem.
+    """
+    (tmp_path / name).write_text(text)
+    tails, problems = read_atomic(tmp_path)
+    assert problems == []
+    assert {relation: set(found) for relation, found in tails["lose", "wallet"].items()} == expected
+
+
+def test_atomic_2019_counts_once(tmp_path: Path) -> None:
+    """The whole table, the one of events and the three parts hold the same: one is read."""
+    for part in ("all", "all_agg", "trn", "dev"):
+        (tmp_path / f"v4_atomic_{part}.csv").write_text(ATOMIC_2019)
+    tails, _ = read_atomic(tmp_path)
+    assert tails["lose", "wallet"]["xReact"] == Counter({"worried": 1})
+    for part in ("all", "all_agg"):
+        (tmp_path / f"v4_atomic_{part}.csv").unlink()
+    assert read_atomic(tmp_path)[0]["lose", "wallet"]["xReact"] == Counter({"worried": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "x.csv:1: expected the columns of ATOMIC 2019"),
+        (EVENT2MIND.replace('"[""none""]","[""worried', '"[""none""]","[worried'), "not JSON"),
+        (EVENT2MIND + '"open\n', r"x\.csv:4: not CSV"),
+    ],
+)
+def test_other_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_atomic(tmp_path)
+
+
 def test_files_without_any_phrase(tmp_path: Path) -> None:
     write_table(tmp_path / "empty.tsv", [("John sings", "xReact", "none")])
     with pytest.raises(DataError, match="no phrase for any event"):

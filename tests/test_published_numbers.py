@@ -86,7 +86,7 @@ def test_preset_best() -> None:
     assert len(runs) == len(row["seeds"])
     for cell, score in zip(cells, COLUMNS, strict=True):
         close(cell, mean(runs, score))
-    intervals = shown["95 % over seeds"][2:]
+    intervals = shown["95 % interval"][2:]
     for cell, score in zip(intervals, COLUMNS[:5], strict=False):
         close(cell, row["scores"][score]["low"], row["scores"][score]["high"])
 
@@ -97,7 +97,33 @@ def test_a_decoder_that_was_tuned() -> None:
     assert len(runs) == 3
     cells = rows_of(PRESETS)["`best`, `unigram_penalty=0.05`"][2:]
     for cell, score in zip(cells, COLUMNS, strict=True):
-        close(cell, mean(runs, score))
+        if score.startswith("ppl"):  # the answers come from another distribution
+            assert cell == "-"
+        else:
+            close(cell, mean(runs, score))
+
+
+def test_sentences_about_differences() -> None:
+    """What RESULTS.md says of significance follows from the corrected p values of the tables."""
+
+    def p(table: str, score: str) -> dict[str, float]:
+        rows = load(RESULTS / f"{table}.json")["rows"]
+        found = {row["key"]: row.get("against_ctsm", {}).get(score) for row in rows}
+        return {key: value["p_holm"] for key, value in found.items() if value}
+
+    accuracy = p("table1", "acc")
+    below = {key for key, value in accuracy.items() if value < 0.05}
+    assert below == {"multi-transformer", "moel", "mime", "empdg", "cem"}
+    assert max(accuracy[key] for key in below) <= 0.0105
+    for key, value in (("kemp", 0.37), ("case", 0.23), ("tfidf", 0.33)):
+        assert round(accuracy[key], 2) == value
+    assert min(p("table3", "acc").values()) >= 0.12
+    perplexity = p("table3", "ppl_peer")
+    assert {key for key, value in perplexity.items() if value < 0.05} == {
+        "wo-see", "wo-egm", "wo-egm-ccl"
+    }  # fmt: skip
+    for key, value in (("wo-see", 0.003), ("wo-egm", 0.011), ("wo-egm-ccl", 0.003)):
+        assert round(perplexity[key], 3) == value
 
 
 @pytest.mark.parametrize(("name", "number"), [("table1", 0), ("table3", 1)])

@@ -30,7 +30,7 @@ COMMANDS: dict[str, list[Callable[..., None]]] = {
         training.tradeoff, people.respond, people.chat, people.explore, analysis.polarity,
         analysis.contextual, analysis.figures, analysis.bench,
     ],
-    "data": [data.fetch, data.status, data.prepare, data.knowledge],
+    "data": [data.fetch, data.status, data.prepare, data.knowledge, data.concepts],
     "judge": [people.make, people.serve, people.score],
 }  # fmt: skip
 

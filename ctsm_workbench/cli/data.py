@@ -1,4 +1,4 @@
-"""The commands `ctsm doctor` and `ctsm data fetch|status|prepare|knowledge`."""
+"""The commands `ctsm doctor` and `ctsm data fetch|status|prepare|knowledge|concepts`."""
 
 import time
 from pathlib import Path
@@ -26,7 +26,7 @@ def doctor() -> None:
 def fetch(
     part: Texts = None, out: Path | None = None, accept_terms: bool = False, quiet: bool = False
 ) -> None:
-    """Download EmpatheticDialogues, the NRC VAD lexicon and GloVe (862 MB) from the web."""
+    """Download EmpatheticDialogues, NRC VAD, GloVe (862 MB), ATOMIC and Event2Mind from the web."""
     from ctsm_workbench.downloads import fetch as download
 
     def accept(terms: str) -> bool:
@@ -74,6 +74,15 @@ def prepare(
         typer.echo(f"left out: {problem}")
     shared.print_json(prepared.description)
     typer.echo(f"ready after {time.monotonic() - begun:.1f} s")
+
+
+def concepts(source: Path, out: Path | None = None) -> None:
+    """Make the file of related words that KEMP and CASE use from a download of ConceptNet."""
+    from ctsm_workbench.retrieval.conceptnet import write_conceptnet
+
+    target = (out or sources.RAW) / "conceptnet.tsv"
+    shared.check_writable(target)
+    typer.echo(f"{target}: {write_conceptnet(source, target):,} pairs of related words")
 
 
 def knowledge(

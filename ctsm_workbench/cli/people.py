@@ -71,7 +71,7 @@ def explore(
     theme: str = "light", browser: bool = True,
 ) -> None:  # fmt: skip
     """Explore words, contexts and answers on a page. Ctrl-C ends."""
-    from ctsm_workbench.explorers.serving import serve
+    from ctsm_workbench.explorers import serve
 
     def announce(address: str) -> None:
         typer.echo(f"Explorers at {address}\nCtrl-C ends.")
@@ -122,16 +122,16 @@ def score(
     show_json: bool = False,
 ) -> None:  # fmt: skip
     """Merge the judges: Table 2, agreement, tests, and how often each prefers the left."""
-    from ctsm_workbench.judging import scoring, table
+    from ctsm_workbench.judging import scoring
 
     judgements = scoring.gather(folders, key, only_complete)
     result = scoring.score(judgements, draws=draws, seed=seed)
     if show_json:
         shared.print_json(result)
     else:
-        typer.echo(table.markdown(result, note), nl=False)
+        typer.echo(scoring.markdown(result, note), nl=False)
     if out:
-        for path in table.write_table(result, out, note):
+        for path in scoring.write_table(result, out, note):
             typer.echo(f"wrote {path}", err=True)
 
 

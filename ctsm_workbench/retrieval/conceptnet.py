@@ -61,14 +61,17 @@ def _triples(path: Path, progress: bool = False) -> Iterator[tuple[str, str, str
     try:
         with opened(path, "rt", encoding="utf-8-sig") as lines:
             place = None
-            for number, line in enumerate(tqdm(lines, path.name, disable=not progress), start=1):
+            for number, line in enumerate(
+                tqdm(lines, path.name, unit=" lines", disable=not progress), start=1
+            ):
                 cells = line.rstrip("\r\n").split("\t")
                 if number == 1 and set(COLUMNS) <= set(cells):
                     place = [cells.index(column) for column in COLUMNS]
                 elif line.strip():
                     yield from _single_words(*_parsed(cells, place, f"{path}:{number}"))
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}. {WAY_OUT}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {reason}. {WAY_OUT}") from error
 
 
 def _parsed(cells: list[str], place: list[int] | None, where: str) -> tuple[str, str, str]:
