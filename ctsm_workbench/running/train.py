@@ -226,6 +226,7 @@ def unsound(log: TrainingLog, model: nn.Module) -> tuple[int, dict[str, str]]:
         # (False for NaN, too.)
         if odd := {name: f"{value:.4g}" for name, value, most in values if not abs(value) < most}:
             return late, odd
-    named = model.named_parameters()
-    spoiled = [name for name, weights in named if not weights.isfinite().all()]
+    named = dict(model.named_parameters())
+    sound = torch.stack([weights.isfinite().all() for weights in named.values()])  # one transfer
+    spoiled = [name for name, fine in zip(named, sound.tolist(), strict=True) if not fine]
     return 0, dict.fromkeys(spoiled[:1], "no longer finite")
