@@ -1,7 +1,7 @@
 """Speed, measured beside the best that this machine could do.
 
-`measure` runs the parts, each in a process of its own. `reading` and `networks` have the parts,
-`limits` the bounds and the growth of time with size.
+`measure` runs the `parts`, each in a process of its own; `limits` has the bounds and the growth of
+time with size.
 """
 
 import re
@@ -9,10 +9,8 @@ import resource
 import sys
 from pathlib import Path
 
-PARTS = {  # part -> module of the function with this name
-    **dict.fromkeys(("start", "preparation", "retrieval", "polarity", "contextual"), "reading"),
-    **dict.fromkeys(("training", "scoring", "decoding"), "networks"),
-}
+NETWORK = ("training", "scoring", "decoding")
+PARTS = ("start", "preparation", "retrieval", "polarity", "contextual", *NETWORK)
 QUICK = ("start", "preparation", "training", "decoding")
 
 

@@ -1,12 +1,12 @@
-"""The best that this machine can do, the least that a piece of work needs, and how its time grows.
+"""The task of a part; the best that this machine can do for it, and how its time grows.
 
 Growth: three sizes of one thing with all else equal, and the slope on log scales.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +21,11 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.interface import Tables
-from ctsm_lib.prepare import Prepared
+from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.registry import model_class
-from ctsm_workbench.bench.task import Task
+from ctsm_lib.runs import Run, load_run, require_same_words
+from ctsm_lib.sources import Sources
+from ctsm_workbench.bench import peak_memory
 
 BATCHES = (4, 16, 64)
 TARGET = 16  # tokens of a made-up response
@@ -31,10 +33,44 @@ KNOWLEDGE = 12  # tokens of a made-up relation
 
 Job = Callable[[], object]
 Step = Callable[[Batch], object]
+Measured = tuple[dict[str, dict], dict]  # rows by name, and facts about all of them
 
 _aten = torch.ops.aten
 # These read some rows of a table, not the whole of it.
 _LOOK_UPS = (_aten.embedding, _aten.index, _aten.index_select, _aten.gather)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The model and the data that are measured."""
+
+    config: Config
+    sources: Sources
+    seconds: float = 20.0  # to measure training for; other parts take about as long or less
+    run: Path | None = None  # reads, and answers the whole test split; else an untrained model
+    grow: bool = True  # also measure how time grows with batch, context, vocabulary and corpus
+
+    @cached_property
+    def loaded(self) -> Run | None:
+        """The trained run, if there is one."""
+        return load_run(self.run) if self.run else None
+
+    def prepared(self, *splits: str, knowledge: bool = True) -> Prepared:
+        """The data, from the cache where it is there."""
+        config = self.config if knowledge else self.config.override(["knowledge=none"])
+        found = prepare(config, self.sources, splits, progress=False)
+        if self.loaded:
+            require_same_words(self.loaded, found)
+        return found
+
+
+def row(value: float, unit: str, began: float | None = None, **more: object) -> dict:
+    """A rate or a time; the peak memory before and after it, if it was done in this process.
+
+    `more` may have limit (in `unit`), share_of_limit, bound, target (seconds), growth, and note.
+    """
+    memory = {} if began is None else {"peak_mb": round(peak_memory()), "before_mb": round(began)}
+    return {"value": value, "unit": unit} | memory | more
 
 
 class Work(NamedTuple):
@@ -143,10 +179,16 @@ def grown(sizes: Sequence[int], seconds: Sequence[float]) -> dict:
     return {"sizes": list(sizes), "seconds": list(seconds), "slope": slope}
 
 
-def corpus_growth(task: Task, make: Callable[[int], Job], most: int) -> tuple[float, dict]:
-    """Seconds for the largest size, tried once, and the growth of a row if it was asked for."""
+def corpus_row(
+    task: Task, make: Callable[[int], Job], most: int, *, done: int, unit: str, began: float,
+) -> dict:  # fmt: skip
+    """The row of `make(most)()`, tried once, which does so many things; with its growth if asked.
+
+    `began` is the peak memory before.
+    """
     found = growth(make, thirds(most) if task.grow else [most], 0)
-    return found["seconds"][-1], {"growth": {"corpus": found}} if task.grow else {}
+    growing = {"growth": {"corpus": found}} if task.grow else {}
+    return row(done / found["seconds"][-1], unit, began, **growing)
 
 
 def model_growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
@@ -184,9 +226,8 @@ def made_up_batch(words: int, batch: int, length: int) -> Batch:
     """Random words without padding: contexts [batch, length], relations and responses alike."""
     random = torch.Generator().manual_seed(0)
     shapes = ((batch, 5, KNOWLEDGE), (batch, TARGET), (batch, length))
-    knowledge, target, context = (
-        torch.randint(len(SPECIALS), words, shape, generator=random) for shape in shapes
-    )
+    ids = partial(torch.randint, len(SPECIALS), words, generator=random)
+    knowledge, target, context = map(ids, shapes)
     speaker = torch.full_like(context, USR)
     for sequence in (context, knowledge, speaker):
         sequence[..., 0] = CLS

@@ -149,7 +149,7 @@ def bench(
         shared.save_json(as_json, result)
         shared.save_json(file, result)
 
-    wanted = shared.parts(parts) or fitting(config, QUICK if quick else tuple(PARTS))
+    wanted = shared.parts(parts) or fitting(config, QUICK if quick else PARTS)
     task = Task(config, find_sources(vectors=vectors), seconds, run, grow=not quick)
     result = measure(task, wanted, progress=not quiet, keep=keep)
     typer.echo(table(result))
