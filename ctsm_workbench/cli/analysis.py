@@ -1,13 +1,14 @@
-"""`ctsm polarity`, `ctsm contextual`, `ctsm figures` and `ctsm bench`: numbers and pictures."""
+"""The data, and numbers and pictures: `ctsm doctor`, `data ...`, `polarity`, `contextual`, ..."""
 
+import time
 from pathlib import Path
 
 import typer
 
+from ctsm_lib import sources
 from ctsm_lib.config import preset as preset_of
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.settings import overridden
-from ctsm_lib.sources import find_sources
 from ctsm_workbench.bench import PARTS, QUICK
 from ctsm_workbench.cli import shared
 from ctsm_workbench.cli.shared import Texts
@@ -15,6 +16,96 @@ from ctsm_workbench.cli.shared import Texts
 WORDS = ["knowledge=none", "dim=300"]  # settings of an analysis that reads words only
 FROM_DATA = ("fig2", "fig3", "sensitivity", "map", "discrepant")
 FROM_RUN = ("fig1", "training")
+
+
+def doctor() -> None:
+    """Check whether this machine can run everything, and name what is missing."""
+    from ctsm_workbench.doctor import BROKEN, examine
+
+    signs = set()
+    for sign, name, finding in examine():
+        typer.echo(f"{sign} {name:<22} {finding}")
+        signs.add(sign)
+    if BROKEN in signs:
+        raise typer.Exit(1)
+
+
+def fetch(
+    part: Texts = None, out: Path | None = None, accept_terms: bool = False, quiet: bool = False
+) -> None:
+    """Download EmpatheticDialogues, the NRC VAD lexicon and GloVe (862 MB) from the web."""
+    from ctsm_workbench.downloads import fetch as download
+
+    def accept(terms: str) -> bool:
+        typer.echo(terms)
+        return accept_terms or typer.confirm("Do you accept these terms?")
+
+    target = out or sources.RAW
+    for name, outcome in download(target, part, accept=accept, progress=not quiet).items():
+        typer.echo(f"{name}: {outcome}")
+    missing = sources.missing_parts(target)
+    typer.echo(f"{target} lacks {', '.join(missing)}." if missing else f"{target} is complete.")
+
+
+def status(show_json: bool = False, vectors: Path | None = None) -> None:
+    """Name the data that is used: dialogues, lexicon, vectors, knowledge."""
+    found = sources.find_sources(vectors=vectors)
+    parts = found.describe() | {"folder": str(found.root)}
+    if found.vectors is not None and found.vectors.suffix == ".npz":
+        from ctsm_workbench.retrieval.vector_archives import exact_share
+
+        if (share := exact_share(found.vectors)) < 1:
+            parts["vectors"] += f": approximate vectors, {share:.0%} exact"
+    if show_json:
+        return shared.print_json(parts)
+    for name, value in parts.items():
+        typer.echo(f"{name:<10} {value}")
+    if found.origin == "sample":
+        shared.report("sample")
+
+
+def prepare(
+    preset: str = "", settings: Texts = None, vectors: Path | None = None, device: str = "auto",
+    quiet: bool = False,
+) -> None:  # fmt: skip
+    """Prepare all data once (words, commonsense, vectors), so that training starts quickly."""
+    begun = time.monotonic()
+    with shared.together(device, quiet) as (chosen, progress):
+        config = shared.configured(preset, settings, vectors)
+        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
+    if not shared.speaks():
+        return
+    for split, pairs in prepared.pairs.items():
+        typer.echo(f"{split:<6} {len(pairs):>7,} pairs")
+    for problem in prepared.corpus.problems[:20]:
+        typer.echo(f"left out: {problem}")
+    shared.print_json(prepared.description)
+    typer.echo(f"ready after {time.monotonic() - begun:.1f} s")
+
+
+def knowledge(
+    split: str = "test", cases: Path | None = None, count: int = 20, seed: int = 0,
+    as_json: Path | None = None, settings: Texts = None, quiet: bool = False,
+) -> None:  # fmt: skip
+    """Count the utterances for which commonsense is found, and write cases for people to judge."""
+    from ctsm_lib.run_folder import versions
+    from ctsm_workbench.retrieval.cases import coverage, write_cases
+
+    if count < 1:
+        raise ConfigError(f"--count {count} is not possible: it must be a whole number from 1.")
+    shared.check_writable(cases, as_json)
+    config = shared.configured("", settings, None)
+    prepared = shared.prepared_data(config, None, [split], progress=not quiet)
+    part = prepared.corpus.splits[split]
+    texts = [part.turn_text(turn) for turn in part.pairs[:, 4]]
+    inferences = prepared.provider.infer_all(texts, sources.cache_folder(), not quiet)
+    run = prepared.description | {"seed": seed, "versions": versions()}
+    result = coverage(inferences) | {"split": split, "run": run}
+    if cases:
+        about = shared.TEXTS["reports"]["cases"].format_map(run | {"split": split})
+        write_cases(cases, texts, inferences, about, count=count, seed=seed)
+    shared.save_json(result, as_json)
+    shared.print_json(result)
 
 
 def polarity(
@@ -32,7 +123,7 @@ def polarity(
     if standards:
         analysis["standards"] = outside_standards(prepared)
         conclusions.append(analysis["standards"]["conclusion"])
-    shared.save_json(as_json, analysis)
+    shared.save_json(analysis, as_json)
     typer.echo(f"{'':<48}{'words':>8}{'differ':>8}{'%':>8}   95 %")
     for row in analysis["choices"]:
         if row["share"] is not None:
@@ -60,7 +151,7 @@ def contextual(
         )
     if not shared.speaks():
         return
-    shared.save_json(as_json, analysis)
+    shared.save_json(analysis, as_json)
     typer.echo(analysis["conclusion"])
     for kind, name in (("most", "most state-like"), ("least", "most trait-like")):
         rows = analysis["trained"][kind]["H_s"]
@@ -99,9 +190,8 @@ def figures(
         ending = "".join(letter if letter.isalnum() else "_" for letter in word)
         shared.draw(pictures.fig1(data), data, out, f"fig1_{ending}" if context else "fig1")
     if run and "training" in wanted:
-        records = read_log(run)
-        figure = pictures.training_curve(records)
-        shared.draw(figure, {"records": records}, out, f"{run.name}_training")
+        data = {"records": read_log(run)}
+        shared.draw(pictures.training_curve(**data), data, out, f"{run.name}_training")
     if "fig2" in wanted:
         for path in write_diagram(out):
             typer.echo(str(path))
@@ -145,13 +235,11 @@ def bench(
     if run:
         read_run(run)  # a damaged run is found before anything is measured
 
-    def keep(result: dict) -> None:
-        shared.save_json(as_json, result)
-        shared.save_json(file, result)
-
     wanted = shared.parts(parts) or fitting(config, QUICK if quick else PARTS)
-    task = Task(config, find_sources(vectors=vectors), seconds, run, grow=not quick)
-    result = measure(task, wanted, progress=not quiet, keep=keep)
+    task = Task(config, sources.find_sources(vectors=vectors), seconds, run, grow=not quick)
+    result = measure(
+        task, wanted, progress=not quiet, keep=lambda done: shared.save_json(done, as_json, file)
+    )
     typer.echo(table(result))
     if out and result["parts"]:
         shared.draw(bench_figure(result), result, out, "bench")

@@ -19,7 +19,7 @@ from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, DataError
 from ctsm_lib.files import write_json
 from ctsm_lib.settings import AnswerBias, overridden
-from ctsm_lib.sources import Sources, find_sources
+from ctsm_lib.sources import find_sources
 
 if TYPE_CHECKING:
     from ctsm_lib.decoding import Decoding
@@ -78,14 +78,11 @@ def chosen_device(name: str) -> str:
     return name
 
 
-def default_preset(sources: Sources) -> str:
-    """The preset that suits the data: a small model for the sample."""
-    return "sample" if sources.origin == "sample" else "improved"
-
-
 def configured(name: str, settings: Texts, vectors: Path | None) -> Config:
-    """The configuration of a preset, by default the one that suits the data."""
-    return preset(name or default_preset(find_sources(vectors=vectors)), settings or [])
+    """The configuration of a preset, by default a small one for the sample, else `improved`."""
+    if not name:
+        name = "sample" if find_sources(vectors=vectors).origin == "sample" else "improved"
+    return preset(name, settings or [])
 
 
 def prepared_data(
@@ -164,9 +161,9 @@ def print_notes(*notes: str) -> None:
         say(f"note: {text}", error=True)
 
 
-def save_json(path: Path | None, value: dict[str, Any]) -> None:
-    """Write a result as JSON, if a file was named for it."""
-    if path:
+def save_json(value: dict[str, Any], *paths: Path | None) -> None:
+    """Write a result as JSON to the files that were named for it."""
+    for path in filter(None, paths):
         write_json(path, value)
 
 

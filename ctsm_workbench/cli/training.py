@@ -5,9 +5,7 @@ from pathlib import Path
 
 import typer
 
-from ctsm_lib.config import preset as preset_of
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import shared
 from ctsm_workbench.cli.shared import Texts, say
 
@@ -70,7 +68,7 @@ def evaluate(
         evaluation.write_jsonl(responses, rows)
     if samples:
         evaluation.write_samples(samples, rows)
-    shared.save_json(as_json, scores)
+    shared.save_json(scores, as_json)
     shared.print_scores(scores)
 
 
@@ -101,14 +99,13 @@ def compare(
 
     groups = {name: [row.key for row in rows] for name, rows in TABLES.items()}
     groups["all"] = list(ROWS)
-    names = [part.strip() for part in models.split(",")]
-    keys = [key for name in names for key in groups.get(name, [name])]
-    chosen = preset or shared.default_preset(find_sources(vectors=vectors))
+    keys = [key for name in map(str.strip, models.split(",")) for key in groups.get(name, [name])]
+    config = shared.configured(preset, None, vectors)
     plan = Plan(
         list(dict.fromkeys(keys)),
         list(dict.fromkeys(shared.numbers("--seeds", seeds, int))) or [0],
-        budget=budget or preset_of(chosen).max_iterations,
-        preset=chosen, out=out, runs=runs, settings=settings or [], workers=workers,
+        budget=budget or config.max_iterations,
+        preset=config.preset, out=out, runs=runs, settings=settings or [], workers=workers,
         device=device, vectors=vectors,
     )  # fmt: skip
     folder = plan.result("ctsm", 0).parent
