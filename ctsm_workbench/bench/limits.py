@@ -81,10 +81,10 @@ class Work(NamedTuple):
 
 
 def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: float) -> dict:
-    """Compare a rate, `per_s` examples per second, with the highest that is possible.
+    """limit, share_of_limit and bound (what takes longer) of `per_s` examples per second.
 
-    `work` is the least that `done` examples need; `matrix` and `memory` are FLOP/s and byte/s of
-    this machine. The result has limit, share_of_limit, and bound: the one that takes longer.
+    `work` is the least that `done` examples need; `matrix` and `memory` are this machine's FLOP/s
+    and byte/s.
     """
     bounds = {"matrix products": work.flops / matrix, "memory": work.bytes / memory}
     bound, seconds = max(bounds.items(), key=lambda item: item[1])
@@ -164,7 +164,7 @@ def thirds(most: int) -> list[int]:
 
 
 def growth(make: Callable[[int], Job], sizes: Sequence[int], seconds: float = 0.5) -> dict:
-    """Measure `make(size)()` for each size as `grown` returns it; making the work is not timed.
+    """`grown` for `make(size)()`; making the work is not timed.
 
     Each size is tried for so many seconds and at least twice; once where `seconds` is 0.
     """
@@ -179,23 +179,16 @@ def grown(sizes: Sequence[int], seconds: Sequence[float]) -> dict:
     return {"sizes": list(sizes), "seconds": list(seconds), "slope": slope}
 
 
-def corpus_row(
-    task: Task, make: Callable[[int], Job], most: int, *, done: int, unit: str, began: float,
-) -> dict:  # fmt: skip
-    """The row of `make(most)()`, tried once, which does so many things; with its growth if asked.
-
-    `began` is the peak memory before.
-    """
+def corpus_row(task: Task, make: Callable[[int], Job], most: int, *, done: int, unit: str) -> dict:
+    """The row of `make(most)()`, tried once, which does `done` things; with its growth if asked."""
+    began = peak_memory()
     found = growth(make, thirds(most) if task.grow else [most], 0)
     growing = {"growth": {"corpus": found}} if task.grow else {}
     return row(done / found["seconds"][-1], unit, began, **growing)
 
 
 def model_growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
-    """Growth of a model's step with batch, context length and vocabulary, if it was asked for.
-
-    Sizes of the vocabulary go up to that of the data. `make_step` makes the step of a new model.
-    """
+    """Growth of a model's step with batch, context length and vocabulary, if it was asked for."""
     if not task.grow:
         return {}
     words = len(prepared.corpus.vocabulary)
@@ -224,10 +217,10 @@ def made_up_model(config: Config, words: int) -> Any:
 
 def made_up_batch(words: int, batch: int, length: int) -> Batch:
     """Random words without padding: contexts [batch, length], relations and responses alike."""
-    random = torch.Generator().manual_seed(0)
-    shapes = ((batch, 5, KNOWLEDGE), (batch, TARGET), (batch, length))
-    ids = partial(torch.randint, len(SPECIALS), words, generator=random)
-    knowledge, target, context = map(ids, shapes)
+    ids = partial(torch.randint, len(SPECIALS), words, generator=torch.Generator().manual_seed(0))
+    knowledge = ids((batch, 5, KNOWLEDGE))
+    target = ids((batch, TARGET))
+    context = ids((batch, length))
     speaker = torch.full_like(context, USR)
     for sequence in (context, knowledge, speaker):
         sequence[..., 0] = CLS
@@ -246,10 +239,9 @@ def dialogues_in(corpus: Corpus) -> int:
 
 def part_of(corpus: Corpus, dialogues: int) -> Corpus:
     """A corpus of about so many dialogues, the first of each split, with the whole vocabulary."""
-    total = dialogues_in(corpus)
     parts = {}
     for name, split in corpus.splits.items():
-        kept = -(-len(split.labels) * dialogues // total)
+        kept = -(-len(split.labels) * dialogues // dialogues_in(corpus))
         turns = split.dialogue_offsets[kept]
         parts[name] = replace(  # the offsets still find the turns in `text`
             split,
@@ -263,7 +255,7 @@ def part_of(corpus: Corpus, dialogues: int) -> Corpus:
 
 def cut_files(folder: Path, out: Path, share: int) -> int:
     """Write the first 1 / `share` of each split's dialogues; return the number of dialogues."""
-    count = 0
+    total = 0
     for name in SPLITS:
         with (folder / f"{name}.csv").open("rb") as file:
             header, *rows = file
@@ -271,5 +263,5 @@ def cut_files(folder: Path, out: Path, share: int) -> int:
         dialogues = [b"".join(group) for _, group in groups]
         kept = dialogues[: -(-len(dialogues) // share)]
         (out / f"{name}.csv").write_bytes(b"".join([header, *kept]))
-        count += len(kept)
-    return count
+        total += len(kept)
+    return total

@@ -26,10 +26,7 @@ def measure(
     """Measure parts of the work, each in a process of its own.
 
     The result has `parts`, a row by name (see `limits.row`); `failed`, a reason by part; and facts,
-    among them train_examples_per_s, train_limit_examples_per_s (FLOPs of a step at this machine's
-    rate of matrix products), decode_answers_per_s, decode_one_s, prepare_s and peak_rss_mb. `keep`
-    gets all of this after every part.
-
+    among them peak_rss_mb and those of the parts. `keep` gets all of this after every part.
     Raises `ConfigError` where there is no such part, or the configuration has none.
     """
     _check(task, parts)

@@ -101,9 +101,8 @@ def retrieval(task: Task) -> Measured:
     def asked(size: int) -> Job:
         return partial(provider.infer, texts[:size], progress=False)
 
-    count = len(texts)
-    measured = corpus_row(task, asked, count, done=count, unit="texts/s", began=began)
-    return {"retrieval": measured | {"note": note}}, {}
+    measured = corpus_row(task, asked, len(texts), done=len(texts), unit="texts/s")
+    return {"retrieval": measured | {"note": note, "before_mb": round(began)}}, {}
 
 
 def polarity(task: Task) -> Measured:
@@ -113,7 +112,6 @@ def polarity(task: Task) -> Measured:
     prepared = task.prepared(knowledge=False)
     corpus = prepared.corpus
     words = np.arange(len(SPECIALS), len(corpus.vocabulary))
-    began = peak_memory()
     dialogues = limits.dialogues_in(corpus)
 
     def analysis(size: int) -> Job:
@@ -121,9 +119,7 @@ def polarity(task: Task) -> Measured:
         ids = words if size == dialogues else np.intersect1d(words, np.concatenate(tokens))
         return partial(analyse_prepared, prepared, task.config.neutral_vad, ids=ids)
 
-    done = len(words)
-    measured = corpus_row(task, analysis, dialogues, done=done, unit="words/s", began=began)
-    return {"polarity": measured}, {}
+    return {"polarity": corpus_row(task, analysis, dialogues, done=len(words), unit="words/s")}, {}
 
 
 def contextual(task: Task) -> Measured:
@@ -134,7 +130,6 @@ def contextual(task: Task) -> Measured:
     every_word = np.ones(len(prepared.corpus.vocabulary), dtype=bool)
     most = min(limits.dialogues_in(prepared.corpus), READ)
     model: Any = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
-    began = peak_memory()
 
     def read(size: int) -> Job:
         laid = plan(limits.part_of(prepared.corpus, size), task.config.max_context)
@@ -142,7 +137,7 @@ def contextual(task: Task) -> Measured:
         return partial(collect_states, model, *counts, progress=False)
 
     tokens = len(plan(limits.part_of(prepared.corpus, most), task.config.max_context).tokens)
-    measured = corpus_row(task, read, most, done=tokens, unit="words/s", began=began)
+    measured = corpus_row(task, read, most, done=tokens, unit="words/s")
     work = limits.count(read(most), model)
     bound = limits.limit([work], tokens, measured["value"], work.bytes)
     return {"contextual": measured | bound}, {}
@@ -201,11 +196,10 @@ def training_step(config: Config, model: Any) -> Step:
 
 def scoring(task: Task) -> Measured:
     """Teacher forcing over a part of the test split."""
-    prepared, model, batches = _tested(task)
+    prepared, model, _, some = _tested(task)
     collate = prepared.pairs["test"].collate
     began = peak_memory()
     step = scoring_step(model)
-    some = _spread(batches)
     per_s = _rate(step, map(collate, itertools.cycle(some)), task.seconds / 2)
     measured = row(per_s, "pairs/s", began)
     works = [count(partial(step, collate(index)), model) for index in some]
@@ -224,10 +218,9 @@ def decoding(task: Task) -> Measured:
     A trained run answers the whole test split; an untrained model answers a part of it, always with
     as many words as there may be.
     """
-    prepared, model, batches = _tested(task)
+    prepared, model, batches, some = _tested(task)
     pairs = prepared.pairs["test"]
     how = Decoding(max_length=task.config.max_response)
-    some = _spread(batches)
     singles = [index[:1] for index in some]
     began = peak_memory()
 
@@ -282,17 +275,14 @@ def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
     return Work(products.flops, reading.bytes + steps * word.bytes), word.bytes
 
 
-def _tested(task: Task) -> tuple[Prepared, Any, list[np.ndarray]]:
-    """The data, the model, and the batches of the test split."""
+def _tested(task: Task) -> tuple[Prepared, Any, list[np.ndarray], list[np.ndarray]]:
+    """The data, the model, the batches of the test split, and up to twelve of them, evenly spread:
+    short, middle and long contexts."""
     prepared = task.prepared("test")
     model = task.loaded.model if task.loaded else build_model(task.config, prepared)
-    return prepared, model.eval(), list(prepared.pairs["test"].in_order(AT_ONCE))
-
-
-def _spread(batches: list[np.ndarray], most: int = 12) -> list[np.ndarray]:
-    """Up to twelve batches, evenly spread: short, middle and long contexts."""
-    places = np.linspace(0, len(batches) - 1, min(len(batches), most))
-    return [batches[place] for place in places.astype(int)]
+    batches = list(prepared.pairs["test"].in_order(AT_ONCE))
+    places = np.linspace(0, len(batches) - 1, min(len(batches), 12)).astype(int)
+    return prepared, model.eval(), batches, [batches[place] for place in places]
 
 
 def _rate(step: Step, batches: Iterable[Batch], seconds: float, warm_up: int = 1) -> float:

@@ -20,10 +20,6 @@ from ctsm_workbench.cli.shared import TEXTS, say, speaks
 
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
 SHARED = ("train", "evaluate", "contextual", "data prepare")  # by several processes
-ALLOCATOR = {  # freed memory is kept for the next step
-    "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "MALLOC_TOP_PAD_": "67108864", "THP_MEM_ALLOC_ENABLE": "1", "CTSM_ALLOCATOR": "1",
-}  # fmt: skip
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "": [
         analysis.doctor, training.train, training.evaluate, training.score, training.compare,
@@ -84,7 +80,7 @@ def main() -> None:
     if sys.platform == "linux" and command.startswith(HEAVY) and "CTSM_ALLOCATOR" not in os.environ:
         # Allocator settings are read only when a process starts, so Python starts again.
         again = [sys.executable, "-m", "ctsm_lib", *sys.argv[1:]]
-        os.execve(sys.executable, again, ALLOCATOR | os.environ)
+        os.execve(sys.executable, again, TEXTS["allocator"] | os.environ)
     if os.environ.get("WORLD_SIZE", "1") != "1" and not command.startswith(SHARED):
         say(TEXTS["reports"]["several"], error=True)
         raise SystemExit(1)

@@ -124,12 +124,10 @@ def polarity(
         analysis["standards"] = outside_standards(prepared)
         conclusions.append(analysis["standards"]["conclusion"])
     shared.save_json(analysis, as_json)
-    typer.echo(f"{'':<48}{'words':>8}{'differ':>8}{'%':>8}   95 %")
+    shared.report("choices")
     for row in analysis["choices"]:
         if row["share"] is not None:
-            counts = f"{row['words']:>8,}{row['differ']:>8,}{row['share']:>8.1f}"
-            interval = f"{row['low']:.1f} to {row['high']:.1f}"
-            typer.echo(f"{row['label']:<48}{counts}   {interval}")
+            shared.report("choice", **row)
     typer.echo("\n" + "\n".join(conclusions))
 
 

@@ -109,10 +109,9 @@ def open_run(folder: Path, device: str = "cpu") -> "Run":
 
 def provider_of(run: "Run") -> tuple["Provider", str]:
     """The commonsense of a run, and a note. A run can answer without data to retrieve it from."""
-    try:
+    sources = None
+    with suppress(DataError):
         sources = find_sources()
-    except DataError:
-        sources = None
     return run.provider(sources)
 
 

@@ -93,7 +93,6 @@ def compare(
     continues. A run that fails is named at the end; the others go on.
     """
     from ctsm_lib.files import write_text
-    from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.comparison import comparison_figure
     from ctsm_workbench.study.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
 
@@ -118,8 +117,8 @@ def compare(
         if "budget" in found:
             write_text(out / f"{table}.md", markdown(found))
             title = f"Table {table[-1]} of the paper, and the same rows run here"
-            write_figure(comparison_figure(found, title), found, out, table)
             typer.echo(f"\n{markdown(found)}")
+            shared.draw(comparison_figure(found, title), found, out, table)
     shared.end_with(failed)
 
 
@@ -134,8 +133,6 @@ def tradeoff(
     as it is measured, and is not measured again.
     """
     from ctsm_lib.files import read_json, write_json, write_text
-    from ctsm_lib.runs import load_run
-    from ctsm_workbench.pictures import write_figure
     from ctsm_workbench.pictures.comparison import tradeoff_figure
     from ctsm_workbench.study.comparison import tradeoff as measuring
 
@@ -155,7 +152,7 @@ def tradeoff(
         write_json(file, {"points": known})
 
     for folder in runs:
-        run = load_run(folder, chosen)
+        run = shared.open_run(folder, chosen)
         prepared = shared.prepared_data(run.config, vectors, [split], progress=not quiet)
         wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
         measuring.measure(
@@ -165,5 +162,5 @@ def tradeoff(
     shown = [row for row in known if row["split"] == split]
     text = measuring.table(shown)
     write_text(out / "tradeoff.md", text)
-    write_figure(tradeoff_figure(shown), {"points": known}, out, "tradeoff")
     typer.echo(text)
+    shared.draw(tradeoff_figure(shown), {"points": known}, out, "tradeoff")
