@@ -6,7 +6,7 @@ Growth: three sizes of one thing with all else equal, and the slope on log scale
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus
+from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.interface import Tables
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.registry import model_class
-from ctsm_lib.runs import Run, load_run, require_same_words
+from ctsm_lib.runs import load_run, require_same_words
 from ctsm_lib.sources import Sources
 from ctsm_workbench.bench import peak_memory
 
@@ -50,17 +50,12 @@ class Task:
     run: Path | None = None  # reads, and answers the whole test split; else an untrained model
     grow: bool = True  # also measure how time grows with batch, context, vocabulary and corpus
 
-    @cached_property
-    def loaded(self) -> Run | None:
-        """The trained run, if there is one."""
-        return load_run(self.run) if self.run else None
-
-    def prepared(self, *splits: str, knowledge: bool = True) -> Prepared:
-        """The data, from the cache where it is there."""
-        config = self.config if knowledge else self.config.override(["knowledge=none"])
+    def prepared(self, *splits: str) -> Prepared:
+        """The data, from the cache where it is there; with commonsense for these splits only."""
+        config = self.config if splits else self.config.override(["knowledge=none"])
         found = prepare(config, self.sources, splits, progress=False)
-        if self.loaded:
-            require_same_words(self.loaded, found)
+        if self.run:
+            require_same_words(load_run(self.run), found)
         return found
 
 
@@ -164,10 +159,7 @@ def thirds(most: int) -> list[int]:
 
 
 def growth(make: Callable[[int], Job], sizes: Sequence[int], seconds: float = 0.5) -> dict:
-    """`grown` for `make(size)()`; making the work is not timed.
-
-    Each size is tried for so many seconds and at least twice; once where `seconds` is 0.
-    """
+    """`grown` for `make(size)()`, tried for some seconds and at least twice; once if it is 0 s."""
     make(sizes[0])()  # to warm up
     return grown(sizes, [shortest(make(size), seconds, 1 + bool(seconds)) for size in sizes])
 
@@ -221,14 +213,11 @@ def made_up_batch(words: int, batch: int, length: int) -> Batch:
     knowledge = ids((batch, 5, KNOWLEDGE))
     target = ids((batch, TARGET))
     context = ids((batch, length))
-    speaker = torch.full_like(context, USR)
-    for sequence in (context, knowledge, speaker):
-        sequence[..., 0] = CLS
     target[:, -1] = EOS
     pair = torch.arange(batch)
     return Batch(
-        context=context, speaker=speaker, knowledge=knowledge, target=target, label=pair % 32,
-        pair=pair, total_tokens=target.numel(), total_pairs=batch,
+        context=context, speaker=torch.full_like(context, USR), knowledge=knowledge, target=target,
+        label=pair % 32, pair=pair, total_tokens=target.numel(), total_pairs=batch,
     )  # fmt: skip
 
 
@@ -259,8 +248,8 @@ def cut_files(folder: Path, out: Path, share: int) -> int:
     for name in SPLITS:
         with (folder / f"{name}.csv").open("rb") as file:
             header, *rows = file
-        groups = groupby(rows, key=lambda row: row.partition(b",")[0])
-        dialogues = [b"".join(group) for _, group in groups]
+        by_dialogue = groupby(rows, key=lambda row: row.partition(b",")[0])
+        dialogues = [b"".join(group) for _, group in by_dialogue]
         kept = dialogues[: -(-len(dialogues) // share)]
         (out / f"{name}.csv").write_bytes(b"".join([header, *kept]))
         total += len(kept)

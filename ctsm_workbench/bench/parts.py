@@ -1,7 +1,4 @@
-"""The parts: reading, and computing with a model. Each is measured in a process of its own.
-
-The code of the new processes of `start` and `preparation` is in `starts.toml`.
-"""
+"""The parts, each a function of its task. `starts.toml` has the code whose start is timed."""
 
 import itertools
 import json
@@ -28,6 +25,7 @@ from ctsm_lib.corpus import PAD, SOS, SPECIALS
 from ctsm_lib.decoding import Answer, Decoding, answer_batch
 from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared, make_provider
+from ctsm_lib.runs import load_run
 from ctsm_lib.training import build_model, make_optimizer
 from ctsm_workbench.bench import limits, peak_memory
 from ctsm_workbench.bench.limits import Job, Measured, Step, Task, Work, corpus_row, count, row
@@ -84,14 +82,11 @@ def _new_process(task: Task, name: str, **environment: str) -> tuple[float, floa
 
 
 def retrieval(task: Task) -> Measured:
-    """Commonsense for utterances whose answers are not on disk; nothing with `knowledge=none`.
-
-    Text and sparse matrices have no bound by arithmetic.
-    """
+    """Commonsense for utterances, if there is any. Text has no bound by arithmetic."""
     provider = make_provider(task.config, task.sources)
     if provider.name == "none":
         return {}, {}
-    split = task.prepared(knowledge=False).corpus.splits["train"]
+    split = task.prepared().corpus.splits["train"]
     texts = list(dict.fromkeys(split.turn_text(turn) for turn in split.pairs[:ASKED, 4]))
     began = peak_memory()
     begun = time.perf_counter()
@@ -109,7 +104,7 @@ def polarity(task: Task) -> Measured:
     """The whole analysis of Section 5.4. Draws and sorting have no bound by arithmetic."""
     from ctsm_workbench.study.polarity import analyse_prepared
 
-    prepared = task.prepared(knowledge=False)
+    prepared = task.prepared()
     corpus = prepared.corpus
     words = np.arange(len(SPECIALS), len(corpus.vocabulary))
     dialogues = limits.dialogues_in(corpus)
@@ -126,15 +121,14 @@ def contextual(task: Task) -> Measured:
     """Every word of up to 1,600 dialogues, read in its context by CTSM; other runs are refused."""
     from ctsm_workbench.study.contexts import collect_states, plan
 
-    prepared = task.prepared(knowledge=False)
-    every_word = np.ones(len(prepared.corpus.vocabulary), dtype=bool)
+    prepared = task.prepared()
+    mask = np.ones(len(prepared.corpus.vocabulary), dtype=bool)  # every word
     most = min(limits.dialogues_in(prepared.corpus), READ)
-    model: Any = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
+    model: Any = load_run(task.run).ctsm() if task.run else build_model(task.config, prepared)
 
     def read(size: int) -> Job:
         laid = plan(limits.part_of(prepared.corpus, size), task.config.max_context)
-        counts = (laid, len(every_word), every_word)
-        return partial(collect_states, model, *counts, progress=False)
+        return partial(collect_states, model, laid, len(mask), mask=mask, progress=False)
 
     tokens = len(plan(limits.part_of(prepared.corpus, most), task.config.max_context).tokens)
     measured = corpus_row(task, read, most, done=tokens, unit="words/s")
@@ -276,10 +270,9 @@ def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
 
 
 def _tested(task: Task) -> tuple[Prepared, Any, list[np.ndarray], list[np.ndarray]]:
-    """The data, the model, the batches of the test split, and up to twelve of them, evenly spread:
-    short, middle and long contexts."""
+    """The data, the model, the batches of the test split, and up to twelve, of all lengths."""
     prepared = task.prepared("test")
-    model = task.loaded.model if task.loaded else build_model(task.config, prepared)
+    model = load_run(task.run).model if task.run else build_model(task.config, prepared)
     batches = list(prepared.pairs["test"].in_order(AT_ONCE))
     places = np.linspace(0, len(batches) - 1, min(len(batches), 12)).astype(int)
     return prepared, model.eval(), batches, [batches[place] for place in places]

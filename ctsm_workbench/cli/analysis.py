@@ -70,9 +70,9 @@ def prepare(
 ) -> None:  # fmt: skip
     """Prepare all data once (words, commonsense, vectors), so that training starts quickly."""
     begun = time.monotonic()
-    with shared.together(device, quiet) as (chosen, progress):
+    with shared.together(device, quiet) as options:
         config = shared.configured(preset, settings, vectors)
-        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
+        prepared = shared.prepared_data(config, vectors, **options)
     if not shared.speaks():
         return
     for split, pairs in prepared.pairs.items():
@@ -139,14 +139,12 @@ def contextual(
     from ctsm_workbench.pictures import contextual_figure
     from ctsm_workbench.study.contexts import analyse_contexts
 
-    with shared.together(device, quiet) as (chosen, progress):
-        loaded = shared.open_run(run, chosen)
+    with shared.together(device, quiet) as options:
+        loaded = shared.open_run(run, options["device"])
         # Neither V_cos nor H_s reads commonsense.
         config = loaded.config.override(["knowledge=none"])
-        prepared = shared.prepared_data(config, vectors, (), progress=progress)
-        analysis = analyse_contexts(
-            loaded, prepared, control=control, device=chosen, progress=progress
-        )
+        prepared = shared.prepared_data(config, vectors, (), **options)
+        analysis = analyse_contexts(loaded, prepared, control=control, **options)
     if not shared.speaks():
         return
     shared.save_json(analysis, as_json)

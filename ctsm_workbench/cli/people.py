@@ -29,10 +29,7 @@ def respond(
 
 
 def chat(run: Path, method: str = "greedy", decoding: Texts = None, device: str = "cpu") -> None:
-    """Talk to a trained model. /undo removes a turn, /new starts again, /save FILE saves.
-
-    /quit ends the talk.
-    """
+    """Talk to a run. /undo removes a turn, /new starts again, /save FILE saves, /quit ends."""
     answer_to, _, notes = _talker(run, device, method, decoding)
     shared.print_notes(*notes)
     typer.echo(f"Tell me what happened. {CHAT_COMMANDS}")

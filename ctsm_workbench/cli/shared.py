@@ -49,16 +49,13 @@ def report(name: str, /, **facts: object) -> None:
 
 
 @contextmanager
-def together(device: str, quiet: bool) -> Iterator[tuple[str, bool]]:
-    """Work with the processes that were launched together with this one, if there are any.
-
-    Yields the device to compute on, and whether this process shows its progress.
-    """
+def together(device: str, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Work with processes that were launched together; yields options of what they do."""
     from ctsm_workbench.running import processes
 
     chosen = chosen_device(device)
     processes.meet(chosen)
-    yield chosen, speaks() and not quiet
+    yield {"device": chosen, "progress": speaks() and not quiet}
     processes.leave()
 
 
@@ -136,8 +133,7 @@ def parts(text: str) -> list[str]:
 def numbers(option: str, text: str, kind: type) -> list[Any]:
     """The numbers of an option such as `--tilt 0,0.1,0.2`."""
     with suppress(ValueError):
-        found = [kind(part) for part in parts(text)]
-        if all(map(math.isfinite, found)):
+        if all(map(math.isfinite, found := [kind(part) for part in parts(text)])):
             return found
     wanted = "whole numbers" if kind is int else "finite numbers"
     raise ConfigError(f"{option} {text} is not possible: write {wanted} with commas, as in 0,1,2.")
@@ -150,8 +146,7 @@ def check_writable(*paths: Path | None) -> None:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder. Name a file in it.")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            reason = f"{folder} is not a folder you may write to"
-            raise ConfigError(f"{path} cannot be written: {reason}.")
+            raise ConfigError(f"{path} cannot be written: you may not write to {folder}.")
 
 
 def print_notes(*notes: str) -> None:

@@ -25,15 +25,15 @@ def train(
     settings = list(settings or [])
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"model={model}"] if model else []
-    with shared.together(device, quiet) as (chosen, progress):
+    with shared.together(device, quiet) as options:
         own = read_run(out)[0].override(settings) if resume else None
         config = own or shared.configured(preset, settings, vectors)
-        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
+        prepared = shared.prepared_data(config, vectors, **options)
         facts = {"model": config.model, "preset": config.preset} | prepared.description
         shared.report("begun", pairs=len(prepared.pairs["train"]), **facts)
         result = running.train(
-            config, prepared, out, resume=resume, cpu=chosen == "cpu", progress=progress,
-            tensorboard=tensorboard, compiled=compiled,
+            config, prepared, out, resume=resume, cpu=options["device"] == "cpu",
+            progress=options["progress"], tensorboard=tensorboard, compiled=compiled,
         )  # fmt: skip
     if best := result["best"]:
         say(f"best dev check: iteration {best['iteration']}, {in_words(best)}")
@@ -54,14 +54,11 @@ def evaluate(
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
     keep = partial(evaluation.write_examples, examples) if examples and shared.speaks() else None
-    with shared.together(device, quiet) as (chosen, progress):
-        loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, decoding)
-        prepared = shared.prepared_data(
-            loaded.config, vectors, [split], device=chosen, progress=progress
-        )
-        scores, rows = evaluation.evaluate(
-            loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
-        )
+    with shared.together(device, quiet) as options:
+        loaded = shared.open_run(run, options["device"])
+        loaded, how = shared.ready_to_answer(loaded, method, decoding)
+        prepared = shared.prepared_data(loaded.config, vectors, [split], **options)
+        scores, rows = evaluation.evaluate(loaded, prepared, split, how, on_scored=keep, **options)
     if not shared.speaks():
         return
     if responses:
@@ -96,7 +93,7 @@ def compare(
     from ctsm_workbench.pictures.comparison import comparison_figure
     from ctsm_workbench.study.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
 
-    groups = {name: [row.key for row in rows] for name, rows in TABLES.items()}
+    groups = {table: [row.key for row in rows] for table, rows in TABLES.items()}
     groups["all"] = list(ROWS)
     keys = [key for name in map(str.strip, models.split(",")) for key in groups.get(name, [name])]
     config = shared.configured(preset, None, vectors)
@@ -145,20 +142,17 @@ def tradeoff(
     if not isinstance(found, dict) or not isinstance(known := found.get("points"), list):
         reason = "is not a result of `ctsm tradeoff`"
         raise ConfigError(f"{file} {reason}. Move it, or choose another --out.")
-    chosen = shared.chosen_device(device)
+    options: dict = {"device": shared.chosen_device(device), "progress": not quiet}
 
     def keep(row: dict) -> None:
         known.append(row)
         write_json(file, {"points": known})
 
     for folder in runs:
-        run = shared.open_run(folder, chosen)
-        prepared = shared.prepared_data(run.config, vectors, [split], progress=not quiet)
+        run = shared.open_run(folder, options["device"])
+        prepared = shared.prepared_data(run.config, vectors, [split], **options)
         wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
-        measuring.measure(
-            run, prepared, wanted, known, split=split, device=chosen, progress=not quiet,
-            report=keep,
-        )  # fmt: skip
+        measuring.measure(run, prepared, wanted, known, split=split, report=keep, **options)
     shown = [row for row in known if row["split"] == split]
     text = measuring.table(shown)
     write_text(out / "tradeoff.md", text)
