@@ -17,7 +17,6 @@ RAW = (PROJECT or Path.cwd()) / "data" / "raw"
 
 _DIALOGUES = [f"empatheticdialogues/{split}.csv" for split in ("train", "valid", "test")]
 _LEXICONS = ("NRC-VAD-Lexicon.txt", "NRC-VAD-Lexicon-v2.1.txt", "vad-lexicon.txt")
-_CONCEPTS = ("conceptnet.tsv", "conceptnet_cn100k.tsv")
 _VECTORS = ("glove.6B.300d.extended.npz", "glove.6B.300d.txt")
 
 
@@ -96,5 +95,5 @@ def find_sources(data: Path | None = None, vectors: Path | None = None) -> Sourc
         lexicon=lexicon,
         vectors=vectors or _first(root, _VECTORS),
         knowledge=root / "atomic" if (root / "atomic").is_dir() else None,
-        concepts=_first(root, _CONCEPTS),
+        concepts=_first(root, ("conceptnet.tsv", "conceptnet_cn100k.tsv")),
     )

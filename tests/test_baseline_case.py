@@ -48,8 +48,8 @@ PAIRS = random_pairs(6, seed=3)
 class Read:
     """Results of the equations for one pair."""
 
-    context: np.ndarray  # L D
-    cognition: np.ndarray  # 5 D
+    context: np.ndarray  # L D, as the decoder reads it
+    cognition: np.ndarray  # 4 D
     affect: np.ndarray  # N D
     prior: list[tuple[list[float], np.ndarray]]  # weights and sum, of cognition and affect
     reaction: np.ndarray  # D
@@ -92,7 +92,7 @@ def slow_read(case: nn.Module, pair: Pair) -> Read:
     nodes = np.array([context[first:].mean(axis=0), *inferences[:4]])
     cognition = slow_graph(
         case.cognition.layer, nodes, star, lambda i, j: table[0 if i == j else max(i, j)]
-    )
+    )[1:]
 
     ids, nodes, reads = (
         list(pair.context),
@@ -113,10 +113,19 @@ def slow_read(case: nn.Module, pair: Pair) -> Read:
 
     query = np.tanh(array(case.prior.weight) @ context[0])
     prior = [slow_select(query, cognition), slow_select(query, affect)]
-    felt, reaction = prior[1][1], inferences[4]
-    share = sigmoid(slow_linear(case.gate, [np.concatenate([felt, reaction])])[0])
-    logits = array(case.classify.weight) @ (share * felt + (1 - share) * reaction)
-    return Read(context, cognition, affect, prior, reaction, logits)
+    felt = prior[1][1]
+    beside = [array(case.refine_in.weight) @ np.concatenate([h, inferences[4]]) for h in context]
+    refined = slow_encoder(case.refine, np.array(beside))
+    reaction = slow_linear(case.refine_out, refined[:1])[0]
+    joined = slow_linear(case.join, [np.concatenate([felt, reaction])])
+    share = float(sigmoid(slow_linear(case.gate, joined)[0][0]))
+    emotion = share * felt + (1 - share) * reaction
+    logits = array(case.classify.weight) @ emotion
+    memory = []
+    for state in context:
+        hidden = array(case.merge_in.weight) @ np.concatenate([state, prior[0][1], emotion])
+        memory.append(array(case.merge_out.weight) @ np.maximum(hidden, 0))
+    return Read(np.array(memory), cognition, affect, prior, reaction, logits)
 
 
 def slow_case_decoder(
@@ -176,7 +185,7 @@ def model(**changes: Any) -> nn.Module:
 
 
 def test_graphs_and_emotion_equal_the_equations() -> None:
-    """G_cog, G_aff, the prior's selection and `l = W (g * c_aff + (1 - g) * k_e)`."""
+    """G_cog, G_aff, the prior's selection, the gated emotion, and the decoder's memory."""
     case = model().eval()
     memory = case.encode(collate(PAIRS, extra=3))
     found = 0
@@ -252,7 +261,7 @@ def test_own_losses_equal_the_equations(tied: bool) -> None:
     for relation in range(4):
         known = [bool(pair.knowledge[relation] and pair.knowledge[4]) for pair in PAIRS]
         assert not all(known)
-        first = [read.cognition[1 + relation] for read in reads]
+        first = [read.cognition[relation] for read in reads]
         fine += slow_alignment(case.fine, first, [read.reaction for read in reads], known)
     close(losses["fine"], 0.2 * np.mean(fine))
 
@@ -302,6 +311,28 @@ def test_intensity_weighs_tokens_and_concepts() -> None:
     ratio = (grown / memory.affect.nodes[0]).mean(dim=1)
     node = collate(PAIRS).context.shape[1]
     assert ratio[node] > 1.5 and (ratio[: len(PAIRS[0].context)] < 1).all()
+
+
+def test_commonsense_reaches_every_word_of_the_answer_through_the_memory() -> None:
+    """NaN in place of the inferences makes each word's probability NaN, without attention to them.
+
+    So does NaN in the emotion alone: both are merged into the context that the decoder reads.
+    """
+    case, batch = model().eval(), collate(PAIRS)
+    for layer in case.decoder.layers:  # the decoder no longer reads the graphs themselves
+        layer.cognition_attention.result.weight.data.zero_()
+        layer.affect_attention.result.weight.data.zero_()
+    assert torch.isfinite(case(batch).token_nll).all()
+
+    def spoiled(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(output, float("nan"))
+
+    for part in (case.knowledge, case.refine_out):
+        handle = part.register_forward_hook(spoiled)
+        memory = case.encode(batch)
+        handle.remove()
+        assert torch.isnan(memory.states).all()
+        assert torch.isnan(memory.emotion_logits).all()
 
 
 @pytest.mark.parametrize("without", ["concepts", "knowledge", "both"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,16 +35,22 @@ GROUPS = (
 def without_chance(model: nn.Module) -> nn.Module:
     """z is its mean in training, too: the prior's variance is nearly 0."""
     for latent in model.latents:
-        latent.prior.weight.data[len(latent.prior.weight) // 2 :] = 0
-        latent.prior.bias.data[len(latent.prior.bias) // 2 :] = -80.0
+        last = latent.prior[2]
+        last.weight.data[len(last.weight) // 2 :] = 0
+        last.bias.data[len(last.bias) // 2 :] = -80.0
     return model
+
+
+def slow_two_layers(layers: nn.Module, rows: Any) -> np.ndarray:
+    """A linear map of the ReLU of a linear map, for each row."""
+    return slow_linear(layers[2], np.maximum(slow_linear(layers[0], rows), 0))
 
 
 def slow_group(
     latent: nn.Module, query: np.ndarray, emotions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """e = softmax(W z) M with z the mean, and the prior's mean and log-variance."""
-    prior = slow_linear(latent.prior, [query])[0]
+    prior = slow_two_layers(latent.prior, [query])[0]
     shares = np.array(slow_softmax(slow_linear(latent.choose, [prior[: len(query)]])[0].tolist()))
     return shares @ emotions, prior
 
@@ -72,7 +79,7 @@ def slow_read(model: nn.Module, pair, gold: int | None) -> dict:  # type: ignore
     divergence = 0.0
     for group in (0, 1):
         read = views[0] if group == own else views[1]
-        posterior = slow_linear(
+        posterior = slow_two_layers(
             model.latents[group].posterior, [np.concatenate([query, read.mean(axis=0)])]
         )[0]
         size = len(query)
@@ -165,7 +172,7 @@ def test_z_is_drawn_with_the_priors_standard_deviation() -> None:
         torch.manual_seed(3)
         noise = array(torch.randn(4, 12)) * training
         for row in range(4):
-            prior = slow_linear(latent.prior, array(query[row : row + 1]))[0]
+            prior = slow_two_layers(latent.prior, array(query[row : row + 1]))[0]
             z = prior[:12] + np.sqrt(np.exp(prior[12:])) * noise[row]
             close(
                 e[row],
@@ -189,7 +196,7 @@ def test_divergence_moves_prior_and_posterior_alike_and_what_they_read() -> None
 def test_equal_distributions_have_no_divergence() -> None:
     latent = tiny("mime").latents[0]
     query, read = torch.randn(3, 12), torch.randn(3, 12)
-    latent.posterior.weight.data.zero_()
-    prior = latent.posterior.bias.detach().expand(3, -1)
+    latent.posterior[2].weight.data.zero_()
+    prior = latent.posterior[2].bias.detach().expand(3, -1)
     close(latent.divergence(query, read, prior), torch.zeros(3))
     assert (latent.divergence(query, read, prior + 1) > 0).all()

@@ -49,8 +49,11 @@ def plan(tmp_path: Path, **changes) -> Plan:
 def result(
     folder: Path, key: str, seed: int, right: np.ndarray | None, nll: np.ndarray | None, **changes
 ) -> None:
-    """A result as `run_missing` leaves it."""
-    arrays = {name: value for name, value in (("right", right), ("nll", nll)) if value is not None}
+    """A result as `run_missing` leaves it; unless told otherwise, each pair is a dialogue."""
+    arrays = {"right": right, "nll": nll, "dialogue": np.arange(PAIRS)}
+    names = ("dialogue", "dist1_without", "dist2_without")
+    arrays |= {name: changes.pop(name) for name in names if name in changes}
+    arrays = {name: value for name, value in arrays.items() if value is not None}
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / f"{key}-seed{seed}.npz", **arrays)
     scores = {
@@ -168,13 +171,14 @@ def test_runs_what_is_missing_goes_on_after_a_failure_and_repeats_nothing(tmp_pa
         "dev_ppl_token" in log and "acc" not in log
     )  # it hears no emotion, so no record speaks of one
     with np.load(made.result("transformer", 0).with_suffix(".npz")) as examples:
-        assert set(examples.files) == {"nll"} and len(examples["nll"]) == scores["n"]
+        assert set(examples.files) == {"nll", "dialogue", "dist1_without", "dist2_without"}
+        assert len(examples["nll"]) == scores["n"]
         assert np.exp(examples["nll"].mean()) == pytest.approx(scores["ppl_peer"], rel=1e-5)
     with np.load(made.result("tfidf", 0).with_suffix(".npz")) as examples:
         bag = json.loads(made.result("tfidf", 0).read_text())
-        assert set(examples.files) == {"right"} and 100 * examples["right"].mean() == pytest.approx(
-            bag["acc"]
-        )
+        assert set(examples.files) == {"right", "dialogue"} and 100 * examples[
+            "right"
+        ].mean() == pytest.approx(bag["acc"])
     runs = {key: load_run(made.folder(key, 0)) for key in ("transformer", "tfidf")}
     answers = {
         key: run.respond([["I lost my dog ."]], provider_for("none", None))[0]
@@ -321,25 +325,67 @@ def test_rows_that_read_other_commonsense_do_not_stand_in_one_table(
         collect(TABLES["table1"], tmp_path)
 
 
-def test_means_and_intervals_over_seeds_and_examples(tmp_path: Path) -> None:
-    """Two seeds: mean and Student's t; one seed: the bootstrap is like the normal approximation."""
+def test_means_and_intervals_over_seeds_and_dialogues(tmp_path: Path) -> None:
+    """The interval names what it covers: seeds, dialogues, or both."""
     for seed in (0, 1):
         result(tmp_path, "ctsm", seed, drawn(0.5, seed), np.full(PAIRS, 3.0))
-    result(tmp_path, "cem", 0, drawn(0.4, 5), np.random.default_rng(0).normal(3.2, 1, PAIRS))
+    spread = np.random.default_rng(0).normal(3.2, 1, PAIRS)
+    without = 3 + np.random.default_rng(1).normal(0, 0.01, PAIRS)
+    result(tmp_path, "cem", 0, drawn(0.4, 5), spread, dist2_without=without)
     rows = {row["key"]: row for row in collect(TABLES["table1"], tmp_path)["rows"]}
     two = rows["ctsm"]["scores"]["dist1"]  # 1 and 2: mean 1.5, s = 0.7071, t(1) = 12.706
     assert (two["mean"], two["interval_over"]) == (1.5, "seeds")
     assert two["high"] - 1.5 == pytest.approx(12.706 * 0.70711 / np.sqrt(2), rel=1e-3)
+    assert rows["ctsm"]["scores"]["acc"]["interval_over"] == "seeds and dialogues"
     one = rows["cem"]["scores"]["acc"]
     share = one["mean"] / 100
-    half = 196 * np.sqrt(share * (1 - share) / PAIRS)
-    assert one["interval_over"] == "examples" and one["low"] < one["mean"] < one["high"]
+    half = 196 * np.sqrt(share * (1 - share) / PAIRS)  # each pair is a dialogue here
+    assert one["interval_over"] == "dialogues" and one["low"] < one["mean"] < one["high"]
     assert (one["high"] - one["low"]) / 2 == pytest.approx(half, rel=0.1)
     perplexity = rows["cem"]["scores"]["ppl_peer"]
     assert perplexity["low"] < perplexity["mean"] < perplexity["high"]
-    assert (
-        rows["cem"]["scores"]["dist2"]["low"] is None
-    )  # one value, no examples: no interval is claimed
+    assert rows["cem"]["scores"]["dist1"]["low"] is None  # one value: no interval is claimed
+    dist = rows["cem"]["scores"]["dist2"]
+    half = 1.96 * np.sqrt((PAIRS - 1) ** 2 / PAIRS) * without.std(ddof=1)
+    assert dist["interval_over"] == "dialogues"
+    assert dist["high"] - dist["mean"] == pytest.approx(half, rel=1e-6)
+
+
+def test_pairs_of_one_dialogue_are_not_independent(tmp_path: Path) -> None:
+    """Every pair twice, in its own dialogue: the interval is as wide as before."""
+    right = drawn(0.4, 5)
+    result(tmp_path / "a", "cem", 0, right, None)
+    result(tmp_path / "b", "cem", 0, right.repeat(2), None, dialogue=np.arange(PAIRS).repeat(2))
+    once, twice = (
+        collect([ROWS["cem"]], tmp_path / name)["rows"][0]["scores"]["acc"] for name in "ab"
+    )
+    assert (twice["low"], twice["high"]) == pytest.approx((once["low"], once["high"]))
+
+
+def test_examples_that_do_not_name_dialogues_give_no_interval(tmp_path: Path) -> None:
+    """Results of earlier versions: an interval over pairs would be too narrow, so there is none."""
+    result(tmp_path, "ctsm", 0, drawn(0.5, 0), None, dialogue=None)
+    result(tmp_path, "cem", 0, drawn(0.4, 5), None, dialogue=None)
+    table = collect([ROWS["ctsm"], ROWS["cem"]], tmp_path)
+    assert table["rows"][1]["scores"]["acc"]["low"] is None
+    assert table["rows"][1]["against_ctsm"] == {"seeds": [0]}
+
+
+def test_p_values_are_corrected_for_all_rows(tmp_path: Path) -> None:
+    """With Holm's correction a difference that is clear alone may not be clear in a table."""
+    mine = drawn(0.5, 0)
+    result(tmp_path, "ctsm", 0, mine, None)
+    for number, key in enumerate(("moel", "mime", "empdg", "kemp", "cem", "case")):
+        theirs = mine.copy()
+        theirs[np.flatnonzero(mine)[: 8 + number]] = 0
+        theirs[np.flatnonzero(1 - mine)[:4]] = 1
+        result(tmp_path, key, 0, theirs, None)
+    rows = {row["key"]: row for row in collect(TABLES["table1"], tmp_path)["rows"]}
+    found = [row["against_ctsm"]["acc"] for row in rows.values() if row.get("against_ctsm")]
+    assert len(found) == 6
+    least = min(found, key=lambda difference: difference["p"])
+    assert least["p_holm"] == pytest.approx(min(1.0, 6 * least["p"]))
+    assert all(difference["p_holm"] >= difference["p"] for difference in found)
 
 
 def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> None:
@@ -373,7 +419,7 @@ def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> 
     )
     text = markdown(collect(TABLES["table1"], tmp_path))
     assert (
-        "+3.00 points, p" in text
+        "+3.00 points, p = " in text
         and "not clear" in text
         and "| TF-IDF + logistic regression |" in text
     )

@@ -64,6 +64,6 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     assert "concepts" not in unused.tables(off).more
     # A damaged file is an error only for models that use concepts.
     (folder / "conceptnet.tsv").write_text("{")
-    with pytest.raises(DataError, match="conceptnet.tsv:1"):
+    with pytest.raises(DataError, match=r"conceptnet\.tsv:1"):
         prepare(config, find_sources(folder), splits=(), progress=False)
     prepare(config.override(["model=ctsm"]), find_sources(folder), splits=(), progress=False)

@@ -3,7 +3,10 @@
 A baseline defines how it understands a context (`understand`), how its decoder differs, and which
 losses it adds. Everything else, from batches to scores, is the same for all of them and for CTSM.
 Departure: the released code of the baselines sums the loss of the words over a batch; here it is a
-mean. The setting `peer_losses` restores the sum.
+mean. The setting `peer_losses` restores the sum. EmpDG's and KEMP's releases sum the loss of the
+emotion as well.
+Departure: labels are smoothed in the generated part of the mixture; the releases smooth all of it.
+Departure: a copy weight is the mean of the heads' softmax; the releases take the softmax of a mean.
 
 Shapes: B batch, L context length, T target length, N target tokens, D width, V vocabulary.
 """

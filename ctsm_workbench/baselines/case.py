@@ -3,23 +3,30 @@
 A cognition graph joins the last utterance with commonsense about it. An affect graph joins the
 context with emotion concepts. A query selects nodes of both; in training it learns from a posterior
 query, which has read the answer. The two selections are aligned dialogue by dialogue (coarse), and
-each inference with the emotional reaction (fine).
+each inference with the emotional reaction (fine). Both selections reach every word of the answer,
+because they are merged into the context that the decoder reads.
 Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 
     H = Encoder(E)                                                                        [B, L, D]
-    G_cog = Graph(u, K_1 .. K_4)                                                          [B, 5, D]
+    G_cog = Graph(u, K_1 .. K_4) without u                                                [B, 4, D]
             u: mean of H over the last utterance; edges carry relations
     G_aff = N softmax(I) * Graph(H ; concepts)                                            [B, N, D]
     prior: q = tanh(W h_CLS), a = softmax(q G), c = a G, for each graph
     posterior, in training: the same with q' = tanh(W' y), y: mean of Encoder_Y(target)
-    g = sigmoid(W_g [c_aff ; k_e] + b),  l = W_l (g * c_aff + (1 - g) * k_e)              [B, 32]
-    decoder layer: self-attention, attention to G_cog, to G_aff, to H, feed-forward
+    r = W_r Encoder_r(W [H ; k_e])[CLS]: the reaction, refined by the context             [B, D]
+    g = sigmoid(w W_g [c_aff ; r]), a number;  e = g c_aff + (1 - g) r,  l = W_l e        [B, 32]
+    M = W_2 relu(W_1 [H ; c_cog ; e])                                                     [B, L, D]
+    decoder layer: self-attention, attention to G_cog, to G_aff, to M, feed-forward
     L = NLL + CE(l) + 1.5 L_div + KL(a' || a) of both graphs + BOW(c'_cog, c'_aff)
         + coarse + 0.2 fine
 
 Departure: commonsense is about the last utterance as a whole, with one node for each relation and
 all its phrases, since batches hold it so. The paper also has nodes for sentences and for phrases.
-Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in long contexts.
+Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in long contexts. The
+paper's released code has a LayerNorm after the weights in its place.
+Departure: the bag of words is not trained alone first (4 epochs in the paper).
+Departure: both alignments are InfoNCE with all dialogues of a batch. The released code has a binary
+cross-entropy with one shifted dialogue.
 Departure: the bag of words uses the decoder's output layer; another would be the largest part.
 Departure: graph layers have the settings `small_...`; the paper has depth 100 and 300 filters.
 Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
@@ -198,7 +205,7 @@ class CaseMemory(BaselineMemory):
     cognition: Graph
     affect: Graph
     prior: tuple[Selection, Selection]  # of both graphs
-    reaction: Tensor  # B D, k_e
+    reaction: Tensor  # B D, r
 
 
 class CASE(ReadsConcepts):
@@ -220,24 +227,34 @@ class CASE(ReadsConcepts):
         self.answer_words = nn.Linear(2 * dim, dim)
         self.coarse = Alignment(dim, self.config.temperature)
         self.fine = Alignment(dim, self.config.temperature)
-        self.gate = nn.Linear(2 * dim, dim)
+        self.refine_in = nn.Linear(2 * dim, dim, bias=False)
+        self.refine = self.small_encoder(dim)
+        self.refine_out = nn.Linear(dim, dim)
+        self.join = nn.Linear(2 * dim, dim)
+        self.gate = nn.Linear(dim, 1)
+        self.merge_in = nn.Linear(3 * dim, dim, bias=False)
+        self.merge_out = nn.Linear(dim, dim, bias=False)
         self.classify = nn.Linear(dim, len(EMOTIONS), bias=False)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> CaseMemory:
         states, mask = self.encode_context(batch, words)
         inferences = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
         nodes = self.cognition(masked_mean(states, last_utterance(batch.speaker)), inferences)
+        nodes = nodes[:, 1:]  # without the utterance
         cognition = Graph(nodes, mask=torch.ones_like(nodes[..., 0], dtype=torch.bool))
         affect = self._affect(batch, states, words["concepts"])
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
         chosen = prior[1].chosen  # c_aff
-        reaction = inferences[:, COGNITIVE]
-        share = self.gate(torch.cat([chosen, reaction], dim=-1)).sigmoid()
-        logits = self.classify(share * chosen + (1 - share) * reaction).float()
+        reaction = self._refined(inferences[:, COGNITIVE], states, mask)
+        share = self.gate(self.join(torch.cat([chosen, reaction], dim=-1))).sigmoid()  # B 1
+        emotion = share * chosen + (1 - share) * reaction
+        selected = torch.stack([prior[0].chosen, emotion.to(states.dtype)], dim=1).flatten(1)
+        merged = self.merge_in(_beside(states, selected)).relu()
         memory = CaseMemory(
-            states=states, mask=mask, context=batch.context, emotion_logits=logits,
-            cognition=cognition, affect=affect, prior=prior, reaction=reaction,
+            states=self.merge_out(merged), mask=mask, context=batch.context,
+            emotion_logits=self.classify(emotion).float(), cognition=cognition, affect=affect,
+            prior=prior, reaction=reaction,
         )  # fmt: skip
         if self.training and batch.label is not None:
             memory.losses = self._own_losses(batch, words, memory)
@@ -253,6 +270,11 @@ class CASE(ReadsConcepts):
             read = [(attention.keys_values(graph.nodes), graph.mask) for attention, graph in pairs]
             cache.memory[i] = (cache.memory[i], *read)
         return cache
+
+    def _refined(self, reaction_BD: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """The emotional reaction in the light of the context, r [B, D]."""
+        joined = self.refine_in(_beside(states, reaction_BD))
+        return self.refine_out(self.refine(joined, mask)[:, 0])
 
     def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:
         concepts, place = self.context_concepts(batch.context)
@@ -280,13 +302,19 @@ class CASE(ReadsConcepts):
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
         views = [graph.chosen.unsqueeze(1) for graph in memory.prior]
         reactions = memory.reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
-        fine = self.fine(memory.cognition.nodes[:, 1:], reactions, both, batch.total_pairs)
+        fine = self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs)
         return {
             "selection": cognitive + affective,
             "bag_of_words": -(log_prob.sum(dim=1) / mask.sum(dim=1).clamp(min=1)),
             "coarse": self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs),
             "fine": FINE * fine,
         }
+
+
+def _beside(states_BLD: Tensor, vector_BE: Tensor) -> Tensor:
+    """Every token's state with the same vector beside it, [B, L, D + E]."""
+    vectors = vector_BE.unsqueeze(1).expand(-1, states_BLD.shape[1], -1)
+    return torch.cat([states_BLD, vectors.to(states_BLD.dtype)], dim=-1)
 
 
 def last_utterance(speaker_BL: Tensor) -> Tensor:

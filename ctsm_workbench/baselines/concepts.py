@@ -5,6 +5,7 @@ Shapes: B batch, L context length, M concepts of a context, N = L + M nodes of a
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,13 +50,11 @@ class ReadsConcepts(Baseline):
         return {"concepts": f"{path.name} ({len(concepts):,} words)"} if path and concepts else {}
 
     @classmethod
-    def more_tables(
-        cls, config: Config, corpus: Corpus, *, sources: Sources, intensity: np.ndarray
-    ) -> dict[str, Tensor]:
+    def more_tables(cls, config: Config, corpus: Corpus, **more: Any) -> dict[str, Tensor]:
         """The concept of every word of the vocabulary, if there is a file of concepts."""
         tables = super().more_tables(config, corpus)
-        if concepts := _given_concepts(config, sources):
-            table = concept_table(concepts, corpus.vocabulary, intensity)
+        if concepts := _given_concepts(config, more["sources"]):
+            table = concept_table(concepts, corpus.vocabulary, more["intensity"])
             tables["concepts"] = torch.from_numpy(table)
         return tables
 

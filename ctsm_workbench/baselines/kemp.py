@@ -18,7 +18,7 @@ Departure: in the paper concepts have positions and a speaker state. Here they h
 Departure: a word adds one concept, the strongest (`concepts`); in the paper it may add several.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -69,7 +69,9 @@ class KEMP(ReadsConcepts):
         Layer = KempLayer
 
     def make_parts(self, dim: int) -> None:
-        self.graph = Attention(dim, dim, self.config.small_layer)
+        # As released: one head as wide as the states.
+        sizes = replace(self.config.small_layer, heads=1, key_depth=dim)
+        self.graph = Attention(dim, dim, sizes)
         self.graph_norm = nn.LayerNorm(dim)
         self.classify = nn.Linear(dim, len(EMOTIONS))
         self.begin = nn.Linear(len(EMOTIONS), dim)

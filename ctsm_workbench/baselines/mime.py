@@ -13,6 +13,7 @@ The decoder attends to v. The emotion that chooses m is the gold one in training
 one otherwise. z is drawn in training only; otherwise it is the mean. The posterior of a group reads
 A if the emotion belongs to the group, and B if not.
 
+Departure: each group's prior has a hidden layer of its own; the release shares it.
 Departure: KL is a mean over the latent's dimensions, as all other losses here are means.
 """
 
@@ -33,13 +34,18 @@ POSITIVE = (
 )  # fmt: skip
 
 
+def _two_layers(size: int, dim: int) -> nn.Sequential:
+    """Mean and log-variance of a latent of width `dim`, with a hidden layer as in the release."""
+    return nn.Sequential(nn.Linear(size, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
+
+
 class GroupLatent(nn.Module):
     """The latent emotion of one group: prior, posterior, and a mixture of the group's emotions."""
 
     def __init__(self, dim: int, size: int):
         super().__init__()
-        self.prior = nn.Linear(dim, 2 * dim)
-        self.posterior = nn.Linear(2 * dim, 2 * dim)
+        self.prior = _two_layers(dim, dim)
+        self.posterior = _two_layers(2 * dim, dim)
         self.choose = nn.Linear(dim, size)
 
     def forward(self, query_BD: Tensor, emotions_GD: Tensor) -> tuple[Tensor, Tensor]:

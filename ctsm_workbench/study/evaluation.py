@@ -23,13 +23,16 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
 from ctsm_workbench.running.processes import gather
+from ctsm_workbench.study.by_dialogue import distinct_without
 from ctsm_workbench.study.comparison.tables import markdown_table
 
 # In this order in results; None where a model predicts no emotion, or no words.
 SCORES = (
     "acc", "acc_top3", "acc_top5", "macro_f1", "ppl_peer", "ppl_token", "dist1", "dist2",
-    "mean_length", "distinct_responses", "looping", "bleu", "copy_rate",
+    "mean_length", "distinct_responses", "looping", "bleu", "copy_rate", "acc_own", "acc_bag",
+    "ead1", "self_bleu",
 )  # fmt: skip
+SAMPLED = 200  # answers whose similarity to each other is measured
 
 
 def evaluate(
@@ -40,8 +43,8 @@ def evaluate(
     """All scores of a split, and every answer with its context (none without predicted words).
 
     Several processes share the work, and all get all of it. `on_scored` is called with the arrays
-    of `score_pairs`, e.g. to keep them. An unknown split, or data with another vocabulary than the
-    run's, raises a `RunError`.
+    of `score_pairs`, and with those that intervals by dialogue need, e.g. to keep them. An unknown
+    split, or data with another vocabulary than the run's, raises a `RunError`.
     """
     if split not in SPLITS:
         raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
@@ -49,15 +52,18 @@ def evaluate(
     how = how or Decoding(max_length=run.config.max_response)
     pairs = prepared.pairs[split]
     scored = score_pairs(run.model, pairs, device, progress=progress)
-    if on_scored:
-        on_scored(scored)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
+    scores |= {"acc_own": scores["acc"]} | expert_accuracies(run.model, pairs, device)
+    _, scored["dialogue"] = np.unique(pairs.split.pairs[:, 5], return_inverse=True)
     rows: list[dict] = []
     if run.model.predicts_words:
         answers, logits = answer_pairs(run.model, pairs, how, device=device, progress=progress)
         texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
         references = [pairs.split.response_text(pair) for pair in range(len(pairs))]
-        scores |= response_scores(texts, references)
+        scores |= response_scores(texts, references, len(run.vocabulary.words))
+        words = [response_tokens(text) for text in texts]
+        for size in (1, 2):
+            scored[f"dist{size}_without"] = distinct_without(words, scored["dialogue"], size)
         alphas = [alpha for answer in answers for alpha in answer.alpha]
         scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
         predicted = [EMOTIONS[emotion] for emotion in logits.argmax(axis=1)]
@@ -71,6 +77,8 @@ def evaluate(
             }
             for pair in range(len(pairs))
         ]
+    if on_scored:
+        on_scored(scored)
     scores |= {"n": len(pairs), "split": split, "decoding": asdict(how)}
     return scores | {"run": run.about(device, prepared.description)}, rows
 
@@ -99,6 +107,19 @@ def answer_pairs(
     return [Answer(*fields) for _, *fields in rows], all_sum(logits).numpy()
 
 
+@torch.inference_mode()
+def expert_accuracies(model: Any, pairs: Pairs, device: torch.device | str) -> dict[str, float]:
+    """Accuracy of a system's own prediction and of the bag's, in percent; empty without a bag."""
+    if getattr(model, "bag", None) is None:
+        return {}
+    right = {"acc_own": 0, "acc_bag": 0}
+    for index in pairs.in_order(64):
+        experts = model.eval().encode(pairs.collate(index).to(device)).experts
+        for name, logits in (("acc_own", experts.own), ("acc_bag", experts.bag)):
+            right[name] += int((logits.argmax(dim=1).cpu().numpy() == pairs.label[index]).sum())
+    return {name: 100 * count / len(pairs) for name, count in right.items()}
+
+
 def loops(words: Sequence[str]) -> bool:
     """Whether one to four words, not only marks, occur three times in a row."""
     words = list(words)
@@ -110,10 +131,14 @@ def loops(words: Sequence[str]) -> bool:
     )
 
 
-def response_scores(responses: Sequence[str], references: Sequence[str] | None = None) -> dict:
+def response_scores(
+    responses: Sequence[str], references: Sequence[str] | None = None, vocabulary: int = 0
+) -> dict:
     """Scores of answers as text: length in words, distinct responses and looping in percent.
 
-    BLEU is sacrebleu's on lower-cased words; None without references or without sacrebleu.
+    BLEU is sacrebleu's on lower-cased words; None without references or without sacrebleu. EAD-1
+    needs the number of words of the vocabulary. It divides by the number of distinct words that as
+    many random ones would have, so that long answers do not lose (Liu et al., 2022).
     """
     words = [response_tokens(text) for text in responses]
     count = max(len(words), 1)
@@ -121,11 +146,37 @@ def response_scores(responses: Sequence[str], references: Sequence[str] | None =
         "dist1": distinct(words, 1),
         "dist2": distinct(words, 2),
         "mean_length": sum(map(len, words)) / count,
+        "ead1": expectation_adjusted(words, vocabulary) if vocabulary else None,
+        "self_bleu": self_bleu(words),
         "distinct_responses": 100 * len(set(map(tuple, words))) / count,
         "looping": 100 * sum(map(loops, words)) / count,
         "bleu": None if references is None else _bleu(words, map(response_tokens, references)),
         "n": len(words),
     }
+
+
+def expectation_adjusted(words: Sequence[Sequence[str]], vocabulary: int) -> float:
+    """Distinct words in percent of those expected of random words, `V (1 - (1 - 1/V)^C)`."""
+    tokens = sum(map(len, words))
+    expected = vocabulary * -np.expm1(tokens * np.log1p(-1 / vocabulary))
+    return 100 * len({word for answer in words for word in answer}) / expected if tokens else 0.0
+
+
+def self_bleu(words: Sequence[Sequence[str]]) -> float | None:
+    """Mean BLEU of random answers with all others of them as references (Zhu et al., 2018).
+
+    Higher means more alike. None for fewer than two answers.
+    """
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    chosen = random.Random(0).sample(list(words), min(SAMPLED, len(words)))
+    if len(chosen) < 2:
+        return None
+    smooth = SmoothingFunction().method1
+    others = [[*chosen[:i], *chosen[i + 1 :]] for i in range(len(chosen))]
+    pairs = zip(others, chosen, strict=True)
+    found = [sentence_bleu(rest, own, smoothing_function=smooth) for rest, own in pairs]
+    return 100 * float(np.mean(found))
 
 
 def _bleu(*texts: Iterable[Sequence[str]]) -> float | None:
@@ -143,8 +194,12 @@ def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
 
 
 def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
-    """Write to a `.npz` which emotions were `right` [n], and the mean `nll` [n] of a token."""
-    arrays = {}
+    """Write to a `.npz` which emotions were `right` [n], and the mean `nll` [n] of a token.
+
+    Beside them stand each pair's `dialogue` [n], and Dist without each dialogue [G].
+    """
+    arrays: dict[str, Any] = {"dialogue": scored["dialogue"].astype(np.int32)}
+    arrays |= {name: scored[name] for name in ("dist1_without", "dist2_without") if name in scored}
     if "logits" in scored:
         arrays["right"] = (scored["logits"].argmax(axis=1) == scored["label"]).astype(np.int8)
     if "nll" in scored:

@@ -41,6 +41,9 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "best, no intensity or labels": ("best", ["guidance=false", "contrast=false", "trait=false"]),
     **{f"improved {name}": ("improved", [f"model={name}"]) for name in BASELINES},
     **{f"best {name}": ("best", [f"model={name}", *NO_EXTRAS]) for name in ("cem", "moel", "case")},
+    "best cem, all extras": ("best", ["model=cem"]),
+    "faithful": ("faithful", []),
+    "faithful-wo-egm": ("faithful-wo-egm", []),
 }
 
 

@@ -67,7 +67,7 @@ def paired_bootstrap(mine: Answer, expect: Expect) -> None:
     low, high = (float(value) for value in mine(long, 0 * long, uneven, 1_000, 3))
     expect(low > 70, "ratio")
     low, high = (float(value) for value in mine(first, second, dialogue, 4_000, 1))
-    difference = first - second
+    difference: np.ndarray = first - second
     middle = 100 * difference.mean()
     # The standard error of a ratio of sums over dialogues, and that of independent pairs.
     apart = np.bincount(dialogue, difference - difference.mean())

@@ -1,0 +1,105 @@
+"""Statistics whose unit is the dialogue: resampled means, Holm's correction, the jackknife."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ctsm_lib.scores import distinct
+from ctsm_workbench.study.by_dialogue import (
+    Dialogues,
+    distinct_without,
+    holm,
+    jackknife_error,
+    p_value,
+)
+from ctsm_workbench.study.intervals import percentiles
+
+SIZES = np.random.default_rng(1).integers(1, 5, 60)
+OF_CASE = np.repeat(np.arange(60), SIZES)
+VALUES = np.random.default_rng(2).normal(size=(1, len(OF_CASE)))
+
+
+def test_resampled_means_are_those_of_whole_dialogues() -> None:
+    """Each sample is the mean over the pairs of the drawn dialogues, against a plain loop."""
+    drawn = Dialogues(OF_CASE).resampled_means(VALUES, 20)
+    even = np.full(60, 1 / 60)
+    times = np.random.default_rng(0).multinomial(60, even, size=20)
+    assert drawn[0] == pytest.approx(VALUES.mean())
+    for row, value in zip(times, drawn[1:], strict=True):
+        chosen = [VALUES[0, i] for i, case in enumerate(OF_CASE) for _ in range(row[case])]
+        assert value == pytest.approx(np.mean(chosen))
+
+
+def test_to_repeat_each_pair_narrows_nothing() -> None:
+    """Copies of a pair in its own dialogue are no new evidence; as dialogues they would be."""
+    low, high = percentiles(Dialogues(OF_CASE).resampled_means(VALUES, 2_000)[1:])
+    twice = np.repeat(VALUES, 2, axis=1)
+    dialogues = Dialogues(np.repeat(OF_CASE, 2))
+    assert percentiles(dialogues.resampled_means(twice, 2_000)[1:]) == pytest.approx((low, high))
+    alone = Dialogues(np.arange(twice.shape[1])).resampled_means(twice, 2_000)
+    assert np.diff(percentiles(alone[1:]))[0] < 0.8 * (high - low)
+
+
+def test_the_interval_covers_the_mean_of_the_population() -> None:
+    """In 300 studies of correlated pairs, about 95 % of the intervals hold the true mean, 0."""
+    random = np.random.default_rng(3)
+    held = 0
+    for _ in range(300):
+        values = random.normal(size=100).repeat(3) + 0.3 * random.normal(size=300)
+        drawn = Dialogues(np.arange(100).repeat(3)).resampled_means(values[None], 400)
+        low, high = percentiles(drawn[1:])
+        held += low <= 0 <= high
+    assert 0.90 < held / 300 < 0.98
+
+
+def test_several_seeds_are_resampled_too() -> None:
+    """Seeds that differ widen the interval; equal seeds leave that of dialogues."""
+    dialogues = Dialogues(OF_CASE)
+    one = np.ptp(percentiles(dialogues.resampled_means(VALUES, 2_000)[1:]))
+    same = np.repeat(VALUES, 3, axis=0)
+    assert np.ptp(percentiles(dialogues.resampled_means(same, 2_000)[1:])) == pytest.approx(one)
+    apart = same + np.array([[-1.0], [0.0], [1.0]])
+    drawn = dialogues.resampled_means(apart, 2_000)
+    assert drawn[0] == pytest.approx(VALUES.mean())
+    assert np.ptp(percentiles(drawn[1:])) > 3 * one
+
+
+def test_p_is_twice_the_share_of_the_rarer_sign() -> None:
+    assert p_value(np.array([5.0, 1, 1, 1, -1])) == pytest.approx(0.5 + 0.25)
+    assert p_value(np.array([5.0, *[1.0] * 1_000])) == pytest.approx(0.001)
+    assert p_value(np.array([0.0, *[0.0] * 10])) == 1.0
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    for seed in range(5):
+        values = np.random.default_rng(seed).random(8) ** 3
+        expected = multitest.multipletests(values, method="holm")[1]
+        np.testing.assert_allclose(holm(list(values)), expected)
+    assert holm([0.01, 0.04]) == [0.02, 0.04]
+    assert holm([]) == []
+
+
+WORDS = [
+    np.random.default_rng(case).choice(list("abcdefghijklmnopqrstuvwxyz"), 6).tolist()
+    for case in range(len(OF_CASE))
+]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_distinct_words_without_each_dialogue(size: int) -> None:
+    found = distinct_without(WORDS, OF_CASE, size)
+    for dialogue in range(60):
+        kept = [words for words, case in zip(WORDS, OF_CASE, strict=True) if case != dialogue]
+        assert found[dialogue] == pytest.approx(distinct(kept, size))
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    values = VALUES[0, :50]
+    without = np.array([np.delete(values, i).mean() for i in range(50)])
+    expected = values.std(ddof=1) / np.sqrt(50)
+    assert jackknife_error(without[None]) == pytest.approx(expected)
+    seeds = np.stack([without - 1, without, without + 1])
+    between = 1 / np.sqrt(3)
+    assert jackknife_error(seeds) == pytest.approx(np.hypot(expected, between))
