@@ -22,11 +22,10 @@ def doctor() -> None:
     """Check whether this machine can run everything, and name what is missing."""
     from ctsm_workbench.doctor import BROKEN, examine
 
-    signs = set()
-    for sign, name, finding in examine():
+    checks = list(examine())
+    for sign, name, finding in checks:
         typer.echo(f"{sign} {name:<22} {finding}")
-        signs.add(sign)
-    if BROKEN in signs:
+    if any(check.sign == BROKEN for check in checks):
         raise typer.Exit(1)
 
 

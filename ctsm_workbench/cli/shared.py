@@ -146,7 +146,7 @@ def check_writable(*paths: Path | None) -> None:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder. Name a file in it.")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ConfigError(f"{path} cannot be written: you may not write to {folder}.")
+            raise ConfigError(f"{path} cannot be written: {folder} is not a writable folder.")
 
 
 def print_notes(*notes: str) -> None:

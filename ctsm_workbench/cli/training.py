@@ -22,8 +22,7 @@ def train(
     from ctsm_workbench.running import train as running
     from ctsm_workbench.running.log import in_words
 
-    settings = list(settings or [])
-    settings += [f"seed={seed}"] if seed is not None else []
+    settings = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     settings += [f"model={model}"] if model else []
     with shared.together(device, quiet) as options:
         own = read_run(out)[0].override(settings) if resume else None
