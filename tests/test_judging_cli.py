@@ -24,7 +24,8 @@ def test_from_answers_to_the_table(tmp_path, monkeypatch):
         in said
     )
     assert "peer: 30 answers, 30 matched by context, 0 unmatched, 0 left out" in said
-    assert "13 rows = 12 contexts x 1 comparison + 1 attention check; 4 emotions" in said
+    counts = "contexts: 12, comparisons of each: 1, attention checks: 1, emotions: 4"
+    assert f"13 rows ({counts})" in said
     assert f"Keep {out / 'key.json'} from the judges." in said
     for name in ("eva", "otto"):
         judge(out, name, prefers("improved"))
