@@ -146,6 +146,8 @@ class EventIndex:
         Each is that of the most similar sentence or clause; where the whole text is less similar,
         it contributes with `_WHOLE_WEIGHT`.
         """
+        import scipy  # here, because a start from the cache does not need it
+
         segments = [words.segments_of(text) for text in texts]
         owner = np.repeat(np.arange(len(texts)), [len(found) for found in segments])
         clauses = [words.words_of(part) for part in itertools.chain.from_iterable(segments)]
@@ -156,12 +158,17 @@ class EventIndex:
         parts.data *= subjects[parts.row]
         parts.data[negation[parts.row] != self._negated[parts.col]] *= _NEGATION_WEIGHT
         whole = self._cosine([words.stems_of(words.words_of(text)) for text in texts])
-        best = _row_maximum(parts, owner, whole.shape)
+        # The largest value of each cell is the first of a stable sort.
+        order = np.argsort(-parts.data)
+        cells = np.ravel_multi_index((owner[parts.row], parts.col), whole.shape)[order]
+        cells, first = np.unique(cells, return_index=True)
+        place = np.unravel_index(cells, whole.shape)
+        best = scipy.sparse.csr_matrix((parts.data[order][first], place), shape=whole.shape)
         # The whole can only reduce a score: else it would outweigh that somebody else acts.
         return (best * (1 - _WHOLE_WEIGHT) + best.minimum(whole) * _WHOLE_WEIGHT).tocsr()
 
     def _cosine(self, stems: Sequence[Sequence[str]]) -> Any:
-        import scipy  # here, because a start from the cache does not need it
+        import scipy
 
         weights = self._vectorizer.transform(stems)
         length = scipy.sparse.linalg.norm(weights, axis=1)
@@ -170,14 +177,3 @@ class EventIndex:
         scale = np.where(length > short, np.sqrt(length * short), np.maximum(length, 1e-6))
         inverse = scipy.sparse.diags_array(1 / scale).astype(np.float32)
         return (inverse @ weights) @ self._matrix
-
-
-def _row_maximum(matrix: Any, owner: np.ndarray, shape: tuple[int, int]) -> Any:
-    """One row for all rows that have one owner: the largest value of each column."""
-    import scipy
-
-    cell = owner[matrix.row].astype(np.int64) * shape[1] + matrix.col
-    order = np.lexsort((-matrix.data, cell))
-    cell, first = np.unique(cell[order], return_index=True)
-    place = (cell // shape[1], cell % shape[1])
-    return scipy.sparse.csr_matrix((matrix.data[order][first], place), shape=shape)
