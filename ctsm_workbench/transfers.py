@@ -59,10 +59,9 @@ class Transfer:
                 shutil.copyfileobj(response.raw, written, 1 << 16)
             if total in (None, self.file.stat().st_size):
                 return os.replace(self.file, output)
-        except TimeoutError:
-            trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
-        except HTTPError:
-            pass
+        except HTTPError as error:
+            if isinstance(error, TimeoutError):
+                trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
         except Exception:
             # What the network or Ctrl-C ended may be kept; after a full disk, say, it may not.
             self.drop()
@@ -84,18 +83,16 @@ class Transfer:
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
-            system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
-            reason = system[1] if system else type(error).__name__
+            found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+            reason = found[1] if found else type(error).__name__
             if isinstance(error, requests.Timeout):
                 reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-            found = f"{url} could not be reached ({reason}; is there a network?)"
-            raise DataError(found) from error
-        status = response.status_code
+            raise DataError(f"{url} could not be reached ({reason}; is there a network?)") from None
         answer = response.headers
         # If-Range understands a strong ETag, or else the date of the last change.
         etag = answer.get("ETag", "W/")
         version = answer.get("Last-Modified", "") if etag.startswith("W/") else etag
-        if start and status in (206, 416):
+        if start and response.status_code in (206, 416):
             span = f"bytes {start}-{note['length'] - 1}/{note['length']}"
             if answer.get("Content-Range") == span and version in ("", note["version"]):
                 return response, start, note
@@ -103,10 +100,11 @@ class Transfer:
             response.close()
             self.drop()
             return self._open(url)
-        if status != 200 or "text/html" in answer.get("Content-Type", ""):
+        page = "text/html" in answer.get("Content-Type", "")
+        if response.status_code != 200 or page:
             response.close()
-            reason = response.reason if status != 200 else "a web page instead of an archive"
-            raise DataError(f"{url} answered HTTP {status}: {reason}")
+            reason = "a web page instead of an archive" if response.ok else response.reason
+            raise DataError(f"{url} answered HTTP {response.status_code}: {reason}")
         length = answer.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
         version = version if total and answer.get("Accept-Ranges") == "bytes" else ""
