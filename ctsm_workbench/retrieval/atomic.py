@@ -13,7 +13,7 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider
 from ctsm_workbench.retrieval import words
 from ctsm_workbench.retrieval.store import infer_cached
-from ctsm_workbench.retrieval.tables import atomic_paths, read_atomic
+from ctsm_workbench.retrieval.tables import WAY_OUT, atomic_paths, read_atomic
 
 VERSION = 2  # raise when the phrases for the same text change
 CHUNK = 2_000  # texts at a time: the sparse products stay far below a gigabyte
@@ -60,8 +60,9 @@ class AtomicRetrieval(Provider):
     def make(cls, folder: Path | None, **_: object) -> Self:
         """A provider for the files of a folder; without one a `DataError`."""
         if folder is None:
-            way_out = "without one use `--set knowledge=none`"
-            raise DataError(f"knowledge=atomic needs a folder with ATOMIC files; {way_out}.")
+            raise DataError(
+                f"knowledge=atomic needs a folder with ATOMIC files. Give one, {WAY_OUT}"
+            )
         return cls(folder)
 
     @cached_property
@@ -112,8 +113,7 @@ class EventIndex:
 
         tails, _ = read_atomic(folder)
         if not tails:
-            way_out = "fetch them again, or use `--set knowledge=none`"
-            raise DataError(f"the files in {folder} have no phrase for any event; {way_out}.")
+            raise DataError(f"{folder} has no phrase for any event. Fetch it again, {WAY_OUT}")
         self.names = [" ".join(stems) for stems in tails]
         # For each event its phrases by relation, the most frequent first.
         self.answers = [

@@ -42,21 +42,21 @@ def read_atomic(folder: Path) -> tuple[Tails, list[str]]:
     tails: Tails = {}
     problems: list[str] = []
     for path in atomic_paths(folder):
-        left_out = []
-        valid = False
-        for number, columns, cells in _rows(path):
+        left_out: list[str] = []
+        rows = list(_rows(path))
+        for number, columns, cells in rows:
             try:
                 text, found = _parsed(columns, cells)
             except ValueError as error:
                 left_out.append(f"{path.name}:{number}: {error}")
                 continue
-            valid = True
             text = re.sub(r"_+", " ", _PERSONS.sub(" ", text))
             event = tuple(stems_of(words_of(" ".join(text.split()))))
             for relation in RELATIONS if event else ():
                 for phrase in filter(None, map(clean_phrase, found.get(relation, ()))):
                     tails.setdefault(event, {}).setdefault(relation, Counter())[phrase] += 1
-        report_malformed(path, left_out, valid, f"Fetch it again, {WAY_OUT}")
+        any_valid = len(left_out) < len(rows)
+        report_malformed(path, left_out, any_valid, way_out=f"Fetch it again, {WAY_OUT}")
         problems += left_out
     return tails, problems
 
