@@ -10,12 +10,16 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ctsm_lib.dialogues import normalize, tokenizers
 from ctsm_lib.knowledge import MAX_PHRASES
 
-_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_WORDS: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+)
+WEIGHTS = SimpleNamespace(**_WORDS["weights"])
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
 _MARKS = " .,;:!?\"'*-/()"
 _STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES = (
