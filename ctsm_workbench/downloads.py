@@ -164,7 +164,7 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     origin = archive if archive.parent == target else f"the archive from {part.urls[0]}"
     source = f"{part.title}: {origin}"
     found = {}
-    files: list[Path] = []
+    files = [work / f"member-{number}" for number in range(len(part.members))]
     try:
         with (zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open)(archive) as opened:
             for name, is_file, size, reader in _entries(opened):
@@ -174,14 +174,13 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
                     raise DataError(f"{source} contains {name!r}, {danger}.")
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
                     found[f"/{PurePosixPath(name)}"] = (size, reader)
-            for member in part.members:
+            for member, copy in zip(part.members, files, strict=True):
                 hits = [path for path in found if path.endswith(f"/{member.name}")]
                 if not hits:
                     raise DataError(f"{source} contains no {member.name}; is it another edition?")
                 size, reader = found[min(hits, key=lambda path: path.count("/"))]
                 _require_space(part, target, size)
-                files.append(work / f"member-{len(files)}")
-                with reader() as content, files[-1].open("wb") as file:
+                with reader() as content, copy.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
     except (*BAD_ARCHIVE, RuntimeError) as error:  # RuntimeError: a member is encrypted
         raise DataError(f"{source} is damaged ({error}); fetch it again.") from error
@@ -237,8 +236,8 @@ def _verify_ratings(path: Path, member: Member, again: str) -> None:
     low, high = member.scale or (0.0, 1.0)
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-        if lines[0].rstrip().lower().endswith("dominance"):  # the header, which some editions have
-            lines = lines[1:]
+        header = lines[0].rstrip().lower().endswith("dominance")  # some editions have one
+        lines = lines[header:]
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
             if len(values) != 3 or not all(low <= value <= high for value in values):

@@ -82,11 +82,12 @@ class Transfer:
             if isinstance(error, requests.Timeout):
                 reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
             raise DataError(f"{url} could not be reached ({reason}; is there a network?)") from None
+        status = response.status_code
         answer = response.headers
         # If-Range understands a strong ETag, or else the date of the last change.
         etag = answer.get("ETag", "W/")
         version = answer.get("Last-Modified", "") if etag.startswith("W/") else etag
-        if start and response.status_code in (206, 416):
+        if start and status in (206, 416):
             span = f"bytes {start}-{note['length'] - 1}/{note['length']}"
             if answer.get("Content-Range") == span and version in ("", note["version"]):
                 return response, start, note
@@ -94,11 +95,10 @@ class Transfer:
             response.close()
             remove(self.file, self.note)
             return self._open(url)
-        page = "text/html" in answer.get("Content-Type", "")
-        if response.status_code != 200 or page:
+        if status != 200 or "text/html" in answer.get("Content-Type", ""):
             response.close()
-            reason = "a web page instead of an archive" if response.ok else response.reason
-            raise DataError(f"{url} answered HTTP {response.status_code}: {reason}")
+            reason = response.reason if status != 200 else "a web page instead of an archive"
+            raise DataError(f"{url} answered HTTP {status}: {reason}")
         length = answer.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
         version = version if total and answer.get("Accept-Ranges") == "bytes" else ""

@@ -14,15 +14,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ctsm_lib.errors import DataError
-from ctsm_lib.files import beside
+from ctsm_lib.files import write_text
+from ctsm_workbench.retrieval.words import WORDS
 
 COLUMNS = ("relation", "head", "tail")
-# Relations that deny, oppose or only concern spelling and origin: the words differ in emotion.
-UNRELATED = (
-    "Antonym", "DistinctFrom", "NotCapableOf", "NotDesires", "NotHasA", "NotHasProperty", "NotIsA",
-    "NotMadeOf", "EtymologicallyDerivedFrom", "EtymologicallyRelatedTo", "ExternalURL", "FormOf",
-    "dbpedia",
-)  # fmt: skip
+UNRELATED = WORDS["unrelated"].split()
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _TERM = re.compile(r"^/c/en/([^/]+).*")
 _NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
@@ -32,8 +28,7 @@ WAY_OUT = "See data/README.md for the forms of ConceptNet that are read."
 def read_conceptnet(path: Path) -> dict[str, list[str]]:
     """Related words of each word, in the file's order, without repetitions.
 
-    Raises:
-        DataError: the file is unreadable, or none of the three forms (file, line and text).
+    Raises a `DataError` if the file is unreadable or has none of the three forms.
     """
     related: dict[str, dict[str, None]] = {}
     for relation, head, tail in _triples(path):
@@ -50,9 +45,7 @@ def write_conceptnet(source: Path, target: Path) -> int:
     triples = dict.fromkeys(_triples(source, progress=True))
     if not triples:
         raise DataError(f"{source} holds no triple of single English words. {WAY_OUT}")
-    with beside(target) as side, side.open("w", encoding="utf-8", newline="\n") as file:
-        for row in (COLUMNS, *triples):
-            print(*row, sep="\t", file=file)
+    write_text(target, "".join("\t".join(row) + "\n" for row in (COLUMNS, *triples)))
     return len(triples)
 
 

@@ -92,9 +92,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
         header = lists or set(COLUMNS) <= set(columns)
         if not header:
             if not (tabs and len(first) == 3 and _RELATION.fullmatch(first[1])):
-                known = "ATOMIC 2019 (event, xNeed, ...), Event2Mind (Event, Xintent)"
-                found = f"or head, relation, tail, found {lines[0][:100]!r}"
-                raise DataError(f"{path}:1: expected the columns of {known} {found}.")
+                known = "ATOMIC 2019 (event, xNeed, ...), Event2Mind or head, relation, tail"
+                found = f"found {lines[0][:100]!r}"
+                raise DataError(f"{path}:1: expected the columns of {known}, {found}.")
             columns = COLUMNS
         for cells in itertools.chain([] if header else [first], rows):
             if any(map(str.strip, cells)):

@@ -16,24 +16,19 @@ from typing import Any
 from ctsm_lib.dialogues import normalize, tokenizers
 from ctsm_lib.knowledge import MAX_PHRASES
 
-_WORDS: dict[str, Any] = tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-)
-WEIGHTS = SimpleNamespace(**_WORDS["weights"])
+WORDS: Any = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+WEIGHTS = SimpleNamespace(**WORDS["weights"])
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
 _MARKS = " .,;:!?\"'*-/()"
 _STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES = (
-    frozenset(_WORDS[name].split()) for name in ("stop", "state_verbs", "pronouns", "participles")
+    frozenset(WORDS[name].split()) for name in ("stop", "state_verbs", "pronouns", "participles")
 )
-_BASES = {
-    form: base for base, *forms in map(str.split, _WORDS["forms"].split("|")) for form in forms
-}
-_SUBJECTS = {
-    word: float(weight) for weight, words in _WORDS["subjects"].items() for word in words.split()
-}
+_FORMS = [group.split() for group in WORDS["forms"].split("|")]
+_BASES = {form: base for base, *forms in _FORMS for form in forms}
+_SUBJECTS = {word: weight for weight, words in WORDS["subjects"] for word in words.split()}
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _CLAUSE = re.compile(
-    rf"[,;:()\-]+ +|\.\.+|\s(?=(?:{'|'.join(_WORDS['conjunctions'].split())}) )", re.IGNORECASE
+    rf"[,;:()\-]+ +|\.\.+|\s(?=(?:{'|'.join(WORDS['conjunctions'].split())}) )", re.IGNORECASE
 )
 
 
@@ -48,7 +43,7 @@ def clean_phrase(text: str) -> str:
     text = text.encode("ascii", "ignore").decode().lower()
     text = " ".join(re.sub(r"_+|\[gen\]|<[^<>]*>", " ", text).split()).strip(_MARKS)
     text = _rewritten(text, "phrase_rules").strip(_MARKS)
-    return text if text not in _WORDS["no_phrase"] and re.search("[a-z]{2}", text) else ""
+    return text if text not in WORDS["no_phrase"] and re.search("[a-z]{2}", text) else ""
 
 
 def clean_phrases(texts: Iterable[str]) -> list[str]:
@@ -57,7 +52,7 @@ def clean_phrases(texts: Iterable[str]) -> list[str]:
 
 
 def _rewritten(text: str, rules: str) -> str:
-    for pattern, replacement in _WORDS[rules]:
+    for pattern, replacement in WORDS[rules]:
         text = re.sub(pattern, replacement, text)
     return text
 
@@ -71,7 +66,7 @@ def _stemmer() -> Any:
 
 @cache
 def _stems(name: str) -> frozenset[str]:
-    return frozenset(map(_stemmer().stem, _WORDS[name].split()))
+    return frozenset(map(_stemmer().stem, WORDS[name].split()))
 
 
 @lru_cache(maxsize=1 << 17)
