@@ -1,7 +1,6 @@
 """Bounds, growth, and that what was measured is kept. How quick anything is, no test says."""
 
 import json
-import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -185,7 +184,7 @@ def test_growth_of_answers_says_ten_words_however_soon_the_model_would_end(task)
 
 def test_a_task_survives_the_way_to_another_process(task, tmp_path):
     task = replace(task, run=tmp_path, grow=False)
-    assert pickle.loads(pickle.dumps(task)) == task
+    assert Task.from_json(task.as_json()) == task
 
 
 # -------------------------------------------------------------------------------------- all parts

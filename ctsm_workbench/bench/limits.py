@@ -3,13 +3,14 @@
 Growth: three sizes of one thing with all else equal, and the slope on log scales.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -49,6 +50,21 @@ class Task:
     seconds: float = 20.0  # to measure training for; other parts take about as long or less
     run: Path | None = None  # reads, and answers the whole test split; else an untrained model
     grow: bool = True  # also measure how time grows with batch, context, vocabulary and corpus
+
+    def as_json(self) -> str:
+        """The task on its way to another process."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """A task that comes from another process."""
+        given = json.loads(text)
+        places = given.pop("sources")
+        origin = places.pop("origin")
+        places = {name: path and Path(path) for name, path in places.items()}
+        config = Config.from_dict(given.pop("config"))
+        run = given.pop("run")
+        return cls(config, Sources(origin, **places), run=run and Path(run), **given)
 
     def prepared(self, *splits: str) -> Prepared:
         """The data, from the cache where it is there; with commonsense for these splits only."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -97,7 +96,7 @@ def _in_own_process(part: str, task: Task) -> dict:
     # Ctrl-C does not reach another process group: the part and its children are ended from here.
     with subprocess.Popen(command, process_group=0, **pipes) as process:  # type: ignore[call-overload]
         try:
-            output, complaint = process.communicate(pickle.dumps(task))
+            output, complaint = process.communicate(task.as_json().encode())
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise

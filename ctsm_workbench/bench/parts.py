@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -75,7 +74,7 @@ def _new_process(task: Task, name: str, **environment: str) -> tuple[float, floa
     code = CODE["timed"].format_map({"before": ""} | CODE["starts"][name])
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, stdout=subprocess.PIPE,
-        input=pickle.dumps((task.config, task.sources)), check=True,
+        input=task.as_json().encode(), check=True,
     )  # fmt: skip
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
     return seconds, peak
@@ -295,7 +294,7 @@ def _rate(step: Step, batches: Iterable[Batch], seconds: float, warm_up: int = 1
 
 if __name__ == "__main__":  # one part: `measure` is at the other end of the pipes
     try:
-        found, facts = globals()[sys.argv[1]](pickle.load(sys.stdin.buffer))
+        found, facts = globals()[sys.argv[1]](Task.from_json(sys.stdin.read()))
     except CtsmError as error:
         sys.exit(str(error))
     print(json.dumps({"rows": found, "facts": facts}))
