@@ -23,7 +23,7 @@ from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.diversity import DiversityLoss
 from ctsm_lib.interface import Memory, Output, Tables, initialise
-from ctsm_lib.kernels import log_denominator
+from ctsm_lib.kernels import TargetLogProbability
 from ctsm_lib.model.ctsm import mean_label_loss
 from ctsm_lib.model.generation import Taught, previous_words
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
@@ -203,18 +203,21 @@ def _begun(words_BTD: Tensor, cache: BaselineCache) -> Tensor:
     return torch.cat([first, words_BTD[:, 1:]], dim=1)
 
 
+def beside(states_BLD: Tensor, vector_BE: Tensor) -> Tensor:
+    """Every token's state with the same vector beside it, [B, L, D + E]."""
+    vectors = vector_BE.unsqueeze(1).expand(-1, states_BLD.shape[1], -1)
+    return torch.cat([states_BLD, vectors.to(states_BLD.dtype)], dim=-1)
+
+
 # Label smoothing of the words, as in the papers of several baselines.
 
 
-class SmoothedLogProbability(torch.autograd.Function):
+class SmoothedLogProbability(TargetLogProbability):
     """As `TargetLogProbability`, and the mean of the log softmax over the vocabulary."""
 
     @staticmethod
     def forward(ctx, logits_NV, target_N):  # type: ignore[no-untyped-def,override]
-        log_sum, word, softmax_NV = log_denominator(logits_NV)
-        ctx.save_for_backward(softmax_NV, target_N)
-        ctx.mark_non_differentiable(log_sum, word)
-        chosen = logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum
+        chosen, log_sum, word = TargetLogProbability.forward(ctx, logits_NV, target_N)
         return chosen, logits_NV.mean(dim=-1) - log_sum, log_sum, word
 
     @staticmethod

@@ -52,19 +52,11 @@ from ctsm_lib.model.layers import Attention, FeedForward
 from ctsm_lib.model.pointer import TINY
 from ctsm_lib.parallel import gather_rows
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory
-from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
+from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory, beside
+from ctsm_workbench.baselines.concepts import ReadsConcepts
 from ctsm_workbench.beyond.biased import BiasedDecoder
 
 FINE = 0.2  # weight of the fine alignment
-
-
-@dataclass
-class Selection:
-    """The nodes of a graph that a query selects."""
-
-    weights: Tensor  # B N, a = softmax(q v / sqrt(D))
-    chosen: Tensor  # B D, c = sum_j a_j v_j
 
 
 @dataclass
@@ -74,12 +66,11 @@ class Graph:
     nodes: Tensor  # B N D
     mask: Tensor  # B N
 
-    def select(self, query_BD: Tensor) -> Selection:
-        """Attend to the nodes with one query for each graph."""
+    def select(self, query_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """`a = softmax(q v / sqrt(D))` [B, N] over the nodes v, and `c = sum_j a_j v_j` [B, D]."""
         scores = (self.nodes @ query_BD.unsqueeze(2)).squeeze(2) * self.nodes.shape[2] ** -0.5
         weights = masked_softmax(scores, self.mask)
-        chosen = (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
-        return Selection(weights, chosen)
+        return weights, (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
 
 
 class GraphLayer(nn.Module):
@@ -125,23 +116,20 @@ class CognitionGraph(nn.Module):
     An edge carries the inference's relation in both directions. Every node has one to itself.
     """
 
-    kind: Tensor  # 5 5, the relation of each edge; 0 elsewhere
-    edges: Tensor  # 5 5
+    kind: Tensor  # 5 5, the relation of each edge, 0 of a node with itself; -1: no edge
 
     def __init__(self, config: Config):
         super().__init__()
-        kind = torch.zeros(COGNITIVE + 1, COGNITIVE + 1, dtype=torch.int64)
+        kind = torch.full((COGNITIVE + 1, COGNITIVE + 1), -1).fill_diagonal_(0)
         kind[0, 1:] = kind[1:, 0] = torch.arange(1, COGNITIVE + 1)
-        edges = (kind > 0) | torch.eye(COGNITIVE + 1, dtype=torch.bool)
         self.register_buffer("kind", kind, persistent=False)
-        self.register_buffer("edges", edges, persistent=False)
         self.relations = nn.Parameter(torch.zeros(COGNITIVE + 1, config.dim))
         self.layer = GraphLayer(config)
 
     def forward(self, utterance_BD: Tensor, inferences_BRD: Tensor) -> Tensor:
         """Nodes [B, 5, D], the utterance first."""
         nodes = torch.cat([utterance_BD.unsqueeze(1), inferences_BRD[:, :COGNITIVE]], dim=1)
-        return self.layer(nodes, self.edges, self.relations[self.kind])
+        return self.layer(nodes, self.kind >= 0, self.relations[self.kind.clamp(min=0)])
 
 
 class Alignment(nn.Module):
@@ -204,8 +192,6 @@ class CaseMemory(BaselineMemory):
 
     cognition: Graph
     affect: Graph
-    prior: tuple[Selection, Selection]  # of both graphs
-    reaction: Tensor  # B D, r
 
 
 class CASE(ReadsConcepts):
@@ -241,67 +227,59 @@ class CASE(ReadsConcepts):
         inferences = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
         nodes = self.cognition(masked_mean(states, last_utterance(batch.speaker)), inferences)
         nodes = nodes[:, 1:]  # without the utterance
-        cognition = Graph(nodes, mask=torch.ones_like(nodes[..., 0], dtype=torch.bool))
-        affect = self._affect(batch, states, words["concepts"])
+        cognition = Graph(nodes, torch.ones_like(nodes[..., 0], dtype=torch.bool))
+        ids, edges = self.graph_of(batch.context)
+        concepts = self.embed.dropout(words["concepts"]).to(states.dtype)
+        nodes = self.affect(torch.cat([states, concepts], dim=1), edges)
+        weights = intensity_weights(self.intensity[ids], ids != PAD)
+        affect = Graph(nodes * weights.unsqueeze(-1), ids != PAD)
+
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
-        chosen = prior[1].chosen  # c_aff
-        reaction = self._refined(inferences[:, COGNITIVE], states, mask)
-        share = self.gate(self.join(torch.cat([chosen, reaction], dim=-1))).sigmoid()  # B 1
-        emotion = share * chosen + (1 - share) * reaction
-        selected = torch.stack([prior[0].chosen, emotion.to(states.dtype)], dim=1).flatten(1)
-        merged = self.merge_in(_beside(states, selected)).relu()
+        c_cog, c_aff = (chosen for _, chosen in prior)
+        refined = self.refine(self.refine_in(beside(states, inferences[:, COGNITIVE])), mask)
+        reaction = self.refine_out(refined[:, 0])
+        share = self.gate(self.join(torch.cat([c_aff, reaction], dim=-1))).sigmoid()  # B 1
+        emotion = share * c_aff + (1 - share) * reaction
+        merged = self.merge_in(beside(beside(states, c_cog), emotion)).relu()
         memory = CaseMemory(
             states=self.merge_out(merged), mask=mask, context=batch.context,
             emotion_logits=self.classify(emotion).float(), cognition=cognition, affect=affect,
-            prior=prior, reaction=reaction,
         )  # fmt: skip
         if self.training and batch.label is not None:
-            memory.losses = self._own_losses(batch, words, memory)
+            memory.losses = self._own_losses(batch, words, memory, prior=prior, reaction=reaction)
         return memory
 
     def start(self, memory: Any) -> BaselineCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
-        graphs = (memory.cognition, memory.affect)
         for i, layer in enumerate(self.decoder.layers):
-            attentions = (layer.cognition_attention, layer.affect_attention)
-            pairs = zip(attentions, graphs, strict=True)
-            read = [(attention.keys_values(graph.nodes), graph.mask) for attention, graph in pairs]
-            cache.memory[i] = (cache.memory[i], *read)
+            cognition = layer.cognition_attention.keys_values(memory.cognition.nodes)
+            affect = layer.affect_attention.keys_values(memory.affect.nodes)
+            graphs = ((cognition, memory.cognition.mask), (affect, memory.affect.mask))
+            cache.memory[i] = (cache.memory[i], *graphs)
         return cache
 
-    def _refined(self, reaction_BD: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """The emotional reaction in the light of the context, r [B, D]."""
-        joined = self.refine_in(_beside(states, reaction_BD))
-        return self.refine_out(self.refine(joined, mask)[:, 0])
-
-    def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:
-        concepts, place = self.context_concepts(batch.context)
-        ids = torch.cat([batch.context, concepts], dim=1)
-        mask = ids != PAD
-        nodes = torch.cat([states, self.embed.dropout(concept_words).to(states.dtype)], dim=1)
-        weights = intensity_weights(self.intensity[ids], mask)
-        return Graph(self.affect(nodes, affect_edges(mask, place)) * weights.unsqueeze(-1), mask)
-
     def _own_losses(
-        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory
-    ) -> dict[str, Tensor]:
+        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory, *,
+        prior: tuple, reaction: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Losses of selection and words [B], and of both alignments, scalars of the whole batch."""
         assert batch.target is not None
         mask = batch.target != PAD
         answer = masked_mean(self.target_encoder(self.embed(words["target"]), mask), mask)
         query = self.posterior(answer).tanh()
         posterior = (memory.cognition.select(query), memory.affect.select(query))
-        bag = self.answer_words(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
+        chosen = torch.cat([c for _, c in posterior], dim=-1)
+        bag = self.answer_words(chosen).tanh()
         logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
         log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
-        pairs = zip(posterior, memory.prior, strict=True)
-        cognitive, affective = (divergence(goal.weights, own.weights) for goal, own in pairs)
+        pairs = zip(posterior, prior, strict=True)
+        cognitive, affective = (divergence(goal, own) for (goal, _), (own, _) in pairs)
         known = (batch.knowledge[..., 1:] != PAD).any(dim=-1)  # B 5
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
-        views = [graph.chosen.unsqueeze(1) for graph in memory.prior]
-        reactions = memory.reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
+        views = [c.unsqueeze(1) for _, c in prior]
+        reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
         fine = self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs)
         return {
             "selection": cognitive + affective,
@@ -309,12 +287,6 @@ class CASE(ReadsConcepts):
             "coarse": self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs),
             "fine": FINE * fine,
         }
-
-
-def _beside(states_BLD: Tensor, vector_BE: Tensor) -> Tensor:
-    """Every token's state with the same vector beside it, [B, L, D + E]."""
-    vectors = vector_BE.unsqueeze(1).expand(-1, states_BLD.shape[1], -1)
-    return torch.cat([states_BLD, vectors.to(states_BLD.dtype)], dim=-1)
 
 
 def last_utterance(speaker_BL: Tensor) -> Tensor:

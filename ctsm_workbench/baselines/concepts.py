@@ -4,7 +4,6 @@ Shapes: B batch, L context length, M concepts of a context, N = L + M nodes of a
 """
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,19 +61,23 @@ class ReadsConcepts(Baseline):
         """A context's concepts and the positions of their words, [B, M]."""
         return without_gaps(self.concepts[context_BL])
 
+    def graph_of(self, context_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids of a context's tokens and concepts, [B, N], and the nodes that each of them reads."""
+        concepts, place = self.context_concepts(context_BL)
+        ids = torch.cat([context_BL, concepts], dim=1)
+        return ids, affect_edges(ids != PAD, place)
+
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         return super().ids(batch) | {"concepts": self.context_concepts(batch.context)[0]}
 
 
 def _given_concepts(config: Config, sources: Sources) -> dict[str, list[str]]:
-    if not (config.concepts and sources.concepts):
-        return {}
-    return _read_once(sources.concepts, sources.concepts.stat().st_mtime_ns)
+    path = sources.concepts
+    return _read_once(path, path.stat().st_mtime_ns) if config.concepts and path else {}
 
 
-@lru_cache(maxsize=1)  # a run asks for the words, and again for their number
-def _read_once(path: Path, changed: int) -> dict[str, list[str]]:
-    return read_conceptnet(path)
+# A run asks for the words, and again for their number.
+_read_once = lru_cache(maxsize=1)(lambda path, changed: read_conceptnet(path))
 
 
 def without_gaps(ids_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,8 +31,8 @@ from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory
-from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
+from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory, beside
+from ctsm_workbench.baselines.concepts import ReadsConcepts
 from ctsm_workbench.beyond.biased import BiasedDecoder
 
 MOST = 10  # concepts of a context
@@ -49,9 +49,7 @@ class KempLayer(DecoderLayer):
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
         keys_values, emotion_BD = memory
         attended, weights = self.cross_attention(self.cross_norm(states), keys_values, mask)
-        emotion = emotion_BD.unsqueeze(1).expand_as(attended).to(attended.dtype)
-        joined = self.join(torch.cat([attended, emotion], dim=-1))
-        return states + self.dropout(joined), weights
+        return states + self.dropout(self.join(beside(attended, emotion_BD))), weights
 
 
 @dataclass(kw_only=True)
@@ -84,15 +82,14 @@ class KEMP(ReadsConcepts):
         return concepts.gather(1, order), place.gather(1, order)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> KempMemory:
-        concepts, place = self.context_concepts(batch.context)
         # A PAD follows every context, even the longest: a convolution must not read a concept as
         # the next token.
-        ids = torch.cat([F.pad(batch.context, (0, 1), value=PAD), concepts], dim=1)
+        ids, edges = self.graph_of(F.pad(batch.context, (0, 1), value=PAD))
         mask = ids != PAD
         tokens = F.pad(self.embed(words["context"], words["speaker"]), (0, 0, 0, 1))
         added = self.embed.dropout(words["concepts"])
         nodes = self.graph.keys_values(torch.cat([tokens, added], dim=1))
-        linked, _ = self.graph(tokens, nodes, affect_edges(mask, place)[:, : tokens.shape[1]])
+        linked, _ = self.graph(tokens, nodes, edges[:, : tokens.shape[1]])
         tokens = self.graph_norm(tokens + linked)
         states = self.encoder(torch.cat([tokens, added.to(tokens.dtype)], dim=1), mask)
         weights = masked_softmax(self.intensity[ids], mask)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.kernels import masked_mean
-from ctsm_workbench.baselines.base import Baseline, BaselineMemory
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory, beside
 
 # The paper's two groups: "surprised" counts as positive, "anticipating" as negative.
 POSITIVE = (
@@ -97,8 +97,8 @@ class MIME(Baseline):
         positive_e, positive_prior = self.latents[0](query, self.emotions[self.group == 0])
         negative_e, negative_prior = self.latents[1](query, self.emotions[self.group == 1])
         m, n = _exchanged(negative, positive_e, negative_e)
-        A = self._view(0, states, m, mask=mask)
-        B = self._view(1, states, n, mask=mask)
+        A = self.encoders[0](self.joins[0](beside(states, m)), mask)
+        B = self.encoders[1](self.joins[1](beside(states, n)), mask)
         both = torch.cat([A, B], dim=-1)
         fused = self.fuse(self.gate(both).sigmoid() * both)
         memory = BaselineMemory(fused, mask, batch.context, emotion_logits=logits)
@@ -108,10 +108,6 @@ class MIME(Baseline):
             negative_kl = self.latents[1].divergence(query, second, negative_prior)
             memory.losses["latent"] = positive_kl + negative_kl
         return memory
-
-    def _view(self, number: int, states: Tensor, e_BD: Tensor, *, mask: Tensor) -> Tensor:
-        e = e_BD.to(states.dtype).unsqueeze(1).expand_as(states)
-        return self.encoders[number](self.joins[number](torch.cat([states, e], dim=-1)), mask)
 
 
 def _exchanged(where_B1: Tensor, first_BD: Tensor, second_BD: Tensor) -> tuple[Tensor, Tensor]:
