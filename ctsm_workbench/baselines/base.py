@@ -22,7 +22,7 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
 from ctsm_lib.corpus import PAD
 from ctsm_lib.diversity import DiversityLoss
-from ctsm_lib.interface import Memory, Output, Tables, initialise
+from ctsm_lib.interface import Output, Tables, initialise
 from ctsm_lib.kernels import TargetLogProbability
 from ctsm_lib.model.ctsm import mean_label_loss
 from ctsm_lib.model.generation import Taught, previous_words
@@ -30,23 +30,15 @@ from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.model.pointer import Mixture, Scores, mixture_at
 from ctsm_lib.parallel import world
 from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder, BiasedPointer
-from ctsm_workbench.beyond.extras import Experts, Extras
+from ctsm_workbench.beyond.extras import ExpertsMemory, Extras
 
 
 @dataclass
-class BaselineMemory(Memory):
+class BaselineMemory(ExpertsMemory):
     """An encoded context, and what a baseline adds to it."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)  # in training: B, or of the whole batch
     first: Tensor | None = None  # B D, read by the decoder in place of SOS
-    experts: Experts | None = None  # with a bag of words
-
-
-@dataclass
-class BaselineCache(BiasedCache):
-    """A decoder cache with the first input of an answer."""
-
-    first: Tensor | None = None  # as in `BaselineMemory`
 
 
 class Baseline(Extras):
@@ -138,15 +130,16 @@ class Baseline(Extras):
             own = memory.context[:, batch.context.shape[1] :]
             memory.context = torch.cat([batch.context, own], dim=1)
         if self.predicts_emotion:
-            memory.experts = self.ask_bag(memory, batch)
+            self.ask_bag(memory, batch)
         return memory, words
 
-    def start(self, memory: Any) -> BaselineCache:
+    def start(self, memory: Any) -> BiasedCache:
         """A decoder cache for encoded contexts."""
         cache = self.decoder.start(memory.states, memory.mask, memory.context)
-        return BaselineCache(**vars(cache), first=memory.first)
+        cache.first = memory.first
+        return cache
 
-    def step(self, cache: BaselineCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(self, cache: BiasedCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read one more word: log P of the next [B, V], alpha [B], copy weights [B, L]."""
         vectors = self.embed.look_up({"token": token_B.unsqueeze(1)})["token"]
         return self.decoder.step(self.embed, _begun(vectors, cache), cache, token_B)
@@ -195,7 +188,7 @@ class Baseline(Extras):
         )  # fmt: skip
 
 
-def _begun(words_BTD: Tensor, cache: BaselineCache) -> Tensor:
+def _begun(words_BTD: Tensor, cache: BiasedCache) -> Tensor:
     """The decoder's inputs: an answer may begin with a vector of its context in place of SOS."""
     if cache.first is None or cache.length:
         return words_BTD

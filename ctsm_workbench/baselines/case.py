@@ -52,9 +52,9 @@ from ctsm_lib.model.layers import Attention, FeedForward
 from ctsm_lib.model.pointer import TINY
 from ctsm_lib.parallel import gather_rows
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory, beside
+from ctsm_workbench.baselines.base import BaselineMemory, beside
 from ctsm_workbench.baselines.concepts import ReadsConcepts
-from ctsm_workbench.beyond.biased import BiasedDecoder
+from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder
 
 FINE = 0.2  # weight of the fine alignment
 
@@ -250,7 +250,7 @@ class CASE(ReadsConcepts):
             memory.losses = self._own_losses(batch, words, memory, prior=prior, reaction=reaction)
         return memory
 
-    def start(self, memory: Any) -> BaselineCache:
+    def start(self, memory: Any) -> BiasedCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
         for i, layer in enumerate(self.decoder.layers):

@@ -31,9 +31,9 @@ from ctsm_lib.kernels import masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Taught
 from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory, beside
+from ctsm_workbench.baselines.base import BaselineMemory, beside
 from ctsm_workbench.baselines.concepts import ReadsConcepts
-from ctsm_workbench.beyond.biased import BiasedDecoder
+from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1
@@ -100,7 +100,7 @@ class KEMP(ReadsConcepts):
             first=self.begin(logits), emotion=emotion, weights=weights,
         )  # fmt: skip
 
-    def start(self, memory: Any) -> BaselineCache:
+    def start(self, memory: Any) -> BiasedCache:
         cache = super().start(memory)
         cache.memory = [(keys_values, memory.emotion) for keys_values in cache.memory]
         return cache

@@ -70,12 +70,11 @@ class MIME(Baseline):
     """MIMicking Emotions for empathetic response generation."""
 
     classifier = "query"
-    group: Tensor
+    negative: Tensor  # 32, True for the emotions of the second group
 
     def make_parts(self, dim: int) -> None:
-        # group[k]: 0 where emotion k is positive, 1 where it is negative
-        group = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS]).long()
-        self.register_buffer("group", group, persistent=False)
+        negative = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS])
+        self.register_buffer("negative", negative, persistent=False)
         self.query = nn.Linear(dim, dim)
         self.emotions = nn.Parameter(torch.zeros(len(EMOTIONS), dim))
         sizes = (len(POSITIVE), len(EMOTIONS) - len(POSITIVE))
@@ -92,10 +91,10 @@ class MIME(Baseline):
         logits = (self.query(query) @ self.emotions.to(query.dtype).T).float()
         gold = batch.label if self.training else None
         emotion = logits.argmax(dim=-1) if gold is None else gold
-        negative = self.group[emotion].bool().unsqueeze(1)  # B 1
+        negative = self.negative[emotion].unsqueeze(1)  # B 1
 
-        positive_e, positive_prior = self.latents[0](query, self.emotions[self.group == 0])
-        negative_e, negative_prior = self.latents[1](query, self.emotions[self.group == 1])
+        positive_e, positive_prior = self.latents[0](query, self.emotions[~self.negative])
+        negative_e, negative_prior = self.latents[1](query, self.emotions[self.negative])
         m, n = _exchanged(negative, positive_e, negative_e)
         A = self.encoders[0](self.joins[0](beside(states, m)), mask)
         B = self.encoders[1](self.joins[1](beside(states, n)), mask)

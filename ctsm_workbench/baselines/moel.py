@@ -24,14 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.interface import Tables
 from ctsm_lib.kernels import Dropout, causal_mask, masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Masks, Past
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineMemory
-from ctsm_workbench.beyond.biased import BiasedDecoder
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory
+from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder
 
 KeysValues = tuple[Tensor, Tensor]
 USED = 5  # listeners of a dialogue
@@ -47,7 +45,7 @@ class MoELMemory(BaselineMemory):
 
 
 @dataclass(kw_only=True)
-class MoELCache(BaselineCache):
+class MoELCache(BiasedCache):
     """A cache with the listeners of each row, and their keys and values."""
 
     share: Tensor  # B G
@@ -159,8 +157,8 @@ class MoEL(Baseline):
     Decoder = MoELDecoder
     steps: Tensor
 
-    def __init__(self, config: Config, tables: Tables):
-        super().__init__(config, tables)
+    def __init__(self, *given: Any):
+        super().__init__(*given)
         self.decoder.listeners.initialise()
 
     def make_parts(self, dim: int) -> None:

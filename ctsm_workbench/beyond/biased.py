@@ -65,6 +65,7 @@ class BiasedCache(DecoderCache):
     """A cache that also marks the words of the context that the answer has already."""
 
     used: Tensor | None = None  # B L
+    first: Tensor | None = None  # B D, read in place of SOS (EmpDG, KEMP)
 
 
 class BiasedDecoder(ResponseDecoder):

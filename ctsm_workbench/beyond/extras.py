@@ -26,6 +26,13 @@ class Experts:
     bag: Tensor  # B 32, of the bag of words
 
 
+@dataclass(kw_only=True)
+class ExpertsMemory(Memory):
+    """An encoded context, whose emotion is the mean of two experts where there is a bag."""
+
+    experts: Experts | None = None
+
+
 class Extras(nn.Module):
     """Base class of a system that can have extras. Without any, it changes nothing."""
 
@@ -62,13 +69,11 @@ class Extras(nn.Module):
         hidden &= batch.context >= len(SPECIALS)
         return replace(batch, context=batch.context.masked_fill(hidden, UNK))
 
-    def ask_bag(self, memory: Memory, batch: Batch) -> Experts | None:
-        """Let the bag contribute to a memory's emotion; without a bag, None."""
-        if self.bag is None:
-            return None
-        experts = Experts(memory.emotion_logits, self.bag(batch.context, batch.speaker))
-        memory.emotion_logits = mean_of_experts(experts.own, experts.bag)
-        return experts
+    def ask_bag(self, memory: ExpertsMemory, batch: Batch) -> None:
+        """Let the bag, if there is one, contribute to a memory's emotion."""
+        if self.bag is not None:
+            memory.experts = Experts(memory.emotion_logits, self.bag(batch.context, batch.speaker))
+            memory.emotion_logits = mean_of_experts(memory.experts.own, memory.experts.bag)
 
 
 def mean_of_experts(first_BK: Tensor, second_BK: Tensor) -> Tensor:
