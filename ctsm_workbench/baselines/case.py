@@ -1,10 +1,8 @@
 """CASE: two graphs of the speaker's cognition and affect, which are aligned with one another.
 
-A cognition graph joins the last utterance with commonsense about it. An affect graph joins the
-context with emotion concepts. A query selects nodes of both; in training it learns from a posterior
-query, which has read the answer. The two selections are aligned dialogue by dialogue (coarse), and
-each inference with the emotional reaction (fine). Both selections reach every word of the answer,
-because they are merged into the context that the decoder reads.
+A query selects nodes of both graphs; in training it learns from a posterior query, which has read
+the answer. The selections are aligned dialogue by dialogue (coarse), and each inference with the
+emotional reaction (fine). Both are merged into the context that the decoder reads.
 Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 
     H = Encoder(E)                                                                        [B, L, D]
@@ -23,13 +21,13 @@ Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 Departure: commonsense is about the last utterance as a whole, with one node for each relation and
 all its phrases, since batches hold it so. The paper also has nodes for sentences and for phrases.
 Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in long contexts. The
-paper's released code has a LayerNorm after the weights in its place.
-Departure: the bag of words is not trained alone first (4 epochs in the paper).
-Departure: both alignments are InfoNCE with all dialogues of a batch. The released code has a binary
+release has a LayerNorm in its place.
+Departure: the bag of words is not trained alone first (4 epochs in the paper). It uses the
+decoder's output layer; another would be the largest part.
+Departure: both alignments are InfoNCE with all dialogues of a batch. The release has a binary
 cross-entropy with one shifted dialogue.
-Departure: the bag of words uses the decoder's output layer; another would be the largest part.
-Departure: graph layers have the settings `small_...`; the paper has depth 100 and 300 filters.
-Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
+Departure: graph layers have the settings `small_...` (in the paper depth 100 and 300 filters), and
+the warm-up is the preset's, the same for all systems (12,000 in the paper).
 
 Shapes: B batch, L context length, N nodes of a graph, P pairs of views, D width.
 """

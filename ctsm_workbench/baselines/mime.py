@@ -34,18 +34,14 @@ POSITIVE = (
 )  # fmt: skip
 
 
-def _two_layers(size: int, dim: int) -> nn.Sequential:
-    """Mean and log-variance of a latent of width `dim`, with a hidden layer as in the release."""
-    return nn.Sequential(nn.Linear(size, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
-
-
 class GroupLatent(nn.Module):
     """The latent emotion of one group: prior, posterior, and a mixture of the group's emotions."""
 
     def __init__(self, dim: int, size: int):
         super().__init__()
-        self.prior = _two_layers(dim, dim)
-        self.posterior = _two_layers(2 * dim, dim)
+        # Mean and log-variance of the latent, with a hidden layer as in the release.
+        self.prior = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
+        self.posterior = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
         self.choose = nn.Linear(dim, size)
 
     def forward(self, query_BD: Tensor, emotions_GD: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,20 +91,19 @@ class MIME(Baseline):
 
         positive_e, positive_prior = self.latents[0](query, self.emotions[~self.negative])
         negative_e, negative_prior = self.latents[1](query, self.emotions[self.negative])
-        m, n = _exchanged(negative, positive_e, negative_e)
+        m = torch.where(negative, negative_e, positive_e)
+        n = torch.where(negative, positive_e, negative_e)
         A = self.encoders[0](self.joins[0](beside(states, m)), mask)
         B = self.encoders[1](self.joins[1](beside(states, n)), mask)
         both = torch.cat([A, B], dim=-1)
         fused = self.fuse(self.gate(both).sigmoid() * both)
         memory = BaselineMemory(fused, mask, batch.context, emotion_logits=logits)
         if gold is not None:
-            first, second = _exchanged(negative, masked_mean(A, mask), masked_mean(B, mask))
-            positive_kl = self.latents[0].divergence(query, first, positive_prior)
-            negative_kl = self.latents[1].divergence(query, second, negative_prior)
+            a = masked_mean(A, mask)
+            b = masked_mean(B, mask)
+            positive_read = torch.where(negative, b, a)
+            negative_read = torch.where(negative, a, b)
+            positive_kl = self.latents[0].divergence(query, positive_read, positive_prior)
+            negative_kl = self.latents[1].divergence(query, negative_read, negative_prior)
             memory.losses["latent"] = positive_kl + negative_kl
         return memory
-
-
-def _exchanged(where_B1: Tensor, first_BD: Tensor, second_BD: Tensor) -> tuple[Tensor, Tensor]:
-    """The two, exchanged in some rows."""
-    return torch.where(where_B1, second_BD, first_BD), torch.where(where_B1, first_BD, second_BD)
