@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
@@ -50,17 +50,14 @@ class Baseline(Extras):
     diverse = False  # whether there is a diversity loss, in place of label smoothing
     uses: frozenset[str] = frozenset()
     Decoder: type[BiasedDecoder] = BiasedDecoder
-    log_unigram: Tensor
-    intensity: Tensor
-    concepts: Tensor
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
         self.config = config
         none = torch.full((len(tables.vectors),), PAD)
-        self.register_buffer("log_unigram", tables.log_unigram.clone())
-        self.register_buffer("intensity", tables.intensity.clone())
-        self.register_buffer("concepts", tables.more.get("concepts", none).clone())
+        self.log_unigram = nn.Buffer(tables.log_unigram.clone())
+        self.intensity = nn.Buffer(tables.intensity.clone())
+        self.concepts = nn.Buffer(tables.more.get("concepts", none).clone())
         # The order of construction is a part of the contract: modules draw random numbers in turn.
         self.embed = TokenEmbedding(tables.vectors, config)
         self.encoder = Encoder(config.dim, config.encoder_layers, config.layer)

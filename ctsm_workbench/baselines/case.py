@@ -114,13 +114,12 @@ class CognitionGraph(nn.Module):
     An edge carries the inference's relation in both directions. Every node has one to itself.
     """
 
-    kind: Tensor  # 5 5, the relation of each edge, 0 of a node with itself; -1: no edge
-
     def __init__(self, config: Config):
         super().__init__()
+        # The relation of each edge, 0 of a node with itself; -1: no edge.
         kind = torch.full((COGNITIVE + 1, COGNITIVE + 1), -1).fill_diagonal_(0)
         kind[0, 1:] = kind[1:, 0] = torch.arange(1, COGNITIVE + 1)
-        self.register_buffer("kind", kind, persistent=False)
+        self.kind = nn.Buffer(kind, persistent=False)
         self.relations = nn.Parameter(torch.zeros(COGNITIVE + 1, config.dim))
         self.layer = GraphLayer(config)
 

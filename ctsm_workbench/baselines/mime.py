@@ -66,11 +66,10 @@ class MIME(Baseline):
     """MIMicking Emotions for empathetic response generation."""
 
     classifier = "query"
-    negative: Tensor  # 32, True for the emotions of the second group
 
     def make_parts(self, dim: int) -> None:
         negative = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS])
-        self.register_buffer("negative", negative, persistent=False)
+        self.negative = nn.Buffer(negative, persistent=False)
         self.query = nn.Linear(dim, dim)
         self.emotions = nn.Parameter(torch.zeros(len(EMOTIONS), dim))
         sizes = (len(POSITIVE), len(EMOTIONS) - len(POSITIVE))

@@ -155,7 +155,6 @@ class MoEL(Baseline):
     """Mixture of Empathetic Listeners."""
 
     Decoder = MoELDecoder
-    steps: Tensor
 
     def __init__(self, *given: Any):
         super().__init__(*given)
@@ -164,7 +163,7 @@ class MoEL(Baseline):
     def make_parts(self, dim: int) -> None:
         self.classify = nn.Linear(dim, len(EMOTIONS))
         # A part of the checkpoint: a resumed run goes on with the oracle's schedule.
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.steps = nn.Buffer(torch.zeros((), dtype=torch.int64))
 
     def make_decoder(self) -> MoELDecoder:
         decoder = super().make_decoder()
@@ -184,7 +183,7 @@ class MoEL(Baseline):
             oracle = torch.rand((), device=logits.device) < probability
             gold = F.one_hot(batch.label, len(EMOTIONS)).to(shares.dtype)
             shares = torch.where(oracle, gold, shares)
-            self.steps += 1
+            self.steps.add_(1)
         return MoELMemory(states, mask, batch.context, emotion_logits=logits, shares=shares)
 
     def start(self, memory: Any) -> MoELCache:

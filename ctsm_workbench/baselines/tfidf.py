@@ -26,14 +26,12 @@ class TfIdf(nn.Module):
     predicts_words = False
     is_fitted = True  # trained by one call of `fit(pairs)`
     uses: frozenset[str] = frozenset()
-    idf: Tensor
-    log_unigram: Tensor
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
         self.config = config
-        self.register_buffer("idf", torch.zeros(len(tables.vectors)))
-        self.register_buffer("log_unigram", tables.log_unigram.clone())
+        self.idf = nn.Buffer(torch.zeros(len(tables.vectors)))
+        self.log_unigram = nn.Buffer(tables.log_unigram.clone())
         self.classify = nn.Linear(len(tables.vectors), len(EMOTIONS))
         nn.init.zeros_(self.classify.weight)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctsm_lib.config import Config
 from ctsm_lib.model.generation import DecoderCache, ResponseDecoder
@@ -26,14 +26,12 @@ class BiasedPointer(PointerGenerator):
     `log_unigram` [V] is the log frequency of words in training answers.
     """
 
-    log_unigram: Tensor
-
     def __init__(self, config: Config, log_unigram: Tensor):
         bias = log_unigram if config.output_bias == "unigram" else None
         super().__init__(config.dim, len(log_unigram), tied=config.tie_output, bias=bias)
         self.answer_bias = config.answer_bias()
         self.copy_once = config.copy_once
-        self.register_buffer("log_unigram", log_unigram, persistent=False)
+        self.log_unigram = nn.Buffer(log_unigram, persistent=False)
 
     def forward(
         self, states: Tensor, words_VD: Tensor, *, previous: Tensor, **given: Tensor

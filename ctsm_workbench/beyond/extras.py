@@ -60,11 +60,9 @@ class BagExpert(nn.Module):
     `feature_weights`.
     """
 
-    weights: Tensor
-
     def __init__(self, weights: Tensor):
         super().__init__()
-        self.register_buffer("weights", weights.clone())
+        self.weights = nn.Buffer(weights.clone())
         self.votes = nn.Embedding(len(weights), len(EMOTIONS))
         self.bias = nn.Parameter(torch.zeros(len(EMOTIONS)))
         nn.init.zeros_(self.votes.weight)
