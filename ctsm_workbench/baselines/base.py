@@ -1,10 +1,8 @@
 """The parts that all baselines share: word table, context encoder, decoder with pointer, losses.
 
-A baseline defines how it understands a context (`understand`), how its decoder differs, and which
-losses it adds. Everything else, from batches to scores, is the same for all of them and for CTSM.
-Departure: the released code of the baselines sums the loss of the words over a batch; here it is a
-mean. The setting `peer_losses` restores the sum. EmpDG's and KEMP's releases sum the loss of the
-emotion as well.
+Everything that no baseline changes, from batches to scores, is the same for them and for CTSM.
+Departure: the released code of the baselines sums the loss of the words over a batch, EmpDG's and
+KEMP's that of the emotion as well; here it is a mean. `peer_losses` restores the sum of the words.
 Departure: labels are smoothed in the generated part of the mixture; the releases smooth all of it.
 Departure: a copy weight is the mean of the heads' softmax; the releases take the softmax of a mean.
 
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import PAD
+from ctsm_lib.corpus import EMOTIONS, PAD
 from ctsm_lib.diversity import DiversityLoss
 from ctsm_lib.interface import Output, Tables, initialise
 from ctsm_lib.kernels import TargetLogProbability
@@ -42,7 +40,7 @@ class BaselineMemory(ExpertsMemory):
 
 
 class Baseline(Extras):
-    """The common part of all baselines."""
+    """A Transformer with the emotion `l = W h_CLS + b`, of which every baseline changes parts."""
 
     predicts_emotion = True
     predicts_words = True
@@ -83,10 +81,11 @@ class Baseline(Extras):
             make_pointer=lambda: pointer(config, self.log_unigram),
         )  # fmt: skip
 
-    # The parts that a subclass defines.
+    # The parts that a subclass changes.
 
     def make_parts(self, dim: int) -> None:
         """Make everything besides embedding, context encoder and decoder."""
+        self.classify = nn.Linear(dim, len(EMOTIONS))
 
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         """Ids to look up, [B, ...] by name. All look-ups of a batch are one call."""
@@ -101,7 +100,9 @@ class Baseline(Extras):
         Only the result's losses may depend on label and target, and only in training, besides what
         a paper trains with the gold emotion.
         """
-        raise NotImplementedError
+        states, mask = self.encode_context(batch, words)
+        logits = self.classify(states[:, 0]).float()
+        return BaselineMemory(states, mask, batch.context, emotion_logits=logits)
 
     def taught_losses(self, memory: Any, taught: Taught) -> dict[str, Tensor]:
         """Losses in training that depend on the decoder, [B] by name."""

@@ -233,7 +233,7 @@ class CASE(ReadsConcepts):
 
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
-        c_cog, c_aff = (chosen for _, chosen in prior)
+        (_, c_cog), (_, c_aff) = prior
         refined = self.refine(self.refine_in(beside(states, inferences[:, COGNITIVE])), mask)
         reaction = self.refine_out(refined[:, 0])
         share = self.gate(self.join(torch.cat([c_aff, reaction], dim=-1))).sigmoid()  # B 1
@@ -266,20 +266,19 @@ class CASE(ReadsConcepts):
         mask = batch.target != PAD
         answer = masked_mean(self.target_encoder(self.embed(words["target"]), mask), mask)
         query = self.posterior(answer).tanh()
-        posterior = (memory.cognition.select(query), memory.affect.select(query))
-        chosen = torch.cat([c for _, c in posterior], dim=-1)
-        bag = self.answer_words(chosen).tanh()
+        goal_cog, chosen_cog = memory.cognition.select(query)
+        goal_aff, chosen_aff = memory.affect.select(query)
+        bag = self.answer_words(torch.cat([chosen_cog, chosen_aff], dim=-1)).tanh()
         logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
         log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
-        pairs = zip(posterior, prior, strict=True)
-        cognitive, affective = (divergence(goal, own) for (goal, _), (own, _) in pairs)
+        (a_cog, c_cog), (a_aff, c_aff) = prior
         known = (batch.knowledge[..., 1:] != PAD).any(dim=-1)  # B 5
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
-        views = [c.unsqueeze(1) for _, c in prior]
+        views = (c_cog.unsqueeze(1), c_aff.unsqueeze(1))
         reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
         fine = self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs)
         return {
-            "selection": cognitive + affective,
+            "selection": divergence(goal_cog, a_cog) + divergence(goal_aff, a_aff),
             "bag_of_words": -(log_prob.sum(dim=1) / mask.sum(dim=1).clamp(min=1)),
             "coarse": self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs),
             "fine": FINE * fine,

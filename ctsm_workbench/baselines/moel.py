@@ -10,8 +10,8 @@ In training an oracle chooses the listener, at first always, later rarely: with 
 1e-4 + (1 - 1e-4) exp(-1.725 t / T) at step t of T, a is that of the gold emotion alone.
 Departure: the paper has exp(-t / 10000) in 17,250 steps, 47 % of which the oracle rules then.
 The same formula would give it 93 % of a training of 1,500 steps. So it is relative to the budget T.
-Words are copied by the meta decoder's attention. It has the backbone's layers. The 33 listeners
-have one layer each, with the settings `small_...` and a feed-forward at every position alone.
+The meta decoder has the backbone's layers, and its attention copies words. The 33 listeners have
+one layer each, with the settings `small_...` and a feed-forward at every position alone.
 
 Shapes: B batch, T answer length, D width, G = 5 listeners of a row, H heads, K depth of a head.
 """
@@ -161,7 +161,7 @@ class MoEL(Baseline):
         self.decoder.listeners.initialise()
 
     def make_parts(self, dim: int) -> None:
-        self.classify = nn.Linear(dim, len(EMOTIONS))
+        super().make_parts(dim)
         # A part of the checkpoint: a resumed run goes on with the oracle's schedule.
         self.steps = nn.Buffer(torch.zeros((), dtype=torch.int64))
 
@@ -173,8 +173,8 @@ class MoEL(Baseline):
         return decoder
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> MoELMemory:
-        states, mask = self.encode_context(batch, words)
-        logits = self.classify(states[:, 0]).float()
+        memory = super().understand(batch, words)
+        logits = memory.emotion_logits
         top = logits.topk(USED, dim=-1)
         shares = torch.zeros_like(logits).scatter(1, top.indices, top.values.softmax(dim=-1))
         if self.training and batch.label is not None:
@@ -184,7 +184,7 @@ class MoEL(Baseline):
             gold = F.one_hot(batch.label, len(EMOTIONS)).to(shares.dtype)
             shares = torch.where(oracle, gold, shares)
             self.steps.add_(1)
-        return MoELMemory(states, mask, batch.context, emotion_logits=logits, shares=shares)
+        return MoELMemory(**vars(memory), shares=shares)
 
     def start(self, memory: Any) -> MoELCache:
         # With the oracle one listener has the whole share, and four have none.

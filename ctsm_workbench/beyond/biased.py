@@ -70,7 +70,6 @@ class BiasedDecoder(ResponseDecoder):
     """A decoder that copies no word twice into one answer, where `copy_once` is set."""
 
     def start(self, memory_BLD: Tensor, mask_BL: Tensor, context_BL: Tensor) -> BiasedCache:
-        """A cache for contexts."""
         return BiasedCache(**vars(super().start(memory_BLD, mask_BL, context_BL)))
 
     def copy_weights(self, attention: Tensor, words_BT: Tensor, cache: Any) -> Tensor:

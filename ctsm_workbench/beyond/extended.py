@@ -26,7 +26,6 @@ class ExtendedCTSM(CTSM, Extras):
         self.add_extras(tables)
 
     def make_fusion(self) -> nn.Module:
-        """The joint fusion, where it is set."""
         if self.config.fusion == "joint":
             return JointFusion(self.config.dim, self.small_encoder)
         return super().make_fusion()
@@ -38,7 +37,6 @@ class ExtendedCTSM(CTSM, Extras):
         return predictor
 
     def make_pointer(self) -> BiasedPointer:
-        """A pointer generator with biases."""
         return BiasedPointer(self.config, self.log_unigram)
 
     def read(self, batch: Batch) -> Reading:
