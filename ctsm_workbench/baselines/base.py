@@ -27,8 +27,13 @@ from ctsm_lib.model.generation import Taught, previous_words
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.model.pointer import Mixture, Scores, mixture_at
 from ctsm_lib.parallel import world
-from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder, BiasedPointer
-from ctsm_workbench.beyond.extras import ExpertsMemory, Extras
+from ctsm_workbench.beyond.extras import (
+    BiasedCache,
+    BiasedDecoder,
+    BiasedPointer,
+    ExpertsMemory,
+    Extras,
+)
 
 
 @dataclass
@@ -200,9 +205,6 @@ def beside(states_BLD: Tensor, vector_BE: Tensor) -> Tensor:
     return torch.cat([states_BLD, vectors.to(states_BLD.dtype)], dim=-1)
 
 
-# Label smoothing of the words, as in the papers of several baselines.
-
-
 class SmoothedLogProbability(TargetLogProbability):
     """As `TargetLogProbability`, and the mean of the log softmax over the vocabulary."""
 
@@ -227,7 +229,7 @@ class SmoothedScores(Scores):
 
 
 class SmoothingPointer(BiasedPointer):
-    """A pointer generator whose scores have a spread."""
+    """A pointer generator for label smoothing, which several papers have: scores with a spread."""
 
     def score(self, parts: Mixture, target_N: Tensor) -> SmoothedScores:
         log_prob, mean, log_sum, word = SmoothedLogProbability.apply(parts.logits, target_N)

@@ -52,7 +52,7 @@ from ctsm_lib.parallel import gather_rows
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import BaselineMemory, beside
 from ctsm_workbench.baselines.concepts import ReadsConcepts
-from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder
+from ctsm_workbench.beyond.extras import BiasedCache, BiasedDecoder
 
 FINE = 0.2  # weight of the fine alignment
 
@@ -172,14 +172,12 @@ class CaseLayer(DecoderLayer):
         self.affect_attention = Attention(dim, dim, sizes)
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend to cognition, affect and context; `memory` has the keys and values of each."""
-        context, cognition, affect = memory
-        for norm, attention, (keys_values, graph_mask) in (
-            (self.cognition_norm, self.cognition_attention, cognition),
-            (self.affect_norm, self.affect_attention, affect),
-        ):
-            attended, _ = attention(norm(states), keys_values, graph_mask.unsqueeze(1))
-            states = states + self.dropout(attended)
+        """Attend to cognition, affect and context: `memory` has keys and values, and masks."""
+        context, (cognition, every), (affect, real) = memory
+        attended, _ = self.cognition_attention(self.cognition_norm(states), cognition, every)
+        states = states + self.dropout(attended)
+        attended, _ = self.affect_attention(self.affect_norm(states), affect, real)
+        states = states + self.dropout(attended)
         return super().read_context(states, context, mask)
 
 
@@ -250,11 +248,11 @@ class CASE(ReadsConcepts):
     def start(self, memory: Any) -> BiasedCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
+        every, real = (graph.mask.unsqueeze(1) for graph in (memory.cognition, memory.affect))
         for i, layer in enumerate(self.decoder.layers):
             cognition = layer.cognition_attention.keys_values(memory.cognition.nodes)
             affect = layer.affect_attention.keys_values(memory.affect.nodes)
-            graphs = ((cognition, memory.cognition.mask), (affect, memory.affect.mask))
-            cache.memory[i] = (cache.memory[i], *graphs)
+            cache.memory[i] = (cache.memory[i], (cognition, every), (affect, real))
         return cache
 
     def _own_losses(

@@ -33,7 +33,7 @@ from ctsm_lib.model.layers import Attention
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import BaselineMemory, beside
 from ctsm_workbench.baselines.concepts import ReadsConcepts
-from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder
+from ctsm_workbench.beyond.extras import BiasedCache, BiasedDecoder
 
 MOST = 10  # concepts of a context
 ATTENTION_WEIGHT = 0.1

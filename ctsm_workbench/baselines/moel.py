@@ -29,7 +29,7 @@ from ctsm_lib.kernels import Dropout, causal_mask, masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Masks, Past
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import Baseline, BaselineMemory
-from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder
+from ctsm_workbench.beyond.extras import BiasedCache, BiasedDecoder
 
 KeysValues = tuple[Tensor, Tensor]
 USED = 5  # listeners of a dialogue

@@ -67,7 +67,7 @@ class TfIdf(nn.Module):
         weights = np.column_stack([model.coef_, model.intercept_])
         if len(weights) == 1:  # scikit-learn keeps one row for two classes
             weights = np.concatenate([-weights, weights]) / 2
-        seen = torch.from_numpy(model.classes_)
+        seen = model.classes_
         self.idf.copy_(torch.from_numpy(idf))
         self.classify.weight.zero_()[seen] = torch.from_numpy(weights[:, :-1]).float()
         self.classify.bias.fill_(NEVER)[seen] = torch.from_numpy(weights[:, -1]).float()

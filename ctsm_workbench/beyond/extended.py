@@ -11,8 +11,7 @@ from ctsm_lib.interface import Tables
 from ctsm_lib.model.ctsm import CTSM, Reading, mean_label_loss
 from ctsm_lib.model.guidance import EmotionPredictor
 from ctsm_lib.settings import ModelSettings
-from ctsm_workbench.beyond.biased import BiasedDecoder, BiasedPointer
-from ctsm_workbench.beyond.extras import ExpertsMemory, Extras
+from ctsm_workbench.beyond.extras import BiasedDecoder, BiasedPointer, ExpertsMemory, Extras
 from ctsm_workbench.beyond.fusion import JointFusion
 
 
