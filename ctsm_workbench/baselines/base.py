@@ -49,7 +49,6 @@ class Baseline(Extras):
 
     predicts_emotion = True
     predicts_words = True
-    classifier = "classify"  # the name of the last layer that predicts the emotion
     diverse = False  # whether there is a diversity loss, in place of label smoothing
     uses: frozenset[str] = frozenset()
     Decoder: type[BiasedDecoder] = BiasedDecoder
@@ -67,8 +66,8 @@ class Baseline(Extras):
         if self.diverse:
             self.diversity = DiversityLoss(len(tables.vectors))
         self.make_parts(config.dim)
-        if self.predicts_emotion:
-            self.drop_before(getattr(self, self.classifier))
+        if hasattr(self, "classify"):
+            self.drop_before(self.classify)
         self.decoder = self.make_decoder()
         initialise(self)
         self.add_extras(tables)

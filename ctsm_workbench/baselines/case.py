@@ -51,7 +51,7 @@ from ctsm_lib.model.pointer import TINY
 from ctsm_lib.parallel import gather_rows
 from ctsm_lib.settings import LayerSizes
 from ctsm_workbench.baselines.base import BaselineMemory, beside
-from ctsm_workbench.baselines.concepts import ReadsConcepts
+from ctsm_workbench.baselines.kemp import ReadsConcepts
 from ctsm_workbench.beyond.extras import BiasedCache, BiasedDecoder
 
 FINE = 0.2  # weight of the fine alignment
@@ -274,12 +274,11 @@ class CASE(ReadsConcepts):
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
         views = (c_cog.unsqueeze(1), c_aff.unsqueeze(1))
         reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
-        fine = self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs)
         return {
             "selection": divergence(goal_cog, a_cog) + divergence(goal_aff, a_aff),
             "bag_of_words": -(log_prob.sum(dim=1) / mask.sum(dim=1).clamp(min=1)),
             "coarse": self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs),
-            "fine": FINE * fine,
+            "fine": FINE * self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs),
         }
 
 

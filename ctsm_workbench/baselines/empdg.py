@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD
 from ctsm_workbench.baselines.base import Baseline, BaselineMemory
-from ctsm_workbench.baselines.concepts import STRONG, without_gaps
+from ctsm_workbench.baselines.kemp import STRONG, without_gaps
 
 
 class EmpDG(Baseline):

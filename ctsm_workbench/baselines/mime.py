@@ -65,12 +65,11 @@ class GroupLatent(nn.Module):
 class MIME(Baseline):
     """MIMicking Emotions for empathetic response generation."""
 
-    classifier = "query"
-
     def make_parts(self, dim: int) -> None:
         negative = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS])
         self.negative = nn.Buffer(negative, persistent=False)
         self.query = nn.Linear(dim, dim)
+        self.drop_before(self.query)
         self.emotions = nn.Parameter(torch.zeros(len(EMOTIONS), dim))
         sizes = (len(POSITIVE), len(EMOTIONS) - len(POSITIVE))
         self.latents: Any = nn.ModuleList(GroupLatent(dim, size) for size in sizes)

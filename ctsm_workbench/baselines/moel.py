@@ -143,9 +143,8 @@ class MoELDecoder(BiasedDecoder):
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
-        past = cache.shared_past
-        together, past, _ = self.shared(embedded, past, cache.shared_memory, masks)
-        cache.shared_past = past
+        shared = self.shared(embedded, cache.shared_past, cache.shared_memory, masks)
+        together, cache.shared_past, _ = shared
         each = self.listeners(embedded, cache, masks)  # B G T D
         mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)

@@ -51,8 +51,7 @@ class TfIdf(nn.Module):
         spans = zip(pairs.context_begin, pairs.context_length, strict=True)
         tokens = np.concatenate([pairs.split.tokens[begin : begin + n] for begin, n in spans])
         bounds = np.concatenate([[0], np.cumsum(pairs.context_length)])
-        shape = (len(pairs), len(self.idf))
-        rows = csr_array((np.ones(len(tokens)), tokens, bounds), shape)
+        rows = csr_array((np.ones(len(tokens)), tokens, bounds), (len(pairs), len(self.idf)))
         rows.sum_duplicates()
         contexts = np.bincount(rows.indices, minlength=len(self.idf))
         idf = np.log((1 + len(pairs)) / (1 + contexts)) + 1
@@ -67,10 +66,9 @@ class TfIdf(nn.Module):
         weights = np.column_stack([model.coef_, model.intercept_])
         if len(weights) == 1:  # scikit-learn keeps one row for two classes
             weights = np.concatenate([-weights, weights]) / 2
-        seen = model.classes_
         self.idf.copy_(torch.from_numpy(idf))
-        self.classify.weight.zero_()[seen] = torch.from_numpy(weights[:, :-1]).float()
-        self.classify.bias.fill_(NEVER)[seen] = torch.from_numpy(weights[:, -1]).float()
+        self.classify.weight.zero_()[model.classes_] = torch.from_numpy(weights[:, :-1]).float()
+        self.classify.bias.fill_(NEVER)[model.classes_] = torch.from_numpy(weights[:, -1]).float()
 
     def encode(self, batch: Batch) -> Memory:
         """Emotion logits. There are no states for a decoder."""

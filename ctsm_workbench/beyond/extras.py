@@ -1,9 +1,8 @@
 """Extras that any system can have (preset `best`), so that a comparison can give all the same ones.
 
-A bag of words and word pairs contributes to the predicted emotion, and words are hidden in
-training. Answers are biased to specific words in evaluation: a model learns to copy, and to use
-common words, as often as people do on average, so that a greedy answer hardly ever copies and uses
-the words that are in every answer. The paper has none of this.
+A bag of words and word pairs contributes to the predicted emotion; words are hidden in training; in
+evaluation, answers are biased to specific words. (A model copies and uses common words as often as
+people do on average, so a greedy answer hardly ever copies and has the words of every answer.)
 
 Shapes: B batch, L context length, V vocabulary, F features of the bag: V words of the speaker, V
 words of the listener, and `HASHED` places for pairs of neighbouring words, chosen by a hash.
@@ -60,9 +59,8 @@ def feature_weights(split: Split, size: int) -> np.ndarray:
 class BagExpert(nn.Module):
     """Emotion logits from the words of speaker and listener, without word vectors.
 
-    `l = 5 x W + b`, with `x_f` the weight of each feature that occurs, scaled to length 1. Alone it
-    is right about as often as the student, and partly in other cases. `weights` [F] are those of
-    `feature_weights`.
+    `l = 5 x W + b`, with `x_f` the `feature_weights` of what occurs, scaled to length 1. Alone it
+    is right about as often as the student, and partly in other cases.
     """
 
     def __init__(self, weights: Tensor):
