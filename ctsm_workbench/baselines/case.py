@@ -236,7 +236,8 @@ class CASE(ReadsConcepts):
         reaction = self.refine_out(refined[:, 0])
         share = self.gate(self.join(torch.cat([c_aff, reaction], dim=-1))).sigmoid()  # B 1
         emotion = share * c_aff + (1 - share) * reaction
-        merged = self.merge_in(beside(beside(states, c_cog), emotion)).relu()
+        selected = torch.cat([c_cog, emotion.to(states.dtype)], dim=-1)
+        merged = self.merge_in(beside(states, selected)).relu()
         memory = CaseMemory(
             states=self.merge_out(merged), mask=mask, context=batch.context,
             emotion_logits=self.classify(emotion).float(), cognition=cognition, affect=affect,

@@ -17,7 +17,6 @@ the words of the answer.
 Departure: in the paper concepts have positions and a speaker state. Here they have neither.
 Departure: a word adds one concept, the strongest (`concepts`); in the paper it may add several.
 
-CASE and EmpDG use emotion concepts and words of strong emotion as well.
 Shapes: B batch, L context length, M concepts of a context, N = L + M nodes of a graph, D width.
 """
 
@@ -64,7 +63,7 @@ def concept_table(
 
 
 class ReadsConcepts(Baseline):
-    """A baseline that uses emotion concepts, where the data folder has them."""
+    """A baseline that uses emotion concepts (KEMP, CASE), where the data folder has them."""
 
     uses = frozenset({"concepts"})
 

@@ -189,7 +189,7 @@ class BiasedPointer(PointerGenerator):
 
 @dataclass
 class BiasedCache(DecoderCache):
-    """A cache that also marks the words of the context that the answer has already."""
+    """A cache that marks copied words of the context, and may replace the first input, SOS."""
 
     used: Tensor | None = None  # B L
     first: Tensor | None = None  # B D, read in place of SOS (EmpDG, KEMP)
