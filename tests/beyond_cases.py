@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from ctsm_lib.corpus import CLS, PAD, SYS
 from ctsm_lib.interface import Tables
-from ctsm_workbench.beyond.bag import HASHED, BagExpert
-from ctsm_workbench.beyond.biased import BiasedPointer
 from ctsm_workbench.beyond.extended import ExtendedCTSM
+from ctsm_workbench.beyond.extras import HASHED, BagExpert, BiasedPointer
 
 
 def tiny_bag_weights(seed: int = 0) -> Tensor:

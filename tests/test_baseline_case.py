@@ -37,7 +37,7 @@ from torch import nn
 
 from ctsm_lib.corpus import CLS, PAD, SOS, SYS, USR
 from ctsm_workbench.baselines.case import Alignment, Graph, GraphLayer, divergence, last_utterance
-from ctsm_workbench.baselines.concepts import affect_edges, without_gaps
+from ctsm_workbench.baselines.kemp import affect_edges, without_gaps
 
 PAIRS = random_pairs(6, seed=3)
 
@@ -425,12 +425,11 @@ def test_relations_tell_edges_apart() -> None:
 def test_selection_ignores_masked_nodes_and_survives_an_empty_graph() -> None:
     nodes, mask = normal(3, 4, DIM), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]).bool()
     query = normal(3, DIM, seed=1)
-    selection = Graph(nodes, mask).select(query)
-    weights, chosen = selection.weights, selection.chosen
+    weights, chosen = Graph(nodes, mask).select(query)
     close(weights.sum(dim=1), [1, 1, 0])
     assert not weights[~mask].any() and not chosen[2].any()
-    alone = Graph(nodes[1:2, :2], mask[1:2, :2]).select(query[1:2])
-    close(alone.chosen, chosen[1:2])
+    _, alone = Graph(nodes[1:2, :2], mask[1:2, :2]).select(query[1:2])
+    close(alone, chosen[1:2])
 
 
 def test_divergence_is_zero_at_equality_and_finite_at_zeros() -> None:

@@ -10,7 +10,7 @@ from beyond_cases import slow_bag, tiny_bag_weights
 from helpers import FIRST_WORD, close, collate, differ, random_pairs, randomise
 
 from ctsm_lib.corpus import CLS, PAD, SYS, USR, Split
-from ctsm_workbench.beyond.bag import HASHED, PAIR_WEIGHT, BagExpert, feature_weights
+from ctsm_workbench.beyond.extras import HASHED, PAIR_WEIGHT, BagExpert, feature_weights
 
 
 def bag() -> BagExpert:

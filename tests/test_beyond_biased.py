@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ctsm_lib.model.generation import ResponseDecoder
 from ctsm_lib.settings import AnswerBias
-from ctsm_workbench.beyond.biased import RAREST, BiasedDecoder, BiasedPointer
+from ctsm_workbench.beyond.extras import RAREST, BiasedDecoder, BiasedPointer
 
 BIASES: dict[str, Any] = dict(copy_bias=0.8, copy_once=True, tilt=0.5, repeat_bias=-1.5)
 UNIGRAM = torch.linspace(-14, -1, SIZE, dtype=torch.float64)

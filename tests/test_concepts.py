@@ -7,7 +7,7 @@ import pytest
 
 from ctsm_lib.corpus import PAD, SPECIALS, Vocabulary
 from ctsm_lib.errors import DataError
-from ctsm_workbench.baselines.concepts import STRONG, concept_table
+from ctsm_workbench.baselines.kemp import STRONG, concept_table
 
 WORDS = Vocabulary([*SPECIALS, "storm", "fear", "calm", "table", "joy"])
 STRENGTH = np.array([0.0] * len(SPECIALS) + [0.3, 0.9, STRONG, 0.1, 0.8])

@@ -1,10 +1,8 @@
 """The parts that all baselines share: word table, context encoder, decoder with pointer, losses.
 
-A baseline defines how it understands a context (`understand`), how its decoder differs, and which
-losses it adds. Everything else, from batches to scores, is the same for all of them and for CTSM.
-Departure: the released code of the baselines sums the loss of the words over a batch; here it is a
-mean. The setting `peer_losses` restores the sum. EmpDG's and KEMP's releases sum the loss of the
-emotion as well.
+Everything that no baseline changes, from batches to scores, is the same for them and for CTSM.
+Departure: the released code of the baselines sums the loss of the words over a batch, EmpDG's and
+KEMP's that of the emotion as well; here it is a mean. `peer_losses` restores the sum of the words.
 Departure: labels are smoothed in the generated part of the mixture; the releases smooth all of it.
 Departure: a copy weight is the mean of the heads' softmax; the releases take the softmax of a mean.
 
@@ -16,67 +14,60 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import PAD
+from ctsm_lib.corpus import EMOTIONS, PAD
 from ctsm_lib.diversity import DiversityLoss
-from ctsm_lib.interface import Memory, Output, Tables, initialise
-from ctsm_lib.kernels import log_denominator
+from ctsm_lib.interface import Output, Tables, initialise
+from ctsm_lib.kernels import TargetLogProbability
 from ctsm_lib.model.ctsm import mean_label_loss
 from ctsm_lib.model.generation import Taught, previous_words
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.model.pointer import Mixture, Scores, mixture_at
 from ctsm_lib.parallel import world
-from ctsm_workbench.beyond.biased import BiasedCache, BiasedDecoder, BiasedPointer
-from ctsm_workbench.beyond.extras import Experts, Extras
+from ctsm_workbench.beyond.extras import (
+    BiasedCache,
+    BiasedDecoder,
+    BiasedPointer,
+    ExpertsMemory,
+    Extras,
+)
 
 
 @dataclass
-class BaselineMemory(Memory):
+class BaselineMemory(ExpertsMemory):
     """An encoded context, and what a baseline adds to it."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)  # in training: B, or of the whole batch
     first: Tensor | None = None  # B D, read by the decoder in place of SOS
-    experts: Experts | None = None  # with a bag of words
-
-
-@dataclass
-class BaselineCache(BiasedCache):
-    """A decoder cache with the first input of an answer."""
-
-    first: Tensor | None = None  # as in `BaselineMemory`
 
 
 class Baseline(Extras):
-    """The common part of all baselines."""
+    """A Transformer with the emotion `l = W h_CLS + b`, of which every baseline changes parts."""
 
     predicts_emotion = True
     predicts_words = True
-    classifier = "classify"  # the name of the last layer that predicts the emotion
     diverse = False  # whether there is a diversity loss, in place of label smoothing
     uses: frozenset[str] = frozenset()
     Decoder: type[BiasedDecoder] = BiasedDecoder
-    log_unigram: Tensor
-    intensity: Tensor
-    concepts: Tensor
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
         self.config = config
         none = torch.full((len(tables.vectors),), PAD)
-        self.register_buffer("log_unigram", tables.log_unigram.clone())
-        self.register_buffer("intensity", tables.intensity.clone())
-        self.register_buffer("concepts", tables.more.get("concepts", none).clone())
+        self.log_unigram = nn.Buffer(tables.log_unigram.clone())
+        self.intensity = nn.Buffer(tables.intensity.clone())
+        self.concepts = nn.Buffer(tables.more.get("concepts", none).clone())
         # The order of construction is a part of the contract: modules draw random numbers in turn.
         self.embed = TokenEmbedding(tables.vectors, config)
         self.encoder = Encoder(config.dim, config.encoder_layers, config.layer)
         if self.diverse:
             self.diversity = DiversityLoss(len(tables.vectors))
         self.make_parts(config.dim)
-        if self.predicts_emotion:
-            self.drop_before(getattr(self, self.classifier))
+        if hasattr(self, "classify"):
+            self.drop_before(self.classify)
         self.decoder = self.make_decoder()
         initialise(self)
         self.add_extras(tables)
@@ -94,10 +85,11 @@ class Baseline(Extras):
             make_pointer=lambda: pointer(config, self.log_unigram),
         )  # fmt: skip
 
-    # The parts that a subclass defines.
+    # The parts that a subclass changes.
 
     def make_parts(self, dim: int) -> None:
         """Make everything besides embedding, context encoder and decoder."""
+        self.classify = nn.Linear(dim, len(EMOTIONS))
 
     def ids(self, batch: Batch) -> dict[str, Tensor]:
         """Ids to look up, [B, ...] by name. All look-ups of a batch are one call."""
@@ -112,7 +104,9 @@ class Baseline(Extras):
         Only the result's losses may depend on label and target, and only in training, besides what
         a paper trains with the gold emotion.
         """
-        raise NotImplementedError
+        states, mask = self.encode_context(batch, words)
+        logits = self.classify(states[:, 0]).float()
+        return BaselineMemory(states, mask, batch.context, emotion_logits=logits)
 
     def taught_losses(self, memory: Any, taught: Taught) -> dict[str, Tensor]:
         """Losses in training that depend on the decoder, [B] by name."""
@@ -138,15 +132,16 @@ class Baseline(Extras):
             own = memory.context[:, batch.context.shape[1] :]
             memory.context = torch.cat([batch.context, own], dim=1)
         if self.predicts_emotion:
-            memory.experts = self.ask_bag(memory, batch)
+            self.ask_bag(memory, batch)
         return memory, words
 
-    def start(self, memory: Any) -> BaselineCache:
+    def start(self, memory: Any) -> BiasedCache:
         """A decoder cache for encoded contexts."""
         cache = self.decoder.start(memory.states, memory.mask, memory.context)
-        return BaselineCache(**vars(cache), first=memory.first)
+        cache.first = memory.first
+        return cache
 
-    def step(self, cache: BaselineCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(self, cache: BiasedCache, token_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read one more word: log P of the next [B, V], alpha [B], copy weights [B, L]."""
         vectors = self.embed.look_up({"token": token_B.unsqueeze(1)})["token"]
         return self.decoder.step(self.embed, _begun(vectors, cache), cache, token_B)
@@ -195,7 +190,7 @@ class Baseline(Extras):
         )  # fmt: skip
 
 
-def _begun(words_BTD: Tensor, cache: BaselineCache) -> Tensor:
+def _begun(words_BTD: Tensor, cache: BiasedCache) -> Tensor:
     """The decoder's inputs: an answer may begin with a vector of its context in place of SOS."""
     if cache.first is None or cache.length:
         return words_BTD
@@ -203,18 +198,18 @@ def _begun(words_BTD: Tensor, cache: BaselineCache) -> Tensor:
     return torch.cat([first, words_BTD[:, 1:]], dim=1)
 
 
-# Label smoothing of the words, as in the papers of several baselines.
+def beside(states_BLD: Tensor, vector_BE: Tensor) -> Tensor:
+    """Every token's state with the same vector beside it, [B, L, D + E]."""
+    vectors = vector_BE.unsqueeze(1).expand(-1, states_BLD.shape[1], -1)
+    return torch.cat([states_BLD, vectors.to(states_BLD.dtype)], dim=-1)
 
 
-class SmoothedLogProbability(torch.autograd.Function):
+class SmoothedLogProbability(TargetLogProbability):
     """As `TargetLogProbability`, and the mean of the log softmax over the vocabulary."""
 
     @staticmethod
     def forward(ctx, logits_NV, target_N):  # type: ignore[no-untyped-def,override]
-        log_sum, word, softmax_NV = log_denominator(logits_NV)
-        ctx.save_for_backward(softmax_NV, target_N)
-        ctx.mark_non_differentiable(log_sum, word)
-        chosen = logits_NV.gather(1, target_N.unsqueeze(1)).squeeze(1) - log_sum
+        chosen, log_sum, word = TargetLogProbability.forward(ctx, logits_NV, target_N)
         return chosen, logits_NV.mean(dim=-1) - log_sum, log_sum, word
 
     @staticmethod
@@ -233,7 +228,7 @@ class SmoothedScores(Scores):
 
 
 class SmoothingPointer(BiasedPointer):
-    """A pointer generator whose scores have a spread."""
+    """A pointer generator for label smoothing, which several papers have: scores with a spread."""
 
     def score(self, parts: Mixture, target_N: Tensor) -> SmoothedScores:
         log_prob, mean, log_sum, word = SmoothedLogProbability.apply(parts.logits, target_N)

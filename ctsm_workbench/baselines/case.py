@@ -1,10 +1,8 @@
 """CASE: two graphs of the speaker's cognition and affect, which are aligned with one another.
 
-A cognition graph joins the last utterance with commonsense about it. An affect graph joins the
-context with emotion concepts. A query selects nodes of both; in training it learns from a posterior
-query, which has read the answer. The two selections are aligned dialogue by dialogue (coarse), and
-each inference with the emotional reaction (fine). Both selections reach every word of the answer,
-because they are merged into the context that the decoder reads.
+A query selects nodes of both graphs; in training it learns from a posterior query, which has read
+the answer. The selections are aligned dialogue by dialogue (coarse), and each inference with the
+emotional reaction (fine). Both are merged into the context that the decoder reads.
 Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 
     H = Encoder(E)                                                                        [B, L, D]
@@ -23,13 +21,13 @@ Source: Zhou, Zheng, Wang, Zhang and Huang (2023).
 Departure: commonsense is about the last utterance as a whole, with one node for each relation and
 all its phrases, since batches hold it so. The paper also has nodes for sentences and for phrases.
 Departure: the factor N, as in CTSM's Eq. (11). Without it nodes would vanish in long contexts. The
-paper's released code has a LayerNorm after the weights in its place.
-Departure: the bag of words is not trained alone first (4 epochs in the paper).
-Departure: both alignments are InfoNCE with all dialogues of a batch. The released code has a binary
+release has a LayerNorm in its place.
+Departure: the bag of words is not trained alone first (4 epochs in the paper). It uses the
+decoder's output layer; another would be the largest part.
+Departure: both alignments are InfoNCE with all dialogues of a batch. The release has a binary
 cross-entropy with one shifted dialogue.
-Departure: the bag of words uses the decoder's output layer; another would be the largest part.
-Departure: graph layers have the settings `small_...`; the paper has depth 100 and 300 filters.
-Departure: the warm-up is the preset's, the same for all systems; the paper's is 12,000.
+Departure: graph layers have the settings `small_...` (in the paper depth 100 and 300 filters), and
+the warm-up is the preset's, the same for all systems (12,000 in the paper).
 
 Shapes: B batch, L context length, N nodes of a graph, P pairs of views, D width.
 """
@@ -52,19 +50,11 @@ from ctsm_lib.model.layers import Attention, FeedForward
 from ctsm_lib.model.pointer import TINY
 from ctsm_lib.parallel import gather_rows
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import BaselineCache, BaselineMemory
-from ctsm_workbench.baselines.concepts import ReadsConcepts, affect_edges
-from ctsm_workbench.beyond.biased import BiasedDecoder
+from ctsm_workbench.baselines.base import BaselineMemory, beside
+from ctsm_workbench.baselines.kemp import ReadsConcepts
+from ctsm_workbench.beyond.extras import BiasedCache, BiasedDecoder
 
 FINE = 0.2  # weight of the fine alignment
-
-
-@dataclass
-class Selection:
-    """The nodes of a graph that a query selects."""
-
-    weights: Tensor  # B N, a = softmax(q v / sqrt(D))
-    chosen: Tensor  # B D, c = sum_j a_j v_j
 
 
 @dataclass
@@ -74,12 +64,11 @@ class Graph:
     nodes: Tensor  # B N D
     mask: Tensor  # B N
 
-    def select(self, query_BD: Tensor) -> Selection:
-        """Attend to the nodes with one query for each graph."""
+    def select(self, query_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """`a = softmax(q v / sqrt(D))` [B, N] over the nodes v, and `c = sum_j a_j v_j` [B, D]."""
         scores = (self.nodes @ query_BD.unsqueeze(2)).squeeze(2) * self.nodes.shape[2] ** -0.5
         weights = masked_softmax(scores, self.mask)
-        chosen = (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
-        return Selection(weights, chosen)
+        return weights, (weights.to(self.nodes.dtype).unsqueeze(1) @ self.nodes).squeeze(1)
 
 
 class GraphLayer(nn.Module):
@@ -125,23 +114,19 @@ class CognitionGraph(nn.Module):
     An edge carries the inference's relation in both directions. Every node has one to itself.
     """
 
-    kind: Tensor  # 5 5, the relation of each edge; 0 elsewhere
-    edges: Tensor  # 5 5
-
     def __init__(self, config: Config):
         super().__init__()
-        kind = torch.zeros(COGNITIVE + 1, COGNITIVE + 1, dtype=torch.int64)
+        # The relation of each edge, 0 of a node with itself; -1: no edge.
+        kind = torch.full((COGNITIVE + 1, COGNITIVE + 1), -1).fill_diagonal_(0)
         kind[0, 1:] = kind[1:, 0] = torch.arange(1, COGNITIVE + 1)
-        edges = (kind > 0) | torch.eye(COGNITIVE + 1, dtype=torch.bool)
-        self.register_buffer("kind", kind, persistent=False)
-        self.register_buffer("edges", edges, persistent=False)
+        self.kind = nn.Buffer(kind, persistent=False)
         self.relations = nn.Parameter(torch.zeros(COGNITIVE + 1, config.dim))
         self.layer = GraphLayer(config)
 
     def forward(self, utterance_BD: Tensor, inferences_BRD: Tensor) -> Tensor:
         """Nodes [B, 5, D], the utterance first."""
         nodes = torch.cat([utterance_BD.unsqueeze(1), inferences_BRD[:, :COGNITIVE]], dim=1)
-        return self.layer(nodes, self.edges, self.relations[self.kind])
+        return self.layer(nodes, self.kind >= 0, self.relations[self.kind.clamp(min=0)])
 
 
 class Alignment(nn.Module):
@@ -187,14 +172,12 @@ class CaseLayer(DecoderLayer):
         self.affect_attention = Attention(dim, dim, sizes)
 
     def read_context(self, states: Tensor, memory: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend to cognition, affect and context; `memory` has the keys and values of each."""
-        context, cognition, affect = memory
-        for norm, attention, (keys_values, graph_mask) in (
-            (self.cognition_norm, self.cognition_attention, cognition),
-            (self.affect_norm, self.affect_attention, affect),
-        ):
-            attended, _ = attention(norm(states), keys_values, graph_mask.unsqueeze(1))
-            states = states + self.dropout(attended)
+        """Attend to cognition, affect and context: `memory` has keys and values, and masks."""
+        context, (cognition, every), (affect, real) = memory
+        attended, _ = self.cognition_attention(self.cognition_norm(states), cognition, every)
+        states = states + self.dropout(attended)
+        attended, _ = self.affect_attention(self.affect_norm(states), affect, real)
+        states = states + self.dropout(attended)
         return super().read_context(states, context, mask)
 
 
@@ -204,8 +187,6 @@ class CaseMemory(BaselineMemory):
 
     cognition: Graph
     affect: Graph
-    prior: tuple[Selection, Selection]  # of both graphs
-    reaction: Tensor  # B D, r
 
 
 class CASE(ReadsConcepts):
@@ -241,80 +222,65 @@ class CASE(ReadsConcepts):
         inferences = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
         nodes = self.cognition(masked_mean(states, last_utterance(batch.speaker)), inferences)
         nodes = nodes[:, 1:]  # without the utterance
-        cognition = Graph(nodes, mask=torch.ones_like(nodes[..., 0], dtype=torch.bool))
-        affect = self._affect(batch, states, words["concepts"])
+        cognition = Graph(nodes, torch.ones_like(nodes[..., 0], dtype=torch.bool))
+        ids, edges = self.graph_of(batch.context)
+        concepts = self.embed.dropout(words["concepts"]).to(states.dtype)
+        nodes = self.affect(torch.cat([states, concepts], dim=1), edges)
+        weights = intensity_weights(self.intensity[ids], ids != PAD)
+        affect = Graph(nodes * weights.unsqueeze(-1), ids != PAD)
+
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
-        chosen = prior[1].chosen  # c_aff
-        reaction = self._refined(inferences[:, COGNITIVE], states, mask)
-        share = self.gate(self.join(torch.cat([chosen, reaction], dim=-1))).sigmoid()  # B 1
-        emotion = share * chosen + (1 - share) * reaction
-        selected = torch.stack([prior[0].chosen, emotion.to(states.dtype)], dim=1).flatten(1)
-        merged = self.merge_in(_beside(states, selected)).relu()
+        (_, c_cog), (_, c_aff) = prior
+        refined = self.refine(self.refine_in(beside(states, inferences[:, COGNITIVE])), mask)
+        reaction = self.refine_out(refined[:, 0])
+        share = self.gate(self.join(torch.cat([c_aff, reaction], dim=-1))).sigmoid()  # B 1
+        emotion = share * c_aff + (1 - share) * reaction
+        selected = torch.cat([c_cog, emotion.to(states.dtype)], dim=-1)
+        merged = self.merge_in(beside(states, selected)).relu()
         memory = CaseMemory(
             states=self.merge_out(merged), mask=mask, context=batch.context,
             emotion_logits=self.classify(emotion).float(), cognition=cognition, affect=affect,
-            prior=prior, reaction=reaction,
         )  # fmt: skip
         if self.training and batch.label is not None:
-            memory.losses = self._own_losses(batch, words, memory)
+            memory.losses = self._own_losses(batch, words, memory, prior=prior, reaction=reaction)
         return memory
 
-    def start(self, memory: Any) -> BaselineCache:
+    def start(self, memory: Any) -> BiasedCache:
         # Keys and values of both graphs are computed once, as those of the context are.
         cache = super().start(memory)
-        graphs = (memory.cognition, memory.affect)
+        every, real = (graph.mask.unsqueeze(1) for graph in (memory.cognition, memory.affect))
         for i, layer in enumerate(self.decoder.layers):
-            attentions = (layer.cognition_attention, layer.affect_attention)
-            pairs = zip(attentions, graphs, strict=True)
-            read = [(attention.keys_values(graph.nodes), graph.mask) for attention, graph in pairs]
-            cache.memory[i] = (cache.memory[i], *read)
+            cognition = layer.cognition_attention.keys_values(memory.cognition.nodes)
+            affect = layer.affect_attention.keys_values(memory.affect.nodes)
+            cache.memory[i] = (cache.memory[i], (cognition, every), (affect, real))
         return cache
 
-    def _refined(self, reaction_BD: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """The emotional reaction in the light of the context, r [B, D]."""
-        joined = self.refine_in(_beside(states, reaction_BD))
-        return self.refine_out(self.refine(joined, mask)[:, 0])
-
-    def _affect(self, batch: Batch, states: Tensor, concept_words: Tensor) -> Graph:
-        concepts, place = self.context_concepts(batch.context)
-        ids = torch.cat([batch.context, concepts], dim=1)
-        mask = ids != PAD
-        nodes = torch.cat([states, self.embed.dropout(concept_words).to(states.dtype)], dim=1)
-        weights = intensity_weights(self.intensity[ids], mask)
-        return Graph(self.affect(nodes, affect_edges(mask, place)) * weights.unsqueeze(-1), mask)
-
     def _own_losses(
-        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory
-    ) -> dict[str, Tensor]:
+        self, batch: Batch, words: dict[str, Tensor], memory: CaseMemory, *,
+        prior: tuple, reaction: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Losses of selection and words [B], and of both alignments, scalars of the whole batch."""
         assert batch.target is not None
         mask = batch.target != PAD
         answer = masked_mean(self.target_encoder(self.embed(words["target"]), mask), mask)
         query = self.posterior(answer).tanh()
-        posterior = (memory.cognition.select(query), memory.affect.select(query))
-        bag = self.answer_words(torch.cat([graph.chosen for graph in posterior], dim=-1)).tanh()
+        goal_cog, chosen_cog = memory.cognition.select(query)
+        goal_aff, chosen_aff = memory.affect.select(query)
+        bag = self.answer_words(torch.cat([chosen_cog, chosen_aff], dim=-1)).tanh()
         logits = self.decoder.pointer.logits(bag, self.embed.words.weight)
         log_prob = logits.log_softmax(dim=-1).gather(1, batch.target) * mask
-        pairs = zip(posterior, memory.prior, strict=True)
-        cognitive, affective = (divergence(goal.weights, own.weights) for goal, own in pairs)
+        (a_cog, c_cog), (a_aff, c_aff) = prior
         known = (batch.knowledge[..., 1:] != PAD).any(dim=-1)  # B 5
         both = known[:, :COGNITIVE] & known[:, COGNITIVE:]
-        views = [graph.chosen.unsqueeze(1) for graph in memory.prior]
-        reactions = memory.reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
-        fine = self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs)
+        views = (c_cog.unsqueeze(1), c_aff.unsqueeze(1))
+        reactions = reaction.unsqueeze(1).expand(-1, COGNITIVE, -1)
         return {
-            "selection": cognitive + affective,
+            "selection": divergence(goal_cog, a_cog) + divergence(goal_aff, a_aff),
             "bag_of_words": -(log_prob.sum(dim=1) / mask.sum(dim=1).clamp(min=1)),
             "coarse": self.coarse(*views, torch.ones_like(known[:, :1]), batch.total_pairs),
-            "fine": FINE * fine,
+            "fine": FINE * self.fine(memory.cognition.nodes, reactions, both, batch.total_pairs),
         }
-
-
-def _beside(states_BLD: Tensor, vector_BE: Tensor) -> Tensor:
-    """Every token's state with the same vector beside it, [B, L, D + E]."""
-    vectors = vector_BE.unsqueeze(1).expand(-1, states_BLD.shape[1], -1)
-    return torch.cat([states_BLD, vectors.to(states_BLD.dtype)], dim=-1)
 
 
 def last_utterance(speaker_BL: Tensor) -> Tensor:

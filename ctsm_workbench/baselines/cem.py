@@ -5,10 +5,7 @@ part that the reaction (xReact) refined, and answers from all. The diversity los
 Source: Sabour, Zheng and Huang (2022).
 
     H_C = Encoder(E)                                              [B, L, D]
-    U_r = Encoder_cr([H_C ; K_r])  for xIntent, xNeed, xWant, xEffect
-    U_e = Encoder_er([H_C ; k_e])  with xReact
-    Z   = [U_1 .. U_4 ; U_e]                                      [B, L, 5D]
-    H   = W_2 relu(W_1 (sigmoid(Z) * Z))                          [B, L, D], the decoder's memory
+    H, U_e: the fusion of H_C with commonsense, as in `SeparateFusion`; the decoder attends to H
     l   = W U_e[CLS]                                              [B, 32]
     L   = NLL + CE(l) + 1.5 L_div
 """

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import CLS, EMOTIONS, PAD
 from ctsm_workbench.baselines.base import Baseline, BaselineMemory
-from ctsm_workbench.baselines.concepts import STRONG, without_gaps
+from ctsm_workbench.baselines.kemp import STRONG, without_gaps
 
 
 class EmpDG(Baseline):
@@ -38,15 +38,12 @@ class EmpDG(Baseline):
         return super().ids(batch) | {"emotion": self.emotion_words(batch.context)}
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
-        states, mask = self.encode_context(batch, words)
+        states, _ = self.encode_context(batch, words)
         emotion_words = self.emotion_words(batch.context)
-        emotion_mask = emotion_words != PAD
-        emotion = self.emotion_encoder(self.embed(words["emotion"]), emotion_mask)
+        emotion = self.emotion_encoder(self.embed(words["emotion"]), emotion_words != PAD)
         logits = self.classify(torch.cat([emotion[:, 0], states[:, 0].to(emotion.dtype)], dim=-1))
+        states = torch.cat([states, emotion.to(states.dtype)], dim=1)
+        ids = torch.cat([batch.context, emotion_words], dim=1)
         return BaselineMemory(
-            states=torch.cat([states, emotion.to(states.dtype)], dim=1),
-            mask=torch.cat([mask, emotion_mask], dim=1),
-            context=torch.cat([batch.context, emotion_words], dim=1),
-            emotion_logits=logits.float(),
-            first=self.begin(logits),
+            states, ids != PAD, ids, emotion_logits=logits.float(), first=self.begin(logits)
         )

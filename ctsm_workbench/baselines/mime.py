@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.kernels import masked_mean
-from ctsm_workbench.baselines.base import Baseline, BaselineMemory
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory, beside
 
 # The paper's two groups: "surprised" counts as positive, "anticipating" as negative.
 POSITIVE = (
@@ -34,18 +34,14 @@ POSITIVE = (
 )  # fmt: skip
 
 
-def _two_layers(size: int, dim: int) -> nn.Sequential:
-    """Mean and log-variance of a latent of width `dim`, with a hidden layer as in the release."""
-    return nn.Sequential(nn.Linear(size, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
-
-
 class GroupLatent(nn.Module):
     """The latent emotion of one group: prior, posterior, and a mixture of the group's emotions."""
 
     def __init__(self, dim: int, size: int):
         super().__init__()
-        self.prior = _two_layers(dim, dim)
-        self.posterior = _two_layers(2 * dim, dim)
+        # Mean and log-variance of the latent, with a hidden layer as in the release.
+        self.prior = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
+        self.posterior = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, 2 * dim))
         self.choose = nn.Linear(dim, size)
 
     def forward(self, query_BD: Tensor, emotions_GD: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,14 +65,11 @@ class GroupLatent(nn.Module):
 class MIME(Baseline):
     """MIMicking Emotions for empathetic response generation."""
 
-    classifier = "query"
-    group: Tensor
-
     def make_parts(self, dim: int) -> None:
-        # group[k]: 0 where emotion k is positive, 1 where it is negative
-        group = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS]).long()
-        self.register_buffer("group", group, persistent=False)
+        negative = torch.tensor([emotion not in POSITIVE for emotion in EMOTIONS])
+        self.negative = nn.Buffer(negative, persistent=False)
         self.query = nn.Linear(dim, dim)
+        self.drop_before(self.query)
         self.emotions = nn.Parameter(torch.zeros(len(EMOTIONS), dim))
         sizes = (len(POSITIVE), len(EMOTIONS) - len(POSITIVE))
         self.latents: Any = nn.ModuleList(GroupLatent(dim, size) for size in sizes)
@@ -92,28 +85,23 @@ class MIME(Baseline):
         logits = (self.query(query) @ self.emotions.to(query.dtype).T).float()
         gold = batch.label if self.training else None
         emotion = logits.argmax(dim=-1) if gold is None else gold
-        negative = self.group[emotion].bool().unsqueeze(1)  # B 1
+        negative = self.negative[emotion].unsqueeze(1)  # B 1
 
-        positive_e, positive_prior = self.latents[0](query, self.emotions[self.group == 0])
-        negative_e, negative_prior = self.latents[1](query, self.emotions[self.group == 1])
-        m, n = _exchanged(negative, positive_e, negative_e)
-        A = self._view(0, states, m, mask=mask)
-        B = self._view(1, states, n, mask=mask)
+        positive_e, positive_prior = self.latents[0](query, self.emotions[~self.negative])
+        negative_e, negative_prior = self.latents[1](query, self.emotions[self.negative])
+        m = torch.where(negative, negative_e, positive_e)
+        n = torch.where(negative, positive_e, negative_e)
+        A = self.encoders[0](self.joins[0](beside(states, m)), mask)
+        B = self.encoders[1](self.joins[1](beside(states, n)), mask)
         both = torch.cat([A, B], dim=-1)
         fused = self.fuse(self.gate(both).sigmoid() * both)
         memory = BaselineMemory(fused, mask, batch.context, emotion_logits=logits)
         if gold is not None:
-            first, second = _exchanged(negative, masked_mean(A, mask), masked_mean(B, mask))
-            positive_kl = self.latents[0].divergence(query, first, positive_prior)
-            negative_kl = self.latents[1].divergence(query, second, negative_prior)
+            a = masked_mean(A, mask)
+            b = masked_mean(B, mask)
+            positive_read = torch.where(negative, b, a)
+            negative_read = torch.where(negative, a, b)
+            positive_kl = self.latents[0].divergence(query, positive_read, positive_prior)
+            negative_kl = self.latents[1].divergence(query, negative_read, negative_prior)
             memory.losses["latent"] = positive_kl + negative_kl
         return memory
-
-    def _view(self, number: int, states: Tensor, e_BD: Tensor, *, mask: Tensor) -> Tensor:
-        e = e_BD.to(states.dtype).unsqueeze(1).expand_as(states)
-        return self.encoders[number](self.joins[number](torch.cat([states, e], dim=-1)), mask)
-
-
-def _exchanged(where_B1: Tensor, first_BD: Tensor, second_BD: Tensor) -> tuple[Tensor, Tensor]:
-    """The two, exchanged in some rows."""
-    return torch.where(where_B1, second_BD, first_BD), torch.where(where_B1, first_BD, second_BD)

@@ -10,8 +10,8 @@ In training an oracle chooses the listener, at first always, later rarely: with 
 1e-4 + (1 - 1e-4) exp(-1.725 t / T) at step t of T, a is that of the gold emotion alone.
 Departure: the paper has exp(-t / 10000) in 17,250 steps, 47 % of which the oracle rules then.
 The same formula would give it 93 % of a training of 1,500 steps. So it is relative to the budget T.
-Words are copied by the meta decoder's attention. It has the backbone's layers. The 33 listeners
-have one layer each, with the settings `small_...` and a feed-forward at every position alone.
+The meta decoder has the backbone's layers, and its attention copies words. The 33 listeners have
+one layer each, with the settings `small_...` and a feed-forward at every position alone.
 
 Shapes: B batch, T answer length, D width, G = 5 listeners of a row, H heads, K depth of a head.
 """
@@ -24,14 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
-from ctsm_lib.config import Config
 from ctsm_lib.corpus import EMOTIONS
-from ctsm_lib.interface import Tables
 from ctsm_lib.kernels import Dropout, causal_mask, masked_softmax
 from ctsm_lib.model.generation import DecoderLayer, Masks, Past
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.baselines.base import Baseline, BaselineCache, BaselineMemory
-from ctsm_workbench.beyond.biased import BiasedDecoder
+from ctsm_workbench.baselines.base import Baseline, BaselineMemory
+from ctsm_workbench.beyond.extras import BiasedCache, BiasedDecoder
 
 KeysValues = tuple[Tensor, Tensor]
 USED = 5  # listeners of a dialogue
@@ -47,7 +45,7 @@ class MoELMemory(BaselineMemory):
 
 
 @dataclass(kw_only=True)
-class MoELCache(BaselineCache):
+class MoELCache(BiasedCache):
     """A cache with the listeners of each row, and their keys and values."""
 
     share: Tensor  # B G
@@ -145,9 +143,8 @@ class MoELDecoder(BiasedDecoder):
     def run(self, embedded: Tensor, cache: Any, real: Tensor) -> tuple[Tensor, Tensor]:
         causal = causal_mask(embedded.shape[1], cache.length, embedded.device)
         masks = Masks(causal=causal, context=cache.mask.unsqueeze(1), real=real)
-        past = cache.shared_past
-        together, past, _ = self.shared(embedded, past, cache.shared_memory, masks)
-        cache.shared_past = past
+        shared = self.shared(embedded, cache.shared_past, cache.shared_memory, masks)
+        together, cache.shared_past, _ = shared
         each = self.listeners(embedded, cache, masks)  # B G T D
         mixed = torch.einsum("bg,bgtd->btd", cache.share.to(each.dtype), each)
         return super().run(together + mixed, cache, real)
@@ -157,16 +154,15 @@ class MoEL(Baseline):
     """Mixture of Empathetic Listeners."""
 
     Decoder = MoELDecoder
-    steps: Tensor
 
-    def __init__(self, config: Config, tables: Tables):
-        super().__init__(config, tables)
+    def __init__(self, *given: Any):
+        super().__init__(*given)
         self.decoder.listeners.initialise()
 
     def make_parts(self, dim: int) -> None:
-        self.classify = nn.Linear(dim, len(EMOTIONS))
+        super().make_parts(dim)
         # A part of the checkpoint: a resumed run goes on with the oracle's schedule.
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.steps = nn.Buffer(torch.zeros((), dtype=torch.int64))
 
     def make_decoder(self) -> MoELDecoder:
         decoder = super().make_decoder()
@@ -176,8 +172,8 @@ class MoEL(Baseline):
         return decoder
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> MoELMemory:
-        states, mask = self.encode_context(batch, words)
-        logits = self.classify(states[:, 0]).float()
+        memory = super().understand(batch, words)
+        logits = memory.emotion_logits
         top = logits.topk(USED, dim=-1)
         shares = torch.zeros_like(logits).scatter(1, top.indices, top.values.softmax(dim=-1))
         if self.training and batch.label is not None:
@@ -186,8 +182,8 @@ class MoEL(Baseline):
             oracle = torch.rand((), device=logits.device) < probability
             gold = F.one_hot(batch.label, len(EMOTIONS)).to(shares.dtype)
             shares = torch.where(oracle, gold, shares)
-            self.steps += 1
-        return MoELMemory(states, mask, batch.context, emotion_logits=logits, shares=shares)
+            self.steps.add_(1)
+        return MoELMemory(**vars(memory), shares=shares)
 
     def start(self, memory: Any) -> MoELCache:
         # With the oracle one listener has the whole share, and four have none.

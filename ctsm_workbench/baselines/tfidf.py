@@ -26,14 +26,12 @@ class TfIdf(nn.Module):
     predicts_words = False
     is_fitted = True  # trained by one call of `fit(pairs)`
     uses: frozenset[str] = frozenset()
-    idf: Tensor
-    log_unigram: Tensor
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
         self.config = config
-        self.register_buffer("idf", torch.zeros(len(tables.vectors)))
-        self.register_buffer("log_unigram", tables.log_unigram.clone())
+        self.idf = nn.Buffer(torch.zeros(len(tables.vectors)))
+        self.log_unigram = nn.Buffer(tables.log_unigram.clone())
         self.classify = nn.Linear(len(tables.vectors), len(EMOTIONS))
         nn.init.zeros_(self.classify.weight)
 
@@ -53,8 +51,7 @@ class TfIdf(nn.Module):
         spans = zip(pairs.context_begin, pairs.context_length, strict=True)
         tokens = np.concatenate([pairs.split.tokens[begin : begin + n] for begin, n in spans])
         bounds = np.concatenate([[0], np.cumsum(pairs.context_length)])
-        shape = (len(pairs), len(self.idf))
-        rows = csr_array((np.ones(len(tokens)), tokens, bounds), shape)
+        rows = csr_array((np.ones(len(tokens)), tokens, bounds), (len(pairs), len(self.idf)))
         rows.sum_duplicates()
         contexts = np.bincount(rows.indices, minlength=len(self.idf))
         idf = np.log((1 + len(pairs)) / (1 + contexts)) + 1
@@ -69,10 +66,9 @@ class TfIdf(nn.Module):
         weights = np.column_stack([model.coef_, model.intercept_])
         if len(weights) == 1:  # scikit-learn keeps one row for two classes
             weights = np.concatenate([-weights, weights]) / 2
-        seen = torch.from_numpy(model.classes_)
         self.idf.copy_(torch.from_numpy(idf))
-        self.classify.weight.zero_()[seen] = torch.from_numpy(weights[:, :-1]).float()
-        self.classify.bias.fill_(NEVER)[seen] = torch.from_numpy(weights[:, -1]).float()
+        self.classify.weight.zero_()[model.classes_] = torch.from_numpy(weights[:, :-1]).float()
+        self.classify.bias.fill_(NEVER)[model.classes_] = torch.from_numpy(weights[:, -1]).float()
 
     def encode(self, batch: Batch) -> Memory:
         """Emotion logits. There are no states for a decoder."""

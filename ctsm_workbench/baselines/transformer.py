@@ -4,7 +4,7 @@ Sources: Vaswani et al. (2017); Rashkin et al. (2019).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS
@@ -16,6 +16,8 @@ class Transformer(Baseline):
 
     predicts_emotion = False
 
+    def make_parts(self, dim: int) -> None: ...
+
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         states, mask = self.encode_context(batch, words)
         none = torch.zeros(len(states), len(EMOTIONS), device=states.device)
@@ -24,11 +26,3 @@ class Transformer(Baseline):
 
 class MultiTransformer(Baseline):
     """The same, and `l = W h_CLS + b` for the 32 emotions."""
-
-    def make_parts(self, dim: int) -> None:
-        self.classify = nn.Linear(dim, len(EMOTIONS))
-
-    def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
-        states, mask = self.encode_context(batch, words)
-        logits = self.classify(states[:, 0]).float()
-        return BaselineMemory(states, mask, batch.context, emotion_logits=logits)

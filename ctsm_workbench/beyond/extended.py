@@ -1,26 +1,18 @@
 """CTSM with everything that the presets `improved` and `best` add to the paper."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.interface import Memory, Tables
+from ctsm_lib.interface import Tables
 from ctsm_lib.model.ctsm import CTSM, Reading, mean_label_loss
 from ctsm_lib.model.guidance import EmotionPredictor
 from ctsm_lib.settings import ModelSettings
-from ctsm_workbench.beyond.biased import BiasedDecoder, BiasedPointer
-from ctsm_workbench.beyond.extras import Experts, Extras
+from ctsm_workbench.beyond.extras import BiasedDecoder, BiasedPointer, ExpertsMemory, Extras
 from ctsm_workbench.beyond.fusion import JointFusion
-
-
-@dataclass(kw_only=True)
-class ExpertsMemory(Memory):
-    """A memory whose emotion is the mean of the student's and the bag's."""
-
-    experts: Experts | None
 
 
 class ExtendedCTSM(CTSM, Extras):
@@ -33,7 +25,6 @@ class ExtendedCTSM(CTSM, Extras):
         self.add_extras(tables)
 
     def make_fusion(self) -> nn.Module:
-        """The joint fusion, where it is set."""
         if self.config.fusion == "joint":
             return JointFusion(self.config.dim, self.small_encoder)
         return super().make_fusion()
@@ -45,18 +36,17 @@ class ExtendedCTSM(CTSM, Extras):
         return predictor
 
     def make_pointer(self) -> BiasedPointer:
-        """A pointer generator with biases."""
         return BiasedPointer(self.config, self.log_unigram)
 
     def read(self, batch: Batch) -> Reading:
         """Understand contexts, in training with some words hidden. Copying and the bag see all."""
         return super().read(self.hide_words(batch))
 
-    def remember(self, batch: Batch, reading: Reading) -> Memory:
+    def remember(self, batch: Batch, reading: Reading) -> ExpertsMemory:
         """The decoder's memory. With a bag, its emotion is the mean of both experts."""
-        memory = super().remember(batch, reading)
-        experts = self.ask_bag(memory, batch)
-        return ExpertsMemory(**vars(memory), experts=experts)
+        memory = ExpertsMemory(**vars(super().remember(batch, reading)))
+        self.ask_bag(memory, batch)
+        return memory
 
     def emotion_loss(
         self, batch: Batch, reading: Reading, memory: Any, *, losses: Any, **more: Any
@@ -65,16 +55,15 @@ class ExtendedCTSM(CTSM, Extras):
         # Each expert has a loss of its own. With a loss of the mean, the expert that learns faster
         # would leave the other no gradient.
         loss = super().emotion_loss(batch, reading, memory, losses=losses, **more)
-        if memory.experts is None:
-            return loss
-        losses["bag"] = mean_label_loss(memory.experts.bag, batch)
-        return loss + losses["bag"]
+        if memory.experts:
+            losses["bag"] = mean_label_loss(memory.experts.bag, batch)
+            loss = loss + losses["bag"]
+        return loss
 
     def loss_weights(self, batch: Batch) -> ModelSettings:
         """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
         config = self.config
-        if not config.peer_losses:
-            return config
-        names = ("weight_generation", "weight_diversity")
-        words = float(batch.total_tokens)
-        return replace(config, **{name: getattr(config, name) * words for name in names})
+        words = float(batch.total_tokens) if config.peer_losses else 1.0
+        diversity = config.weight_diversity * words
+        generation = config.weight_generation * words
+        return replace(config, weight_generation=generation, weight_diversity=diversity)
