@@ -23,7 +23,6 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
 from ctsm_workbench.running.processes import gather
-from ctsm_workbench.study.by_dialogue import distinct_without
 from ctsm_workbench.study.comparison.tables import markdown_table
 
 # In this order in results; None where a model predicts no emotion, or no words.
@@ -160,6 +159,20 @@ def expectation_adjusted(words: Sequence[Sequence[str]], vocabulary: int) -> flo
     tokens = sum(map(len, words))
     expected = vocabulary * -np.expm1(tokens * np.log1p(-1 / vocabulary))
     return 100 * len({word for answer in words for word in answer}) / expected if tokens else 0.0
+
+
+def distinct_without(words: Sequence[Sequence[str]], of_pair: np.ndarray, size: int) -> np.ndarray:
+    """`scores.distinct` of all answers but those of one dialogue, for each dialogue, [G]."""
+    owner: dict[tuple[str, ...], int] = {}  # n-gram -> its only dialogue, or -1
+    totals = np.zeros(int(of_pair.max()) + 1)
+    for number, answer in zip(of_pair.tolist(), words, strict=True):
+        grams = list(zip(*(answer[i:] for i in range(size)), strict=False))
+        totals[number] += len(grams)
+        for gram in grams:
+            if owner.setdefault(gram, number) != number:
+                owner[gram] = -1
+    alone = np.bincount([number for number in owner.values() if number >= 0], minlength=len(totals))
+    return 100 * (len(owner) - alone) / np.maximum(totals.sum() - totals, 1)
 
 
 def self_bleu(words: Sequence[Sequence[str]]) -> float | None:

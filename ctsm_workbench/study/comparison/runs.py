@@ -20,7 +20,7 @@ from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, CtsmError
 from ctsm_lib.files import read_json, write_json
 from ctsm_lib.run_folder import read_run
-from ctsm_workbench.study.comparison.published import ROWS, Row
+from ctsm_workbench.study.comparison.tables import ROWS, Row
 
 CHECKPOINTS = 4  # of a run, at least: an interruption costs a quarter of it at most
 

@@ -12,8 +12,7 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run
 from ctsm_lib.settings import AnswerBias
-from ctsm_workbench.study.comparison.published import ROWS, SCORES
-from ctsm_workbench.study.comparison.tables import markdown_table
+from ctsm_workbench.study.comparison.tables import ROWS, SCORES, markdown_table
 from ctsm_workbench.study.evaluation import evaluate
 
 KEPT = (*SCORES, "ppl_token", "mean_length", "distinct_responses", "looping", "copy_rate", "n")

@@ -7,7 +7,7 @@ Shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pa
 read at once, L length, F = 32 + 43 features of an occurrence: V_cos, and H_s scaled to length 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ctsm_lib import parallel
-from ctsm_lib.batches import padded_rows
-from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, USR, Corpus
-from ctsm_lib.errors import RunError
+from ctsm_lib.batches import context_batch, padded_rows
+from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, UNK, USR, Corpus
+from ctsm_lib.errors import DataError, RunError
+from ctsm_lib.knowledge import Provider
 from ctsm_lib.model import CTSM
-from ctsm_workbench.study.intervals import Array
+from ctsm_lib.runs import Run, clean_turn
+from ctsm_workbench.study.intervals import Array, rounded
 
 SPACES = {"V_cos": slice(0, len(EMOTIONS)), "H_s": slice(len(EMOTIONS), None)}
 TOKENS = 8192  # read at once
@@ -29,6 +31,11 @@ MIN_COUNT = 20  # occurrences that a word must have for some of them to be kept
 PER_WORD = 48  # occurrences kept of a word, half of them from training
 PAIRS_PER_WORD = 20  # else all pairs would be of "i" and "the"
 MAX_PAIRS = 20_000
+# The contexts of the paper's Figure 1.
+PAPER_CONTEXTS = (
+    "Christmas is coming and I'm so excited to get my dream gift.",
+    "I was too excited to shake my legs before bungee jumping.",
+)
 
 
 @dataclass(frozen=True)
@@ -210,3 +217,53 @@ def collect_states(
         dialogue_counts=np.stack([np.bincount(laid.dialogue, w, len(laid.begin)) for w in counted]),
         kept=parallel.all_sum(kept).numpy(),
     )
+
+
+@torch.no_grad()
+def word_in_contexts(
+    run: Run, word: str = "excited", contexts: Sequence[str] = PAPER_CONTEXTS,
+    provider: Provider | None = None, device: str = "cpu",
+) -> dict:  # fmt: skip
+    """A word's trait; in each context its state inclination and the emotions of the whole text.
+
+    Contexts are one turn of a speaker each; every occurrence of the word in one is a row of the
+    JSON data, with V_cos, H_s and the predicted emotions as `heard`. The provider's commonsense
+    changes these emotions only. `trait` is None where the word is unrated. A `DataError` is raised
+    where the run does not know the word or a context lacks it, a `RunError` where the run has no
+    state embedding. Paper: Figure 1, Eq. (7).
+    """
+    word = word.strip().lower()
+    model = run.ctsm()
+    (index,) = run.vocabulary.encode([word])
+    if index == UNK:
+        words = f"The run's {len(run.vocabulary):,} words"
+        raise DataError(f"{words} do not include {word!r}. Choose another --word.")
+    turns = [clean_turn(text) for text in contexts]
+    inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
+    conversations = [[turn] for turn in turns]
+    batch = context_batch(conversations, inferences, run.vocabulary, run.config.max_context)
+    batch = batch.to(device)
+    inclination, state = read_states(model, batch.context, batch.speaker)
+    predicted = model.encode(batch).emotion_logits.float().softmax(dim=-1)
+    rows = []
+    for number, turn in enumerate(turns):
+        places = (batch.context[number] == index).nonzero().flatten().tolist()
+        if not places:
+            raise DataError(f"The context {turn!r} does not have the word {word!r}.")
+        for place in places:
+            row: dict = {"context": turn, "number": number, "place": place}
+            row["V_cos"] = rounded(inclination[number, place].tolist(), 5)
+            row["H_s"] = rounded(state[number, place].tolist(), 5)
+            row["heard"] = rounded(predicted[number].tolist(), 5)
+            rows.append(row)
+    vad = dict(zip(("valence", "arousal", "dominance"), model.vad[index].tolist(), strict=True))
+    return {
+        "description": run.about(device),
+        "note": run.note,
+        "word": word,
+        "trait": rounded(vad, 3) if model.intensity[index] else None,  # 0 for unrated words alone
+        "emotions": list(EMOTIONS),
+        "label_valence": rounded(model.vad[model.labels, 0].tolist(), 3),
+        "knowledge": provider.name if provider else "none",
+        "rows": rows,
+    }

@@ -19,9 +19,9 @@ from ctsm_lib.polarity import trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_workbench.study import intervals
 from ctsm_workbench.study.intervals import Array
-from ctsm_workbench.study.polarity.choices import QUALITIES
 from ctsm_workbench.study.sentences import sentence
 
+QUALITIES = {"all": (0, 1, 2, 3), "published": (0, 1), "exact": (0,)}  # keys of `vectors.KINDS`
 FREQUENT = 10  # dialogues that a word must occur in, so that its share of positive ones is used
 Scores = dict[str, Array]  # name -> graded polarity of n words
 Counts: TypeAlias = sparse.csr_matrix  # [D, n]
