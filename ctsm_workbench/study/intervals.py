@@ -62,10 +62,9 @@ def means(values: Array, draws: int, random: np.random.Generator) -> Array:
 
 
 def auc(scores: Array, positive: Array, negative: Array) -> Array:
-    """The probability that a positive case has a higher score than a negative one; ties count half.
+    """[K] probabilities that a positive case's score is above a negative one's; a tie is half.
 
-    Scores are [n]; `positive` and `negative` are [K, n], how often each occurs in either class.
-    The result is [K], 0.5 by chance, and nan where a class is empty.
+    `positive` and `negative` [K, n] are how often each case is in a class; nan if one is empty.
     """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # equal scores are one group
@@ -114,9 +113,8 @@ def percent(values: Array) -> float | None:
 
 def estimate(drawn: Array) -> dict:
     """Value, low and high of resampled values [1 + K]; None where the observed one is nan."""
-    low = high = drawn[0]
-    if len(drawn) > 1 and not np.isnan(drawn[0]):
-        low, high = percentiles(drawn[1:])
+    some = len(drawn) > 1 and not np.isnan(drawn[0])
+    low, high = percentiles(drawn[1:]) if some else (drawn[0], drawn[0])
     return rounded({"value": drawn[0], "low": low, "high": high})
 
 
@@ -143,25 +141,22 @@ def rank_correlation(a: Array, b: Array, draws: int = 200) -> dict:
 def p_value(drawn: Array) -> float:
     """Two-sided p of a resampled difference [1 + K]: twice the share of the rarer sign."""
     samples = drawn[1:]
-    rarer = min(float((samples <= 0).mean()), float((samples >= 0).mean()))
-    return min(1.0, 2 * rarer + 1 / len(samples))
+    rarer = min((samples <= 0).mean(), (samples >= 0).mean())
+    return float(min(1.0, 2 * rarer + 1 / len(samples)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's (1979) correction: p values that hold for all comparisons of a table together."""
     order = np.argsort(p_values, kind="stable")
-    factors = len(p_values) - np.arange(len(p_values))
+    factors = np.arange(len(p_values), 0, -1)
     corrected = np.maximum.accumulate(np.asarray(p_values)[order] * factors).clip(max=1.0)
-    result = np.empty(len(p_values))
-    result[order] = corrected
-    return result.tolist()
+    return corrected[np.argsort(order)].tolist()
 
 
 def jackknife_error(without_SG: Array) -> float:
-    """The standard error of a score, from its values without each dialogue.
+    """The jackknife's standard error of a score, from its values without each dialogue.
 
-    Distinct words cannot be bootstrapped: a sample with replacement repeats dialogues, and so has
-    fewer distinct words than all answers together. The jackknife leaves out one dialogue at a time
+    Distinct words cannot be bootstrapped: a sample repeats dialogues, and so has fewer of them
     (Heltshe and Forrester, 1983). With several seeds, the variance of their mean is added.
     """
     seeds, count = without_SG.shape

@@ -15,19 +15,16 @@ from scipy import stats
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.files import read_json
-from ctsm_workbench.study import intervals
+from ctsm_workbench.study import intervals, sentence
 from ctsm_workbench.study.intervals import Array
-from ctsm_workbench.study.sentences import sentence
 
 # Score -> whether more is better. `ppl_peer` is averaged as the baselines do it, see `scores`.
 SCORES = {"acc": True, "ppl_peer": False, "dist1": True, "dist2": True}
 DRAWS = 2_000
 NORMAL = 1.96  # standard errors on either side of an interval of 95 %
-QUALITY_HEADS = {
-    "acc_own": "acc without the bag", "acc_bag": "acc of the bag", "bleu": "BLEU", "ead1": "EAD-1",
-    "self_bleu": "self-BLEU", "looping": "loops, %", "copy_rate": "copied, %",
-}  # fmt: skip
-SUMMARISED = (*SCORES, "ppl_token", "mean_length", "distinct_responses", *QUALITY_HEADS)
+_TABLES = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+HEADS = _TABLES["heads"]
+SUMMARISED = (*SCORES, "ppl_token", "mean_length", "distinct_responses", *HEADS["quality"])
 MEANS = {"acc": "right", "ppl_peer": "nll"}  # the array of each pair that a score is a mean of
 DIST = {"dist1": "dist1_without", "dist2": "dist2_without"}  # values without each dialogue
 PARTS = MEANS | DIST
@@ -55,7 +52,6 @@ class Row:
         return tuple(map(self.printed.get, SCORES))
 
 
-_TABLES = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
 _ROWS = [Row(**fields) for fields in _TABLES["row"]]
 ROWS = {row.key: row for row in _ROWS}
 TABLES = {name: [row for row in _ROWS if name in row.tables] for name in ("table1", "table3")}
@@ -107,11 +103,11 @@ def _results(key: str, folder: Path) -> dict[int, dict]:
 def _shared(results: Sequence[dict], folder: Path) -> dict:
     """The facts that all results must have in common to stand in one table."""
     shared: dict = {}
+    used = ("knowledge", "concepts")  # rows that use none stand beside any
     for result in results:
         run = result["run"]
         facts = {"budget": result["budget"], "batch_size": result["config"]["batch_size"]}
         facts |= {"n": result["n"]} | {name: run[name] for name in SHARED}
-        used = ("knowledge", "concepts")  # rows that use none stand beside any
         facts |= {name: run[name] for name in used if run.get(name) not in (None, "not read")}
         shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
         for name, value in facts.items():
@@ -131,10 +127,6 @@ def _stacked(results: dict[int, dict], part: str, seeds: Iterable[int]) -> Array
     return np.stack([arrays[part] for arrays in kept])
 
 
-def _resampled(values_SN: Array, result: dict) -> Array:
-    return intervals.resampled_means(values_SN, result["arrays"]["dialogue"], DRAWS)
-
-
 def _summary(results: dict[int, dict], score: str) -> dict | None:
     """Mean and 95 % interval of a score, and what the interval covers."""
     values = [result.get(score) for result in results.values()]
@@ -150,7 +142,8 @@ def _summary(results: dict[int, dict], score: str) -> dict | None:
             half = NORMAL * intervals.jackknife_error(arrays)
             low, high = mean - half, mean + half
         else:
-            drawn = _resampled(arrays, next(iter(results.values())))[1:]
+            dialogue = next(iter(results.values()))["arrays"]["dialogue"]
+            drawn = intervals.resampled_means(arrays, dialogue, DRAWS)[1:]
             low, high = intervals.percentiles(100 * drawn if score == "acc" else np.exp(drawn))
     elif len(known) > 1:
         over = "seeds"
@@ -177,7 +170,8 @@ def _against(ctsm: dict[int, dict], other: dict[int, dict]) -> dict:
             values = middle + NORMAL * error * np.array([0, -1, 1])
             p = 2 * stats.norm.sf(abs(middle) / error) if error else 1.0
         else:
-            drawn = _resampled(own - others, ctsm[seeds[0]])
+            dialogue = ctsm[seeds[0]]["arrays"]["dialogue"]
+            drawn = intervals.resampled_means(own - others, dialogue, DRAWS)
             values = np.array([drawn[0], *intervals.percentiles(drawn[1:])])
             values = 100 * (values if score == "acc" else np.exp(values) - 1)
             p = intervals.p_value(drawn)
@@ -188,8 +182,6 @@ def _against(ctsm: dict[int, dict], other: dict[int, dict]) -> dict:
 
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; quality; the shared facts."""
-    heads = ["", "acc, paper", "acc", "ppl_peer, paper", "ppl_peer", "Dist-1, paper", "Dist-1"]
-    heads += ["Dist-2, paper", "Dist-2", "words", "seeds", "CTSM better in acc", "in ppl_peer"]
     lines = []
     quality = []
     for row in table["rows"]:
@@ -200,15 +192,14 @@ def markdown(table: dict) -> str:
             cells += ["-" if paper is None else f"{paper:.2f}", _cell(scores.get(score))]
         length = scores.get("mean_length")
         cells += [f"{length['mean']:.1f}" if length else "-", str(len(row["seeds"]) or "not run")]
-        cells.append(_verdict(against.get("acc"), "points", sign=1))
-        cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
-        lines.append(cells)
-        found = [scores.get(score) for score in QUALITY_HEADS]
+        better = [_verdict(against.get("acc"), "points", sign=1)]
+        lines.append([*cells, *better, _verdict(against.get("ppl_peer"), "%", sign=-1)])
+        found = [scores.get(score) for score in HEADS["quality"]]
         quality.append([row["name"], *(f"{one['mean']:.2f}" if one else "-" for one in found)])
     note = f"{caption(table)} {sentence('comparison', 'better')}\n"
-    second = markdown_table(["", *QUALITY_HEADS.values()], quality)
-    parts = [markdown_table(heads, lines), note, second, sentence("comparison", "quality"), ""]
-    return "\n".join(parts)
+    first = markdown_table(HEADS["table"], lines)
+    second = markdown_table(["", *HEADS["quality"].values()], quality)
+    return "\n".join([first, note, second, sentence("comparison", "quality"), ""])
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

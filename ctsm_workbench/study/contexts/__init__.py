@@ -14,7 +14,7 @@ from ctsm_lib.polarity import group_sums, group_weights, lengths_of, trait_polar
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
 from ctsm_lib.runs import Run, require_same_words
-from ctsm_workbench.study import intervals
+from ctsm_workbench.study import intervals, sentence
 from ctsm_workbench.study.contexts.reading import (
     MIN_COUNT,
     PAPER_CONTEXTS,
@@ -26,7 +26,6 @@ from ctsm_workbench.study.contexts.reading import (
 from ctsm_workbench.study.contexts.variation import dependence, explained
 from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
 from ctsm_workbench.study.polarity import standards
-from ctsm_workbench.study.sentences import sentence
 
 __all__ = ["PAPER_CONTEXTS", "analyse_contexts", "collect_states", "explained", "plan"]
 __all__ += ["word_in_contexts"]
@@ -62,8 +61,8 @@ class Study:
         among = lengths * self.rated
         return standards.graded_states(matrix, self.trait, lengths, among, leave_one_out=True)[0]
 
-    def read(self, model: CTSM, **how: Any) -> list[dict]:
-        """Read all dialogues with a model, and return its null bands.
+    def results(self, model: CTSM, **how: Any) -> dict:
+        """Read all dialogues with a model; the results of its states.
 
         `directions` of features are positive. V_cos: mean inclination to the positive label words
         minus that to the negative ones. H_s, whose axes have no names: the rule of Section 5.4 on
@@ -72,13 +71,15 @@ class Study:
         self.states = collect_states(model, self.laid, len(self.words), self.rated, **how)
         bands, self.depends = dependence(self.laid, self.states)
         inclination, state = (self.states.means[:, part] for part in SPACES.values())
-        positive, negative = ((self.sides == s) / max((self.sides == s).sum(), 1) for s in (1, 0))
-        lean = positive - negative
+        groups = (self.sides == 1, self.sides == 0)
+        lean = np.subtract(*(group / max(group.sum(), 1) for group in groups))
         sums = group_sums(state, group_weights(self.trait, lengths_of(state) * self.rated, False))
         centroids = sums / np.maximum(lengths_of(sums), 1e-30)[:, None]
         self.directions = {"V_cos": lean, "H_s": centroids[0] - centroids[1]}
         self.grades = {"V_cos": inclination @ lean, "H_s": self._leave_one_out(state)}
-        return bands
+        result = {"explained": explained(self.laid, self.states, self.draws), "bands": bands}
+        result |= _varying(self) | {"agreement": _agreement(self)}
+        return result | {"dialogues": _dialogues(self), "within_words": _within_words(self)}
 
 
 def analyse_contexts(
@@ -97,29 +98,21 @@ def analyse_contexts(
     require_same_words(run, prepared)
     study = Study(prepared, run.config.max_context, draws)
     laid = study.laid
-    models = {"trained": run.ctsm()}
-    if control:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = model_class(run.config)(run.config, prepared.tables(run.config))
-            models["untrained"] = model.to(device)
     result: dict = {"description": run.about(device, prepared.description)}
     result |= {"occurrences": len(laid.tokens), "left_out": laid.left_out}
     result |= {"dialogues": len(laid.begin), "kept": len(laid.kept), "min_count": MIN_COUNT}
     result["intervals"] = sentence("contexts", "intervals", draws=draws)
-    ratios = []
-    for name, model in models.items():
-        bands = study.read(model, device=device, progress=progress)
-        ratios.append(study.depends)
-        result[name] = {"explained": explained(laid, study.states, draws), "bands": bands}
-        result[name] |= _varying(study) | {"agreement": _agreement(study)}
-        result[name] |= {"dialogues": _dialogues(study), "within_words": _within_words(study)}
-        if name == "trained":
-            result["words"] = _columns(study, leaning)
+    result["trained"] = study.results(run.ctsm(), device=device, progress=progress)
+    result["words"] = _columns(study, leaning)
     if control:
+        trained = study.depends
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = model_class(run.config)(run.config, prepared.tables(run.config)).to(device)
+        result["untrained"] = study.results(model, device=device, progress=progress)
         alike = result["dependence_trained_and_untrained"] = {}
         for space in SPACES:
-            both = np.stack([depends[space] for depends in ratios])
+            both = np.stack([trained[space], study.depends[space]])
             a, b = both[:, ~np.isnan(both).any(axis=0)]
             alike[space] = rank_correlation(a, b, draws)
     return result | {"conclusion": _conclusion(result)}
@@ -135,10 +128,10 @@ def _varying(study: Study) -> dict:
         ratio = study.depends[space]
         z = study.depends[f"{space}: z"]
         some = ~np.isnan(z)
-        result["varies"][space] = {"words": int(some.sum())}
-        result["varies"][space] |= {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
-        order = np.argsort(-np.where(np.isnan(ratio), -np.inf, ratio), kind="stable")
-        order = order[(spelled & some & (count >= COMMON))[order]]
+        shares = {"more": percent(z[some] > 1), "less": percent(z[some] < -1)}
+        result["varies"][space] = {"words": int(some.sum())} | shares
+        order = np.flatnonzero(spelled & some & (count >= COMMON))
+        order = order[np.argsort(-ratio[order], kind="stable")]
         for kind, chosen in (("most", order[:LISTED]), ("least", order[::-1][:LISTED])):
             result[kind][space] = [
                 {"word": study.words[i], "count": int(count[i])}
@@ -198,11 +191,10 @@ def _dialogues(study: Study) -> list[dict]:
     """AUC of a dialogue's mean grade for the polarity of its label; dialogues are resampled."""
     usable = ~np.isnan(study.vectors)
     static = {"vectors": study.vectors}
+    both = {"vectors": study.vectors, "lexicon": study.valence}
+    sets = (("all words", usable, static), ("rated words", usable & study.rated, both))
     result = []
-    for number, name in enumerate(("all words", "rated words")):
-        if name == "rated words":
-            static["lexicon"] = study.valence
-            usable = usable & study.rated
+    for number, (name, usable, static) in enumerate(sets):
         counts = study.dialogue_words[:, usable[len(SPECIALS) :]]
         size = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
         scores = {key: counts @ values[usable] / size for key, values in static.items()}
@@ -227,14 +219,13 @@ def _within_words(study: Study) -> list[dict]:
     are resampled. `fitted` is the direction that separates the two kinds of training dialogues
     best: it shows what a space contains about the dialogue, along the polarity of words or not.
     """
-    laid = study.laid
     kept = study.states.kept
-    word = laid.tokens[laid.kept]
-    dialogue = laid.dialogue[laid.kept]
+    word = study.laid.tokens[study.laid.kept]
+    dialogue = study.laid.dialogue[study.laid.kept]
     side = study.dialogue_side[dialogue]
     random = np.random.default_rng(0)
     residual = kept - study.states.means[word]
-    learn = (laid.split[dialogue] == 0) & (side >= 0)
+    learn = study.groups["training"][dialogue] & (side >= 0)
     directions = dict(study.directions)
     for space, part in SPACES.items():
         directions[f"{space}, fitted"] = _discriminant(residual[learn, part], side[learn] == 1)
@@ -248,8 +239,8 @@ def _within_words(study: Study) -> list[dict]:
         for space, direction in directions.items():
             features = kept[:, SPACES[space.removesuffix(", fitted")]].astype(np.float64)
             grade = np.round(features @ direction, 9)
-            up = [side[own][None] == 1 for own in words]
-            aucs = [intervals.auc(grade[i], u, ~u) for i, u in zip(words, up, strict=True)]
+            up = side[None] == 1
+            aucs = [intervals.auc(grade[own], up[:, own], ~up[:, own]) for own in words]
             drawn = intervals.means(np.array(aucs).ravel(), study.draws, random)
             row[space] = intervals.estimate(drawn)
         result.append(row)
@@ -272,16 +263,11 @@ def _conclusion(result: dict) -> str:
     if not trained["explained"]["pairs"]:
         return " ".join([*texts, sentence("contexts", "nothing")])
     texts.append(sentence("contexts", "sources", **trained["explained"]))
-    if trained["agreement"]["lexicon"]["vectors"]["value"] is not None:
-        texts.append(sentence("contexts", "lexicon", **trained["agreement"]["lexicon"]))
-    held_out = trained["within_words"][-1]
-    if held_out["H_s"]["value"] is not None:
-        verdict = "is" if held_out["H_s"]["low"] > 0.5 else "is not"
-        texts.append(sentence("contexts", "within", verdict=verdict, **held_out))
-        if "untrained" in result:
-            control = result["untrained"]["within_words"][-1]["H_s"]
-            texts.append(sentence("contexts", "untrained", **control))
-    rated_words = trained["dialogues"][-1]
-    if rated_words["H_s"]["value"] is not None:
-        texts.append(sentence("contexts", "dialogues", **rated_words))
-    return " ".join(texts)
+    within = trained["within_words"][-1]  # of the dialogues held out
+    verdict = "is" if (within["H_s"]["low"] or 0) > 0.5 else "is not"
+    rows = {"lexicon": trained["agreement"]["lexicon"], "within": within | {"verdict": verdict}}
+    if "untrained" in result:
+        rows["untrained"] = result["untrained"]["within_words"][-1]
+    rows["dialogues"] = trained["dialogues"][-1]
+    known = [name for name, row in rows.items() if row["H_s"]["value"] is not None]
+    return " ".join([*texts, *(sentence("contexts", name, **rows[name]) for name in known)])

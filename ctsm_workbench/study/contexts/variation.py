@@ -33,12 +33,9 @@ def dependence(laid: Plan, collected: Collected) -> tuple[list[dict], dict[str, 
     Residuals (an occurrence minus its word's mean) of all words within a band of frequency are one
     pool, from which simulated words of as many occurrences are drawn. The row of a band has counts
     from `low` to below `high`, words, and for each space mean, low and high (95 %) for the band's
-    median word.
-
-    The second result has for each space each word's variance divided by the mean of its band, [W],
-    and as `V_cos: z` and `H_s: z` its distance from that mean in half-widths of the interval for
-    its own count: below -1 and above 1 it varies less or more than is likely by chance. Rare words
-    have nan.
+    median word. The second result has [W] for each space a word's variance divided by the mean of
+    its band, and as `V_cos: z` and `H_s: z` its distance from that mean in half-widths of the
+    interval for its own count: below -1 and above 1 is unlikely by chance. Rare words have nan.
     """
     random = np.random.default_rng(0)
     count = collected.count
@@ -61,38 +58,35 @@ def dependence(laid: Plan, collected: Collected) -> tuple[list[dict], dict[str, 
             drawn = random.choice(pool, (DRAWS, min(n, MOST)))
             row: dict = {"low": low, "high": high, "words": int(some.sum()), "median": n}
             for space, part in SPACES.items():
-                mean, low_end, high_end = _null(residual[:, part], drawn, n)
-                row[space] = {"mean": mean, "low": low_end, "high": high_end}
+                mean, least, most = _null(residual[:, part], drawn, n)
+                row[space] = {"mean": mean, "low": least, "high": most}
                 if mean > 0:
                     away = measured[space][some] - mean
-                    half = np.where(away < 0, mean - low_end, high_end - mean)
+                    half = np.where(away < 0, mean - least, most - mean) * np.sqrt(n / count[some])
                     depends[space][some] = measured[space][some] / mean
-                    half *= np.sqrt(n / count[some])
                     depends[f"{space}: z"][some] = away / np.maximum(half, 1e-12)
             bands.append(row)
         low = high
     return bands, depends
 
 
-def _null(residual: Array, drawn: Array, n: int) -> tuple[float, float, float]:
+def _null(residual: Array, drawn: Array, n: int) -> list[float]:
     """Mean and 95 % interval of the variance of simulated words of `n` occurrences."""
     size = drawn.shape[1]
     simulated = (residual[pick].astype(np.float64) for pick in drawn)
     squares = [(some**2).sum() - (some.sum(axis=0) ** 2).sum() / size for some in simulated]
     values = np.array(squares) / (size - 1)
-    scale = np.sqrt(size / n)  # more occurrences than are drawn scatter less
     mean = float(values.mean())
-    low, high = percentiles(values)
-    return mean, mean + (low - mean) * scale, mean + (high - mean) * scale
+    scale = np.sqrt(size / n)  # more occurrences than are drawn scatter less
+    return [mean, *(mean + (end - mean) * scale for end in percentiles(values))]
 
 
 def explained(laid: Plan, collected: Collected, draws: int = 200) -> dict:
-    """The share of a word's variance that comes from speaker and place, not from other words.
+    """The share (%) of a word's variance that comes from speaker and place, not from other words.
 
-    Half the squared distance of two occurrences of the same word, speaker and place (`alike`),
-    against that of two of the same word anywhere (`variance`), and the share explained (%) with an
-    interval from resampled pairs; None without pairs. V_cos is a function of word, speaker and
-    place (Eq. 6 takes the embedding), so its share has to be 1.
+    `alike` is half the squared distance of two occurrences of the same word, speaker and place,
+    `variance` that of two of the same word anywhere; pairs are resampled. None without pairs. V_cos
+    is a function of word, speaker and place (Eq. 6 takes the embedding): its share has to be 100.
     """
     first, twin, other = (collected.kept[rows].astype(np.float64) for rows in laid.pairs.T)
     random = np.random.default_rng(0)
@@ -109,10 +103,9 @@ def explained(laid: Plan, collected: Collected, draws: int = 200) -> dict:
 
 
 def context_variation(states_ND: Tensor, words_N: Tensor, size: int) -> Tensor:
-    """Mean cosine distance between two occurrences of each word, [size], from 0 to 2.
+    """Mean cosine distance between two occurrences of each word, [size]: 0 (none) to 2.
 
-    States, e.g. `V_cos` or `H_s`, are of N occurrences of words with ids below `size`. A large
-    distance means that the context changes the word's state much. Words that occur once have 0.
+    States, e.g. `V_cos` or `H_s`, are of N occurrences of words with ids below `size`.
     """
     unit = F.normalize(states_ND.float(), dim=-1)
     sums = unit.new_zeros(size, unit.shape[1]).index_add(0, words_N, unit)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.errors import DataError
 from ctsm_lib.polarity import NO_STATE, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
+from ctsm_workbench.study import sentence
 from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
 from ctsm_workbench.study.polarity.chance import shuffled_shares
 from ctsm_workbench.study.polarity.frequent import discrepant_words, word_map
 from ctsm_workbench.study.polarity.standards import QUALITIES, outside_standards
-from ctsm_workbench.study.sentences import sentence
 
 __all__ = ["BANDS", "PAPER_SHARE", "QUALITIES", "THRESHOLDS", "Rule", "Words", "analyse"]
 __all__ += ["analyse_prepared", "discrepant_words", "outside_standards", "word_map"]
@@ -71,29 +71,16 @@ class Words:
                 raise DataError(f"{name} {reason}")
         if twice := [word for word, count in Counter(self.words).items() if count > 1]:
             raise DataError(f"The word {twice[0]!r} is there twice and would count twice.")
-        if not ((self.valence >= 0) & (self.valence <= 1)).all():  # also false for nan
+        if not ((self.vad[:, 0] >= 0) & (self.vad[:, 0] <= 1)).all():  # also false for nan
             way_out = "Convert ratings in [-1, 1] (NRC VAD v2) with (v + 1) / 2."
             raise DataError(f"A valence is not in [0, 1]. {way_out}")
         if not (finite := np.isfinite(self.lengths)).all():
             raise DataError(f"The vector of {self.words[int(finite.argmin())]!r} is not finite.")
 
-    @property
-    def valence(self) -> Array:
-        """[n] in [0, 1]."""
-        return self.vad[:, 0]
-
     @cached_property
     def lengths(self) -> Array:
         """[n] lengths of the vectors; 0 where there is none."""
         return np.where(self.kind >= 0, lengths_of(self.vectors), 0.0)
-
-
-class Outcome(NamedTuple):
-    """Polarities of n words by one rule; words without a vector have no state."""
-
-    trait: Array  # [n] 0 or 1
-    state: Array  # [n] 0, 1 or NO_STATE
-    cosines: Array  # [n, 2] to the positive and to the negative centroid
 
 
 def rules_for(data: Words, own: Rule | None = None) -> list[Rule]:
@@ -103,8 +90,9 @@ def rules_for(data: Words, own: Rule | None = None) -> list[Rule]:
     only = Rule("sweep, rated words", unrated="left out")
     rules += [replace(only, threshold=t, band=band) for t in THRESHOLDS for band in BANDS]
     # Below the neutral valence, all unrated words become positive: the sweep shows this jump.
-    unrated: dict[float, Any] = {t: "negative" if t >= 0.5 else "positive" for t in THRESHOLDS}
-    return rules + [Rule("sweep, all words", side, threshold=t) for t, side in unrated.items()]
+    every = Rule("sweep, all words")
+    low = replace(every, unrated="positive")
+    return rules + [replace(every if t >= 0.5 else low, threshold=t) for t in THRESHOLDS]
 
 
 def _matters(rule: Rule, data: Words) -> bool:
@@ -114,13 +102,14 @@ def _matters(rule: Rule, data: Words) -> bool:
     return bool(0 < chosen < (data.kind >= 0).sum())
 
 
-def evaluate(
-    data: Words, rules: list[Rule], random: np.random.Generator
-) -> tuple[list[Outcome], list[dict]]:
-    """The outcome of every rule, and its row: its fields, words, differ, `SHARES`, reason."""
-    outcomes = []
+def evaluate(data: Words, rules: list[Rule], random: np.random.Generator) -> tuple[list, list]:
+    """The polarities of n words by every rule, and a row: fields, words, differ, `SHARES`, reason.
+
+    Polarities are trait [n], state [n] (`NO_STATE` without a vector) and cosines [n, 2].
+    """
+    polarities = []
     rows = []
-    coin = random.integers(0, 2, len(data.valence))
+    coin = random.integers(0, 2, len(data.words))
     groups = [_groups(rule, data) for rule in rules]
     # The sums of all groups share one pass over the vectors.
     weights = np.concatenate([group[2] for group in groups], axis=1)
@@ -129,7 +118,7 @@ def evaluate(
     pairs = np.split(cosines, len(rules), axis=1)
     for rule, (trait, part, weight), pair in zip(rules, groups, pairs, strict=True):
         state = np.where(weight.any(axis=1), paper.sides(pair), NO_STATE)
-        outcomes.append(Outcome(trait, state, pair))
+        polarities.append((trait, state, pair))
         fills: dict = {"negative": 0, "random": coin, "agree": trait, "disagree": 1 - trait}
         state = np.where(state == NO_STATE, fills.get(rule.missing, NO_STATE), state)
         used = part & (state != NO_STATE)
@@ -137,16 +126,16 @@ def evaluate(
             used &= data.rated == (rule.count == "rated")
         often = data.counts[used] if rule.weighted else None
         rows.append(asdict(rule) | _report(trait[used], state[used], often, random))
-    return outcomes, rows
+    return polarities, rows
 
 
 def _groups(rule: Rule, data: Words) -> tuple[Array, Array, Array]:
     """Trait [n], the words that take part [n], and their weights [n, 2] in both groups."""
-    trait = trait_polarity(data.valence, rule.threshold)
+    trait = trait_polarity(data.vad[:, 0], rule.threshold)
     trait[~data.rated] = rule.unrated == "positive"
     part = data.rated | (rule.unrated != "left out")
     if rule.band:
-        part &= np.abs(data.valence - rule.threshold) > rule.band + 1e-6
+        part &= np.abs(data.vad[:, 0] - rule.threshold) > rule.band + 1e-6
     has = part & np.isin(data.kind, QUALITIES[rule.vectors])
     return trait, part, paper.group_weights(trait, data.lengths * has, rule.unit)
 
@@ -160,11 +149,8 @@ def _report(trait: Array, state: Array, often: Array | None, random: Any) -> dic
     if often is None:  # of n words drawn with replacement, the number that differ is binomial
         shares = random.binomial(n, differ.mean(), 2000) / n
     else:
-        # A sample may hold words of weight 0 only.
-        shares = resampled(
-            lambda sample: np.average(differ[sample], weights=often[sample] + 1e-12),
-            n, draws=200, random=random,
-        )[1:]  # fmt: skip
+        some = often + 1e-12  # a sample may hold words of weight 0 only
+        shares = resampled(lambda i: np.average(differ[i], weights=some[i]), n, 200, random)[1:]
     share, *positive = np.average(np.stack([differ, trait, state]), axis=1, weights=often)
     shown = rounded([100 * value for value in (share, *percentiles(shares), *positive)])
     counts = {"words": n, "differ": int(differ.sum())}
@@ -184,11 +170,11 @@ def analyse(
 
     Paper: Sec. 5.4. Departure: the paper gives one number; most of its words have no rating.
     """
-    trait = trait_polarity(data.valence) * data.rated
+    trait = trait_polarity(data.vad[:, 0]) * data.rated
     paper.both_groups(paper.group_weights(trait, data.lengths, unit=False))
-    outcomes, rows = evaluate(data, rules_for(data, own), np.random.default_rng(seed))
+    polarities, rows = evaluate(data, rules_for(data, own), np.random.default_rng(seed))
     index = {word: i for i, word in enumerate(data.words)}
-    table = [_label(word, index[word], data, outcomes) for word in labels if word in index]
+    table = [_label(index[word], data, polarities) for word in labels if word in index]
     has = data.lengths > 0
     result = {
         "words": len(data.words),
@@ -228,13 +214,14 @@ def analyse_prepared(
     return {"description": description} | analyse(data, own=own, draws=draws)
 
 
-def _label(word: str, i: int, data: Words, outcomes: Sequence[Outcome]) -> dict:
+def _label(i: int, data: Words, polarities: list) -> dict:
     """A label's ratings, cosines, and polarities by the paper's rule and with rated words only."""
+    traits, _, cosines = polarities[0]
     names = ("valence", "arousal", "dominance", "cos_positive", "cos_negative")
-    values = dict(zip(names, (*data.vad[i], *outcomes[0].cosines[i]), strict=True))
-    row: dict[str, Any] = {"word": word, "rated": bool(data.rated[i])}
-    row |= {"trait": int(outcomes[0].trait[i])} | rounded(values, 6)
-    for name, (trait, state, _) in zip(("", "_rated_only"), outcomes, strict=False):
+    values = dict(zip(names, (*data.vad[i], *cosines[i]), strict=True))
+    row: dict[str, Any] = {"word": data.words[i], "rated": bool(data.rated[i])}
+    row |= {"trait": int(traits[i])} | rounded(values, 6)
+    for name, (trait, state, _) in zip(("", "_rated_only"), polarities, strict=False):
         known = state[i] != NO_STATE
         row[f"state{name}"] = int(state[i]) if known else None
         row[f"differ{name}"] = bool(state[i] != trait[i]) if known else None
@@ -244,13 +231,12 @@ def _label(word: str, i: int, data: Words, outcomes: Sequence[Outcome]) -> dict:
 def _permutations(data: Words, rows: Sequence[dict], draws: int, seed: int) -> dict:
     """Shares that differ when traits are shuffled among all words or among the rated ones."""
     has = data.lengths > 0
-    everything = np.ones_like(has)
-    trait = trait_polarity(data.valence) * data.rated
+    trait = trait_polarity(data.vad[:, 0]) * data.rated
     result: dict = {"draws": draws, "seed": seed}
     for name, used, free, observed in (
-        ("all words", has, everything, rows[0]["share"]),
+        ("all words", has, has, rows[0]["share"]),
         ("all words, only ratings shuffled", has, data.rated, rows[0]["share"]),
-        ("rated words", has & data.rated, everything, rows[1]["share"]),
+        ("rated words", has & data.rated, has, rows[1]["share"]),
     ):
         if observed is not None and draws:
             vectors = data.vectors[used]
