@@ -1,11 +1,11 @@
 """The checks of `ctsm doctor`."""
 
 import os
+import platform
 import shutil
-import sys
+from collections import namedtuple
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import NamedTuple
 
 from ctsm_lib.errors import CtsmError
 from ctsm_lib.sources import cache_folder, find_sources
@@ -18,33 +18,21 @@ PACKAGES = {  # package -> what needs it, "" for everything
     "ipywidgets": "explorers",
 }  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-class Check(NamedTuple):
-    """One finding, with its mark for the terminal: `OK`, `EXTRA` or `BROKEN`."""
-
-    sign: str
-    name: str
-    finding: str
+Check = namedtuple("Check", ("sign", "name", "finding"))  # sign: OK, EXTRA or BROKEN
 
 
 def examine() -> Iterator[Check]:
     """Look at Python, packages, device, browser, disk, data and cache."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    yield Check(OK if sys.version_info >= (3, 11) else BROKEN, "Python", version)
+    yield Check(OK, "Python", platform.python_version())  # an older one cannot read this file
     for name, use in PACKAGES.items():
-        if find_spec(name):
-            yield Check(OK, name, "found")
-        elif use:
-            yield Check(EXTRA, name, f"missing, needed for {use} only")
-        else:
-            yield Check(BROKEN, name, "missing: pip install -e .")
+        lacking = f"missing, needed for {use} only" if use else "missing: pip install -e ."
+        found = find_spec(name)
+        yield Check(OK, name, "found") if found else Check(EXTRA if use else BROKEN, name, lacking)
     if find_spec("torch"):
         import torch
 
-        cpu = f"cpu with {torch.get_num_threads()} threads"
-        cuda = torch.cuda.is_available()
-        yield Check(OK, "device", f"cuda: {torch.cuda.get_device_name(0)}" if cuda else cpu)
+        cuda = torch.cuda.is_available() and f"cuda: {torch.cuda.get_device_name(0)}"
+        yield Check(OK, "device", cuda or f"cpu with {torch.get_num_threads()} threads")
     browser = next(filter(None, map(shutil.which, BROWSERS)), "")
     missing = "none found, needed for PNG and SVG of figures only"
     yield Check(OK if browser else EXTRA, "browser", browser or missing)

@@ -1,6 +1,7 @@
 """Bounds, growth, and that what was measured is kept. How quick anything is, no test says."""
 
 import json
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,9 +13,9 @@ from torch import nn
 
 from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, read_dialogues
 from ctsm_lib.errors import ConfigError, RunError
-from ctsm_workbench import bench
-from ctsm_workbench.bench import limits, measure, networks, peak_memory, reading
+from ctsm_workbench.bench import PARTS, limits, measure, parts, peak_memory
 from ctsm_workbench.bench.limits import (
+    Task,
     Work,
     beside_limit,
     count,
@@ -22,10 +23,7 @@ from ctsm_workbench.bench.limits import (
     memory_rate,
     training_bytes,
 )
-from ctsm_workbench.bench.task import Task
-from ctsm_workbench.pictures.bench import bench_figure
-
-PARTS = tuple(bench.PARTS)
+from ctsm_workbench.pictures.runs import bench_figure
 
 # ----------------------------------------------------------------------------------------- bounds
 
@@ -146,10 +144,10 @@ def task(tiny_config, sample_sources, tiny_prepared):
 @pytest.mark.parametrize(
     ("part", "rows"),
     [
-        (networks.training, {"training": {"batch", "context", "vocabulary"}}),
-        (networks.scoring, {"scoring": {"batch", "context", "vocabulary"}}),
-        (networks.decoding, {"decoding": {"batch", "context", "vocabulary"}, "one answer": set()}),
-        (reading.contextual, {"contextual": {"corpus"}}),
+        (parts.training, {"training": {"batch", "context", "vocabulary"}}),
+        (parts.scoring, {"scoring": {"batch", "context", "vocabulary"}}),
+        (parts.decoding, {"decoding": {"batch", "context", "vocabulary"}, "one answer": set()}),
+        (parts.contextual, {"contextual": {"corpus"}}),
     ],
 )
 def test_what_a_network_computes_has_rate_memory_limit_and_growth(task, part, rows):
@@ -165,7 +163,7 @@ def test_what_a_network_computes_has_rate_memory_limit_and_growth(task, part, ro
         assert all(len(found["sizes"]) == 3 for found in row.get("growth", {}).values())
 
 
-@pytest.mark.parametrize("part", [reading.retrieval, reading.polarity])
+@pytest.mark.parametrize("part", [parts.retrieval, parts.polarity])
 def test_what_is_text_has_no_limit_that_somebody_invented(task, part):
     (row,) = part(task)[0].values()
     assert (
@@ -181,13 +179,13 @@ def test_growth_of_answers_says_ten_words_however_soon_the_model_would_end(task)
     said = []
     step = model.step
     model.step = lambda cache, token: said.append(len(token)) or step(cache, token)
-    networks.decoding_step(model)(limits.made_up_batch(60, 2, 8))
-    assert said == [2] * networks.WORDS
+    parts.decoding_step(model)(limits.made_up_batch(60, 2, 8))
+    assert said == [2] * parts.WORDS
 
 
 def test_a_task_survives_the_way_to_another_process(task, tmp_path):
     task = replace(task, run=tmp_path, grow=False)
-    assert type(task).from_json(task.as_json()) == task
+    assert pickle.loads(pickle.dumps(task)) == task
 
 
 # -------------------------------------------------------------------------------------- all parts
@@ -281,7 +279,7 @@ def test_what_cannot_be_measured_is_refused_at_once(task, settings, seconds, par
 def test_by_default_the_parts_that_a_model_has(task):
     assert measure.fitting(task.config) == list(PARTS)
     assert "contextual" not in measure.fitting(task.config.override(["model=moel"]))
-    assert not measure.NETWORK & set(measure.fitting(task.config.override(["model=tfidf"])))
+    assert not set(measure.NETWORK) & set(measure.fitting(task.config.override(["model=tfidf"])))
 
 
 # -------------------------------------------------------------------------------- shown and drawn

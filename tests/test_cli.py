@@ -107,7 +107,7 @@ def test_every_described_option_is_one_of_a_command():
         own = TEXTS.get(name, {}).keys()
         assert own <= command.__annotations__.keys(), name
         used |= command.__annotations__.keys() - own
-    assert TEXTS.keys() - named.keys() == {"help", "reports", "shared"}
+    assert TEXTS.keys() - named.keys() == {"help", "reports", "allocator", "shared"}
     assert TEXTS["shared"].keys() == used - {"return"}
 
 

@@ -22,7 +22,7 @@ from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.settings import AnswerBias
-from ctsm_workbench.pictures.comparison import tradeoff_figure
+from ctsm_workbench.pictures.runs import tradeoff_figure
 from ctsm_workbench.study.comparison import (
     ROWS,
     SCORES,
@@ -437,7 +437,7 @@ def test_rows_of_unlike_runs_do_not_stand_in_one_table(tmp_path: Path, changes: 
 
 
 def test_the_figure_has_a_mark_for_every_number(tmp_path: Path) -> None:
-    from ctsm_workbench.pictures.comparison import comparison_figure
+    from ctsm_workbench.pictures.runs import comparison_figure
 
     result(tmp_path, "ctsm", 0, drawn(0.5, 0), np.full(PAIRS, 3.0))
     table = collect(TABLES["table3"], tmp_path)

@@ -18,13 +18,13 @@ from ctsm_workbench import pictures as figures
 from ctsm_workbench.pictures import (
     FIGURES,
     fig3,
-    figure3,
     sensitivity,
     template,
     training_curve,
     write_figure,
 )
-from ctsm_workbench.pictures.export import page
+from ctsm_workbench.pictures import words as drawing
+from ctsm_workbench.pictures.house import page
 from ctsm_workbench.study.polarity import Words, analyse
 
 
@@ -128,12 +128,12 @@ def test_fig3_labels_every_word_and_few_overlap(analysis: dict) -> None:
     for note, row in zip(annotations, rows, strict=True):
         assert (note.x, note.y, note.z) == (row["valence"], row["arousal"], row["dominance"])
         assert (note.font.color == figures.BLUE) == bool(row["differ"])
-    view = -figure3._EYE / np.linalg.norm(figure3._EYE)
+    view = -drawing._EYE / np.linalg.norm(drawing._EYE)
     right = np.cross(view, [0, 0, 1]) / np.linalg.norm(np.cross(view, [0, 0, 1]))
     screen = (
-        figure3._ASPECT[:, None]
+        drawing._ASPECT[:, None]
         * np.stack([right, -np.cross(right, view)], axis=1)
-        * figure3._PIXELS
+        * drawing._PIXELS
     )
     points = np.array([[note.x, note.y, note.z] for note in annotations])
     middles = points @ screen + [[note.ax, note.ay] for note in annotations]

@@ -20,8 +20,8 @@ from ctsm_workbench import pictures as figures
 from ctsm_workbench.pictures import (
     contextual_figure,
     discrepant_figure,
-    export,
     fig1,
+    house,
     search_box,
     word_map_figure,
 )
@@ -150,7 +150,7 @@ def test_the_map_s_search_knows_every_word_and_breaks_out_of_nothing(
     table = re.search(r'id="words">(.*?)</script>', box, re.DOTALL)
     assert table and json.loads(table[1])["word"] == data["word"]
     assert "another seed gives another map" in box
-    page = export.page(word_map_figure(data), "map", box)
+    page = house.page(word_map_figure(data), "map", box)
     assert 'id="map"' in page and 'getElementById("map")' in page
     assert re.findall(r"<script[^>]*\ssrc\s*=\s*([^>]*)>", page) == ['"plotly.min.js"']
 
@@ -289,8 +289,8 @@ def test_pages_are_the_same_byte_for_byte(
         ("fig1", lambda: fig1(excited)), ("contextual", lambda: contextual_figure(contexts)),
         ("discrepant", lambda: discrepant_figure(differ)),
     ):  # fmt: skip
-        page = export.page(draw(), name)
-        assert page == export.page(draw(), name)
+        page = house.page(draw(), name)
+        assert page == house.page(draw(), name)
         assert len(page) < 1_500_000
         assert "http" not in page
 

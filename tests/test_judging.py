@@ -528,7 +528,7 @@ def test_a_sheet_that_is_missing_or_not_utf8(tmp_path):
     with pytest.raises(DataError, match=r"sheet\.csv is missing\. `ctsm judge make`"):
         read_sheet(tmp_path)
     (tmp_path / "sheet.csv").write_bytes("sheet,item\né".encode("cp1252"))
-    with pytest.raises(DataError, match="cannot be read as UTF-8"):
+    with pytest.raises(DataError, match=r"be read as UTF-8.*\. Export it as CSV in UTF-8\.$"):
         read_sheet(tmp_path)
 
 

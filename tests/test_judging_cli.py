@@ -13,7 +13,7 @@ from ctsm_workbench.judging import JudgingSession
 
 def test_from_answers_to_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ctsm_workbench.pictures.export.write_stills", lambda *_: []
+        "ctsm_workbench.pictures.house.write_stills", lambda *_: []
     )  # a browser draws them, which takes long
     (_, ours), (_, theirs) = files(tmp_path, "improved", "kemp")
     write(theirs, rows("voice1")[:30])
@@ -24,7 +24,8 @@ def test_from_answers_to_the_table(tmp_path, monkeypatch):
         in said
     )
     assert "peer: 30 answers, 30 matched by context, 0 unmatched, 0 left out" in said
-    assert "13 rows = 12 contexts x 1 comparison + 1 attention check; 4 emotions" in said
+    counts = "contexts: 12, comparisons of each: 1, attention checks: 1, emotions: 4"
+    assert f"13 rows ({counts})" in said
     assert f"Keep {out / 'key.json'} from the judges." in said
     for name in ("eva", "otto"):
         judge(out, name, prefers("improved"))

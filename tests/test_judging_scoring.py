@@ -16,8 +16,7 @@ from judging_cases import always, files, folder_of, judge, prefers, sheet_and_ke
 
 from ctsm_lib.errors import DataError
 from ctsm_workbench.judging import ASPECTS, JudgingSession, agreement, figure, make, markdown
-from ctsm_workbench.judging.scoring import OUTCOMES, gather, score, sign_test
-from ctsm_workbench.judging.table import in_words, write_table
+from ctsm_workbench.judging.scoring import OUTCOMES, gather, in_words, score, sign_test, write_table
 
 # --- agreement ---
 
@@ -383,7 +382,7 @@ def test_the_picture_shows_the_same_numbers(result):
 
 def test_files_are_written_and_json_holds_the_result(result, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "ctsm_workbench.pictures.export.write_stills", lambda *_: []
+        "ctsm_workbench.pictures.house.write_stills", lambda *_: []
     )  # pictures are tested with the figures
     written = write_table(result, tmp_path / "out", note="made up")
     assert [path.name for path in written] == ["table2.md", "table2.html", "table2.json"]

@@ -499,6 +499,25 @@ def test_a_folder_that_cannot_be_written_is_named(config, prepared, tmp_path):
             write_json(tmp_path / "disk" / "scores.json", {})
 
 
+def test_a_run_in_a_folder_that_became_read_only_is_not_resumed(config, prepared, tmp_path):
+    disk = tmp_path / "disk"
+    with memory_disk(disk, 100_000_000):
+        train(config, prepared, disk / "run", cpu=True, progress=False, stop_after=2)
+        before = {path: path.stat().st_mtime_ns for path in disk.rglob("*")}
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(RunError, match=r"/run cannot be written \(Read-only.*resume a copy"):
+            train(config, prepared, disk / "run", resume=True, cpu=True, progress=False)
+        assert {path: path.stat().st_mtime_ns for path in disk.rglob("*")} == before
+
+
+def test_a_lock_that_the_system_refuses_is_a_sentence(config, prepared, tmp_path):
+    """The same where no disk can be mounted: nobody can open a folder as a lock file."""
+    train(config, prepared, tmp_path / "run", cpu=True, progress=False, stop_after=2)
+    (tmp_path / "run" / ".lock").mkdir()
+    with pytest.raises(RunError, match=r"run cannot be written \(.*make it writable"):
+        train(config, prepared, tmp_path / "run", resume=True, cpu=True, progress=False)
+
+
 @pytest.mark.parametrize(
     "error", [PermissionError(errno.EACCES, "Permission denied", "/data/train.csv"), OSError("?")]
 )

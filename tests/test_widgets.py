@@ -10,8 +10,10 @@ from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,25 +27,22 @@ from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.lexicon import NEUTRAL_VAD
 from ctsm_lib.runs import load_run
 from ctsm_workbench import explorers
-from ctsm_workbench.explorers.answer import Column, Conversation, answer, trace
-from ctsm_workbench.explorers.context import (
+from ctsm_workbench.explorers.conversations import (
+    Column,
+    Conversation,
     Remembering,
+    Voice,
+    answer,
     likeliest,
     moved,
     new_tokens,
     picked_dialogue,
     read_context,
     runs_beside,
+    trace,
     typed_turns,
-    voice,
 )
-from ctsm_workbench.explorers.figures import (
-    answer_figures,
-    as_json,
-    context_figures,
-    in_words,
-    word_figures,
-)
+from ctsm_workbench.explorers.figures import answer_figures, context_figures, in_words, word_figures
 from ctsm_workbench.explorers.word import Words
 
 word_text = partial(in_words, "word")
@@ -70,7 +69,7 @@ def words(tiny_prepared):
 
 @pytest.fixture(scope="module")
 def speaker(tiny_run):
-    return voice(load_run(tiny_run))
+    return Voice(load_run(tiny_run))
 
 
 class Tags(HTMLParser):
@@ -108,11 +107,15 @@ def markup(figures) -> set[str]:
     """The tags that plotly would see in figures; the text alternative is an attribute."""
     found: set[str] = set()
     for figure in figures:
-        drawn = as_json(figure)
-        drawn["layout"].pop("meta")
-        for text in strings(drawn):
+        for text in strings(figure | {"layout": figure["layout"] | {"meta": None}}):
             found |= set(re.findall(r"<\s*/?\s*(\w+)", text))
     return found
+
+
+def read(figures) -> list[go.Figure]:
+    """Figures with attributes, checked by plotly, but for the house style."""
+    bare = ({"data": f["data"], "layout": f["layout"] | {"template": None}} for f in figures)
+    return list(map(go.Figure, bare))
 
 
 HARMLESS = {"p", "table", "tr", "td", "mark", "div", "span"}
@@ -217,7 +220,7 @@ def test_words_that_nobody_rated_or_said(words):
 
 def test_the_bars_show_the_report(words):
     report = words.look_up("lonely")
-    carried, polarity, nearest = word_figures(report)
+    carried, polarity, nearest = read(word_figures(report))
     assert list(carried.data[0].x) == pytest.approx([*report.vad, report.intensity, report.idf])
     expected = [2 * report.vad[0] - 1, *(share for _, share, _ in report.states.values())]
     assert list(polarity.data[0].x) == pytest.approx(expected)
@@ -252,7 +255,7 @@ def test_a_word_is_looked_up_and_drawn_within_a_fifth_of_a_second(words):
     def look(word: str) -> float:
         begun = time.perf_counter()
         report = words.look_up(word)
-        [as_json(figure) for figure in word_figures(report)]
+        json.dumps(word_figures(report))
         word_text(report), occurrence_text(report)
         return time.perf_counter() - begun
 
@@ -352,13 +355,13 @@ def test_an_edited_word_changes_its_own_inclination_only(speaker):
     assert "of the probability has moved" in text and "New (bold): happy" in text
     assert any(
         "<b>happy</b>" in figure.layout.yaxis.ticktext
-        for figure in context_figures(before, after)[1:]
+        for figure in read(context_figures(before, after)[1:])
     )
 
 
 def test_the_figures_show_the_readings(speaker):
     before, after = read_context(speaker, TURNS), read_context(speaker, TURNS[:1])
-    heard, first, second = context_figures(before, after)
+    heard, first, second = read(context_figures(before, after))
     emotions = likeliest([before, after], 8)
     assert (
         emotions
@@ -382,7 +385,7 @@ def test_the_figures_show_the_readings(speaker):
         for figure in (first, second)
     ]
     assert maps[0].zmax == maps[1].zmax and first.layout.xaxis2.range == second.layout.xaxis2.range
-    every = context_figures(before, every=True)[1]
+    every = read(context_figures(before, count=32))[1]
     assert list(every.layout.xaxis3.ticktext) == list(EMOTIONS)
 
 
@@ -396,7 +399,7 @@ def test_long_and_unknown_text_is_said(speaker):
     assert f"first {reading.cut} tokens are cut off" in text and "xqzzy" in text
     assert (
         reading.known[-1] is False
-        and "xqzzy ?" in context_figures(reading)[1].layout.yaxis.ticktext
+        and "xqzzy ?" in context_figures(reading)[1]["layout"]["yaxis"]["ticktext"]
     )
     with pytest.raises(DataError, match="no turn holds a word"):
         read_context(speaker, ["", "  "])
@@ -414,24 +417,24 @@ def test_runs_without_a_part_are_read_as_well(tiny_config, tiny_prepared, tiny_r
 
     config = replace(tiny_config, **{without: False})
     run = load_run(tiny_run)
-    speaker = voice(replace(run, config=config, model=build_model(config, tiny_prepared).eval()))
+    speaker = Voice(replace(run, config=config, model=build_model(config, tiny_prepared).eval()))
     reading = read_context(speaker, TURNS)
     assert (reading.inclination is None) == (without == "state")
     assert ("teacher" in reading.pooling) == (without != "guidance")
     drawn = context_figures(reading, read_context(speaker, TURNS[:1]))
-    assert len(drawn) == 3 and all(as_json(figure)["data"] for figure in drawn)
+    assert len(drawn) == 3 and all(figure["data"] for figure in drawn)
     assert ("without state embedding" in context_text(reading)) == (without == "state")
 
 
 def test_dialogues_of_the_data_can_be_picked(tiny_prepared):
     corpus = tiny_prepared.corpus
     split = corpus.splits["test"]
-    number = int(np.random.default_rng(4).choice(np.arange(len(split.pairs))))
-    turns, label = picked_dialogue(corpus, "any", np.random.default_rng(4))
+    number = Random(4).choice(range(len(split.pairs)))
+    turns, label = picked_dialogue(corpus, "any", Random(4))
     assert turns == split.context_texts(number) and label == EMOTIONS[split.pairs[number, 3]]
     absent = sorted(set(EMOTIONS) - {EMOTIONS[k] for k in split.pairs[:, 3]})
     for emotion in absent:
-        assert picked_dialogue(corpus, emotion, np.random.default_rng(4)) is None
+        assert picked_dialogue(corpus, emotion, Random(4)) is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -493,16 +496,16 @@ def test_a_word_of_the_context_can_be_traced_even_if_it_was_never_answered(speak
 def test_talking_remembers_and_can_be_undone(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
     first = talk.say("I failed my test  again")
-    assert first.said == "I failed my test again" and talk.exchanges == [first]
+    assert first[0].said == "I failed my test again" and talk.exchanges == [first]
     second = talk.say("And my car broke down")
     wanted = speaker.run.respond(
-        [[*[first.said, first.answers[0].response.text], second.said]],
+        [[*[first[0].said, first[0].response.text], second[0].said]],
         speaker.provider,
         Decoding(max_length=8),
     )[0]
-    assert second.answers[0].response.text == wanted.text
-    assert talk.undo() == second.said and talk.exchanges == [first]
-    assert talk.undo() == first.said and talk.undo() == ""
+    assert second[0].response.text == wanted.text
+    assert talk.undo() == second[0].said and talk.exchanges == [first]
+    assert talk.undo() == first[0].said and talk.undo() == ""
     talk.again()
     assert talk.exchanges == []
 
@@ -514,12 +517,12 @@ def test_two_beside_each_other_go_by_their_own_answers(speaker):
     ]
     talk = Conversation([Column(speaker, how) for how in manners])
     talk.say("I failed my test again")
-    kept, other = (found.response.text for found in talk.exchanges[0].answers)
+    kept, other = (found.response.text for found in talk.exchanges[0])
     assert kept != other
     talk.columns[1].how = Decoding(method="beam", beams=2, max_length=8)
     talk.again()
     [again] = talk.exchanges
-    assert again.answers[0].response.text == kept and again.answers[1].how.method == "beam"
+    assert again[0].response.text == kept and again[1].how.method == "beam"
 
 
 def test_what_cannot_be_answered_changes_nothing(speaker):
@@ -533,7 +536,8 @@ def test_what_cannot_be_answered_changes_nothing(speaker):
             talk.say(text)
     assert len(talk.exchanges) == 1
     talk.columns[0].how = Decoding(unigram_penalty=0.1, max_length=8)
-    kept, talk.exchanges[0].said = talk.exchanges[0], ""
+    kept = [replace(talk.exchanges[0][0], said="")]
+    talk.exchanges[0] = kept
     with pytest.raises(DataError):
         talk.again()
     assert talk.exchanges == [kept]
@@ -554,8 +558,9 @@ def test_a_talk_is_kept_as_json(speaker):
 
 def test_answers_are_drawn_as_they_came_about(speaker):
     talk = Conversation([Column(speaker, Decoding(max_length=8))])
-    found = talk.say(f"{SCRIPT} my lonely dog").answers[0]
-    words, heard = answer_figures(found, f"{SCRIPT}, greedy")
+    found = talk.say(f"{SCRIPT} my lonely dog")[0]
+    drawn = answer_figures(found, f"{SCRIPT}, greedy")
+    words, heard = read(drawn)
     generated, copied, alpha = words.data
     assert list(generated.y) == [token.generated for token in found.tokens]
     assert list(copied.y) == [token.copied for token in found.tokens]
@@ -563,7 +568,7 @@ def test_answers_are_drawn_as_they_came_about(speaker):
     assert list(heard.data[0].x) == list(found.response.emotions.values())[:8]
     seen = Tags(transcript(talk, 0))
     assert seen.tags <= HARMLESS and seen.attributes <= {"class", "style"} and SCRIPT in seen.text
-    assert markup([words, heard]) <= PLOTLY
+    assert markup(drawn) <= PLOTLY
     assert "copied rather than generated: nothing" in seen.text
     first, *rest = found.tokens
     found.tokens[:] = [replace(first, word="<b>", generated=0.1, copied=0.3), *rest]
@@ -577,9 +582,9 @@ def test_runs_that_give_no_answers_are_refused(tiny_run, tiny_prepared):
     config = replace(run.config, model="tfidf")
     silent = replace(run, config=config, model=build_model(config, tiny_prepared).eval())
     with pytest.raises(RunError, match="gives no answers"):
-        answer(voice(silent), TURNS, Decoding())
+        answer(Voice(silent), TURNS, Decoding())
     with pytest.raises(RunError, match="tfidf"):
-        read_context(voice(silent), TURNS)
+        read_context(Voice(silent), TURNS)
 
 
 def test_an_answer_takes_less_than_a_second(speaker):
@@ -589,7 +594,7 @@ def test_an_answer_takes_less_than_a_second(speaker):
         for _ in range(3):
             begun = time.perf_counter()
             found = answer(speaker, TURNS, Decoding(method=method))
-            [as_json(figure) for figure in answer_figures(found, "run")]
+            json.dumps(answer_figures(found, "run"))
             times.append(time.perf_counter() - begun)
         assert min(times) < 1
 
@@ -693,7 +698,7 @@ def test_the_context_panel_compares_before_and_after(panels, speaker, tiny_prepa
     assert panel.after.value.split("\n")[:2] == TURNS[:2] and "has moved" in panel.message.value
     panel.leave.value = -1
     assert panel.after.value == panel.before.value and len(panel.figures.figures) == 2
-    panel.map.value = "all 32"
+    panel.map.value = 32
     assert panel.figures.figures[1]["layout"]["xaxis3"]["ticktext"] == list(EMOTIONS)
     panel.after.value = ""
     assert "no turn holds a word" in panel.message.value and panel.figures.figures == []
@@ -721,7 +726,7 @@ def test_the_answer_panel_talks(panels, speaker):
     assert panel.talk.exchanges == []  # only Enter or the button speaks
     panel.text._handle_custom_msg({"event": "submit"}, [])
     assert (
-        panel.talk.exchanges[0].said == SCRIPT
+        panel.talk.exchanges[0][0].said == SCRIPT
         and panel.text.value == ""
         and len(panel.figures.figures) == 2
     )
@@ -736,7 +741,7 @@ def test_the_answer_panel_talks(panels, speaker):
     )
     panel.text.value = "my dog died"
     panel.say()
-    assert [found.how.method for found in panel.talk.exchanges[0].answers] == ["greedy", "nucleus"]
+    assert [found.how.method for found in panel.talk.exchanges[0]] == ["greedy", "nucleus"]
     assert len(panel.figures.figures) == 4
     link = re.search(
         r'download="conversation.json" href="data:application/json;base64,([^"]+)"',
@@ -745,9 +750,7 @@ def test_the_answer_panel_talks(panels, speaker):
     assert json.loads(base64.b64decode(link[1])) == json.loads(json.dumps(panel.talk.asdict()))
     panel.left.method.value = "beam"
     panel.again()
-    assert (
-        panel.talk.exchanges[0].answers[0].how.method == "beam" and len(panel.talk.exchanges) == 1
-    )
+    assert panel.talk.exchanges[0][0].how.method == "beam" and len(panel.talk.exchanges) == 1
     panel.undo()
     assert (
         panel.talk.exchanges == [] and panel.text.value == "my dog died" and panel.file.value == ""
@@ -768,10 +771,10 @@ def test_all_three_behind_tabs_with_the_runs_that_are_named(
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     view = widgets.explorer(tiny_run)
     assert list(view.titles) == ["Word", "Context", "Answer"]
-    assert view.panels[2].left.run.value == tiny_run.name
-    assert widgets.word_explorer("sad").panel.text.value == "sad"
-    assert widgets.context_explorer("I am sad", run=tiny_run).panel.before.value == "I am sad"
-    two = widgets.answer_explorer(tiny_run, str(tiny_run)).panel
+    assert view.children[2].left.run.value == tiny_run.name
+    assert widgets.word_explorer("sad").text.value == "sad"
+    assert widgets.context_explorer("I am sad", run=tiny_run).before.value == "I am sad"
+    two = widgets.answer_explorer(tiny_run, str(tiny_run))
     assert len(two.talk.columns) == 2
     with pytest.raises(RunError, match="too many"):
         widgets.explorer(*[tiny_run] * 9)
@@ -794,7 +797,7 @@ def test_what_cannot_be_explored_is_said_before_anything_is_served(
         "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
     )
     from ctsm_workbench.course import lessons
-    from ctsm_workbench.explorers.serving import serve
+    from ctsm_workbench.explorers import serve
 
     monkeypatch.setattr(lessons, "data", lambda: tiny_prepared)
     with pytest.raises(RunError):

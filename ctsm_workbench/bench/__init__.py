@@ -1,26 +1,22 @@
 """Speed, measured beside the best that this machine could do.
 
-`measure` runs the parts, each in a process of its own. `reading` and `networks` have the parts,
-`limits` the bounds and the growth of time with size.
+`measure` runs the `parts`, each in a process of its own; `limits` has the bounds and the growth.
 """
 
 import re
-import resource
 import sys
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
-PARTS = {  # part -> module of the function with this name
-    **dict.fromkeys(("start", "preparation", "retrieval", "polarity", "contextual"), "reading"),
-    **dict.fromkeys(("training", "scoring", "decoding"), "networks"),
-}
+NETWORK = ("training", "scoring", "decoding")
+PARTS = ("start", "preparation", "retrieval", "polarity", "contextual", *NETWORK)
 QUICK = ("start", "preparation", "training", "decoding")
 
 
 def peak_memory() -> float:
     """The most memory in MB that this process, or one that it waited for, has held so far."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     unit = 1 if sys.platform == "darwin" else 1024
-    own, waited = (resource.getrusage(kind).ru_maxrss * unit for kind in kinds)
+    own, waited = (getrusage(kind).ru_maxrss * unit for kind in (RUSAGE_SELF, RUSAGE_CHILDREN))
     status = Path("/proc/self/status")
     if status.is_file():
         # On Linux a new program inherits its parent's `ru_maxrss`; this peak begins anew.

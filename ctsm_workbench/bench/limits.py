@@ -1,11 +1,11 @@
-"""The best that this machine can do, the least that a piece of work needs, and how its time grows.
+"""The task of a part; the best that this machine can do for it, and how its time grows.
 
 Growth: three sizes of one thing with all else equal, and the slope on log scales.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -19,11 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus
+from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.interface import Tables
-from ctsm_lib.prepare import Prepared
+from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.registry import model_class
-from ctsm_workbench.bench.task import Task
+from ctsm_lib.runs import load_run, require_same_words
+from ctsm_lib.sources import Sources
+from ctsm_workbench.bench import peak_memory
 
 BATCHES = (4, 16, 64)
 TARGET = 16  # tokens of a made-up response
@@ -31,10 +33,39 @@ KNOWLEDGE = 12  # tokens of a made-up relation
 
 Job = Callable[[], object]
 Step = Callable[[Batch], object]
+Measured = tuple[dict[str, dict], dict]  # rows by name, and facts about all of them
 
 _aten = torch.ops.aten
 # These read some rows of a table, not the whole of it.
 _LOOK_UPS = (_aten.embedding, _aten.index, _aten.index_select, _aten.gather)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The model and the data that are measured."""
+
+    config: Config
+    sources: Sources
+    seconds: float = 20.0  # to measure training for; other parts take about as long or less
+    run: Path | None = None  # reads, and answers the whole test split; else an untrained model
+    grow: bool = True  # also measure how time grows with batch, context, vocabulary and corpus
+
+    def prepared(self, *splits: str) -> Prepared:
+        """The data, from the cache where it is there; with commonsense for these splits only."""
+        config = self.config if splits else self.config.override(["knowledge=none"])
+        found = prepare(config, self.sources, splits, progress=False)
+        if self.run:
+            require_same_words(load_run(self.run), found)
+        return found
+
+
+def row(value: float, unit: str, began: float | None = None, **more: object) -> dict:
+    """A rate or a time; the peak memory before and after it, if it was done in this process.
+
+    `more` may have limit (in `unit`), share_of_limit, bound, target (seconds), growth, and note.
+    """
+    memory = {} if began is None else {"peak_mb": round(peak_memory()), "before_mb": round(began)}
+    return {"value": value, "unit": unit} | memory | more
 
 
 class Work(NamedTuple):
@@ -45,10 +76,10 @@ class Work(NamedTuple):
 
 
 def beside_limit(work: Work, done: float, per_s: float, matrix: float, memory: float) -> dict:
-    """Compare a rate, `per_s` examples per second, with the highest that is possible.
+    """limit, share_of_limit and bound (what takes longer) of `per_s` examples per second.
 
-    `work` is the least that `done` examples need; `matrix` and `memory` are FLOP/s and byte/s of
-    this machine. The result has limit, share_of_limit, and bound: the one that takes longer.
+    `work` is the least that `done` examples need; `matrix` and `memory` are this machine's FLOP/s
+    and byte/s.
     """
     bounds = {"matrix products": work.flops / matrix, "memory": work.bytes / memory}
     bound, seconds = max(bounds.items(), key=lambda item: item[1])
@@ -128,10 +159,7 @@ def thirds(most: int) -> list[int]:
 
 
 def growth(make: Callable[[int], Job], sizes: Sequence[int], seconds: float = 0.5) -> dict:
-    """Measure `make(size)()` for each size as `grown` returns it; making the work is not timed.
-
-    Each size is tried for so many seconds and at least twice; once where `seconds` is 0.
-    """
+    """`grown` for `make(size)()`, tried for some seconds and at least twice; once if it is 0 s."""
     make(sizes[0])()  # to warm up
     return grown(sizes, [shortest(make(size), seconds, 1 + bool(seconds)) for size in sizes])
 
@@ -143,17 +171,16 @@ def grown(sizes: Sequence[int], seconds: Sequence[float]) -> dict:
     return {"sizes": list(sizes), "seconds": list(seconds), "slope": slope}
 
 
-def corpus_growth(task: Task, make: Callable[[int], Job], most: int) -> tuple[float, dict]:
-    """Seconds for the largest size, tried once, and the growth of a row if it was asked for."""
+def corpus_row(task: Task, make: Callable[[int], Job], most: int, *, done: int, unit: str) -> dict:
+    """The row of `make(most)()`, tried once, which does `done` things; with its growth if asked."""
+    began = peak_memory()
     found = growth(make, thirds(most) if task.grow else [most], 0)
-    return found["seconds"][-1], {"growth": {"corpus": found}} if task.grow else {}
+    growing = {"growth": {"corpus": found}} if task.grow else {}
+    return row(done / found["seconds"][-1], unit, began, **growing)
 
 
 def model_growth(task: Task, prepared: Prepared, make_step: Callable[[Any], Step]) -> dict:
-    """Growth of a model's step with batch, context length and vocabulary, if it was asked for.
-
-    Sizes of the vocabulary go up to that of the data. `make_step` makes the step of a new model.
-    """
+    """Growth of a model's step with batch, context length and vocabulary, if it was asked for."""
     if not task.grow:
         return {}
     words = len(prepared.corpus.vocabulary)
@@ -182,19 +209,15 @@ def made_up_model(config: Config, words: int) -> Any:
 
 def made_up_batch(words: int, batch: int, length: int) -> Batch:
     """Random words without padding: contexts [batch, length], relations and responses alike."""
-    random = torch.Generator().manual_seed(0)
-    shapes = ((batch, 5, KNOWLEDGE), (batch, TARGET), (batch, length))
-    knowledge, target, context = (
-        torch.randint(len(SPECIALS), words, shape, generator=random) for shape in shapes
-    )
-    speaker = torch.full_like(context, USR)
-    for sequence in (context, knowledge, speaker):
-        sequence[..., 0] = CLS
+    ids = partial(torch.randint, len(SPECIALS), words, generator=torch.Generator().manual_seed(0))
+    knowledge = ids((batch, 5, KNOWLEDGE))
+    target = ids((batch, TARGET))
+    context = ids((batch, length))
     target[:, -1] = EOS
     pair = torch.arange(batch)
     return Batch(
-        context=context, speaker=speaker, knowledge=knowledge, target=target, label=pair % 32,
-        pair=pair, total_tokens=target.numel(), total_pairs=batch,
+        context=context, speaker=torch.full_like(context, USR), knowledge=knowledge, target=target,
+        label=pair % 32, pair=pair, total_tokens=target.numel(), total_pairs=batch,
     )  # fmt: skip
 
 
@@ -205,10 +228,9 @@ def dialogues_in(corpus: Corpus) -> int:
 
 def part_of(corpus: Corpus, dialogues: int) -> Corpus:
     """A corpus of about so many dialogues, the first of each split, with the whole vocabulary."""
-    total = dialogues_in(corpus)
     parts = {}
     for name, split in corpus.splits.items():
-        kept = -(-len(split.labels) * dialogues // total)
+        kept = -(-len(split.labels) * dialogues // dialogues_in(corpus))
         turns = split.dialogue_offsets[kept]
         parts[name] = replace(  # the offsets still find the turns in `text`
             split,
@@ -222,13 +244,13 @@ def part_of(corpus: Corpus, dialogues: int) -> Corpus:
 
 def cut_files(folder: Path, out: Path, share: int) -> int:
     """Write the first 1 / `share` of each split's dialogues; return the number of dialogues."""
-    count = 0
+    total = 0
     for name in SPLITS:
         with (folder / f"{name}.csv").open("rb") as file:
             header, *rows = file
-        groups = groupby(rows, key=lambda row: row.partition(b",")[0])
-        dialogues = [b"".join(group) for _, group in groups]
+        by_dialogue = groupby(rows, key=lambda row: row.partition(b",")[0])
+        dialogues = [b"".join(group) for _, group in by_dialogue]
         kept = dialogues[: -(-len(dialogues) // share)]
         (out / f"{name}.csv").write_bytes(b"".join([header, *kept]))
-        count += len(kept)
-    return count
+        total += len(kept)
+    return total

@@ -2,36 +2,31 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from ctsm_lib.config import Config
-from ctsm_lib.errors import ConfigError, CtsmError, RunError
+from ctsm_lib.errors import ConfigError, RunError
 from ctsm_lib.run_folder import versions
-from ctsm_workbench.bench import PARTS
-from ctsm_workbench.bench.task import Task
-
-NETWORK = {part for part, module in PARTS.items() if module == "networks"}
+from ctsm_workbench.bench import NETWORK, PARTS
+from ctsm_workbench.bench.limits import Task
 
 
 def measure(
-    task: Task, parts: Sequence[str] = tuple(PARTS), *, progress: bool = False,
+    task: Task, parts: Sequence[str] = PARTS, *, progress: bool = False,
     keep: Callable[[dict], None] = lambda result: None,
 ) -> dict:  # fmt: skip
     """Measure parts of the work, each in a process of its own.
 
-    The result has `parts`, a row by name (see `task.row`); `failed`, a reason by part; and facts,
-    among them train_examples_per_s, train_limit_examples_per_s (FLOPs of a step at this machine's
-    rate of matrix products), decode_answers_per_s, decode_one_s, prepare_s and peak_rss_mb. `keep`
-    gets all of this after every part.
-
+    The result has `parts`, a row by name (see `limits.row`); `failed`, a reason by part; and facts,
+    among them peak_rss_mb and those of the parts. `keep` gets all of this after every part.
     Raises `ConfigError` where there is no such part, or the configuration has none.
     """
     _check(task, parts)
@@ -58,11 +53,11 @@ def measure(
     return result
 
 
-def fitting(config: Config, parts: Sequence[str] = tuple(PARTS)) -> list[str]:
+def fitting(config: Config, parts: Sequence[str] = PARTS) -> list[str]:
     """Those of the parts that can be measured with a configuration."""
-    missing = NETWORK if config.model == "tfidf" else set()
+    missing = list(NETWORK) if config.model == "tfidf" else []
     if config.model != "ctsm" or not config.state:
-        missing = missing | {"contextual"}
+        missing.append("contextual")
     return [part for part in parts if part not in missing]
 
 
@@ -97,12 +92,12 @@ def _check(task: Task, parts: Sequence[str]) -> None:
 
 def _in_own_process(part: str, task: Task) -> dict:
     """Rows and facts of a part. Raises RunError with the part's own message, if it has one."""
-    command = [sys.executable, "-m", "ctsm_workbench.bench.measure", part]
+    command = [sys.executable, "-m", "ctsm_workbench.bench.parts", part]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     # Ctrl-C does not reach another process group: the part and its children are ended from here.
     with subprocess.Popen(command, process_group=0, **pipes) as process:  # type: ignore[call-overload]
         try:
-            output, complaint = process.communicate(task.as_json().encode())
+            output, complaint = process.communicate(pickle.dumps(task))
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -119,12 +114,3 @@ def _in_own_process(part: str, task: Task) -> dict:
 def _rounded(value: Any) -> Any:
     """Five significant digits everywhere."""
     return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.5g}"))
-
-
-if __name__ == "__main__":  # one part: `_in_own_process` is at the other end of the pipes
-    function = getattr(import_module(f"ctsm_workbench.bench.{PARTS[sys.argv[1]]}"), sys.argv[1])
-    try:
-        rows, facts = function(Task.from_json(sys.stdin.read()))
-    except CtsmError as error:
-        sys.exit(str(error))
-    print(json.dumps({"rows": rows, "facts": facts}))

@@ -19,11 +19,7 @@ from ctsm_workbench.cli import analysis, data, people, training
 from ctsm_workbench.cli.shared import TEXTS, say, speaks
 
 HEAVY = ("train", "evaluate", "bench", "compare", "tradeoff", "contextual")
-SHARED_OUT = (["train"], ["evaluate"], ["contextual"], ["data", "prepare"])
-ALLOCATOR = {  # freed memory is kept for the next step
-    "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "MALLOC_TOP_PAD_": "67108864", "THP_MEM_ALLOC_ENABLE": "1", "CTSM_ALLOCATOR": "1",
-}  # fmt: skip
+SHARED = ("train", "evaluate", "contextual", "data prepare")  # by several processes
 COMMANDS: dict[str, list[Callable[..., None]]] = {
     "": [
         data.doctor, training.train, training.evaluate, training.score, training.compare,
@@ -72,22 +68,6 @@ def _root(
         raise typer.Exit()
 
 
-def _better_allocator(arguments: list[str]) -> None:
-    """Start Python again with allocator settings, which are only read when a process starts."""
-    heavy = bool(arguments) and arguments[0] in HEAVY
-    if heavy and sys.platform == "linux" and "CTSM_ALLOCATOR" not in os.environ:
-        command = [sys.executable, "-m", "ctsm_lib", *arguments]
-        os.execve(sys.executable, command, ALLOCATOR | os.environ)
-
-
-def _refuse_several(arguments: list[str]) -> None:
-    """End if several processes were launched for a command that each of them would do alone."""
-    together = any(arguments[: len(names)] == names for names in SHARED_OUT)
-    if os.environ.get("WORLD_SIZE", "1") != "1" and not together:
-        say(TEXTS["reports"]["several"], error=True)
-        raise SystemExit(1)
-
-
 def _end(message: str, code: int = 1) -> NoReturn:
     typer.echo(message, err=True)
     raise SystemExit(code)
@@ -96,8 +76,14 @@ def _end(message: str, code: int = 1) -> NoReturn:
 def main() -> None:
     """Run the command line. An error that users can correct is one sentence and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    _better_allocator(sys.argv[1:])
-    _refuse_several(sys.argv[1:])
+    command = " ".join(sys.argv[1:3])
+    if sys.platform == "linux" and command.startswith(HEAVY) and "CTSM_ALLOCATOR" not in os.environ:
+        # Allocator settings are read only when a process starts, so Python starts again.
+        again = [sys.executable, "-m", "ctsm_lib", *sys.argv[1:]]
+        os.execve(sys.executable, again, TEXTS["allocator"] | os.environ)
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not command.startswith(SHARED):
+        say(TEXTS["reports"]["several"], error=True)
+        raise SystemExit(1)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A character that the terminal cannot show must not end a conversation.

@@ -1,13 +1,13 @@
-"""`ctsm polarity`, `ctsm contextual`, `ctsm figures` and `ctsm bench`: numbers and pictures."""
+"""`ctsm polarity`, `contextual`, `figures` and `bench`: numbers and pictures."""
 
 from pathlib import Path
 
 import typer
 
+from ctsm_lib import sources
 from ctsm_lib.config import preset as preset_of
 from ctsm_lib.errors import ConfigError
 from ctsm_lib.settings import overridden
-from ctsm_lib.sources import find_sources
 from ctsm_workbench.bench import PARTS, QUICK
 from ctsm_workbench.cli import shared
 from ctsm_workbench.cli.shared import Texts
@@ -32,13 +32,11 @@ def polarity(
     if standards:
         analysis["standards"] = outside_standards(prepared)
         conclusions.append(analysis["standards"]["conclusion"])
-    shared.save_json(as_json, analysis)
-    typer.echo(f"{'':<48}{'words':>8}{'differ':>8}{'%':>8}   95 %")
+    shared.save_json(analysis, as_json)
+    shared.report("choices")
     for row in analysis["choices"]:
         if row["share"] is not None:
-            counts = f"{row['words']:>8,}{row['differ']:>8,}{row['share']:>8.1f}"
-            interval = f"{row['low']:.1f} to {row['high']:.1f}"
-            typer.echo(f"{row['label']:<48}{counts}   {interval}")
+            shared.report("choice", **row)
     typer.echo("\n" + "\n".join(conclusions))
 
 
@@ -50,17 +48,15 @@ def contextual(
     from ctsm_workbench.pictures import contextual_figure
     from ctsm_workbench.study.contexts import analyse_contexts
 
-    with shared.together(device, quiet) as (chosen, progress):
-        loaded = shared.open_run(run, chosen)
+    with shared.together(device, quiet) as options:
+        loaded = shared.open_run(run, options["device"])
         # Neither V_cos nor H_s reads commonsense.
         config = loaded.config.override(["knowledge=none"])
-        prepared = shared.prepared_data(config, vectors, (), progress=progress)
-        analysis = analyse_contexts(
-            loaded, prepared, control=control, device=chosen, progress=progress
-        )
+        prepared = shared.prepared_data(config, vectors, (), **options)
+        analysis = analyse_contexts(loaded, prepared, control=control, **options)
     if not shared.speaks():
         return
-    shared.save_json(as_json, analysis)
+    shared.save_json(analysis, as_json)
     typer.echo(analysis["conclusion"])
     for kind, name in (("most", "most state-like"), ("least", "most trait-like")):
         rows = analysis["trained"][kind]["H_s"]
@@ -99,9 +95,8 @@ def figures(
         ending = "".join(letter if letter.isalnum() else "_" for letter in word)
         shared.draw(pictures.fig1(data), data, out, f"fig1_{ending}" if context else "fig1")
     if run and "training" in wanted:
-        records = read_log(run)
-        figure = pictures.training_curve(records)
-        shared.draw(figure, {"records": records}, out, f"{run.name}_training")
+        data = {"records": read_log(run)}
+        shared.draw(pictures.training_curve(**data), data, out, f"{run.name}_training")
     if "fig2" in wanted:
         for path in write_diagram(out):
             typer.echo(str(path))
@@ -137,7 +132,7 @@ def bench(
     """
     from ctsm_lib.run_folder import read_run
     from ctsm_workbench.bench.measure import Task, fitting, measure, table
-    from ctsm_workbench.pictures.bench import bench_figure
+    from ctsm_workbench.pictures.runs import bench_figure
 
     file = out / "bench.json" if out else None
     shared.check_writable(as_json, file)
@@ -145,13 +140,11 @@ def bench(
     if run:
         read_run(run)  # a damaged run is found before anything is measured
 
-    def keep(result: dict) -> None:
-        shared.save_json(as_json, result)
-        shared.save_json(file, result)
-
-    wanted = shared.parts(parts) or fitting(config, QUICK if quick else tuple(PARTS))
-    task = Task(config, find_sources(vectors=vectors), seconds, run, grow=not quick)
-    result = measure(task, wanted, progress=not quiet, keep=keep)
+    wanted = shared.parts(parts) or fitting(config, QUICK if quick else PARTS)
+    task = Task(config, sources.find_sources(vectors=vectors), seconds, run, grow=not quick)
+    result = measure(
+        task, wanted, progress=not quiet, keep=lambda done: shared.save_json(done, as_json, file)
+    )
     typer.echo(table(result))
     if out and result["parts"]:
         shared.draw(bench_figure(result), result, out, "bench")

@@ -15,11 +15,10 @@ def doctor() -> None:
     """Check whether this machine can run everything, and name what is missing."""
     from ctsm_workbench.doctor import BROKEN, examine
 
-    signs = set()
-    for sign, name, finding in examine():
+    checks = list(examine())
+    for sign, name, finding in checks:
         typer.echo(f"{sign} {name:<22} {finding}")
-        signs.add(sign)
-    if BROKEN in signs:
+    if any(check.sign == BROKEN for check in checks):
         raise typer.Exit(1)
 
 
@@ -63,9 +62,9 @@ def prepare(
 ) -> None:  # fmt: skip
     """Prepare all data once (words, commonsense, vectors), so that training starts quickly."""
     begun = time.monotonic()
-    with shared.together(device, quiet) as (chosen, progress):
+    with shared.together(device, quiet) as options:
         config = shared.configured(preset, settings, vectors)
-        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
+        prepared = shared.prepared_data(config, vectors, **options)
     if not shared.speaks():
         return
     for split, pairs in prepared.pairs.items():
@@ -106,5 +105,5 @@ def knowledge(
     if cases:
         about = shared.TEXTS["reports"]["cases"].format_map(run | {"split": split})
         write_cases(cases, texts, inferences, about, count=count, seed=seed)
-    shared.save_json(as_json, result)
+    shared.save_json(result, as_json)
     shared.print_json(result)

@@ -29,10 +29,7 @@ def respond(
 
 
 def chat(run: Path, method: str = "greedy", decoding: Texts = None, device: str = "cpu") -> None:
-    """Talk to a trained model. /undo removes a turn, /new starts again, /save FILE saves.
-
-    /quit ends the talk.
-    """
+    """Talk to a run. /undo removes a turn, /new starts again, /save FILE saves, /quit ends."""
     answer_to, _, notes = _talker(run, device, method, decoding)
     shared.print_notes(*notes)
     typer.echo(f"Tell me what happened. {CHAT_COMMANDS}")
@@ -71,12 +68,12 @@ def explore(
     theme: str = "light", browser: bool = True,
 ) -> None:  # fmt: skip
     """Explore words, contexts and answers on a page. Ctrl-C ends."""
-    from ctsm_workbench.explorers.serving import serve
+    from ctsm_workbench.explorers import serve
 
-    def announce(address: str) -> None:
-        typer.echo(f"Explorers at {address}\nCtrl-C ends.")
-
-    serve(runs or [], host=host, port=port, theme=theme, browser=browser, announce=announce)
+    serve(
+        runs or [], host=host, port=port, theme=theme, browser=browser,
+        announce=lambda address: typer.echo(f"Explorers at {address}\nCtrl-C ends."),
+    )  # fmt: skip
 
 
 def make(
@@ -91,16 +88,12 @@ def make(
     if show_json:
         return shared.print_json(report)
     for name, found in report["files"].items():
-        more = ", ..." if found["unmatched"] > len(found["unmatched_lines"]) else ""
-        lines = ", ".join(map(str, found["unmatched_lines"])) + more
-        shown = f" (lines {lines})" if lines else ""
-        shared.report("answers", name=name, lines=shown, **found)
-    report["emotions"] = len(report["emotions"])
-    for name, thing in (("comparisons", "comparison"), ("checks", "attention check")):
-        report[name] = f"{report[name]} {thing}{'s' * (report[name] != 1)}"
-    if report["form"] != "as written":
-        report["form"] = f"in {report['form']}"
-    shared.report("sheet", out=out, key=key or out / "key.json", **report)
+        more = ["..."] if found["unmatched"] > len(found["unmatched_lines"]) else []
+        lines = ", ".join(map(str, found["unmatched_lines"] + more))
+        lines = f" (lines {lines})" if lines else ""
+        shared.report("answers", name=name, lines=lines, **found)
+    facts = report | {"emotions": len(report["emotions"])}
+    shared.report("sheet", out=out, key=key or out / "key.json", **facts)
 
 
 def serve(
@@ -110,10 +103,10 @@ def serve(
     """Judge on a page, by keyboard. Every answer is saved; start again to continue. Ctrl-C ends."""
     from ctsm_workbench.judging import page
 
-    def announce(address: str) -> None:
-        shared.report("judging", judge=judge, address=address)
-
-    page.serve(folder, judge, host=host, port=port, theme=theme, browser=browser, announce=announce)
+    page.serve(
+        folder, judge, host=host, port=port, theme=theme, browser=browser,
+        announce=lambda address: shared.report("judging", judge=judge, address=address),
+    )  # fmt: skip
 
 
 def score(
@@ -122,16 +115,16 @@ def score(
     show_json: bool = False,
 ) -> None:  # fmt: skip
     """Merge the judges: Table 2, agreement, tests, and how often each prefers the left."""
-    from ctsm_workbench.judging import scoring, table
+    from ctsm_workbench.judging import scoring
 
     judgements = scoring.gather(folders, key, only_complete)
     result = scoring.score(judgements, draws=draws, seed=seed)
     if show_json:
         shared.print_json(result)
     else:
-        typer.echo(table.markdown(result, note), nl=False)
+        typer.echo(scoring.markdown(result, note), nl=False)
     if out:
-        for path in table.write_table(result, out, note):
+        for path in scoring.write_table(result, out, note):
             typer.echo(f"wrote {path}", err=True)
 
 

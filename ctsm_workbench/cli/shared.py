@@ -19,7 +19,7 @@ from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, DataError
 from ctsm_lib.files import write_json
 from ctsm_lib.settings import AnswerBias, overridden
-from ctsm_lib.sources import Sources, find_sources
+from ctsm_lib.sources import find_sources
 
 if TYPE_CHECKING:
     from ctsm_lib.decoding import Decoding
@@ -49,16 +49,13 @@ def report(name: str, /, **facts: object) -> None:
 
 
 @contextmanager
-def together(device: str, quiet: bool) -> Iterator[tuple[str, bool]]:
-    """Work with the processes that were launched together with this one, if there are any.
-
-    Yields the device to compute on, and whether this process shows its progress.
-    """
+def together(device: str, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Work with processes that were launched together; yields options of what they do."""
     from ctsm_workbench.running import processes
 
     chosen = chosen_device(device)
     processes.meet(chosen)
-    yield chosen, speaks() and not quiet
+    yield {"device": chosen, "progress": speaks() and not quiet}
     processes.leave()
 
 
@@ -78,14 +75,11 @@ def chosen_device(name: str) -> str:
     return name
 
 
-def default_preset(sources: Sources) -> str:
-    """The preset that suits the data: a small model for the sample."""
-    return "sample" if sources.origin == "sample" else "improved"
-
-
 def configured(name: str, settings: Texts, vectors: Path | None) -> Config:
-    """The configuration of a preset, by default the one that suits the data."""
-    return preset(name or default_preset(find_sources(vectors=vectors)), settings or [])
+    """The configuration of a preset, by default a small one for the sample, else `improved`."""
+    if not name:
+        name = "sample" if find_sources(vectors=vectors).origin == "sample" else "improved"
+    return preset(name, settings or [])
 
 
 def prepared_data(
@@ -112,10 +106,9 @@ def open_run(folder: Path, device: str = "cpu") -> "Run":
 
 def provider_of(run: "Run") -> tuple["Provider", str]:
     """The commonsense of a run, and a note. A run can answer without data to retrieve it from."""
-    try:
+    sources = None
+    with suppress(DataError):
         sources = find_sources()
-    except DataError:
-        sources = None
     return run.provider(sources)
 
 
@@ -140,8 +133,7 @@ def parts(text: str) -> list[str]:
 def numbers(option: str, text: str, kind: type) -> list[Any]:
     """The numbers of an option such as `--tilt 0,0.1,0.2`."""
     with suppress(ValueError):
-        found = [kind(part) for part in parts(text)]
-        if all(map(math.isfinite, found)):
+        if all(map(math.isfinite, found := [kind(part) for part in parts(text)])):
             return found
     wanted = "whole numbers" if kind is int else "finite numbers"
     raise ConfigError(f"{option} {text} is not possible: write {wanted} with commas, as in 0,1,2.")
@@ -154,8 +146,7 @@ def check_writable(*paths: Path | None) -> None:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder. Name a file in it.")
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            reason = f"{folder} is not a folder you may write to"
-            raise ConfigError(f"{path} cannot be written: {reason}.")
+            raise ConfigError(f"{path} cannot be written: {folder} is not a writable folder.")
 
 
 def print_notes(*notes: str) -> None:
@@ -164,9 +155,9 @@ def print_notes(*notes: str) -> None:
         say(f"note: {text}", error=True)
 
 
-def save_json(path: Path | None, value: dict[str, Any]) -> None:
-    """Write a result as JSON, if a file was named for it."""
-    if path:
+def save_json(value: dict[str, Any], *paths: Path | None) -> None:
+    """Write a result as JSON to the files that were named for it."""
+    for path in filter(None, paths):
         write_json(path, value)
 
 

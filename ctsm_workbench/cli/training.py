@@ -5,9 +5,7 @@ from pathlib import Path
 
 import typer
 
-from ctsm_lib.config import preset as preset_of
 from ctsm_lib.errors import ConfigError
-from ctsm_lib.sources import find_sources
 from ctsm_workbench.cli import shared
 from ctsm_workbench.cli.shared import Texts, say
 
@@ -24,18 +22,17 @@ def train(
     from ctsm_workbench.running import train as running
     from ctsm_workbench.running.log import in_words
 
-    settings = list(settings or [])
-    settings += [f"seed={seed}"] if seed is not None else []
+    settings = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     settings += [f"model={model}"] if model else []
-    with shared.together(device, quiet) as (chosen, progress):
+    with shared.together(device, quiet) as options:
         own = read_run(out)[0].override(settings) if resume else None
         config = own or shared.configured(preset, settings, vectors)
-        prepared = shared.prepared_data(config, vectors, device=chosen, progress=progress)
+        prepared = shared.prepared_data(config, vectors, **options)
         facts = {"model": config.model, "preset": config.preset} | prepared.description
         shared.report("begun", pairs=len(prepared.pairs["train"]), **facts)
         result = running.train(
-            config, prepared, out, resume=resume, cpu=chosen == "cpu", progress=progress,
-            tensorboard=tensorboard, compiled=compiled,
+            config, prepared, out, resume=resume, cpu=options["device"] == "cpu",
+            progress=options["progress"], tensorboard=tensorboard, compiled=compiled,
         )  # fmt: skip
     if best := result["best"]:
         say(f"best dev check: iteration {best['iteration']}, {in_words(best)}")
@@ -56,21 +53,18 @@ def evaluate(
     if shared.speaks():  # the other processes write nothing
         shared.check_writable(as_json, responses, samples, examples)
     keep = partial(evaluation.write_examples, examples) if examples and shared.speaks() else None
-    with shared.together(device, quiet) as (chosen, progress):
-        loaded, how = shared.ready_to_answer(shared.open_run(run, chosen), method, decoding)
-        prepared = shared.prepared_data(
-            loaded.config, vectors, [split], device=chosen, progress=progress
-        )
-        scores, rows = evaluation.evaluate(
-            loaded, prepared, split, how, device=chosen, progress=progress, on_scored=keep
-        )
+    with shared.together(device, quiet) as options:
+        loaded = shared.open_run(run, options["device"])
+        loaded, how = shared.ready_to_answer(loaded, method, decoding)
+        prepared = shared.prepared_data(loaded.config, vectors, [split], **options)
+        scores, rows = evaluation.evaluate(loaded, prepared, split, how, on_scored=keep, **options)
     if not shared.speaks():
         return
     if responses:
         evaluation.write_jsonl(responses, rows)
     if samples:
         evaluation.write_samples(samples, rows)
-    shared.save_json(as_json, scores)
+    shared.save_json(scores, as_json)
     shared.print_scores(scores)
 
 
@@ -95,20 +89,18 @@ def compare(
     continues. A run that fails is named at the end; the others go on.
     """
     from ctsm_lib.files import write_text
-    from ctsm_workbench.pictures import write_figure
-    from ctsm_workbench.pictures.comparison import comparison_figure
+    from ctsm_workbench.pictures.runs import comparison_figure
     from ctsm_workbench.study.comparison import ROWS, TABLES, Plan, collect, markdown, run_missing
 
-    groups = {name: [row.key for row in rows] for name, rows in TABLES.items()}
+    groups = {table: [row.key for row in rows] for table, rows in TABLES.items()}
     groups["all"] = list(ROWS)
-    names = [part.strip() for part in models.split(",")]
-    keys = [key for name in names for key in groups.get(name, [name])]
-    chosen = preset or shared.default_preset(find_sources(vectors=vectors))
+    keys = [key for name in map(str.strip, models.split(",")) for key in groups.get(name, [name])]
+    config = shared.configured(preset, None, vectors)
     plan = Plan(
         list(dict.fromkeys(keys)),
         list(dict.fromkeys(shared.numbers("--seeds", seeds, int))) or [0],
-        budget=budget or preset_of(chosen).max_iterations,
-        preset=chosen, out=out, runs=runs, settings=settings or [], workers=workers,
+        budget=budget or config.max_iterations,
+        preset=config.preset, out=out, runs=runs, settings=settings or [], workers=workers,
         device=device, vectors=vectors,
     )  # fmt: skip
     folder = plan.result("ctsm", 0).parent
@@ -121,8 +113,8 @@ def compare(
         if "budget" in found:
             write_text(out / f"{table}.md", markdown(found))
             title = f"Table {table[-1]} of the paper, and the same rows run here"
-            write_figure(comparison_figure(found, title), found, out, table)
             typer.echo(f"\n{markdown(found)}")
+            shared.draw(comparison_figure(found, title), found, out, table)
     shared.end_with(failed)
 
 
@@ -137,9 +129,7 @@ def tradeoff(
     as it is measured, and is not measured again.
     """
     from ctsm_lib.files import read_json, write_json, write_text
-    from ctsm_lib.runs import load_run
-    from ctsm_workbench.pictures import write_figure
-    from ctsm_workbench.pictures.comparison import tradeoff_figure
+    from ctsm_workbench.pictures.runs import tradeoff_figure
     from ctsm_workbench.study.comparison import tradeoff as measuring
 
     biases = shared.numbers("--copy-bias", copy_bias, float)
@@ -151,22 +141,19 @@ def tradeoff(
     if not isinstance(found, dict) or not isinstance(known := found.get("points"), list):
         reason = "is not a result of `ctsm tradeoff`"
         raise ConfigError(f"{file} {reason}. Move it, or choose another --out.")
-    chosen = shared.chosen_device(device)
+    options: dict = {"device": shared.chosen_device(device), "progress": not quiet}
 
     def keep(row: dict) -> None:
         known.append(row)
         write_json(file, {"points": known})
 
     for folder in runs:
-        run = load_run(folder, chosen)
-        prepared = shared.prepared_data(run.config, vectors, [split], progress=not quiet)
+        run = shared.open_run(folder, options["device"])
+        prepared = shared.prepared_data(run.config, vectors, [split], **options)
         wanted = measuring.points(biases, tilts, penalties, run.config.copy_bias, run.config.tilt)
-        measuring.measure(
-            run, prepared, wanted, known, split=split, device=chosen, progress=not quiet,
-            report=keep,
-        )  # fmt: skip
+        measuring.measure(run, prepared, wanted, known, split=split, report=keep, **options)
     shown = [row for row in known if row["split"] == split]
     text = measuring.table(shown)
     write_text(out / "tradeoff.md", text)
-    write_figure(tradeoff_figure(shown), {"points": known}, out, "tradeoff")
     typer.echo(text)
+    shared.draw(tradeoff_figure(shown), {"points": known}, out, "tradeoff")

@@ -79,28 +79,21 @@ def describe() -> str:
     return f"data: {origin['data']}, {counts} words; vectors: {origin['vectors']['note']}"
 
 
-def run_folder() -> Path:
-    """The folder of the lessons' run: `CTSM_RUN`, or one under `runs/` for the data in use."""
-    if chosen := os.environ.get("CTSM_RUN"):
-        return Path(chosen).expanduser()
-    description = data().description
-    name = description["data"]
-    key = digest({"data": description, "config": lesson_config(name).asdict()})[:10]
-    return (PROJECT or Path.cwd()) / "runs" / f"lessons-{name.replace('/', '-')}-{key}"
-
-
 @cache
 def trained_run() -> Run:
     """The trained run that the lessons use. If there is none, it is trained (about a minute).
 
     To use another run, such as one trained overnight, set `CTSM_RUN` to its folder.
     """
-    folder = run_folder()
     prepared = data()
+    origin = prepared.description["data"]
+    config = lesson_config(origin)
+    key = digest({"data": prepared.description, "config": config.asdict()})[:10]
+    own = (PROJECT or Path.cwd()) / "runs" / f"lessons-{origin.replace('/', '-')}-{key}"
+    folder = Path(os.environ.get("CTSM_RUN") or own).expanduser()
     if not (folder / "best.safetensors").is_file():
         task = "Training a small model for the lessons, once (about a minute)"
         print(f"{task}: {folder.name}", flush=True)
-        config = lesson_config(prepared.description["data"])
         begun = (folder / "run.json").is_file()
         state = torch.random.get_rng_state()
         train(config, prepared, folder, resume=begun, cpu=True, progress=False)
@@ -159,12 +152,9 @@ def bars(
 
 
 def heatmap(
-    values: Any,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    title: str,
+    values: Any, rows: Sequence[str], columns: Sequence[str], title: str,
     middle: float | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """Values [rows, columns] as colours: white to blue, or blue to orange around `middle`.
 
     Words may repeat: places are numbered, and words are their labels.

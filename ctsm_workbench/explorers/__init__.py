@@ -4,8 +4,8 @@
     widgets.explorer()                  # all three, with the lessons' data and run
     widgets.answer_explorer("runs/one", "runs/two")
 
-`word`, `context` and `answer` compute reports, and `figures` draws and describes them.
-Only `panels` needs ipywidgets and anywidget; without them it raises `ConfigError`.
+`word` and `conversations` compute reports, `figures` draws and describes them, and `panels`
+shows them. Without ipywidgets and anywidget, the import raises `ConfigError`.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from typing import Any
 from ctsm_lib.errors import RunError
 from ctsm_lib.runs import Run, load_run
 from ctsm_workbench.course import lessons
-from ctsm_workbench.explorers.context import Voice, voice
+from ctsm_workbench.explorers import panels
+from ctsm_workbench.explorers.conversations import Voice
+from ctsm_workbench.explorers.word import Words
+from ctsm_workbench.serving import serve_page
 
 MOST_RUNS = 8
 
 
 def word_explorer(start: str = "excited") -> Any:
     """Look words up: ratings, both polarities, nearest words, occurrences."""
-    from ctsm_workbench.explorers import panels
-
-    return panels.WordPanel(panels.Words(lessons.data()), start).view
+    return panels.WordPanel(Words(lessons.data()), start)
 
 
 def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
@@ -32,31 +33,30 @@ def context_explorer(*turns: str, run: Run | Path | str | None = None) -> Any:
 
     `turns` begin with the speaker's. `run` is a run of CTSM or its folder, or the lessons' own.
     """
-    from ctsm_workbench.explorers import panels
-
     [reader] = load_voices([] if run is None else [run])
-    return panels.ContextPanel(reader, lessons.data(), turns).view
+    return panels.ContextPanel(reader, lessons.data(), turns)
 
 
 def answer_explorer(*runs: Run | Path | str) -> Any:
     """Talk to one run, or to two side by side. The menus offer the runs beside the first one."""
-    from ctsm_workbench.explorers import panels
-
-    return panels.AnswerPanel(load_voices(runs)).view
+    return panels.AnswerPanel(load_voices(runs))
 
 
 def explorer(*runs: Run | Path | str) -> Any:
     """Open all three explorers behind tabs; the context explorer reads with the first run."""
-    from ctsm_workbench.explorers import panels
-
-    prepared = lessons.data()
     voices = load_voices(runs)
-    word = panels.WordPanel(panels.Words(prepared))
-    opened = [word, panels.ContextPanel(voices[0], prepared), panels.AnswerPanel(voices)]
-    titles = ["Word", "Context", "Answer"]
-    view = panels.ipw.Tab([p.view for p in opened], titles=titles, layout={"width": "auto"})
-    view.panels = opened
-    return view
+    word = panels.WordPanel(Words(lessons.data()))
+    context = panels.ContextPanel(voices[0], lessons.data())
+    opened = [word, context, panels.AnswerPanel(voices)]
+    return panels.ipw.Tab(opened, titles=["Word", "Context", "Answer"], layout={"width": "auto"})
+
+
+def serve(runs: Sequence[Path], **options: Any) -> None:
+    """Serve all three as a page until Ctrl-C. Options and errors are those of `serve_page`.
+
+    `runs` are run folders; by default the lessons' run, which is trained now where it is missing.
+    """
+    serve_page(explorer, *(str(run.expanduser().resolve()) for run in runs), **options)
 
 
 def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
@@ -68,4 +68,4 @@ def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
     chosen = runs or [lessons.trained_run()]
     loaded = (run if isinstance(run, Run) else load_run(Path(run).expanduser()) for run in chosen)
-    return list(map(voice, loaded))
+    return list(map(Voice, loaded))

@@ -6,12 +6,12 @@ and a page that connects after its kernel has drawn, as Voila's does, shows empt
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import numpy as np
-import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ctsm_lib.corpus import EMOTIONS
@@ -19,9 +19,8 @@ from ctsm_lib.decoding import Decoding
 from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
-from ctsm_workbench.explorers import context, figures
-from ctsm_workbench.explorers.answer import Column, Conversation
-from ctsm_workbench.explorers.context import typed_turns
+from ctsm_workbench.explorers import conversations, figures
+from ctsm_workbench.explorers.conversations import Column, Conversation, Voice, typed_turns
 from ctsm_workbench.explorers.figures import in_words
 from ctsm_workbench.explorers.word import Words
 from ctsm_workbench.extras import needed_by
@@ -71,11 +70,8 @@ def field(name: str, **options: Any) -> tuple[Any, Any]:
     return ipw.VBox([title, control], layout=layout), control
 
 
-class Panel:
-    """A column of controls, text and figures; `view` is the widget.
-
-    Every error is a sentence in the panel, since nobody sees a traceback in a server's log.
-    """
+class Panel(ipw.VBox):
+    """A column of controls, text and figures. It shows errors, since nobody sees a server's log."""
 
     quiet = False  # while the panel itself changes its controls
 
@@ -84,9 +80,8 @@ class Panel:
         self.figures = Figures(library=LIBRARY)
         self.below = ipw.HTML()
         parts = [*controls, self.message, self.figures, self.below]
-        self.view = ipw.VBox(parts, layout={"width": "auto"})
-        self.view.add_class("ctsm-explorer")
-        self.view.panel = self  # the panel lives as long as its widget
+        super().__init__(parts, layout={"width": "auto"})
+        self.add_class("ctsm-explorer")
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do something, and show an error that the user can correct."""
@@ -95,11 +90,11 @@ class Panel:
         except CtsmError as error:
             self.tell(in_words("warning", str(error)), [])
 
-    def tell(self, text: str, drawn: Sequence[go.Figure], below: str = "") -> None:
+    def tell(self, text: str, drawn: Sequence[dict], below: str = "") -> None:
         """Show HTML above and below figures, in place of what is there."""
         self.message.value = text
         self.below.value = below
-        self.figures.figures = [figures.as_json(figure) for figure in drawn]
+        self.figures.figures = drawn
 
     def on_change(self, action: Callable[[], None], *controls: Any) -> None:
         """Do something whenever the user changes the value of a control."""
@@ -140,12 +135,12 @@ class WordPanel(Panel):
 class ContextPanel(Panel):
     """The context explorer: what a run reads, before and after a change."""
 
-    def __init__(self, voice: context.Voice, prepared: Prepared, start: Sequence[str] = ()):
+    def __init__(self, voice: Voice, prepared: Prepared, start: Sequence[str] = ()):
         voice.run.ctsm()  # a baseline is refused here
         self.voice = voice
         self.corpus = prepared.corpus
         self.labels: dict[str, str] = {}  # of the picked dialogue, by its text
-        self.random = np.random.default_rng(0)
+        self.random = Random(0)
         emotion, self.emotion = field("emotion", options=["any", *EMOTIONS])
         emotions, self.map = field("map")
         before, self.before = field("before", value="\n".join(start or [FIRST_TURN]))
@@ -169,13 +164,13 @@ class ContextPanel(Panel):
 
     def pick(self) -> None:
         """Show a random context of the test dialogues with the chosen label."""
-        picked = context.picked_dialogue(self.corpus, self.emotion.value, self.random)
+        picked = conversations.picked_dialogue(self.corpus, self.emotion.value, self.random)
         if picked is None:
-            none = f"No test dialogue is about {self.emotion.value}."
-            self.message.value = in_words("warning", none)
+            text = f"No test dialogue is about {self.emotion.value}."
+            self.message.value = in_words("warning", text)
             return
         turns, label = picked
-        text = "\n".join(map(context.one_line, turns))
+        text = "\n".join(map(conversations.one_line, turns))
         self.labels = {text: label}
         self._set((self.before, text))
         self.reset()
@@ -183,13 +178,12 @@ class ContextPanel(Panel):
     def reset(self) -> None:
         """Make both texts the same."""
         turns = typed_turns(self.before.value.lstrip("\r\n"))
-        text = "\n".join(turns)
-        self._set((self.leave, -1), (self.before, text), (self.after, text))
+        self._set((self.leave, -1), (self.before, "\n".join(turns)))
         self.leave.options = [("none", -1), *((f"turn {n + 1}", n) for n in range(len(turns)))]
-        self.show()
+        self.leave_out()
 
     def leave_out(self) -> None:
-        """Empty the line of the turn that is to be left out."""
+        """Empty the line of the turn that is to be left out, if any."""
         turns = enumerate(typed_turns(self.before.value))
         changed = ["" if number == self.leave.value else turn for number, turn in turns]
         self._set((self.after, "\n".join(changed)))
@@ -199,21 +193,21 @@ class ContextPanel(Panel):
         """Read both texts."""
         turns = typed_turns(self.before.value)
         changed = typed_turns(self.after.value)
-        before = context.read_context(self.voice, turns)
-        after = context.read_context(self.voice, changed) if changed != turns else None
-        drawn = figures.context_figures(before, after, every=self.map.value == "all 32")
-        label = self.labels.get(self.before.value, "")
-        self.tell(in_words("context", before, after, label), drawn)
+        before = conversations.read_context(self.voice, turns)
+        after = conversations.read_context(self.voice, changed) if changed != turns else None
+        drawn = figures.context_figures(before, after, self.map.value)
+        gold = self.labels.get(self.before.value, "")
+        self.tell(in_words("context", before, after, gold), drawn)
 
 
-class DecodingControls:
+class DecodingControls(ipw.Box):
     """Controls that choose a run and its decoding."""
 
     def __init__(self, name: str, runs: Sequence[tuple[str, str]], chosen: str):
         run, self.run = field(name, options=runs, value=chosen)
         method, self.method = field("method")
         self.fields = {name: field(name) for name in CONTROLS if "methods" in CONTROLS[name]}
-        self.view = row(run, method, *(box for box, _ in self.fields.values()))
+        super().__init__([run, method, *(box for box, _ in self.fields.values())], layout=ROW)
         for control in (self.method, self.run):
             control.observe(self._arrange, names="value")
         self._arrange()
@@ -224,7 +218,7 @@ class DecodingControls:
             visible = self.run.value and self.method.value in CONTROLS[name]["methods"]
             box.layout.display = "" if visible else "none"
 
-    def column(self, voice: context.Voice) -> Column:
+    def column(self, voice: Voice) -> Column:
         """A voice with the decoding that is set."""
         values = {name: control.value for name, (_, control) in self.fields.items()}
         longest = voice.run.config.max_response
@@ -234,21 +228,20 @@ class DecodingControls:
 class AnswerPanel(Panel):
     """The answer explorer: a conversation with one run, or with two side by side."""
 
-    def __init__(self, voices: Sequence[context.Voice], start: str = FIRST_TURN):
+    def __init__(self, voices: Sequence[Voice], start: str = FIRST_TURN):
         self.voices = {voice.name: voice for voice in voices}
-        self.folders = {voice.name: voice.run.folder for voice in voices}
-        self.folders |= context.runs_beside(voices[0].run)
-        names = [(name, name) for name in self.folders]
+        self.folders = conversations.runs_beside(voices[0].run)
+        names = [(name, name) for name in dict.fromkeys([*self.voices, *self.folders])]
         second = voices[1].name if len(voices) > 1 else ""
         self.left = DecodingControls("left", names, voices[0].name)
         self.right = DecodingControls("right", [("none", ""), *names], second)
         said, self.text = field("say", value=start)
         self.file = ipw.HTML(layout={"margin": "0 0 0.4rem 0"})
         self.talks = row(align_items="flex-start")
-        buttons = [self.button("say", self.say), self.button("answer again", self.again)]
-        buttons += [self.button("undo", self.undo), self.button("start over", self.start_over)]
-        typing = row(said, *buttons, self.file)
-        super().__init__(self.left.view, self.right.view, typing, self.talks)
+        actions = {"say": self.say, "answer again": self.again, "undo": self.undo}
+        actions |= {"start over": self.start_over}
+        typing = row(said, *(self.button(*action) for action in actions.items()), self.file)
+        super().__init__(self.left, self.right, typing, self.talks)
         self.on_change(self.start_over, self.left.run, self.right.run)
         self.text.on_msg(self._entered)
         self.guarded(self.start_over)
@@ -261,7 +254,7 @@ class AnswerPanel(Panel):
     def _columns(self) -> list[Column]:
         chosen = [controls for controls in (self.left, self.right) if controls.run.value]
         for name in {controls.run.value for controls in chosen} - self.voices.keys():
-            self.voices[name] = context.voice(load_run(self.folders[name]))
+            self.voices[name] = Voice(load_run(self.folders[name]))
         return [controls.column(self.voices[controls.run.value]) for controls in chosen]
 
     def start_over(self) -> None:
@@ -296,9 +289,11 @@ class AnswerPanel(Panel):
             old.close()
         written = [in_words("conversation", talk, n) for n, _ in enumerate(talk.columns)]
         self.talks.children = [ipw.HTML(text, layout=layout) for text in written]
-        self.file.value = in_words("download", talk.asdict()) if talk.exchanges else ""
+        text = json.dumps(talk.asdict(), ensure_ascii=False, indent=1)
+        link = in_words("download", b64encode(text.encode("utf-8")).decode("ascii"))
+        self.file.value = link if talk.exchanges else ""
         drawn = []
         for exchange in talk.exchanges[-1:]:
-            for found, column in zip(exchange.answers, talk.columns, strict=True):
+            for found, column in zip(exchange, talk.columns, strict=True):
                 drawn += figures.answer_figures(found, column.name)
         self.tell("", drawn)

@@ -4,9 +4,8 @@ Paper: Sec. 3.4.1 and 5.4. Shapes: n = the vocabulary without the special tokens
 """
 
 import difflib
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +25,7 @@ NEAREST = 8
 QUOTED = 5
 
 
-@dataclass(frozen=True)
-class Quotation:
+class Quotation(NamedTuple):
     """An occurrence in a training dialogue, with a few words before and after it."""
 
     emotion: str
@@ -42,7 +40,7 @@ class WordReport:
 
     word: str
     rated: bool
-    vad: tuple[float, float, float]  # in [0, 1]; the neutral values where it is not rated
+    vad: tuple[float, ...]  # in [0, 1]; the neutral values where it is not rated
     intensity: float
     trait: int  # 1 positive, 0 negative; by the paper's rule, unrated words are negative
     similar: list[str] = field(default_factory=list)  # similar spellings of an unknown word
@@ -70,64 +68,57 @@ class Words:
         matrix = np.asarray(prepared.vectors.matrix[len(SPECIALS) :], dtype=np.float32)
         lengths = np.maximum(lengths_of(matrix), 1e-30).astype(np.float32)
         self._unit = matrix / lengths[:, None]  # n d
-        used = zip(STATES, (self.has_vector, self.has_vector & self.rated), strict=True)
-        self._largest = {
-            name: float(np.nanmax(np.abs(self.scores[name][part]))) for name, part in used
-        }
+        used = (self.has_vector, self.has_vector & self.rated)
+        margins = (np.abs(self.scores[name][part]) for name, part in zip(STATES, used, strict=True))
+        self._largest = list(map(np.nanmax, margins))
 
     def look_up(self, text: str, seed: int = 0) -> WordReport:
         """Report on the first word of a text, with quotations chosen by the seed.
 
         Raises `DataError` where the text holds no word.
         """
-        tokens = tokenize(text[:200])
-        if not tokens:
+        if not (tokens := tokenize(text[:200])):
             raise DataError("Type a word.")
         word = tokens[0]
         rating = self.prepared.lexicon.ratings.get(word)
         rated = rating is not None
-        valence, arousal, dominance = map(float, rating or NEUTRAL_VAD["standard"])
-        vad = (valence, arousal, dominance)
+        vad = tuple(map(float, rating or NEUTRAL_VAD["standard"]))
         index = self.prepared.corpus.vocabulary.index.get(word, -1)
-        if index >= len(SPECIALS):
-            facts = self._facts(index, seed)
-        else:
-            alike = [other for other in self.words if other[:1] == word[:1]]
-            facts = {"similar": difflib.get_close_matches(word, alike, n=5, cutoff=0.7)}
         strength = float(intensity(np.array(vad), np.array(rated)))
-        trait = int(trait_polarity(np.array(valence))) if rated else 0
-        return WordReport(word, rated, vad, intensity=strength, trait=trait, **facts)
-
-    def _facts(self, index: int, seed: int) -> dict[str, Any]:
-        """Facts about a word of the vocabulary, named as the fields of `WordReport`."""
+        trait = int(rated and trait_polarity(np.array(vad[0])))
+        report = WordReport(word, rated, vad, intensity=strength, trait=trait)
+        if index < len(SPECIALS):
+            alike = [other for other in self.words if other[:1] == word[:1]]
+            return replace(report, similar=difflib.get_close_matches(word, alike, n=5, cutoff=0.7))
         place = index - len(SPECIALS)
         states = {}
-        for name, largest in self._largest.items():
+        for name, largest in zip(STATES, self._largest, strict=True):
             margin = float(self.scores[name][place])
             polarity = int(margin > TIE) if self.has_vector[place] else NO_STATE
             states[name] = (margin, margin / largest, polarity)
-        cosines = np.where(self.has_vector, self._unit @ self._unit[place], -np.inf)
+        alike = self.has_vector & self.has_vector[place]
+        cosines = np.where(alike, self._unit @ self._unit[place], -np.inf)
         cosines[place] = -np.inf
         nearest = [
             (self.words[k], float(cosines[k]), int(self.trait[k]) if self.rated[k] else None)
             for k in np.argsort(-cosines, kind="stable")[:NEAREST]
-            if self.has_vector[place] and np.isfinite(cosines[k])
+            if np.isfinite(cosines[k])
         ]
         corpus = self.prepared.corpus
         split = corpus.splits["train"]
         occurs = np.flatnonzero(np.asarray(split.tokens) == index)
         turns = np.searchsorted(split.turn_offsets, occurs, side="right") - 1
         dialogues = np.searchsorted(split.dialogue_offsets, turns, side="right") - 1
-        labels = [EMOTIONS[k] for k in np.asarray(split.labels)[dialogues]]
+        labels = np.asarray(split.labels)[dialogues]
+        times = np.bincount(labels, minlength=len(EMOTIONS))
+        often = [k for k in np.argsort(-times, kind="stable")[:5] if times[k]]
         quotations = []
         for k in np.random.default_rng([seed, index]).permutation(len(occurs))[:QUOTED]:
             who = "speaker" if split.speaker[occurs[k]] == USR else "listener"
             before, after = words_around(corpus, int(occurs[k]), around=6)
-            quotations.append(Quotation(labels[k], who, before, after))
-        often = sorted(
-            Counter(labels).items(), key=lambda item: (-item[1], EMOTIONS.index(item[0]))
-        )
-        idf = float(corpus.idf[index])
-        count = int(corpus.counts[index])
-        counted = {"known": True, "idf": idf, "count": count, "labels": often[:5]}
-        return counted | {"states": states, "nearest": nearest, "quotations": quotations}
+            quotations.append(Quotation(EMOTIONS[labels[k]], who, before, after))
+        return replace(
+            report, known=True, idf=float(corpus.idf[index]), count=int(corpus.counts[index]),
+            states=states, nearest=nearest, labels=[(EMOTIONS[k], int(times[k])) for k in often],
+            quotations=quotations,
+        )  # fmt: skip

@@ -34,6 +34,7 @@ JUDGES = "judges"
 
 _ROLES = ("Speaker:", "Listener:")
 _COLUMNS = ("sheet", "item", "context", "A", "B")
+_EXPORT = "Export it as CSV in UTF-8."
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a spreadsheet would compute such a cell
 
 Answers = dict[tuple[str, str], str]  # (item, aspect) -> one of CHOICES
@@ -83,36 +84,41 @@ def _read_csv(path: Path, columns: Sequence[str]) -> dict[str, tuple[str, dict[s
 
     The separator is a comma, a semicolon or a tab: spreadsheets choose it by country.
     """
-    lines = read_lines(path, "`ctsm judge make` makes sheets.")
+    try:
+        lines = read_lines(path, "`ctsm judge make` makes sheets.")
+    except DataError as error:
+        export = f". {_EXPORT}" * isinstance(error.__cause__, UnicodeError)
+        raise DataError(f"{error}{export}") from error
     separator = max(",;\t", key=lines[0].count)
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
-    filled: list[tuple[str, list[str]]] = []
-    place = f"{path}:1"
+    begins = 1  # the line where a row begins
+    names: list[str] = []
+    rows: dict[str, tuple[str, dict[str, str]]] = {}
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
-                filled.append((place, cells))
-            place = f"{path}:{reader.line_num + 1}"  # where the next row begins
+            place = f"{path}:{begins}"
+            begins = reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not names:
+                names = [cell.strip() for cell in cells]
+                if lacking := ", one ".join(name for name in columns if names.count(name) != 1):
+                    raise DataError(f"{place}: needs one column {lacking}; found {names}.")
+                continue
+            if (count := len(cells)) != len(names):
+                raise DataError(f"{place}: {count} cells where the header has {len(names)}.")
+            plain = [c[1:] if c.startswith("'") and _FORMULA.match(c) else c for c in cells]
+            row = dict(zip(names, plain, strict=True))
+            item = row["item"].strip()
+            if item in rows:
+                first = rows[item][0].removeprefix(f"{path}:")
+                problem = f"item {item} is there twice, first on line {first}"
+                raise DataError(f"{place}: {problem}. Delete one of the two rows.")
+            rows[item] = (place, row)
     except csv.Error as error:
-        raise DataError(f"{place}: not CSV: {error}. Export it as CSV in UTF-8.") from error
-    if len(filled) < 2:
+        raise DataError(f"{path}:{begins}: not CSV: {error}. {_EXPORT}") from error
+    if not rows:
         raise DataError(f"{path} holds no row.")
-    place, header = filled[0]
-    names = [cell.strip() for cell in header]
-    if lacking := ", one ".join(name for name in columns if names.count(name) != 1):
-        raise DataError(f"{place}: needs one column {lacking}; found {names}.")
-    rows: dict[str, tuple[str, dict[str, str]]] = {}
-    for place, cells in filled[1:]:
-        if (count := len(cells)) != len(names):
-            raise DataError(f"{place}: {count} cells where the header has {len(names)}.")
-        plain = [c[1:] if c.startswith("'") and _FORMULA.match(c) else c for c in cells]
-        row = dict(zip(names, plain, strict=True))
-        item = row["item"].strip()
-        if item in rows:
-            first = rows[item][0].removeprefix(f"{path}:")
-            problem = f"item {item} is there twice, first on line {first}"
-            raise DataError(f"{place}: {problem}. Delete one of the two rows.")
-        rows[item] = (place, row)
     return rows
 
 
@@ -198,8 +204,7 @@ def write_answers(path: Path, sheet: Sheet, answers: Answers) -> None:
 def read_answers(path: Path, sheet: Sheet) -> tuple[Answers, dict[str, str]]:
     """Read the answers that a judge has given, and the place (file and line) of each item's row.
 
-    DataError: not such a file, judgements of another sheet, an item that is unknown or there
-    twice, or a choice other than A, tie and B.
+    DataError: judgements of another sheet, an unknown item, or a choice other than A, tie and B.
     """
     answers: Answers = {}
     rows = _read_csv(path, ("sheet", "item", *ASPECTS))

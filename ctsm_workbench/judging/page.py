@@ -12,15 +12,15 @@ from ctsm_lib.errors import ConfigError, CtsmError
 from ctsm_workbench.extras import needed_by
 from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, QUESTIONS, Answers, Item
+from ctsm_workbench.serving import serve_page
 
 
 class JudgingSession:
-    """Judgements of one judge on one sheet, saved after every single answer.
+    """Judgements of one judge on the sheet of a folder, saved after every single answer.
 
     A session begins at the first item that lacks an answer. Before every save it reads the file
     again, so that two windows of one judge keep each other's answers. If a question is answered
-    twice, the later answer counts. `folder` has `sheet.csv`; judgements go to `judges/NAME.csv`
-    in it. ConfigError: the judge's name cannot be the name of a file.
+    twice, the later answer counts.
     """
 
     def __init__(self, folder: Path | str, judge: str):
@@ -52,8 +52,7 @@ class JudgingSession:
         RunError: the file cannot be written; the session then keeps its old answers.
         """
         if aspect not in ASPECTS or choice not in CHOICES:
-            known = f"{', '.join(ASPECTS)}: {', '.join(CHOICES)}"
-            raise ConfigError(f"{aspect!r}: {choice!r} is none of {known}.")
+            raise ConfigError(f"{aspect!r}: {choice!r} answers no question of the sheet.")
         self._load()
         answers = self.answers | {(self.item.name, aspect): choice}
         files.write_answers(self.path, self.sheet, answers)
@@ -76,11 +75,10 @@ class JudgingSession:
             self.answers, _ = files.read_answers(self.path, self.sheet)
 
 
-def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
-    """The judging screen for a notebook cell. It opens where the judge left off.
+def widget(folder: Path | str, judge: str, whole_page: bool = False) -> Any:
+    """The judging screen, for a notebook cell. It opens where the judge left off.
 
-    Arguments and errors are those of `JudgingSession`. With `whole_page`, keys work wherever the
-    page was clicked, not only within the screen.
+    With `whole_page`, keys work wherever the page was clicked, not only within the screen.
     """
     with needed_by("The judging screen"):
         import anywidget
@@ -98,15 +96,14 @@ def widget(folder: Path | str, judge: str, *, whole_page: bool = False) -> Any:
     session = JudgingSession(folder, judge)
     view = JudgingScreen(screen=session.screen(), whole_page=whole_page)
     view.on_msg(lambda _, message, __: view.set_trait("screen", react(session, message)))
-    view.session = session
     return view
 
 
 def react(session: JudgingSession, message: Any) -> dict[str, Any]:
     """Do what a message of the screen asks for, and return what the screen shows then.
 
-    In a message, `do` is answer, next or back; `number` counts messages; `item` is the item on the
-    judge's screen; an answer also has `aspect` and `choice`. The result is `session.screen()` with
+    In a message, `do` is answer, next or back; `number` counts messages; `item` is the item that
+    the judge sees; an answer also has `aspect` and `choice`. `session.screen()` is returned with
     the `number` of the message, with `saved` after an answer, and with `error` when it failed.
     """
     outcome: dict[str, Any] = {}
@@ -126,12 +123,5 @@ def react(session: JudgingSession, message: Any) -> dict[str, Any]:
 
 
 def serve(folder: Path, judge: str, **options: Any) -> None:
-    """Serve the judging screen as a page until Ctrl-C.
-
-    Arguments and errors are those of `JudgingSession`, and of `serve_page` for `options`.
-    """
-    from ctsm_workbench.explorers.serving import serve_page  # its package imports torch
-
-    JudgingSession(folder, judge)  # raises now what the page would only show later
-    call = f"widget({str(folder.resolve())!r}, {judge!r}, whole_page=True)"
-    serve_page(f"from ctsm_workbench.judging import widget\n{call}", "judging", **options)
+    """Serve the judging screen as a page until Ctrl-C. Options are those of `serve_page`."""
+    serve_page(widget, str(folder.resolve()), judge, True, **options)

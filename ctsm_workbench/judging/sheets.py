@@ -4,7 +4,6 @@ Paper: Sec. 4.3.2 compares CTSM with three baselines on 3 aspects as win, tie or
 neither how items were drawn nor attention checks.
 """
 
-import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -12,6 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise, zip_longest
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ctsm_lib.cache import file_fingerprint
@@ -52,8 +52,7 @@ def _tokenized(text: str) -> str:
 def read_rows(path: Path) -> Rows:
     """Read JSON lines with `context` (turns, or one text), `response`, `emotion` and `reference`.
 
-    The last two may be missing. Each row also gets its `line`. DataError: the file cannot be read,
-    or a line has wrong fields.
+    The last two may be missing. Each row also gets its `line`. DataError: a line is not like that.
     """
     rows: Rows = defaultdict(list)
     for line, row in numbered_rows(path):
@@ -81,8 +80,7 @@ def named_files(arguments: Sequence[str]) -> list[tuple[str, Path]]:
         named.append((Path(argument).stem, Path(argument)) if bare else (name.strip(), Path(path)))
     for name, count in Counter(name for name, _ in named).items():
         if count > 1 or not name:
-            hint = "Name them: ours=A.jsonl b=B.jsonl"
-            raise ConfigError(f"{count} files are called {name!r}. {hint}")
+            raise ConfigError(f"{count} files are called {name!r}. Name them: a=A.jsonl b=B.jsonl")
     return named
 
 
@@ -94,15 +92,13 @@ def make(
 
     `files` are the name and the path of each system, the system in question first. `items` counts
     contexts, drawn in equal shares of emotions where possible; each is judged once per comparison.
-    `checks` counts attention checks, by default one to twenty items. `key` is the key's path, by
-    default `out / "key.json"`. Files that are there are never overwritten. The result is a report:
-    the sheet's number, counts of rows, and the `form` of the answers.
+    `checks` counts attention checks, by default one to twenty items. Files that are there are never
+    overwritten. The report has the sheet's number, counts of rows, and the `form` of the answers.
     """
     key = key or out / formats.KEY
     for path in (out / formats.SHEET, key):
         if path.exists():
-            reason = "is there already, and judgements may depend on it"
-            raise ConfigError(f"{path} {reason}. Choose another folder.")
+            raise ConfigError(f"{path} is there already, perhaps judged. Choose another folder.")
     systems = {name: read_rows(path) for name, path in files}
     ours, our_path = files[0]
     # A context that a file has twice is left out: it is unknown which of its answers to compare.
@@ -123,7 +119,7 @@ def make(
         names = ", ".join(path.name for _, path in files)
         raise ConfigError(f"{items} items were asked for, but {have} in all files ({names}).")
     checks = max(1, items * (len(files) - 1) // 20) if checks is None else checks
-    dice = random.Random(f"ctsm judge {seed}")
+    dice = Random(f"ctsm judge {seed}")
     chosen = {context: rows[context] for context in stratified(emotions, items, dice)}
     # If one system wrote tokens, capitals and spacing would identify it.
     texts = ([clean(found[name]["response"]) for found in chosen.values()] for name in systems)
@@ -144,8 +140,7 @@ def make(
         name = f"q{number:0{len(str(len(drafts)))}}"
         shown.append(Item(name, tuple(map(clean, rows[context][ours]["context"])), a, b))
         secrets[name] = secret | {"emotion": emotions[context]}
-    prints = {path: file_fingerprint(path) for _, path in files}
-    about = [{"name": n, "file": p.name, "fingerprint": prints[p]} for n, p in files]
+    about = [{"name": n, "file": p.name, "fingerprint": file_fingerprint(p)} for n, p in files]
     payload = {"systems": about, "seed": seed, "items": secrets}
     sheet = Sheet(formats.sheet_number(shown, payload), tuple(shown))
     formats.write_key(key, sheet.number, payload)
@@ -160,7 +155,7 @@ def make(
     }  # fmt: skip
 
 
-def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
+def stratified(strata: Texts, count: int, dice: Random) -> list[Context]:
     """Draw `count` contexts, in each round one of every emotion that has contexts left."""
     piles: dict[str, list[Context]] = defaultdict(list)
     for context, emotion in strata.items():
@@ -173,14 +168,12 @@ def stratified(strata: Texts, count: int, dice: random.Random) -> list[Context]:
     return list(filter(None, chain.from_iterable(rounds)))[:count]
 
 
-def _comparisons(
-    rows: Matched, names: Sequence[str], dice: random.Random, form: Callable[[str], str]
-) -> list[Draft]:
+def _comparisons(rows: Matched, names: list[str], dice: Random, form: Callable) -> list[Draft]:
     """The first system against each other one, in a random order."""
     drafts: list[Draft] = []
     for other in names[1:]:
-        pairs = [(names[0], other), (other, names[0])] * len(rows)
-        orders = pairs[: len(rows)]  # the first system is A as often as B
+        both = [(names[0], other), (other, names[0])]
+        orders = (both * len(rows))[: len(rows)]  # the first system is A as often as B
         dice.shuffle(orders)
         for (context, found), (a, b) in zip(rows.items(), orders, strict=True):
             left, right = (form(found[name]["response"]) or NO_ANSWER for name in (a, b))
@@ -192,7 +185,7 @@ def _comparisons(
 
 
 def _attention_checks(
-    references: Texts, emotions: Texts, *, taken: set[Context], count: int, dice: random.Random
+    references: Texts, emotions: Texts, *, taken: set[Context], count: int, dice: Random
 ) -> list[Draft]:
     """Checks that an attentive judge passes: a human answer beside a worse one.
 
@@ -226,7 +219,7 @@ def _attention_checks(
     return drafts
 
 
-def shuffled_words(text: str, dice: random.Random) -> str:
+def shuffled_words(text: str, dice: Random) -> str:
     """Of fifty random orders of the words, the one that keeps the fewest neighbours together."""
     words = text.split()
     neighbours = set(pairwise(words))

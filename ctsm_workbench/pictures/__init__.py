@@ -1,17 +1,15 @@
 """Pictures of the paper and others, each written with the JSON it was drawn from.
 
-`house` has what all share, `export` writes them; the other modules draw, each from the results of
-one room of `study/` or of `bench/`. `diagram` draws the model.
+`house` has what all share and writes files; the others draw results, and `diagram` the model.
 """
 # ruff: noqa: F401
 
-from ctsm_workbench.pictures.comparison import training_curve
 from ctsm_workbench.pictures.contexts import contextual_figure, fig1
-from ctsm_workbench.pictures.export import write_figure
-from ctsm_workbench.pictures.figure3 import fig3
-from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, template
+from ctsm_workbench.pictures.house import BLUE, INK, ORANGE, template, write_figure
+from ctsm_workbench.pictures.runs import training_curve
 from ctsm_workbench.pictures.words import (
     discrepant_figure,
+    fig3,
     search_box,
     sensitivity,
     word_map_figure,

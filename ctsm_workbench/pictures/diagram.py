@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctsm_lib.errors import ConfigError
-from ctsm_workbench.pictures.export import write_stills
-from ctsm_workbench.pictures.house import HERE, STYLE
+from ctsm_workbench.pictures.house import HERE, STYLE, write_stills
 
 # The picture has its own light ground, so that it reads alike on a white and on a dark page.
 GROUND = "#f6f7f9"

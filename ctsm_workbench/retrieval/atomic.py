@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import scipy
 
 from ctsm_lib.cache import digest, file_fingerprint
 from ctsm_lib.errors import DataError
@@ -162,6 +161,8 @@ class EventIndex:
         return (best * (1 - _WHOLE_WEIGHT) + best.minimum(whole) * _WHOLE_WEIGHT).tocsr()
 
     def _cosine(self, stems: Sequence[Sequence[str]]) -> Any:
+        import scipy  # here, because a start from the cache does not need it
+
         weights = self._vectorizer.transform(stems)
         length = scipy.sparse.linalg.norm(weights, axis=1)
         # Long sentences tell of several events: only the square root of their length counts.
@@ -173,6 +174,8 @@ class EventIndex:
 
 def _row_maximum(matrix: Any, owner: np.ndarray, shape: tuple[int, int]) -> Any:
     """One row for all rows that have one owner: the largest value of each column."""
+    import scipy
+
     cell = owner[matrix.row].astype(np.int64) * shape[1] + matrix.col
     order = np.lexsort((-matrix.data, cell))
     cell, first = np.unique(cell[order], return_index=True)

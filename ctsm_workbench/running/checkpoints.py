@@ -78,10 +78,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
-    """Put a run back where it was; returns its state.
-
-    Raises `RunError` where a file is missing, damaged or of another model.
-    """
+    """Put a run back and return its state; a `RunError` if a file is missing, damaged, foreign."""
     state = _read_state(path)
     load_weights(path / "model.safetensors", model)
     _load_optimizer(path / "optimizer.safetensors", model, optimizer)
@@ -98,16 +95,15 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 def _read_state(path: Path) -> dict:
     file = path / "state.json"
     state = read_json(file)
-    odd = []
+    kinds = get_type_hints(Progress) | {"window": dict}
     if not isinstance(state, dict) or state.pop("sha256", None) not in (None, digest(state)):
-        odd = ["its checksum"]
+        odd = "its checksum"
     elif state.get("iteration") != int(path.stem.removeprefix("checkpoint-")):
-        odd = ["iteration"]
+        odd = "iteration"
     else:
-        kinds = get_type_hints(Progress) | {"window": dict}
-        odd = [n for n, kind in kinds.items() if n in state and not isinstance(state[n], kind)]
+        odd = next((n for n in kinds if n in state and not isinstance(state[n], kinds[n])), "")
     if odd:
-        raise RunError(f"{file} is damaged: see {odd[0]}. Restore it, or train again.")
+        raise RunError(f"{file} is damaged: see {odd}. Restore it, or train again.")
     return state
 
 

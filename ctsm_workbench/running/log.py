@@ -73,13 +73,6 @@ class TrainingLog:
         self.seen = 0
         self.since = time.monotonic()
 
-    def write_dev(self, iteration: int, scores: dict[str, float]) -> None:
-        """Write and print dev scores."""
-        self.write({"iteration": iteration} | {f"dev_{n}": value for n, value in scores.items()})
-        if not rank():
-            tqdm.write(f"iteration {iteration}: dev {in_words(scores)}")
-        self.since = time.monotonic()
-
     def write(self, record: dict) -> None:
         """Append a record, in the main process; a `RunError` if the log cannot be written."""
         if rank():
@@ -129,8 +122,7 @@ def read_log(folder: Path) -> list[dict]:
         if not all(isinstance(record, dict) for record in records):
             raise ValueError("a line of it is not an object")
     except FileNotFoundError:
-        found = f"{path} is missing: {folder} is not a run folder of `ctsm train`."
-        raise RunError(found) from None
+        raise RunError(f"{path} is missing: {folder} is no folder of `ctsm train`.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}).") from error
     return records

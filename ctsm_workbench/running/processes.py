@@ -49,10 +49,8 @@ def leave() -> None:
 
 
 def gather(value: Any) -> list[Any]:
-    """The values of all processes, the main one's first.
-
-    They travel as JSON: nothing that comes over a network is unpickled here.
-    """
+    """The values of all processes, the main one's first."""
+    # They travel as JSON: nothing that comes over a network is unpickled here.
     if world() == 1:
         return [value]
     own = json.dumps(value).encode()
@@ -71,10 +69,7 @@ def from_main(value: Any) -> Any:
 
 
 def require_alike(facts: dict[str, Any]) -> None:
-    """Refuse to work together on different things.
-
-    Raises a `ConfigError` in all processes if one of them has another value of a fact.
-    """
+    """Raise a `ConfigError` in all processes if one of them has another value of a fact."""
     first, *others = gather(facts)
     for number, other in enumerate(others, start=1):
         for name, value in other.items():

@@ -36,7 +36,7 @@ from ctsm_lib.run_folder import versions
 from ctsm_lib.scores import score_pairs, teacher_forced
 from ctsm_lib.training import Guard, Progress, Step, Training, learning_rate
 from ctsm_workbench.running.checkpoints import load_checkpoint, require_same_run, save_checkpoint
-from ctsm_workbench.running.log import TrainingLog
+from ctsm_workbench.running.log import TrainingLog, in_words
 from ctsm_workbench.running.processes import require_alike
 
 LOG_EVERY = 20  # iterations; reading a loss makes a GPU wait
@@ -66,10 +66,7 @@ def train(
 
 
 def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) -> dict:
-    """Fit a model that one call trains; its run folder is like any other.
-
-    Every process does the same, and the main one writes.
-    """
+    """Fit a model that one call trains. Every process does the same, and the main one writes."""
     begun = time.monotonic()
     if resume:
         require_same_run(out, config, prepared.corpus.vocabulary)
@@ -83,8 +80,8 @@ def fit(config: Config, prepared: Prepared, out: Path, *, resume: bool = False) 
         record = {"iteration": 0} | {f"dev_{name}": value for name, value in scores.items()}
         write_text(out / "log.jsonl", json.dumps(record) + "\n")
         save_weights(out / "best.safetensors", model, best)
-    progress = Progress(best=best, seconds=time.monotonic() - begun, finished=True)
-    return vars(progress) | {"interrupted": False}
+    seconds = time.monotonic() - begun
+    return vars(Progress(best=best, seconds=seconds, finished=True)) | {"interrupted": False}
 
 
 @dataclass(kw_only=True)
@@ -109,6 +106,9 @@ class LongRunGuard(Guard):
             except Timeout:
                 found = f"{self.out} is being trained by another process"
                 raise RunError(f"{found}. Wait for its end, or choose another --out.") from None
+            except OSError as error:
+                reason = f"{self.out} cannot be written ({error.strerror or error})"
+                raise RunError(f"{reason}: make it writable, or resume a copy of it.") from error
             self.stack.callback(lock.release)
             self.stack.callback(remove, Path(lock.lock_file))
         # Python lets no other thread handle signals.
@@ -153,12 +153,11 @@ class LongRunGuard(Guard):
         total = run.config.max_iterations
         hide = None if self.progress and not rank() else True
         bar = self.stack.enter_context(tqdm(total=total, initial=done, unit="it", disable=hide))
-        board = None
+        self.log = TrainingLog(self.out / "log.jsonl", run.accelerator.device, bar)
         if self.tensorboard and not rank():
             from torch.utils.tensorboard import SummaryWriter
 
-            board = SummaryWriter(str(self.out / "tensorboard"))
-        self.log = TrainingLog(self.out / "log.jsonl", run.accelerator.device, bar, board)
+            self.log.board = SummaryWriter(str(self.out / "tensorboard"))
         if self.resume:
             self.log.restore(window, done)
             # Another number of threads or processes adds up in another order.
@@ -191,8 +190,12 @@ class LongRunGuard(Guard):
         )
 
     def after_dev(self, run: Training, scores: dict[str, float]) -> None:
-        """Log the scores."""
-        self.log.write_dev(run.progress.iteration, scores)
+        """Log and print the scores."""
+        iteration = run.progress.iteration
+        self.log.write({"iteration": iteration} | {f"dev_{name}": scores[name] for name in scores})
+        if not rank():
+            tqdm.write(f"iteration {iteration}: dev {in_words(scores)}")
+        self.log.since = time.monotonic()
 
     def save(self, run: Training) -> None:
         """Write a checkpoint, in the main process, while the others wait."""
@@ -224,6 +227,6 @@ def unsound(log: TrainingLog, model: nn.Module) -> tuple[int, dict[str, str]]:
         if odd := {name: f"{value:.4g}" for name, value, most in values if not abs(value) < most}:
             return late, odd
     named = dict(model.named_parameters())
-    finite = torch.stack([weights.isfinite().all() for weights in named.values()]).tolist()
-    spoiled = [name for name, fine in zip(named, finite, strict=True) if not fine]
+    sound = torch.stack([weights.isfinite().all() for weights in named.values()])  # one transfer
+    spoiled = [name for name, fine in zip(named, sound.tolist(), strict=True) if not fine]
     return 0, dict.fromkeys(spoiled[:1], "no longer finite")

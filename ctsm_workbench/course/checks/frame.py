@@ -12,9 +12,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 CHECKS: dict[str, Callable[..., None]] = {}
-HINTS: dict[str, dict[str, str]] = tomllib.loads(
-    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
-)
+HINTS = tomllib.loads(Path(__file__).with_name("hints.toml").read_text(encoding="utf-8"))
 Answer = Callable[..., Any]  # the function that a student writes
 
 
@@ -36,8 +34,7 @@ class Expect:
 
     def shape(self, actual: Any, shape: tuple[int, ...], hint: str = "shape") -> Any:
         """Expect a tensor, an array or a number of this shape, and return it."""
-        _same_shape(actual, shape, self._text(hint))
-        return actual
+        return _of_shape(actual, shape, self._text(hint))
 
     def close(
         self, actual: Any, expected: Any, hint: str, *, tolerance: float = 1e-5, **values: Any
@@ -45,8 +42,7 @@ class Expect:
         """Expect this shape and these values; the message adds the place that is furthest off."""
         text = self._text(hint, **values)
         wanted = array(expected)
-        _same_shape(actual, wanted.shape)
-        got = array(actual)
+        got = array(_of_shape(actual, wanted.shape))
         if np.isnan(got).any() and not np.isnan(wanted).any():
             raise CheckFailed(f"There is NaN in your result. {text}")
         distance = np.abs(got - wanted) - tolerance * np.abs(wanted)
@@ -101,11 +97,11 @@ def check(exercise: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return decorate
 
 
-def _same_shape(actual: Any, shape: tuple[int, ...], hint: str = "") -> None:
+def _of_shape(actual: Any, shape: tuple[int, ...], hint: str = "") -> Any:
     found = tuple(getattr(actual, "shape", np.shape(actual)))
     if found != shape:
-        text = f"The shape should be {list(shape)}, not {list(found)}. {hint}"
-        raise CheckFailed(text.strip())
+        raise CheckFailed(f"The shape should be {[*shape]}, not {[*found]}. {hint}".strip())
+    return actual
 
 
 def array(value: Any) -> np.ndarray:

@@ -4,7 +4,7 @@ import secrets
 import tempfile
 import tomllib
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +12,20 @@ from ctsm_lib.errors import ConfigError
 from ctsm_workbench.extras import needed_by
 
 
-def serve(runs: Sequence[Path], *, port: int = 8867, **options: Any) -> None:
-    """Serve the three explorers until Ctrl-C, by default to this computer only.
-
-    `runs` are run folders; by default the lessons' run, which is trained now where it is missing.
-    Port, options and errors are those of `serve_page`. Every error, also of runs and data, comes
-    before anything is served.
-    """
-    from ctsm_workbench import explorers
-
-    explorers.explorer(*runs)  # raises now what the page would only show later
-    folders = ", ".join(repr(str(run.expanduser().resolve())) for run in runs)
-    code = f"from ctsm_workbench import explorers\nexplorers.explorer({folders})"
-    serve_page(code, "explorers", port=port, **options)
-
-
 def serve_page(
-    code: str, name: str, *, host: str = "127.0.0.1", port: int = 8866, theme: str = "light",
-    browser: bool = True, announce: Callable[[str], None] = print,
+    widget: Callable[..., Any], *arguments: Any, host: str = "127.0.0.1", port: int = 8866,
+    theme: str = "light", browser: bool = True, announce: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Serve a widget as a page until Ctrl-C. Every visitor gets a kernel of their own.
 
-    `code` is Python whose last line is a widget. It must not contain anything that a visitor typed.
-    `name` has letters only. If the port is taken, the next free one serves. `announce` receives the
-    address, which holds the token that visitors need. Raises `ConfigError` where Voila is missing,
-    no port is free, or the theme is neither light nor dark.
+    The page calls the function `widget` of this package with the arguments (texts and numbers). If
+    the port is taken, the next free one serves. `announce` receives the address, which holds the
+    token that visitors need. Raises `ConfigError` where Voila is missing, no port is free, or the
+    theme is neither light nor dark. Errors of the widget itself come before anything is served.
     """
     if theme not in ("light", "dark"):
         raise ConfigError(f"Theme {theme!r} is neither light nor dark.")
+    widget(*arguments)
     with needed_by("The page"):
         import nbformat
         from traitlets.config import Config
@@ -57,18 +43,20 @@ def serve_page(
             if browser:
                 webbrowser.open(address)
 
+    name = widget.__name__
+    code = f"from {widget.__module__} import {name}\n{name}(*{arguments!r})"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     settings = Config(tomllib.loads(Path(__file__).with_name("voila.toml").read_text("utf-8")))
     settings.Voila.update(ip=host, port=port, token=token)
     settings.VoilaConfiguration.theme = theme
     with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / f"{name}.ipynb"
+        # The page shows the name of its notebook.
+        path = Path(place) / f"{widget.__module__.split('.')[1]}.ipynb"
         nbformat.write(notebook, path)
         app = Page(config=settings)
         app.initialize([str(path)])
         try:
             app.start()
         except SystemExit:
-            busy = f"No free port near {port} on {host}"
-            raise ConfigError(f"{busy}. Choose another with --port.") from None
+            raise ConfigError(f"No free port near {port} on {host}. Change --port.") from None

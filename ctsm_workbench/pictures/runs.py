@@ -1,4 +1,4 @@
-"""Scores of runs: the course of training, Tables 1 and 3, and accuracy against diversity."""
+"""Runs: their training, Tables 1 and 3, accuracy against diversity, and the speed of each part."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from ctsm_workbench.pictures.house import BLUE, STYLE, finish, interval, note
 from ctsm_workbench.study.comparison.tables import ROWS, SCORES, caption
 
+_BENCH = STYLE["bench"]
 _KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}
 _DASHES = ("solid", "dot", "dash", "dashdot")
 # Runs that agree in these and differ in their strength of L_div are a line.
@@ -110,3 +111,73 @@ def _along(key: str, others: Sequence[str], rows: Sequence[dict]) -> list[list[d
     for row in rows:
         lines.setdefault(tuple(row.get(name, 0.0) for name in others), []).append(row)
     return [sorted(line, key=lambda row: row[key]) for line in lines.values()]
+
+
+def bench_figure(result: dict) -> go.Figure:
+    """Shares of the limit and rates above, a panel of growth for each thing that grows below.
+
+    `result` is what `bench.measure.measure` returns; parts that were not measured are left out.
+    """
+    rows = result["parts"]
+    grown = {axis for row in rows.values() for axis in row.get("growth", {})}
+    axes = [axis for axis in _BENCH["axes"] if axis in grown]
+    half = max(len(axes), 1)
+    above = [{"colspan": half}, *[None] * (half - 1)] * 2
+    below = [{"colspan": 2}, None] * len(axes)
+    specs = [above, below] if axes else [above]
+    titles = _BENCH["titles"] + [f"time by {_BENCH['axes'][axis]}" for axis in axes]
+    grid = {"rows": len(specs), "cols": 2 * half, "specs": specs, "subplot_titles": titles}
+    figure = make_subplots(**grid, **_BENCH["grid"])
+    _draw_speeds(figure, rows, half + 1)
+    for place, axis in enumerate(axes):
+        _draw_growth(figure, rows, axis, 2 * place + 1)
+    threads = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}"
+    title = f"Speed: preset {result['preset']}, {threads}"
+    return finish(figure, "bench", title, inner=70 + 26 * len(rows) + (330 if axes else 0))
+
+
+def _draw_speeds(figure: go.Figure, rows: dict, second: int) -> None:
+    """The share of the limit in the first column, the rate in column `second`."""
+    rows = dict(reversed(rows.items()))
+    for kind, color in _BENCH["limits"].items():
+        if some := [name for name, row in rows.items() if row.get("bound") == kind]:
+            x = [100 * rows[name]["share_of_limit"] for name in some]
+            own = {"name": f"limit: {kind}", "text": [f"{share:.0f} %" for share in x]}
+            figure.add_bar(x=x, y=some, marker_color=color, **own, **_BENCH["bars"])
+    values = [row["value"] for row in rows.values()]
+    # Three digits that count, and none behind the point above a hundred.
+    rates = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values]
+    text = [f"{rate} {row['unit']}" for rate, row in zip(rates, rows.values(), strict=True)]
+    beside = ["middle left" if value > 20 else "middle right" for value in values]
+    look = _BENCH["rates"] | {"textposition": beside, "col": second}
+    figure.add_scatter(x=values, y=list(rows), text=text, **look)
+    figure.update_yaxes(categoryarray=list(rows), range=[-0.6, len(rows) - 0.4], row=1)
+
+
+def _draw_growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
+    """Lines from (1, 1), size and time in units of the smallest; dotted: time grows as size."""
+    panel = {"row": 2, "col": column}
+    grown = {
+        name: row["growth"][axis] for name, row in rows.items() if axis in row.get("growth", {})
+    }
+    key = []
+    most = max(max(found["sizes"]) / found["sizes"][0] for found in grown.values())
+    symbols = _BENCH["symbols"].items()
+    for (name, found), (symbol, sign) in zip(grown.items(), symbols, strict=False):
+        slope = "" if found["slope"] is None else f" {found['slope']:.2f}"
+        key.append((found["slope"] or 0.0, f"{sign} {name}{slope}"))
+        sizes = found["sizes"]
+        seconds = found["seconds"]
+        figure.add_scatter(
+            x=[size / sizes[0] for size in sizes],
+            y=[second / seconds[0] for second in seconds],
+            name=name,
+            marker={"symbol": symbol, "size": 8},
+            customdata=list(zip(sizes, seconds, strict=True)),
+            **_BENCH["growth"] | panel,
+        )
+    text = "<br>".join(line for _, line in sorted(key, reverse=True))
+    note(figure, text, **_BENCH["key"], **panel)
+    figure.add_scatter(x=[1, most], y=[1, most], showlegend=column == 1, **_BENCH["even"], **panel)
+    figure.update_xaxes(**_BENCH["ticks"], **panel)
+    figure.update_yaxes(**_BENCH["ticks"], **panel)
