@@ -4,7 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ def evaluate(
     """All scores of a split, and every answer with its context (none without predicted words).
 
     Several processes share the work, and all get all of it. `on_scored` is called with the arrays
-    of `score_pairs`, and with those that intervals by dialogue need, e.g. to keep them. An unknown
-    split, or data with another vocabulary than the run's, raises a `RunError`.
+    of `score_pairs`, and those that `write_examples` keeps. An unknown split, or data with another
+    vocabulary than the run's, raises a `RunError`.
     """
     if split not in SPLITS:
         raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
@@ -91,8 +91,7 @@ def answer_pairs(
         # An answer must not see the reference.
         batch = replace(pairs.collate(index), target=None, label=None).to(device)
         found, memory = answer_batch(model, batch, how, step)
-        named = zip(index.tolist(), found, strict=True)
-        own += [[n, answer.ids, answer.log_prob, answer.alpha] for n, answer in named]
+        own += [[n, *astuple(answer)] for n, answer in zip(index.tolist(), found, strict=True)]
         logits[index] = memory.emotion_logits.float().cpu()
     rows = sorted(row for part in gather(own) for row in part)
     # Each process filled the rows of its batches and left the others 0.

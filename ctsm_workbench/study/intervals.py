@@ -46,7 +46,7 @@ def resampled_means(values_SN: Array, dialogue_N: Array, draws: int) -> Array:
     """The mean over all seeds and pairs, and means of samples, [1 + K].
 
     A sample draws whole dialogues with replacement, and also seeds where there are several (a
-    hierarchical bootstrap). All values of one shape get the same draws: differences are paired.
+    hierarchical bootstrap).
     """
     pairs = np.bincount(dialogue_N)  # G
     sums = np.array([np.bincount(dialogue_N, values) for values in values_SN])  # S G

@@ -113,8 +113,8 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable = print) -> 
     """Train and score every row and seed that has no result yet; interrupted runs continue.
 
     `report` gets a line about each run that ends. A run that fails does not stop the others.
-    Returns the failures, as "row, seed N: last line of its log". Raises `KeyboardInterrupt` where
-    the comparison or one of its runs was interrupted.
+    Returns the failures, as "row, seed N: last line of its log"; an interruption of the comparison
+    or of one of its runs raises `KeyboardInterrupt`.
     """
     waiting = missing(plan)
     free = _environments(plan)
@@ -173,8 +173,7 @@ def _run(
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A run of a fixed budget scores the dev split at its end only: then it has best weights.
     if not (folder / "best.safetensors").is_file():
-        begun = (folder / "run.json").is_file()
-        begin = ["--resume"] if begun else ["--preset", config.preset]
+        begin = ["--resume"] if (folder / "run.json").is_file() else ["--preset", config.preset]
         call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
     # These change answers only: a run that was trained with other values is not trained again.
     biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]

@@ -22,7 +22,7 @@ from ctsm_workbench.study.contexts.reading import (
     collect_states,
     plan,
     word_in_contexts,
-)  # fmt: skip
+)
 from ctsm_workbench.study.contexts.variation import dependence, explained
 from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
 from ctsm_workbench.study.polarity import standards
@@ -64,9 +64,9 @@ class Study:
     def results(self, model: CTSM, **how: Any) -> dict:
         """Read all dialogues with a model; the results of its states.
 
-        `directions` of features are positive. V_cos: mean inclination to the positive label words
-        minus that to the negative ones. H_s, whose axes have no names: the rule of Section 5.4 on
-        mean states, with the centroids of rated words. `grades` [W] are positive by them.
+        `directions` of features, and by them `grades` [W] of words, are positive. V_cos: mean
+        inclination to the positive label words minus that to the negative ones. H_s, whose axes
+        have no names: the rule of Section 5.4 on mean states, with the centroids of rated words.
         """
         self.states = collect_states(model, self.laid, len(self.words), self.rated, **how)
         bands, self.depends = dependence(self.laid, self.states)
@@ -215,9 +215,8 @@ def _dialogues(study: Study) -> list[dict]:
 def _within_words(study: Study) -> list[dict]:
     """The mean AUC between a word's own occurrences in positive and in negative dialogues.
 
-    It is 0.5 where a word's state does not follow the dialogue, as for every static vector. Words
-    are resampled. `fitted` is the direction that separates the two kinds of training dialogues
-    best: it shows what a space contains about the dialogue, along the polarity of words or not.
+    It is 0.5 for every static vector. Words are resampled. `fitted` is the direction that separates
+    the training dialogues best: it shows all that a space contains about the label.
     """
     kept = study.states.kept
     word = study.laid.tokens[study.laid.kept]

@@ -175,9 +175,7 @@ def collect_states(
     row_of = np.full(len(laid.tokens), -1)
     row_of[laid.kept] = np.arange(len(laid.kept))
     blocks = list(_blocks(laid))[share()]
-    total = int(sum(laid.length[block].sum() for block in blocks))
-    bar = tqdm(total=total, desc="reading", unit=" words", unit_scale=True, disable=not progress)
-    for block in blocks:
+    for block in tqdm(blocks, desc="reading", unit="block", disable=not progress):
         begin = laid.begin[block]
         length = laid.length[block]
         column = np.arange(length.max())
@@ -196,8 +194,6 @@ def collect_states(
         dialogue_sums.index_add_(1, where, features * masks[:, word, None])
         row = torch.from_numpy(row_of[index])
         kept[row[row >= 0]] = features[row >= 0].float()
-        bar.update(len(word))
-    bar.close()
     counted = masks.numpy()[:, laid.tokens]  # [2, N]: is the occurrence in the sum?
     size = len(laid.begin)
     sums, squares, dialogue_sums, kept = map(all_sum, (sums, squares, dialogue_sums, kept))

@@ -102,11 +102,8 @@ def _matters(rule: Rule, data: Words) -> bool:
     return bool(0 < chosen < (data.kind >= 0).sum())
 
 
-def evaluate(data: Words, rules: list[Rule], random: np.random.Generator) -> tuple[list, list]:
-    """The polarities of n words by every rule, and a row: fields, words, differ, `SHARES`, reason.
-
-    Polarities are trait [n], state [n] (`NO_STATE` without a vector) and cosines [n, 2].
-    """
+def _evaluate(data: Words, rules: list[Rule], random: np.random.Generator) -> tuple[list, list]:
+    """For every rule trait [n], state [n] and cosines [n, 2], and its row of the result."""
     polarities = []
     rows = []
     coin = random.integers(0, 2, len(data.words))
@@ -166,13 +163,12 @@ def analyse(
     `labels` are words that are reported one by one, `own` is a further choice. `draws` and `seed`
     are of permutations and bootstrap. The JSON data are choices (the paper's rule, rated words
     only, ...), sweep, permutation, labels, conclusion. Without a positive or without a negative
-    word, a `DataError` is raised.
-
-    Paper: Sec. 5.4. Departure: the paper gives one number; most of its words have no rating.
+    word, a `DataError` is raised. Paper: Sec. 5.4. Departure: the paper gives one number; most of
+    its words have no rating.
     """
     trait = trait_polarity(data.vad[:, 0]) * data.rated
     paper.both_groups(paper.group_weights(trait, data.lengths, unit=False))
-    polarities, rows = evaluate(data, rules_for(data, own), np.random.default_rng(seed))
+    polarities, rows = _evaluate(data, rules_for(data, own), np.random.default_rng(seed))
     index = {word: i for i, word in enumerate(data.words)}
     table = [_label(index[word], data, polarities) for word in labels if word in index]
     has = data.lengths > 0
@@ -218,9 +214,8 @@ def _label(i: int, data: Words, polarities: list) -> dict:
     """A label's ratings, cosines, and polarities by the paper's rule and with rated words only."""
     traits, _, cosines = polarities[0]
     names = ("valence", "arousal", "dominance", "cos_positive", "cos_negative")
-    values = dict(zip(names, (*data.vad[i], *cosines[i]), strict=True))
-    row: dict[str, Any] = {"word": data.words[i], "rated": bool(data.rated[i])}
-    row |= {"trait": int(traits[i])} | rounded(values, 6)
+    values = rounded(dict(zip(names, (*data.vad[i], *cosines[i]), strict=True)), 6)
+    row = {"word": data.words[i], "rated": bool(data.rated[i]), "trait": int(traits[i])} | values
     for name, (trait, state, _) in zip(("", "_rated_only"), polarities, strict=False):
         known = state[i] != NO_STATE
         row[f"state{name}"] = int(state[i]) if known else None

@@ -68,9 +68,8 @@ def words_around(corpus: Corpus, place: int, around: int = 4) -> tuple[str, str]
 def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
     """Positions of the most frequent words on a map of their vectors, and both polarities.
 
-    Emotion labels are added to the `words` most frequent words with a vector. UMAP keeps so many
-    `neighbours` together. A `trait` is 1, 0, or None where the word is unrated. A `ConfigError` is
-    raised without umap-learn, or with too few words.
+    Emotion labels are added to the `words` most frequent words with a vector. A `trait` is None
+    where the word is unrated. Too few words for the `neighbours`, or no umap-learn: `ConfigError`.
     """
     vocabulary = prepared.corpus.vocabulary
     counts = prepared.corpus.counts[FIRST:]
@@ -79,9 +78,8 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
     labels = np.array([vocabulary.index[emotion] - FIRST for emotion in EMOTIONS])
     chosen = order[has[order]][:words]
     chosen = np.concatenate([chosen, np.setdiff1d(labels[has[labels]], chosen)])
-    if len(chosen) <= neighbours:
-        found = f"{len(chosen)} words with a vector"
-        raise ConfigError(f"{found} are too few for a map with {neighbours} neighbours.")
+    if (n := len(chosen)) <= neighbours:
+        raise ConfigError(f"{n} words are too few for a map with {neighbours} neighbours.")
     place = _coordinates(prepared.vectors.matrix[FIRST:][chosen], neighbours, seed)
     trait = trait_polarity(scores["trait"])
     x, y = place.T.round(3).tolist()
