@@ -70,9 +70,9 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     for row in rows:
         results = found[row.key]
         paper = dict(zip(SCORES, row.paper, strict=True))
-        entry: dict = {"key": row.key, "name": row.name, "paper": paper, "seeds": list(results)}
+        entry: dict = {"key": row.key, "name": row.name, "paper": paper, "seeds": sorted(results)}
         if results:
-            entry["knowledge"] = next(iter(results.values()))["run"].get("knowledge")
+            entry["knowledge"] = results[min(results)]["run"].get("knowledge")
             entry["scores"] = {score: _summary(results, score) for score in SUMMARISED}
             if row.key != "ctsm" and found.get("ctsm"):
                 entry["against_ctsm"] = _against(found["ctsm"], results)
@@ -84,12 +84,15 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
         corrected = intervals.holm([difference["p"] for difference in differences])
         for difference, p in zip(differences, corrected, strict=True):
             difference["p_holm"] = p
-    shared = _shared([result for own in found.values() for result in own.values()], folder)
+    shared = _shared([own[seed] for own in found.values() for seed in sorted(own)], folder)
     return shared | {"rows": table, "not_run": [row.name for row in rows if not found[row.key]]}
 
 
 def _results(key: str, folder: Path) -> dict[int, dict]:
-    """The results of a row by seed, each with the arrays of `write_examples` as `arrays`."""
+    """The results of a row by seed, each with the arrays of `write_examples` as `arrays`.
+
+    They keep the order of the folder: which seeds a bootstrap sample draws depends on it.
+    """
     found = {}
     for result in map(read_json, folder.glob(f"{key}-seed*.json")):
         result["arrays"] = {}
@@ -97,7 +100,7 @@ def _results(key: str, folder: Path) -> dict[int, dict]:
             with np.load(path) as kept:
                 result["arrays"] = dict(kept)
         found[result["run"]["seed"]] = result
-    return dict(sorted(found.items()))
+    return found
 
 
 def _shared(results: Sequence[dict], folder: Path) -> dict:
@@ -129,7 +132,7 @@ def _stacked(results: dict[int, dict], part: str, seeds: Iterable[int]) -> Array
 
 def _summary(results: dict[int, dict], score: str) -> dict | None:
     """Mean and 95 % interval of a score, and what the interval covers."""
-    values = [result.get(score) for result in results.values()]
+    values = [results[seed].get(score) for seed in sorted(results)]
     known = [value for value in values if value is not None]
     if not known:
         return None
