@@ -15,7 +15,7 @@ import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -29,7 +29,6 @@ from ctsm_workbench.transfers import Transfer
 
 REGISTRY = SAMPLE.parent / "registry.toml"  # beside the sample, in the wheel too
 BAD_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
-DANGER = "a link, a device or a path out of the archive"
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,12 @@ class Part:
 def load_registry(path: Path = REGISTRY) -> dict[str, Part]:
     """Parts by name. A file that is missing, or lacks a field of a part, raises a `DataError`."""
     try:
-        registry = {}
-        for name, fields in tomllib.loads(path.read_text(encoding="utf-8")).items():
-            members = [Member(**entry) for entry in fields.pop("members")]
-            registry[name] = Part(name, members=members, **fields)
-        return registry
+        registry = tomllib.loads(path.read_text(encoding="utf-8"))
+        for fields in registry.values():
+            fields["members"] = [Member(**entry) for entry in fields["members"]]
+        return {name: Part(name, **fields) for name, fields in registry.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        found = f"The registry of downloads {path} cannot be used ({error})"
-        raise DataError(f"{found}. Restore that file.") from error
+        raise DataError(f"{path} cannot be used ({error}). Restore that file.") from error
 
 
 def fetch(
@@ -100,17 +97,13 @@ def fetch(
     declined = [name for name in asked if not accept(registry[name].terms.strip())]
     outcome = dict.fromkeys(names, "declined")
     failed = False
-    for name in names:
-        part = registry[name]
+    for name in (name for name in names if name not in declined):
         try:
-            if name not in declined:
-                outcome[name] = _fetch(part, target, progress)
-        except DataError as error:
-            outcome[name] = str(error)
-            failed = True
-        except OSError as error:
-            unstored = f"{part.title} cannot be stored in {target}"
-            outcome[name] = f"{unstored} ({error}). Choose another folder."
+            outcome[name] = _fetch(registry[name], target, progress)
+        except (DataError, OSError) as error:
+            unstored = f"{registry[name].title} cannot be stored in {target} ({error})"
+            known = isinstance(error, DataError)
+            outcome[name] = str(error) if known else f"{unstored}. Choose another folder."
             failed = True
     if failed:
         raise DataError("\n".join(f"{name}: {result}" for name, result in outcome.items()))
@@ -133,7 +126,7 @@ def _fetch(part: Part, target: Path, progress: bool) -> str:
         _verify(part, files, target)
         for member, path in zip(part.members, files, strict=True):
             (target / member.to).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target / member.to)
+            path.replace(target / member.to)
     return "fetched"
 
 
@@ -150,23 +143,20 @@ def _download(part: Part, target: Path, work: Path, progress: bool) -> Path:
             return Path(retrieve(url, downloader=transfer))
         except DataError as failure:
             reasons.append(str(failure))
-            if transfer.begun(url)[0] > begun[url]:  # another address would start from nothing
-                reasons[-1] += " (kept: the next fetch continues from there)"
-                break
         except ValueError:  # this is how pooch reports a wrong checksum
             reasons.append(f"what {url} delivered does not have the sha256 {part.sha256}")
-    raise DataError(
-        f"{part.title} could not be fetched: {'; '.join(reasons)}. Try again later, or download "
-        f"{part.urls[0]} by hand into {target} and run the same command again."
-    )
+        if transfer.begun(url)[0] > begun[url]:  # another address would start from nothing
+            reasons[-1] += " (kept: the next fetch continues from there)"
+            break
+    by_hand = f"download {part.urls[0]} by hand into {target} and run the same command again"
+    found = f"{part.title} could not be fetched: {'; '.join(reasons)}"
+    raise DataError(f"{found}. Try again later, or {by_hand}.")
 
 
 def _require_space(part: Part, target: Path, needed: int) -> None:
-    free = shutil.disk_usage(target).free
-    if needed > free:
-        found = f"in {target}, and only {free / 1e6:,.1f} MB are free there"
-        way_out = "Free some space, or choose another folder."
-        raise DataError(f"{part.title} needs {needed / 1e6:,.1f} MB {found}. {way_out}")
+    if needed > (free := shutil.disk_usage(target).free):
+        sizes = f"{needed / 1e6:,.1f} MB in {target}, and only {free / 1e6:,.1f} MB are free there"
+        raise DataError(f"{part.title} needs {sizes}. Free some space, or choose another folder.")
 
 
 def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
@@ -174,44 +164,45 @@ def _unpack(part: Part, archive: Path, target: Path, work: Path) -> list[Path]:
     origin = archive if archive.parent == target else f"the archive from {part.urls[0]}"
     source = f"{part.title}: {origin}"
     found = {}
-    files: list[Path] = []
+    files = [work / f"member-{number}" for number in range(len(part.members))]
     try:
         with (zipfile.ZipFile if archive.suffix == ".zip" else tarfile.open)(archive) as opened:
             for name, is_file, size, reader in _entries(opened):
                 path = PureWindowsPath(name)  # splits at both kinds of slashes and knows drives
                 if path.anchor or ".." in path.parts or not is_file:
-                    raise DataError(f"{source} contains {name!r}, {DANGER}; do not use it.")
+                    danger = "a link, a device or a path out of the archive; do not use it"
+                    raise DataError(f"{source} contains {name!r}, {danger}.")
                 if "__MACOSX" not in path.parts:  # macOS adds shadows of all files
                     found[f"/{PurePosixPath(name)}"] = (size, reader)
-            for member in part.members:
+            for member, copy in zip(part.members, files, strict=True):
                 hits = [path for path in found if path.endswith(f"/{member.name}")]
                 if not hits:
                     raise DataError(f"{source} contains no {member.name}; is it another edition?")
                 size, reader = found[min(hits, key=lambda path: path.count("/"))]
                 _require_space(part, target, size)
-                files.append(work / f"member-{len(files)}")
-                with reader() as content, files[-1].open("wb") as file:
+                with reader() as content, copy.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
     except (*BAD_ARCHIVE, RuntimeError) as error:  # RuntimeError: a member is encrypted
         raise DataError(f"{source} is damaged ({error}); fetch it again.") from error
     return files
 
 
-def _entries(opened: Any) -> list[tuple[str, bool, int, Callable]]:
+def _entries(opened: Any) -> Iterator[tuple[str, bool, int, Callable]]:
     """Name, whether it is a plain file, size and opener of all entries but folders."""
     if isinstance(opened, tarfile.TarFile):
-        return [
-            (entry.name, entry.isfile(), entry.size, partial(opened.extractfile, entry))
-            for entry in opened
-            if not entry.isdir()
-        ]
-    plain = (0, stat.S_IFREG)  # 0 where the archive was not made on Unix
-    kinds = {info: stat.S_IFMT(info.external_attr >> 16) for info in opened.infolist()}
-    return [
-        (info.filename, kind in plain, info.file_size, partial(opened.open, info))
-        for info, kind in kinds.items()
-        if not info.is_dir()
-    ]
+        for entry in opened:
+            if not entry.isdir():
+                yield entry.name, entry.isfile(), entry.size, partial(opened.extractfile, entry)
+        return
+    for info in opened.infolist():
+        if not info.is_dir():
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 in archives that Unix did not make
+            yield (
+                info.filename,
+                kind in (0, stat.S_IFREG),
+                info.file_size,
+                partial(opened.open, info),
+            )
 
 
 def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
@@ -233,10 +224,9 @@ def _verify(part: Part, files: Sequence[Path], target: Path) -> None:
             actual = pooch.file_hash(path)
             pinned = pins.setdefault(member.to, actual)
             if pinned != actual:
-                raise DataError(
-                    f"{member.to} has the sha256 {actual}, but {pinned} was pinned at first use. "
-                    f"{again} If a new edition is wanted, delete {pins_file} too."
-                )
+                found = f"has the sha256 {actual}, but {pinned} was pinned at first use"
+                new = f"If a new edition is wanted, delete {pins_file} too."
+                raise DataError(f"{member.to} {found}. {again} {new}")
     if pins != known:
         pins_file.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8")
 
@@ -246,15 +236,15 @@ def _verify_ratings(path: Path, member: Member, again: str) -> None:
     low, high = member.scale or (0.0, 1.0)
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
-        if lines[0].rstrip().lower().endswith("dominance"):  # the header, which some editions have
-            lines = lines[1:]
+        header = lines[0].rstrip().lower().endswith("dominance")  # some editions have one
+        lines = lines[header:]
         for line in lines:
             values = [float(value) for value in line.split("\t")[1:]]
             if len(values) != 3 or not all(low <= value <= high for value in values):
                 raise ValueError(f"one line is {line[:60]!r}")
     except ValueError as error:  # also for text that is not a number, or not UTF-8
-        found = f"{member.to} is not a list of words rated from {low} to {high}"
-        raise DataError(f"{found}: {error}. {again}") from None
+        expected = f"is not a list of words rated from {low} to {high}"
+        raise DataError(f"{member.to} {expected}: {error}. {again}") from None
     if member.rows and len(lines) not in member.rows:
-        known = f"the known numbers are {member.rows}"
-        raise DataError(f"{member.to} has {len(lines)} rated words; {known}. {again}")
+        found = f"has {len(lines)} rated words; the known numbers are {member.rows}"
+        raise DataError(f"{member.to} {found}. {again}")

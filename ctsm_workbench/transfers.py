@@ -13,6 +13,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError, TimeoutError
 
 from ctsm_lib.errors import DataError
+from ctsm_lib.files import remove
 
 TIMEOUT_SECONDS = 30.0  # without a byte, not for the whole transfer
 HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; ctsm-lab)", "Accept-Encoding": "identity"}
@@ -38,11 +39,6 @@ class Transfer:
         except (OSError, ValueError, KeyError, TypeError):
             return 0, {}
 
-    def drop(self) -> None:
-        """Remove what was kept."""
-        self.file.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
-
     def __call__(self, url: str, output: str, _pooch: object) -> None:
         """Write what the URL delivers to `output`; a transfer that fails raises a `DataError`."""
         response, start, note = self._open(url)
@@ -51,7 +47,7 @@ class Transfer:
         bar: Any = partial(tqdm.wrapattr, method="write", initial=start, total=total, **self.shown)
         try:
             if not start:
-                self.drop()
+                remove(self.file, self.note)
             if note["version"]:
                 self.note.write_text(json.dumps(note), encoding="utf-8")
             with response, self.file.open("ab") as file, bar(file) as written:
@@ -59,24 +55,21 @@ class Transfer:
                 shutil.copyfileobj(response.raw, written, 1 << 16)
             if total in (None, self.file.stat().st_size):
                 return os.replace(self.file, output)
-        except TimeoutError:
-            trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
-        except HTTPError:
-            pass
+        except HTTPError as error:
+            if isinstance(error, TimeoutError):
+                trouble = f"sent nothing for {TIMEOUT_SECONDS:g} seconds"
         except Exception:
             # What the network or Ctrl-C ended may be kept; after a full disk, say, it may not.
-            self.drop()
+            remove(self.file, self.note)
             raise
         finally:
             done = self.file.stat().st_size if self.file.is_file() else 0
             if not (note["version"] and done):
-                self.drop()
+                remove(self.file, self.note)
         raise DataError(f"{url} {trouble} after {done} of {total or 'an unknown number of'} bytes")
 
     def _open(self, url: str) -> tuple[Any, int, dict]:
-        """Ask for the rest, or else for the whole file: the response, its first byte, and a note,
-        which has a version if the transfer can be continued.
-        """
+        """The response, its first byte, and a note, with a version if it can be continued."""
         start, note = self.begun(url)
         headers = HEADERS
         if start:
@@ -84,12 +77,11 @@ class Transfer:
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
         except requests.RequestException as error:
-            system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
-            reason = system[1] if system else type(error).__name__
+            found = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+            reason = found[1] if found else type(error).__name__
             if isinstance(error, requests.Timeout):
                 reason = f"no answer within {TIMEOUT_SECONDS:g} seconds"
-            found = f"{url} could not be reached ({reason}; is there a network?)"
-            raise DataError(found) from error
+            raise DataError(f"{url} could not be reached ({reason}; is there a network?)") from None
         status = response.status_code
         answer = response.headers
         # If-Range understands a strong ETag, or else the date of the last change.
@@ -101,7 +93,7 @@ class Transfer:
                 return response, start, note
             # The file has changed and the server ignored If-Range: once more, from the start.
             response.close()
-            self.drop()
+            remove(self.file, self.note)
             return self._open(url)
         if status != 200 or "text/html" in answer.get("Content-Type", ""):
             response.close()

@@ -13,20 +13,11 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.knowledge import MAX_PHRASES, RELATIONS, Inference, Provider
 from ctsm_workbench.retrieval import words
 from ctsm_workbench.retrieval.store import infer_cached
-from ctsm_workbench.retrieval.tables import atomic_paths, read_atomic
+from ctsm_workbench.retrieval.tables import WAY_OUT, atomic_paths, read_atomic
+from ctsm_workbench.retrieval.words import WEIGHTS
 
 VERSION = 2  # raise when the phrases for the same text change
 CHUNK = 2_000  # texts at a time: the sparse products stay far below a gigabyte
-
-_WHOLE_WEIGHT = 0.25  # of the whole utterance, where it is less similar than a part of it
-# Where either the utterance or the event is negated, but not both.
-_NEGATION_WEIGHT = np.float32(0.55)
-_FEELING_WEIGHT = 1.6  # of a word that names a feeling, where other words have 1
-# Lengths in units of the rarest word's TF-IDF weight, so that they fit tables of every size:
-_SHORT = 1.4  # of a sentence of two or three words
-_ENOUGH = 0.95  # of the stems of an event that is specific enough
-_VAGUE_WEIGHT = 0.8  # of an event of one word that names no feeling
-_FELT_WEIGHT = 1.15  # of an event that names a feeling: speakers know what they feel
 
 
 class AtomicRetrieval(Provider):
@@ -38,10 +29,8 @@ class AtomicRetrieval(Provider):
     where the whole utterance is less similar, where the speaker is not the one who acts, where only
     one of the two is negated, and for unspecific events.
 
-    Args:
-        folder: see `read_atomic`; a `DataError` if it has no file to read.
-        floor: the least similarity of an event whose phrases are used.
-        ratio: the least share of the nearest event's similarity.
+    `folder` is as in `read_atomic`. An event's phrases are used if its similarity is at least
+    `floor`, and `ratio` times that of the nearest event.
     """
 
     name = "atomic"
@@ -53,15 +42,14 @@ class AtomicRetrieval(Provider):
         self.floor = floor
         self.ratio = ratio
         files = [(path.name, file_fingerprint(path)) for path in atomic_paths(folder)]
-        settings = [VERSION, floor, ratio, _WHOLE_WEIGHT, self.max_events]
+        settings = [VERSION, floor, ratio, WEIGHTS.whole, self.max_events]
         self.fingerprint = f"atomic-{digest([files, settings])[:20]}"
 
     @classmethod
     def make(cls, folder: Path | None, **_: object) -> Self:
         """A provider for the files of a folder; without one a `DataError`."""
         if folder is None:
-            way_out = "without one use `--set knowledge=none`"
-            raise DataError(f"knowledge=atomic needs a folder with ATOMIC files; {way_out}.")
+            raise DataError(f"knowledge=atomic needs a folder of ATOMIC files. Give one, {WAY_OUT}")
         return cls(folder)
 
     @cached_property
@@ -76,9 +64,8 @@ class AtomicRetrieval(Provider):
 
     def nearest(self, text: str) -> list[tuple[str, float]]:
         """The events (their stems) of one text with their similarities, nearest first."""
-        events, similarities = self._search([text])[0]
-        names = [self.index.names[event] for event in events]
-        return list(zip(names, similarities.tolist(), strict=True))
+        found = self._search([text])[0]
+        return [(self.index.names[event], float(s)) for event, s in zip(*found, strict=True)]
 
     def _inference(self, events: np.ndarray) -> Inference:
         answers = [self.index.answers[event] for event in events]
@@ -92,9 +79,9 @@ class AtomicRetrieval(Provider):
         for begin, end in itertools.pairwise(similarity.indptr):
             event = similarity.indices[begin:end]
             value = np.minimum(similarity.data[begin:end], 1) * self.index.content[event]
-            keep = value >= max(self.floor, self.ratio * value.max(initial=0))
-            order = np.lexsort((event[keep], -value[keep]))[: self.max_events]
-            found.append((event[keep][order], value[keep][order]))
+            near = np.flatnonzero(value >= max(self.floor, self.ratio * value.max(initial=0)))
+            near = near[np.lexsort((event[near], -value[near]))][: self.max_events]
+            found.append((event[near], value[near]))
         return found
 
 
@@ -105,15 +92,13 @@ class EventIndex:
     """
 
     def __init__(self, folder: Path):
-        # Importing scikit-learn takes seconds; inferences from disk do not need it. (SciPy loads
-        # its parts when they are first used.)
+        # Importing scikit-learn takes seconds; inferences from disk do not need it.
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.preprocessing import normalize
 
         tails, _ = read_atomic(folder)
         if not tails:
-            way_out = "fetch them again, or use `--set knowledge=none`"
-            raise DataError(f"the files in {folder} have no phrase for any event; {way_out}.")
+            raise DataError(f"{folder} has no phrase for any event. Fetch it again, {WAY_OUT}")
         self.names = [" ".join(stems) for stems in tails]
         # For each event its phrases by relation, the most frequent first.
         self.answers = [
@@ -125,7 +110,7 @@ class EventIndex:
             analyzer=words.features, dtype=np.float32, sublinear_tf=True, norm=None
         ).fit(tails)
         names = self._vectorizer.get_feature_names_out()
-        feelings = [_FEELING_WEIGHT if words.is_feeling(name) else 1 for name in names]
+        feelings = [WEIGHTS.feeling if words.is_feeling(name) else 1 for name in names]
         self._vectorizer.idf_ = self._vectorizer.idf_ * feelings
         # [features, events], every event of length 1.
         self._matrix = normalize(self._vectorizer.transform(tails)).T.tocsr()
@@ -135,8 +120,8 @@ class EventIndex:
         length = np.sqrt([sum(idf[stem] ** 2 for stem in set(stems)) for stems in tails])
         felt = np.array([any(map(words.is_feeling, stems)) for stems in tails])
         vague = np.array([len(stems) == 1 for stems in tails])
-        weight = np.where(felt, _FELT_WEIGHT, np.where(vague, _VAGUE_WEIGHT, 1))
-        content = np.minimum(length / (_ENOUGH * self._unit), 1) ** 2 * weight
+        weight = np.where(felt, WEIGHTS.felt, np.where(vague, WEIGHTS.vague, 1))
+        content = np.minimum(length / (WEIGHTS.enough * self._unit), 1) ** 2 * weight
         # [events] how specific: "gets" little, "gets promoted" enough (1), a feeling more.
         self.content: np.ndarray = content.astype(np.float32)
 
@@ -144,8 +129,10 @@ class EventIndex:
         """[texts, events] similarities (a csr_matrix), before they are weighted by `content`.
 
         Each is that of the most similar sentence or clause; where the whole text is less similar,
-        it contributes with `_WHOLE_WEIGHT`.
+        it contributes with `WEIGHTS.whole`.
         """
+        import scipy  # here, because a start from the cache does not need it
+
         segments = [words.segments_of(text) for text in texts]
         owner = np.repeat(np.arange(len(texts)), [len(found) for found in segments])
         clauses = [words.words_of(part) for part in itertools.chain.from_iterable(segments)]
@@ -154,30 +141,24 @@ class EventIndex:
         subjects = np.array([words.subject_weight(clause) for clause in clauses], dtype=np.float32)
         parts = self._cosine(stems).tocoo()
         parts.data *= subjects[parts.row]
-        parts.data[negation[parts.row] != self._negated[parts.col]] *= _NEGATION_WEIGHT
+        parts.data[negation[parts.row] != self._negated[parts.col]] *= WEIGHTS.negation
         whole = self._cosine([words.stems_of(words.words_of(text)) for text in texts])
-        best = _row_maximum(parts, owner, whole.shape)
+        # The largest value of each cell is the first of a stable sort.
+        order = np.argsort(-parts.data)
+        cells = np.ravel_multi_index((owner[parts.row], parts.col), whole.shape)[order]
+        cells, first = np.unique(cells, return_index=True)
+        place = np.unravel_index(cells, whole.shape)
+        best = scipy.sparse.csr_matrix((parts.data[order][first], place), shape=whole.shape)
         # The whole can only reduce a score: else it would outweigh that somebody else acts.
-        return (best * (1 - _WHOLE_WEIGHT) + best.minimum(whole) * _WHOLE_WEIGHT).tocsr()
+        return (best * (1 - WEIGHTS.whole) + best.minimum(whole) * WEIGHTS.whole).tocsr()
 
     def _cosine(self, stems: Sequence[Sequence[str]]) -> Any:
-        import scipy  # here, because a start from the cache does not need it
+        import scipy
 
         weights = self._vectorizer.transform(stems)
         length = scipy.sparse.linalg.norm(weights, axis=1)
         # Long sentences tell of several events: only the square root of their length counts.
-        short = _SHORT * self._unit
+        short = WEIGHTS.short * self._unit
         scale = np.where(length > short, np.sqrt(length * short), np.maximum(length, 1e-6))
         inverse = scipy.sparse.diags_array(1 / scale).astype(np.float32)
         return (inverse @ weights) @ self._matrix
-
-
-def _row_maximum(matrix: Any, owner: np.ndarray, shape: tuple[int, int]) -> Any:
-    """One row for all rows that have one owner: the largest value of each column."""
-    import scipy
-
-    cell = owner[matrix.row].astype(np.int64) * shape[1] + matrix.col
-    order = np.lexsort((-matrix.data, cell))
-    cell, first = np.unique(cell[order], return_index=True)
-    place = (cell // shape[1], cell % shape[1])
-    return scipy.sparse.csr_matrix((matrix.data[order][first], place), shape=shape)

@@ -40,13 +40,11 @@ def write_cases(
     exists raises a `DataError`: somebody's verdicts may be in it.
     """
     if path.exists():
-        way_out = "Choose another name, or move it away"
-        raise DataError(f"{path} exists, and verdicts may be in it. {way_out}.")
+        raise DataError(f"{path} exists, and verdicts may be in it. Choose another name.")
     count = min(count, len(texts))
     lines = [f"# Commonsense for {count} random utterances out of {len(texts):,}", "", about, ""]
     for number, place in enumerate(random.Random(seed).sample(range(len(texts)), count), start=1):
-        found = [inferences[place].get(name) for name in RELATIONS]
-        pairs = zip(QUESTIONS, found, strict=True)
+        pairs = zip(QUESTIONS, map(inferences[place].get, RELATIONS), strict=True)
         answers = [f"- {question}: {'; '.join(phrases)}" for question, phrases in pairs if phrases]
         lines += [f"**{number}.** “{quotation(texts[place])}”", ""]
         lines += [*(answers or ["- nothing found"]), "", "Verdict: ", ""]

@@ -75,22 +75,19 @@ class Comet(Provider):
         """The tokenizer and the model."""
         try:
             from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-        except ImportError as error:
-            raise CtsmError(
-                f"knowledge=comet needs transformers ({error}): pip install 'ctsm-lab[comet]', or "
-                "use `--set knowledge=none`."
-            ) from error
-        try:
+
             tokenizer: Any = AutoTokenizer.from_pretrained(self.model)
             model: Any = AutoModelForSeq2SeqLM.from_pretrained(self.model)
             return tokenizer, model.to(self.device).eval()
+        except ImportError as error:
+            way_out = "pip install 'ctsm-lab[comet]', or use `--set knowledge=none`"
+            raise CtsmError(f"knowledge=comet needs transformers ({error}): {way_out}.") from error
         except Exception as error:  # the hub, the disk and the device each raise their own
             reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
-            raise CtsmError(
-                f"the COMET model {self.model!r} cannot be loaded on {self.device}: "
-                f"{reason.rstrip('.')}. Give a hub id or a folder that save_pretrained wrote, "
-                "or use `--set knowledge=atomic` or `--set knowledge=none`."
-            ) from error
+            found = f"the COMET model {self.model!r} cannot be loaded on {self.device}: {reason}"
+            way_out = "Give a hub id or a folder that save_pretrained wrote, or another knowledge"
+            example = "(`--set knowledge=atomic` or `--set knowledge=none`)"
+            raise CtsmError(f"{found.rstrip('.')}. {way_out} {example}.") from error
 
     @torch.inference_mode()
     def _generate(self, queries: list[str]) -> list[str]:

@@ -14,25 +14,21 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ctsm_lib.errors import DataError
-from ctsm_lib.files import beside
+from ctsm_lib.files import write_text
+from ctsm_workbench.retrieval.words import WORDS
 
 COLUMNS = ("relation", "head", "tail")
-# Relations that deny, oppose or only concern spelling and origin: the words differ in emotion.
-UNRELATED = (
-    "Antonym", "DistinctFrom", "NotCapableOf", "NotDesires", "NotHasA", "NotHasProperty", "NotIsA",
-    "NotMadeOf", "EtymologicallyDerivedFrom", "EtymologicallyRelatedTo", "ExternalURL", "FormOf",
-    "dbpedia",
-)  # fmt: skip
+UNRELATED = WORDS["unrelated"].split()
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
-_TERM = re.compile(r"/c/en/([^/]+)")
+_TERM = re.compile(r"^/c/en/([^/]+).*")
+_NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
 WAY_OUT = "See data/README.md for the forms of ConceptNet that are read."
 
 
 def read_conceptnet(path: Path) -> dict[str, list[str]]:
     """Related words of each word, in the file's order, without repetitions.
 
-    Raises:
-        DataError: the file is unreadable, or none of the three forms (file, line and text).
+    Raises a `DataError` if the file is unreadable or has none of the three forms.
     """
     related: dict[str, dict[str, None]] = {}
     for relation, head, tail in _triples(path):
@@ -49,54 +45,38 @@ def write_conceptnet(source: Path, target: Path) -> int:
     triples = dict.fromkeys(_triples(source, progress=True))
     if not triples:
         raise DataError(f"{source} holds no triple of single English words. {WAY_OUT}")
-    with beside(target) as side, side.open("w", encoding="utf-8", newline="\n") as file:
-        for row in (COLUMNS, *triples):
-            print(*row, sep="\t", file=file)
+    write_text(target, "".join("\t".join(row) + "\n" for row in (COLUMNS, *triples)))
     return len(triples)
 
 
 def _triples(path: Path, progress: bool = False) -> Iterator[tuple[str, str, str]]:
     """Relation, head and tail of every line that has two single English words."""
     opened = gzip.open if path.suffix == ".gz" else open
+    header: list[int] = []  # the columns of the three, where the file names them
     try:
-        with opened(path, "rt", encoding="utf-8-sig") as lines:
-            place = None
-            for number, line in enumerate(
-                tqdm(lines, path.name, unit=" lines", disable=not progress), start=1
-            ):
+        with opened(path, "rt", encoding="utf-8-sig") as file:
+            lines = tqdm(file, path.name, unit=" lines", disable=not progress)
+            for number, line in enumerate(lines, start=1):
                 cells = line.rstrip("\r\n").split("\t")
                 if number == 1 and set(COLUMNS) <= set(cells):
-                    place = [cells.index(column) for column in COLUMNS]
+                    header = [cells.index(column) for column in COLUMNS]
                 elif line.strip():
-                    yield from _single_words(*_parsed(cells, place, f"{path}:{number}"))
+                    columns = header or _columns(cells)
+                    if max(columns, default=len(cells)) >= len(cells):
+                        found = json.dumps(line.rstrip("\r\n")[:80], ensure_ascii=False)
+                        expected = f"expected relation, head and tail, found {found}"
+                        raise DataError(f"{path}:{number}: {expected}. {WAY_OUT}")
+                    relation, *terms = (cells[column] for column in columns)
+                    head, tail = (_TERM.sub(r"\1", term).strip().lower() for term in terms)
+                    if _WORD.fullmatch(head) and _WORD.fullmatch(tail):
+                        yield relation.removeprefix("/r/"), head, tail
     except (OSError, EOFError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read: {reason}. {WAY_OUT}") from error
 
 
-def _parsed(cells: list[str], place: list[int] | None, where: str) -> tuple[str, str, str]:
-    """Relation, head and tail of a line; a term of another language is empty."""
-    if place is not None and len(cells) > max(place):
-        relation, head, tail = (cells[column] for column in place)
-    elif len(cells) == 5 and cells[1].startswith("/r/"):
-        terms = [_TERM.match(cell) for cell in cells[2:4]]
-        head, tail = (term[1].replace("_", " ") if term else "" for term in terms)
-        relation = cells[1].removeprefix("/r/")
-    elif place is None and len(cells) == 4 and _is_number(cells[3]):
-        relation, head, tail = cells[:3]
-    else:
-        found = json.dumps("\t".join(cells)[:80], ensure_ascii=False)
-        raise DataError(f"{where}: expected relation, head and tail, found {found}. {WAY_OUT}")
-    return relation, head.strip().lower(), tail.strip().lower()
-
-
-def _single_words(relation: str, head: str, tail: str) -> Iterator[tuple[str, str, str]]:
-    if _WORD.fullmatch(head) and _WORD.fullmatch(tail):
-        yield relation, head, tail
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) == float(text)
-    except ValueError:
-        return False
+def _columns(cells: list[str]) -> list[int]:
+    """The columns of relation, head and tail in a line of a file without a header, if any."""
+    if len(cells) == 5 and cells[1].startswith("/r/"):
+        return [1, 2, 3]
+    return [0, 1, 2] if len(cells) == 4 and _NUMBER.fullmatch(cells[3]) else []

@@ -48,20 +48,18 @@ def infer_cached(
     found: dict[str, Inference] = from_main(store.get(set(texts)) if store else None)
     missing = sorted(set(texts) - found.keys(), key=lambda text: (len(text), text))
     size = FIRST_CHUNK * world()
-    begin = 0
     hide = None if progress else True
     with tqdm(total=len(missing), desc=provider.name, unit="text", disable=hide) as bar:
-        while begin < len(missing):
-            chunk = missing[begin : begin + size]
+        while missing:
             started = time.monotonic()
-            own = chunk[share()]
+            own = missing[:size][share()]
             inferred = zip(own, provider.infer(own, progress=False), strict=True)
             new = dict(ChainMap(*gather(dict(inferred))))
             if store:
                 store.put(new)
             found |= new
-            begin += len(chunk)
-            bar.update(len(chunk))
+            bar.update(len(new))
+            del missing[:size]
             # The main process's clock decides, so that the chunks are the same in all processes.
             if from_main(time.monotonic() - started) < CHUNK_SECONDS:
                 size = min(2 * size, LAST_CHUNK * world())

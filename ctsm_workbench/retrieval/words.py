@@ -10,32 +10,25 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ctsm_lib.dialogues import normalize, tokenizers
 from ctsm_lib.knowledge import MAX_PHRASES
 
-_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-_RULES = [(re.compile(pattern), replacement) for pattern, replacement in _WORDS["phrase_rules"]]
+WORDS: Any = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+WEIGHTS = SimpleNamespace(**WORDS["weights"])
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
 _MARKS = " .,;:!?\"'*-/()"
-_STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES, _FEELING_VERBS, _FEELINGS = (
-    frozenset(_WORDS[name].split())
-    for name in ("stop", "state_verbs", "pronouns", "participles", "feeling_verbs", "feelings")
+_STOP, _STATE_VERBS, _PRONOUNS, _PARTICIPLES = (
+    frozenset(WORDS[name].split()) for name in ("stop", "state_verbs", "pronouns", "participles")
 )
-_BASES = {
-    form: base for base, *forms in map(str.split, _WORDS["forms"].split("|")) for form in forms
-}
-_SUBJECTS = {
-    word: float(weight) for weight, words in _WORDS["subjects"].items() for word in words.split()
-}
-_CANNOT_WAIT = re.compile(r"\b(?:can ?not|can'?t) wait\b")  # no event of ATOMIC has this idiom
-_END_UP = re.compile(r"\bend(?:ed|s|ing)? up\b")  # what follows is what happened
+_FORMS = [group.split() for group in WORDS["forms"].split("|")]
+_BASES = {form: base for base, *forms in _FORMS for form in forms}
+_SUBJECTS = {word: weight for weight, words in WORDS["subjects"] for word in words.split()}
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _CLAUSE = re.compile(
-    r"[,;:()\-]+ +|\.\.+|\s(?=(?:but|because|so|and|when|while|since|after|before|if|that|who|which"
-    r"|cause|cuz|as) )",
-    re.IGNORECASE,
+    rf"[,;:()\-]+ +|\.\.+|\s(?=(?:{'|'.join(WORDS['conjunctions'].split())}) )", re.IGNORECASE
 )
 
 
@@ -49,15 +42,19 @@ def clean_phrase(text: str) -> str:
     text = unicodedata.normalize("NFKD", text.translate(_QUOTES))
     text = text.encode("ascii", "ignore").decode().lower()
     text = " ".join(re.sub(r"_+|\[gen\]|<[^<>]*>", " ", text).split()).strip(_MARKS)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
-    text = text.strip(_MARKS)
-    return text if text not in _WORDS["no_phrase"] and re.search("[a-z]{2}", text) else ""
+    text = _rewritten(text, "phrase_rules").strip(_MARKS)
+    return text if text not in WORDS["no_phrase"] and re.search("[a-z]{2}", text) else ""
 
 
 def clean_phrases(texts: Iterable[str]) -> list[str]:
     """The first `MAX_PHRASES` distinct phrases that are not empty."""
     return list(dict.fromkeys(filter(None, map(clean_phrase, texts))))[:MAX_PHRASES]
+
+
+def _rewritten(text: str, rules: str) -> str:
+    for pattern, replacement in WORDS[rules]:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 @cache
@@ -68,8 +65,8 @@ def _stemmer() -> Any:
 
 
 @cache
-def _stems(words: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(_stemmer().stem, words))
+def _stems(name: str) -> frozenset[str]:
+    return frozenset(map(_stemmer().stem, WORDS[name].split()))
 
 
 @lru_cache(maxsize=1 << 17)
@@ -82,15 +79,14 @@ def _stem(word: str, state: bool) -> str:
         return ""
     base = _BASES.get(word, word)
     stem: str = _stemmer().stem(base)
-    feeling = base.endswith(("ed", "ing")) and stem in _stems(_FEELING_VERBS)
+    feeling = base.endswith(("ed", "ing")) and stem in _stems("feeling_verbs")
     passive = state and (word.endswith("ed") or word in _PARTICIPLES)
     return f"{stem}=" if feeling or passive else stem
 
 
 def words_of(text: str) -> list[str]:
     """Words in lower case, contractions written out."""
-    text = normalize(text.translate(_QUOTES))
-    return _WORD.findall(_END_UP.sub(" ", _CANNOT_WAIT.sub("am excited", text)))
+    return _WORD.findall(_rewritten(normalize(text.translate(_QUOTES)), "idioms"))
 
 
 def stems_of(words: Iterable[str]) -> list[str]:
@@ -110,7 +106,8 @@ def stems_of(words: Iterable[str]) -> list[str]:
 
 def is_feeling(stem: str) -> bool:
     """True for the stem of a word that names a feeling."""
-    return stem in _stems(_FEELINGS) or (stem.endswith("=") and stem[:-1] in _stems(_FEELING_VERBS))
+    verb = stem.removesuffix("=")
+    return stem in _stems("feelings") or (verb != stem and verb in _stems("feeling_verbs"))
 
 
 def negated(stems: Iterable[str]) -> bool:
@@ -133,8 +130,6 @@ def segments_of(text: str) -> list[str]:
     """The sentences of an utterance, and the clauses of sentences that have several."""
     segments = []
     for sentence in tokenizers()[0].tokenize(text):
-        segments.append(sentence)
         clauses = [clause for clause in _CLAUSE.split(sentence) if clause.strip()]
-        if len(clauses) > 1:
-            segments += clauses
+        segments += [sentence, *clauses] if len(clauses) > 1 else [sentence]
     return segments or [""]
