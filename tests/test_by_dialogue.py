@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from ctsm_lib.scores import distinct
-from ctsm_workbench.study.by_dialogue import (
-    Dialogues,
-    distinct_without,
+from ctsm_workbench.study.evaluation import distinct_without
+from ctsm_workbench.study.intervals import (
     holm,
     jackknife_error,
     p_value,
+    percentiles,
+    resampled_means,
 )
-from ctsm_workbench.study.intervals import percentiles
 
 SIZES = np.random.default_rng(1).integers(1, 5, 60)
 OF_CASE = np.repeat(np.arange(60), SIZES)
@@ -22,7 +22,7 @@ VALUES = np.random.default_rng(2).normal(size=(1, len(OF_CASE)))
 
 def test_resampled_means_are_those_of_whole_dialogues() -> None:
     """Each sample is the mean over the pairs of the drawn dialogues, against a plain loop."""
-    drawn = Dialogues(OF_CASE).resampled_means(VALUES, 20)
+    drawn = resampled_means(VALUES, OF_CASE, 20)
     even = np.full(60, 1 / 60)
     times = np.random.default_rng(0).multinomial(60, even, size=20)
     assert drawn[0] == pytest.approx(VALUES.mean())
@@ -33,11 +33,11 @@ def test_resampled_means_are_those_of_whole_dialogues() -> None:
 
 def test_to_repeat_each_pair_narrows_nothing() -> None:
     """Copies of a pair in its own dialogue are no new evidence; as dialogues they would be."""
-    low, high = percentiles(Dialogues(OF_CASE).resampled_means(VALUES, 2_000)[1:])
+    low, high = percentiles(resampled_means(VALUES, OF_CASE, 2_000)[1:])
     twice = np.repeat(VALUES, 2, axis=1)
-    dialogues = Dialogues(np.repeat(OF_CASE, 2))
-    assert percentiles(dialogues.resampled_means(twice, 2_000)[1:]) == pytest.approx((low, high))
-    alone = Dialogues(np.arange(twice.shape[1])).resampled_means(twice, 2_000)
+    drawn = resampled_means(twice, np.repeat(OF_CASE, 2), 2_000)
+    assert percentiles(drawn[1:]) == pytest.approx((low, high))
+    alone = resampled_means(twice, np.arange(twice.shape[1]), 2_000)
     assert np.diff(percentiles(alone[1:]))[0] < 0.8 * (high - low)
 
 
@@ -47,7 +47,7 @@ def test_the_interval_covers_the_mean_of_the_population() -> None:
     held = 0
     for _ in range(300):
         values = random.normal(size=100).repeat(3) + 0.3 * random.normal(size=300)
-        drawn = Dialogues(np.arange(100).repeat(3)).resampled_means(values[None], 400)
+        drawn = resampled_means(values[None], np.arange(100).repeat(3), 400)
         low, high = percentiles(drawn[1:])
         held += low <= 0 <= high
     assert 0.90 < held / 300 < 0.98
@@ -55,12 +55,11 @@ def test_the_interval_covers_the_mean_of_the_population() -> None:
 
 def test_several_seeds_are_resampled_too() -> None:
     """Seeds that differ widen the interval; equal seeds leave that of dialogues."""
-    dialogues = Dialogues(OF_CASE)
-    one = np.ptp(percentiles(dialogues.resampled_means(VALUES, 2_000)[1:]))
+    one = np.ptp(percentiles(resampled_means(VALUES, OF_CASE, 2_000)[1:]))
     same = np.repeat(VALUES, 3, axis=0)
-    assert np.ptp(percentiles(dialogues.resampled_means(same, 2_000)[1:])) == pytest.approx(one)
+    assert np.ptp(percentiles(resampled_means(same, OF_CASE, 2_000)[1:])) == pytest.approx(one)
     apart = same + np.array([[-1.0], [0.0], [1.0]])
-    drawn = dialogues.resampled_means(apart, 2_000)
+    drawn = resampled_means(apart, OF_CASE, 2_000)
     assert drawn[0] == pytest.approx(VALUES.mean())
     assert np.ptp(percentiles(drawn[1:])) > 3 * one
 

@@ -19,17 +19,17 @@ from ctsm_lib.errors import DataError, RunError
 from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
+from ctsm_workbench.study import contexts as study_of_contexts
 from ctsm_workbench.study.contexts import (
     analyse_contexts,
-    analysis,
     collect_states,
     explained,
     plan,
     reading,
     word_in_contexts,
 )
-from ctsm_workbench.study.contexts.dependence import dependence, variance
 from ctsm_workbench.study.contexts.reading import Collected
+from ctsm_workbench.study.contexts.variation import dependence, variance
 
 Turns = list[list[int]]
 
@@ -300,7 +300,7 @@ def test_within_words_finds_what_follows_the_dialogue_and_nothing_else() -> None
         groups={"training": laid.split == 0, "held out": laid.split > 0},
         draws=20,
     )
-    rows = analysis._within_words(study)
+    rows = study_of_contexts._within_words(study)
     assert [row["dialogues_of"] for row in rows] == ["training", "held out"]
     for row in rows:
         assert row["words"] == 12

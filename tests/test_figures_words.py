@@ -25,10 +25,10 @@ from ctsm_workbench.pictures import (
     search_box,
     word_map_figure,
 )
+from ctsm_workbench.study import sentence
 from ctsm_workbench.study.contexts import analyse_contexts, word_in_contexts
 from ctsm_workbench.study.polarity import analyse_prepared, discrepant_words, word_map
 from ctsm_workbench.study.polarity.frequent import quotation
-from ctsm_workbench.study.sentences import sentence
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ctsm_workbench.study.comparison.published import ROWS, SCORES
+from ctsm_workbench.study.comparison import ROWS, SCORES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "figures" / "results"

@@ -7,8 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ctsm_workbench.pictures.house import BLUE, STYLE, finish, interval, note
-from ctsm_workbench.study.comparison.published import ROWS, SCORES
-from ctsm_workbench.study.comparison.tables import caption
+from ctsm_workbench.study.comparison.tables import ROWS, SCORES, caption
 
 _BENCH = STYLE["bench"]
 _KINDS = {"copying": "copy_bias", "tilt": "tilt", "penalty on frequent words": "penalty"}

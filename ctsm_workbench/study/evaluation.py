@@ -4,7 +4,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_lib.scores import distinct, response_tokens, score_pairs, teacher_forced
 from ctsm_workbench.running.processes import gather
-from ctsm_workbench.study.by_dialogue import distinct_without
 from ctsm_workbench.study.comparison.tables import markdown_table
 
 # In this order in results; None where a model predicts no emotion, or no words.
@@ -43,8 +43,8 @@ def evaluate(
     """All scores of a split, and every answer with its context (none without predicted words).
 
     Several processes share the work, and all get all of it. `on_scored` is called with the arrays
-    of `score_pairs`, and with those that intervals by dialogue need, e.g. to keep them. An unknown
-    split, or data with another vocabulary than the run's, raises a `RunError`.
+    of `score_pairs`, and those that `write_examples` keeps. An unknown split, or data with another
+    vocabulary than the run's, raises a `RunError`.
     """
     if split not in SPLITS:
         raise RunError(f"There is no split {split!r}. There are: {', '.join(SPLITS)}.")
@@ -67,16 +67,11 @@ def evaluate(
         alphas = [alpha for answer in answers for alpha in answer.alpha]
         scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
         predicted = [EMOTIONS[emotion] for emotion in logits.argmax(axis=1)]
-        rows = [
-            {
-                "emotion": EMOTIONS[pairs.label[pair]],
-                "predicted": predicted[pair] if run.model.predicts_emotion else None,
-                "context": pairs.split.context_texts(pair),
-                "response": texts[pair],
-                "reference": references[pair],
-            }
-            for pair in range(len(pairs))
-        ]
+        for pair, text in enumerate(texts):
+            row = {"emotion": EMOTIONS[pairs.label[pair]]}
+            row["predicted"] = predicted[pair] if run.model.predicts_emotion else None
+            row |= {"context": pairs.split.context_texts(pair), "response": text}
+            rows.append(row | {"reference": references[pair]})
     if on_scored:
         on_scored(scored)
     scores |= {"n": len(pairs), "split": split, "decoding": asdict(how)}
@@ -87,10 +82,7 @@ def answer_pairs(
     model: Any, pairs: Pairs, how: Decoding, *, device: torch.device | str = "cpu",
     batch_size: int = 64, progress: bool = False,
 ) -> tuple[list[Answer], np.ndarray]:  # fmt: skip
-    """Answer every pair of a split; returns answers in their order, and emotion logits [n, 32].
-
-    Several processes share the batches, and all get all answers.
-    """
+    """Answers of all pairs, and emotion logits [n, 32]; several processes share the batches."""
     own: list[list] = []
     logits = torch.zeros(len(pairs), len(EMOTIONS))
     # Whole batches, each with its own number: the answers are the same, whoever finds them.
@@ -99,8 +91,7 @@ def answer_pairs(
         # An answer must not see the reference.
         batch = replace(pairs.collate(index), target=None, label=None).to(device)
         found, memory = answer_batch(model, batch, how, step)
-        named = zip(index.tolist(), found, strict=True)
-        own += [[n, answer.ids, answer.log_prob, answer.alpha] for n, answer in named]
+        own += [[n, *astuple(answer)] for n, answer in zip(index.tolist(), found, strict=True)]
         logits[index] = memory.emotion_logits.float().cpu()
     rows = sorted(row for part in gather(own) for row in part)
     # Each process filled the rows of its batches and left the others 0.
@@ -112,12 +103,12 @@ def expert_accuracies(model: Any, pairs: Pairs, device: torch.device | str) -> d
     """Accuracy of a system's own prediction and of the bag's, in percent; empty without a bag."""
     if getattr(model, "bag", None) is None:
         return {}
-    right = {"acc_own": 0, "acc_bag": 0}
+    right = np.zeros(2)
     for index in pairs.in_order(64):
         experts = model.eval().encode(pairs.collate(index).to(device)).experts
-        for name, logits in (("acc_own", experts.own), ("acc_bag", experts.bag)):
-            right[name] += int((logits.argmax(dim=1).cpu().numpy() == pairs.label[index]).sum())
-    return {name: 100 * count / len(pairs) for name, count in right.items()}
+        predicted = torch.stack([experts.own, experts.bag]).argmax(dim=2).cpu().numpy()
+        right += (predicted == pairs.label[index]).sum(axis=1)
+    return dict(zip(("acc_own", "acc_bag"), (100 * right / len(pairs)).tolist(), strict=True))
 
 
 def loops(words: Sequence[str]) -> bool:
@@ -137,8 +128,7 @@ def response_scores(
     """Scores of answers as text: length in words, distinct responses and looping in percent.
 
     BLEU is sacrebleu's on lower-cased words; None without references or without sacrebleu. EAD-1
-    needs the number of words of the vocabulary. It divides by the number of distinct words that as
-    many random ones would have, so that long answers do not lose (Liu et al., 2022).
+    needs the size of the vocabulary; it does not favour short answers (Liu et al., 2022).
     """
     words = [response_tokens(text) for text in responses]
     count = max(len(words), 1)
@@ -162,20 +152,29 @@ def expectation_adjusted(words: Sequence[Sequence[str]], vocabulary: int) -> flo
     return 100 * len({word for answer in words for word in answer}) / expected if tokens else 0.0
 
 
-def self_bleu(words: Sequence[Sequence[str]]) -> float | None:
-    """Mean BLEU of random answers with all others of them as references (Zhu et al., 2018).
+def distinct_without(words: Sequence[Sequence[str]], of_pair: np.ndarray, size: int) -> np.ndarray:
+    """`scores.distinct` of all answers but those of one dialogue, for each dialogue, [G]."""
+    owner: dict[tuple[str, ...], int] = {}  # n-gram -> its only dialogue, or -1
+    totals = np.zeros(int(of_pair.max()) + 1)
+    for number, answer in zip(of_pair.tolist(), words, strict=True):
+        grams = list(zip(*(answer[i:] for i in range(size)), strict=False))
+        totals[number] += len(grams)
+        for gram in grams:
+            if owner.setdefault(gram, number) != number:
+                owner[gram] = -1
+    alone = np.bincount([number for number in owner.values() if number >= 0], minlength=len(totals))
+    return 100 * (len(owner) - alone) / np.maximum(totals.sum() - totals, 1)
 
-    Higher means more alike. None for fewer than two answers.
-    """
+
+def self_bleu(words: Sequence[Sequence[str]]) -> float | None:
+    """Mean BLEU of random answers with the others as references (Zhu et al., 2018), or None."""
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     chosen = random.Random(0).sample(list(words), min(SAMPLED, len(words)))
     if len(chosen) < 2:
         return None
-    smooth = SmoothingFunction().method1
-    others = [[*chosen[:i], *chosen[i + 1 :]] for i in range(len(chosen))]
-    pairs = zip(others, chosen, strict=True)
-    found = [sentence_bleu(rest, own, smoothing_function=smooth) for rest, own in pairs]
+    score = partial(sentence_bleu, smoothing_function=SmoothingFunction().method1)
+    found = [score([*chosen[:i], *chosen[i + 1 :]], own) for i, own in enumerate(chosen)]
     return 100 * float(np.mean(found))
 
 
@@ -194,10 +193,8 @@ def write_jsonl(path: Path, rows: Sequence[dict]) -> None:
 
 
 def write_examples(path: Path, scored: dict[str, np.ndarray]) -> None:
-    """Write to a `.npz` which emotions were `right` [n], and the mean `nll` [n] of a token.
-
-    Beside them stand each pair's `dialogue` [n], and Dist without each dialogue [G].
-    """
+    """Write the `.npz` that intervals need: of pairs [n] `dialogue`, `right` and `nll` (mean of a
+    token), of dialogues [G] Dist of all other answers."""
     arrays: dict[str, Any] = {"dialogue": scored["dialogue"].astype(np.int32)}
     arrays |= {name: scored[name] for name in ("dist1_without", "dist2_without") if name in scored}
     if "logits" in scored:
@@ -218,7 +215,7 @@ def write_samples(path: Path, rows: Sequence[dict], count: int = 40, seed: int =
         chosen.append([cell.replace("|", "/") for cell in cells])
     common = Counter(row["response"] for row in rows).most_common(15)
     times = [(text or "(nothing)", str(number)) for text, number in common]
-    random_ones = markdown_table(("emotion", "predicted", "last turn", "answer"), chosen)
-    common_ones = markdown_table(("answer", "times"), times)
-    title = f"# {len(drawn)} random answers out of {len(rows):,}"
-    write_text(path, f"{title}\n\n{random_ones}\n## The commonest answers\n\n{common_ones}")
+    title = f"# {len(drawn)} random answers out of {len(rows):,}\n"
+    first = markdown_table(("emotion", "predicted", "last turn", "answer"), chosen)
+    second = markdown_table(("answer", "times"), times)
+    write_text(path, "\n".join([title, first, "## The commonest answers\n", second]))

@@ -20,7 +20,7 @@ from ctsm_lib.config import Config, preset
 from ctsm_lib.errors import ConfigError, CtsmError
 from ctsm_lib.files import read_json, write_json
 from ctsm_lib.run_folder import read_run
-from ctsm_workbench.study.comparison.published import ROWS, Row
+from ctsm_workbench.study.comparison.tables import ROWS, Row
 
 CHECKPOINTS = 4  # of a run, at least: an interruption costs a quarter of it at most
 
@@ -76,28 +76,25 @@ class Plan:
 
 def missing(plan: Plan) -> list[tuple[str, int]]:
     """Rows and seeds without a result; a `ConfigError` if there is one of another configuration."""
-    rows = [(key, seed) for seed in plan.seeds for key in plan.rows]
-    return [(key, seed) for key, seed in rows if not _is_done(plan, key, seed)]
-
-
-def _is_done(plan: Plan, key: str, seed: int) -> bool:
-    path = plan.result(key, seed)
-    if not path.is_file():
-        return False
-    result = read_json(path)
-    found = result.get("config")
-    run = result.get("run") or {}
-    if not isinstance(found, dict) or not isinstance(run, dict):
-        raise ConfigError(f"{path} is not a result of `ctsm compare`. Move it elsewhere.")
-    free = {"check_every"}
-    if run.get("iterations") in (plan.budget, 0):
-        free.add("check_from")  # the last weights are the same, whenever dev pairs are scored
-    for name, wanted in plan.config(key, seed).asdict().items():
-        if name not in free and found.get(name, wanted) != wanted:
-            way_out = "Choose another --out, or delete the file to run this row again."
-            made = f"{path} is the result of a run with {name}={found[name]}"
-            raise ConfigError(f"{made}, not {wanted}. {way_out}")
-    return True
+    waiting = []
+    for key, seed in ((key, seed) for seed in plan.seeds for key in plan.rows):
+        if not (path := plan.result(key, seed)).is_file():
+            waiting.append((key, seed))
+            continue
+        result = read_json(path)
+        found = result.get("config")
+        run = result.get("run") or {}
+        if not isinstance(found, dict) or not isinstance(run, dict):
+            raise ConfigError(f"{path} is not a result of `ctsm compare`. Move it elsewhere.")
+        # The last weights are the same, whenever dev pairs are scored.
+        last = run.get("iterations") in (plan.budget, 0)
+        free = ("check_every", "check_from") if last else ("check_every",)
+        for name, wanted in plan.config(key, seed).asdict().items():
+            if name not in free and found.get(name, wanted) != wanted:
+                way_out = "Choose another --out, or delete the file to run this row again."
+                made = f"{path} is the result of a run with {name}={found[name]}"
+                raise ConfigError(f"{made}, not {wanted}. {way_out}")
+    return waiting
 
 
 def _environments(plan: Plan) -> list[dict[str, str]]:
@@ -116,27 +113,19 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable = print) -> 
     """Train and score every row and seed that has no result yet; interrupted runs continue.
 
     `report` gets a line about each run that ends. A run that fails does not stop the others.
-    Returns the failures, as "row, seed N: last line of its log". Raises `KeyboardInterrupt` where
-    the comparison or one of its runs was interrupted.
+    Returns the failures, as "row, seed N: last line of its log"; an interruption of the comparison
+    or of one of its runs raises `KeyboardInterrupt`.
     """
     waiting = missing(plan)
-    environments = _environments(plan)
-    worker = threading.local()
+    free = _environments(plan)
     stopped = threading.Event()
     failed = []
-
-    def begin() -> None:
-        worker.environment = environments.pop()
-
-    def work(key: str, seed: int) -> None:
-        _run(plan, key, seed, environment=worker.environment, stopped=stopped)
-
     quiet = None if progress and waiting else True
     # SIGTERM, which schedulers send, interrupts like Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    pool = ThreadPoolExecutor(plan.workers, initializer=begin)
+    pool = ThreadPoolExecutor(plan.workers)
     try:
-        jobs = {pool.submit(work, *item): item for item in waiting}
+        jobs = {pool.submit(_run, plan, *item, free, stopped): item for item in waiting}
         done = as_completed(jobs)
         for job in tqdm(done, total=len(waiting), desc="runs", unit="run", disable=quiet):
             name = "{}, seed {}".format(*jobs[job])
@@ -155,9 +144,9 @@ def run_missing(plan: Plan, progress: bool = True, report: Callable = print) -> 
 
 
 def _run(
-    plan: Plan, key: str, seed: int, *, environment: dict[str, str], stopped: threading.Event
+    plan: Plan, key: str, seed: int, free: list[dict[str, str]], stopped: threading.Event
 ) -> None:
-    """Train and score one run; its output is kept in a log beside its folder."""
+    """Train and score one run in one of the `free` environments; its output is kept in a log."""
     config = plan.config(key, seed)
     folder = plan.folder(key, seed)
     result = plan.result(key, seed)
@@ -170,10 +159,12 @@ def _run(
         command = [sys.executable, "-m", "ctsm_lib", *arguments, "--device", plan.device, "--quiet"]
         command += ["--vectors", str(plan.vectors)] if plan.vectors else []
         command += [part for setting in settings for part in ("--set", setting)]
+        environment = free.pop()  # there is one for each worker
         with log.open("a", encoding="utf-8") as output:
             output.write(json.dumps(command) + "\n")
             output.flush()
             code = _exit_code(command, environment, output, stopped=stopped)
+        free.append(environment)
         if code:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
             last = [line for line in lines if line.strip()][-1]
@@ -182,8 +173,7 @@ def _run(
     folder.parent.mkdir(parents=True, exist_ok=True)
     # A run of a fixed budget scores the dev split at its end only: then it has best weights.
     if not (folder / "best.safetensors").is_file():
-        begun = (folder / "run.json").is_file()
-        begin = ["--resume"] if begun else ["--preset", config.preset]
+        begin = ["--resume"] if (folder / "run.json").is_file() else ["--preset", config.preset]
         call("train", "--out", str(folder), *begin, settings=plan.changes(ROWS[key], seed))
     # These change answers only: a run that was trained with other values is not trained again.
     biases = [f"{name}={value}" for name, value in asdict(config.answer_bias()).items()]

@@ -5,7 +5,9 @@ several. Those of Dist are jackknives over dialogues. Other scores have an inter
 (Student's t). Differences to CTSM are paired; their p values are corrected over the rows (Holm).
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +15,46 @@ from scipy import stats
 
 from ctsm_lib.errors import DataError
 from ctsm_lib.files import read_json
-from ctsm_workbench.study.by_dialogue import Dialogues, holm, jackknife_error, p_value
-from ctsm_workbench.study.comparison.published import SCORES, Row
-from ctsm_workbench.study.intervals import percentiles, student_interval
-from ctsm_workbench.study.sentences import sentence
+from ctsm_workbench.study import intervals, sentence
+from ctsm_workbench.study.intervals import Array
 
+# Score -> whether more is better. `ppl_peer` is averaged as the baselines do it, see `scores`.
+SCORES = {"acc": True, "ppl_peer": False, "dist1": True, "dist2": True}
 DRAWS = 2_000
 NORMAL = 1.96  # standard errors on either side of an interval of 95 %
-QUALITY_HEADS = {
-    "acc_own": "acc without the bag", "acc_bag": "acc of the bag", "bleu": "BLEU", "ead1": "EAD-1",
-    "self_bleu": "self-BLEU", "looping": "loops, %", "copy_rate": "copied, %",
-}  # fmt: skip
-SUMMARISED = (*SCORES, "ppl_token", "mean_length", "distinct_responses", *QUALITY_HEADS)
-PARTS = {"acc": "right", "ppl_peer": "nll"}  # the array of each example that a score is a mean of
-DATA = ("data", "fingerprint", "vectors", "vocab", "precision")  # alike in all runs of a table
-WITHOUT = {"dist1": "dist1_without", "dist2": "dist2_without"}  # values without each dialogue
-Examples = dict[int, dict[str, np.ndarray]]  # seed -> the arrays of `write_examples`, and Dist
+_TABLES = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+HEADS = _TABLES["heads"]
+SUMMARISED = (*SCORES, "ppl_token", "mean_length", "distinct_responses", *HEADS["quality"])
+MEANS = {"acc": "right", "ppl_peer": "nll"}  # the array of each pair that a score is a mean of
+DIST = {"dist1": "dist1_without", "dist2": "dist2_without"}  # values without each dialogue
+PARTS = MEANS | DIST
+SHARED = ("data", "fingerprint", "vectors", "vocab", "precision")  # alike in all runs of a table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    name: str  # as the tables print it
+    model: str  # for `ctsm train --model`
+    tables: list[str]  # that have this row
+    part: str = ""  # the ablation, as presets name it
+    printed: dict[str, float] = field(default_factory=dict)  # score -> the paper's number
+
+    @property
+    def key(self) -> str:
+        """The row's name in files and for `--models`."""
+        return self.part or self.model
+
+    @property
+    def paper(self) -> tuple[float | None, ...]:
+        """The paper's number for each of `SCORES`; None where it prints none."""
+        return tuple(map(self.printed.get, SCORES))
+
+
+_ROWS = [Row(**fields) for fields in _TABLES["row"]]
+ROWS = {row.key: row for row in _ROWS}
+TABLES = {name: [row for row in _ROWS if name in row.tables] for name in ("table1", "table3")}
 
 
 def collect(rows: Sequence[Row], folder: Path) -> dict:
@@ -39,45 +65,52 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
     them stand the facts that all rows share, the commonsense of those that use it, and `not_run`.
     Results of different budget or data in one folder raise a `DataError`.
     """
-    found = {}
-    examples: dict[str, Examples] = {}
-    for row in rows:
-        results = [read_json(path) for path in folder.glob(f"{row.key}-seed*.json")]
-        found[row.key] = sorted(results, key=lambda result: result["run"]["seed"])
-        examples[row.key] = {}
-        for result in results:
-            if (path := folder / result["examples"]).is_file():
-                with np.load(path) as kept:
-                    dist = {score: result.get(score) for score in WITHOUT}
-                    examples[row.key][result["run"]["seed"]] = dict(kept) | dist
+    found = {row.key: _results(row.key, folder) for row in rows}
     table = []
     for row in rows:
         results = found[row.key]
         paper = dict(zip(SCORES, row.paper, strict=True))
-        seeds = [result["run"]["seed"] for result in results]
-        entry: dict = {"key": row.key, "name": row.name, "paper": paper, "seeds": seeds}
+        entry: dict = {"key": row.key, "name": row.name, "paper": paper, "seeds": sorted(results)}
         if results:
-            entry["knowledge"] = results[0]["run"].get("knowledge")
-            entry["scores"] = {
-                score: _summary([result.get(score) for result in results], score, examples[row.key])
-                for score in SUMMARISED
-            }
+            entry["knowledge"] = results[min(results)]["run"].get("knowledge")
+            entry["scores"] = {score: _summary(results, score) for score in SUMMARISED}
             if row.key != "ctsm" and found.get("ctsm"):
-                entry["against_ctsm"] = _against(examples["ctsm"], examples[row.key])
+                entry["against_ctsm"] = _against(found["ctsm"], results)
         table.append(entry)
-    _correct(table)
-    shared = _shared([result for results in found.values() for result in results], folder)
+    # A p value has to hold for all rows of the table together.
+    for score in PARTS:
+        against = [entry.get("against_ctsm", {}).get(score) for entry in table]
+        differences = [difference for difference in against if difference]
+        corrected = intervals.holm([difference["p"] for difference in differences])
+        for difference, p in zip(differences, corrected, strict=True):
+            difference["p_holm"] = p
+    shared = _shared([own[seed] for own in found.values() for seed in sorted(own)], folder)
     return shared | {"rows": table, "not_run": [row.name for row in rows if not found[row.key]]}
+
+
+def _results(key: str, folder: Path) -> dict[int, dict]:
+    """The results of a row by seed, each with the arrays of `write_examples` as `arrays`.
+
+    They keep the order of the folder: which seeds a bootstrap sample draws depends on it.
+    """
+    found = {}
+    for result in map(read_json, folder.glob(f"{key}-seed*.json")):
+        result["arrays"] = {}
+        if (path := folder / result["examples"]).is_file():
+            with np.load(path) as kept:
+                result["arrays"] = dict(kept)
+        found[result["run"]["seed"]] = result
+    return found
 
 
 def _shared(results: Sequence[dict], folder: Path) -> dict:
     """The facts that all results must have in common to stand in one table."""
     shared: dict = {}
+    used = ("knowledge", "concepts")  # rows that use none stand beside any
     for result in results:
         run = result["run"]
         facts = {"budget": result["budget"], "batch_size": result["config"]["batch_size"]}
-        facts |= {"n": result["n"]} | {name: run[name] for name in DATA}
-        used = ("knowledge", "concepts")  # rows that use none stand beside any
+        facts |= {"n": result["n"]} | {name: run[name] for name in SHARED}
         facts |= {name: run[name] for name in used if run.get(name) not in (None, "not read")}
         shared = facts | {"preset": result["config"]["preset"].partition("-wo-")[0]} | shared
         for name, value in facts.items():
@@ -89,106 +122,87 @@ def _shared(results: Sequence[dict], folder: Path) -> dict:
     return shared
 
 
-def _stacked(examples: Examples, part: str, seeds: Collection[int]) -> np.ndarray | None:
+def _stacked(results: dict[int, dict], part: str, seeds: Iterable[int]) -> Array | None:
     """An array of each seed, [S, ...]; None if one lacks it, or does not name the dialogues."""
-    whole = [
-        kept for kept in map(examples.get, seeds) if kept and {part, "dialogue"} <= kept.keys()
-    ]
-    return np.stack([kept[part] for kept in whole]) if len(whole) == len(seeds) > 0 else None
+    kept = [results[seed]["arrays"] for seed in seeds]
+    if not kept or any(part not in arrays or "dialogue" not in arrays for arrays in kept):
+        return None
+    return np.stack([arrays[part] for arrays in kept])
 
 
-def _resampled(values_SN: np.ndarray, examples: Examples) -> np.ndarray:
-    dialogue = next(kept["dialogue"] for kept in examples.values() if "dialogue" in kept)
-    return Dialogues(dialogue).resampled_means(values_SN, DRAWS)
-
-
-def _summary(values: list[float | None], score: str, examples: Examples) -> dict | None:
+def _summary(results: dict[int, dict], score: str) -> dict | None:
     """Mean and 95 % interval of a score, and what the interval covers."""
+    values = [results[seed].get(score) for seed in sorted(results)]
     known = [value for value in values if value is not None]
     if not known:
         return None
     mean = float(np.mean(known))
     low = high = None
     over = ""
-    part = PARTS.get(score) or WITHOUT.get(score)
-    arrays = _stacked(examples, part, examples) if part else None
-    if arrays is not None and len(arrays) == len(known):
+    if (arrays := _stacked(results, PARTS.get(score, ""), results)) is not None:
         over = "dialogues" if len(known) == 1 else "seeds and dialogues"
-        if score in WITHOUT:
-            half = NORMAL * jackknife_error(arrays)
+        if score in DIST:
+            half = NORMAL * intervals.jackknife_error(arrays)
             low, high = mean - half, mean + half
         else:
-            drawn = _resampled(arrays, examples)[1:]
-            low, high = percentiles(100 * drawn if score == "acc" else np.exp(drawn))
+            dialogue = next(iter(results.values()))["arrays"]["dialogue"]
+            drawn = intervals.resampled_means(arrays, dialogue, DRAWS)[1:]
+            low, high = intervals.percentiles(100 * drawn if score == "acc" else np.exp(drawn))
     elif len(known) > 1:
-        low, high = student_interval(known)
         over = "seeds"
+        low, high = intervals.student_interval(known)
     return {"mean": mean, "low": low, "high": high, "interval_over": over, "values": values}
 
 
-def _against(ctsm: Examples, other: Examples) -> dict:
+def _against(ctsm: dict[int, dict], other: dict[int, dict]) -> dict:
     """CTSM minus a row over common seeds, with interval and p: acc and Dist in points.
 
     The difference of ppl_peer is the ratio minus 1, in percent.
     """
-    seeds = sorted(ctsm.keys() & other.keys())
+    common = sorted(ctsm.keys() & other.keys())
+    seeds = [seed for seed in common if ctsm[seed]["arrays"] and other[seed]["arrays"]]
     result: dict = {"seeds": seeds}
-    for score, part in (PARTS | WITHOUT).items():
-        own, others = (_stacked(examples, part, seeds) for examples in (ctsm, other))
-        if own is None or others is None or len(own) != len(others):
+    for score, part in PARTS.items():
+        own = _stacked(ctsm, part, seeds)
+        others = _stacked(other, part, seeds)
+        if own is None or others is None:
             continue
-        if score in WITHOUT:
+        if score in DIST:
             middle = np.mean([ctsm[seed][score] - other[seed][score] for seed in seeds])
-            error = jackknife_error(own - others)
+            error = intervals.jackknife_error(own - others)
             values = middle + NORMAL * error * np.array([0, -1, 1])
             p = 2 * stats.norm.sf(abs(middle) / error) if error else 1.0
         else:
-            drawn = _resampled(own - others, ctsm)
-            values = np.array([drawn[0], *percentiles(drawn[1:])])
+            dialogue = ctsm[seeds[0]]["arrays"]["dialogue"]
+            drawn = intervals.resampled_means(own - others, dialogue, DRAWS)
+            values = np.array([drawn[0], *intervals.percentiles(drawn[1:])])
             values = 100 * (values if score == "acc" else np.exp(values) - 1)
-            p = p_value(drawn)
+            p = intervals.p_value(drawn)
         named = zip(("difference", "low", "high"), values.tolist(), strict=True)
         result[score] = dict(named) | {"p": float(p)}
     return result
 
 
-def _correct(table: list[dict]) -> None:
-    """Add to each difference the p value that is corrected for all rows of the table (Holm)."""
-    for score in PARTS | WITHOUT:
-        against = [entry.get("against_ctsm", {}).get(score) for entry in table]
-        found = [difference for difference in against if difference]
-        corrected = holm([difference["p"] for difference in found])
-        for difference, p in zip(found, corrected, strict=True):
-            difference["p_holm"] = p
-
-
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; quality; the shared facts."""
-    heads = ["", "acc, paper", "acc", "ppl_peer, paper", "ppl_peer", "Dist-1, paper", "Dist-1"]
-    heads += ["Dist-2, paper", "Dist-2", "words", "seeds", "CTSM better in acc", "in ppl_peer"]
     lines = []
+    quality = []
     for row in table["rows"]:
         scores = row.get("scores", {})
         against = row.get("against_ctsm", {})
-        length = scores.get("mean_length")
         cells = [row["name"]]
         for score, paper in row["paper"].items():
             cells += ["-" if paper is None else f"{paper:.2f}", _cell(scores.get(score))]
+        length = scores.get("mean_length")
         cells += [f"{length['mean']:.1f}" if length else "-", str(len(row["seeds"]) or "not run")]
-        cells.append(_verdict(against.get("acc"), "points", sign=1))
-        cells.append(_verdict(against.get("ppl_peer"), "%", sign=-1))
-        lines.append(cells)
-    note = f"{caption(table)} {sentence('comparison', 'better')}"
-    quality = markdown_table(["", *QUALITY_HEADS.values()], list(map(_quality, table["rows"])))
-    return "\n".join(
-        [markdown_table(heads, lines), f"{note}\n", quality, sentence("comparison", "quality"), ""]
-    )
-
-
-def _quality(row: dict) -> list[str]:
-    """A row's quality beside its diversity."""
-    found = [row.get("scores", {}).get(score) for score in QUALITY_HEADS]
-    return [row["name"], *("-" if score is None else f"{score['mean']:.2f}" for score in found)]
+        better = [_verdict(against.get("acc"), "points", sign=1)]
+        lines.append([*cells, *better, _verdict(against.get("ppl_peer"), "%", sign=-1)])
+        found = [scores.get(score) for score in HEADS["quality"]]
+        quality.append([row["name"], *(f"{one['mean']:.2f}" if one else "-" for one in found)])
+    note = f"{caption(table)} {sentence('comparison', 'better')}\n"
+    first = markdown_table(HEADS["table"], lines)
+    second = markdown_table(["", *HEADS["quality"].values()], quality)
+    return "\n".join([first, note, second, sentence("comparison", "quality"), ""])
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -12,8 +12,7 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import Run
 from ctsm_lib.settings import AnswerBias
-from ctsm_workbench.study.comparison.published import ROWS, SCORES
-from ctsm_workbench.study.comparison.tables import markdown_table
+from ctsm_workbench.study.comparison.tables import HEADS, ROWS, SCORES, markdown_table
 from ctsm_workbench.study.evaluation import evaluate
 
 KEPT = (*SCORES, "ppl_token", "mean_length", "distinct_responses", "looping", "copy_rate", "n")
@@ -35,10 +34,9 @@ def points(
     copy_bias: float, tilt: float,
 ) -> list[Point]:  # fmt: skip
     """A line along each strength, from the run's own `copy_bias` and `tilt` and no penalty."""
-    found = {Point(bias, tilt) for bias in (copy_bias, *copy_biases)}
-    found |= {Point(copy_bias, other) for other in tilts}
-    found |= {Point(copy_bias, tilt, penalty) for penalty in penalties}
-    return sorted(found)
+    copied = {Point(bias, tilt) for bias in (copy_bias, *copy_biases)}
+    tilted = {Point(copy_bias, other) for other in tilts}
+    return sorted(copied | tilted | {Point(copy_bias, tilt, penalty) for penalty in penalties})
 
 
 def measure(
@@ -49,7 +47,7 @@ def measure(
     """Scores at every point with greedy decoding: run, split, data, `ABOUT`, the point and `KEPT`.
 
     Points in `known`, the rows of an earlier measurement, are not measured again. `report` gets
-    each new row at once. A model without answers raises a `ConfigError`.
+    each new row at once. A `ConfigError`: the model gives no answers.
     """
     if not run.model.predicts_words:
         raise ConfigError(f"{run.folder} generates no answers: there is no diversity to measure.")
@@ -74,8 +72,6 @@ def measure(
 
 def table(rows: Sequence[dict]) -> str:
     """Markdown, a line for each point, with the paper's CTSM below."""
-    heads = ["run", "L_div", "copying", "tilt", "penalty", "acc", "ppl_peer", "Dist-1", "Dist-2"]
-    heads += ["words", "distinct"]
     strengths = ("weight_diversity", "copy_bias", "tilt", "penalty")
     lines = []
     for row in rows:
@@ -84,4 +80,4 @@ def table(rows: Sequence[dict]) -> str:
         lines.append([*cells, f"{row['mean_length']:.1f}", f"{row['distinct_responses']:.0f} %"])
     paper = [f"{value:.2f}" for value in ROWS["ctsm"].paper]
     lines.append(["the paper, test", "1.5", "0", "0", "0", *paper, "-", "-"])
-    return markdown_table(heads, lines)
+    return markdown_table(HEADS["tradeoff"], lines)

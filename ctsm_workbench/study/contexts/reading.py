@@ -7,7 +7,7 @@ Shapes: W words of the vocabulary, D dialogues, N occurrences, K kept ones, P pa
 read at once, L length, F = 32 + 43 features of an occurrence: V_cos, and H_s scaled to length 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ctsm_lib import parallel
-from ctsm_lib.batches import padded_rows
-from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, USR, Corpus
-from ctsm_lib.errors import RunError
+from ctsm_lib.batches import context_batch, padded_rows
+from ctsm_lib.corpus import CLS, EMOTIONS, PAD, SPECIALS, SPLITS, UNK, USR, Corpus
+from ctsm_lib.errors import DataError, RunError
+from ctsm_lib.knowledge import Provider
 from ctsm_lib.model import CTSM
-from ctsm_workbench.study.intervals import Array
+from ctsm_lib.parallel import all_sum, share
+from ctsm_lib.runs import Run, clean_turn
+from ctsm_workbench.study.intervals import Array, rounded
 
 SPACES = {"V_cos": slice(0, len(EMOTIONS)), "H_s": slice(len(EMOTIONS), None)}
 TOKENS = 8192  # read at once
@@ -29,6 +31,11 @@ MIN_COUNT = 20  # occurrences that a word must have for some of them to be kept
 PER_WORD = 48  # occurrences kept of a word, half of them from training
 PAIRS_PER_WORD = 20  # else all pairs would be of "i" and "the"
 MAX_PAIRS = 20_000
+# The contexts of the paper's Figure 1.
+PAPER_CONTEXTS = (
+    "Christmas is coming and I'm so excited to get my dream gift.",
+    "I was too excited to shake my legs before bungee jumping.",
+)
 
 
 @dataclass(frozen=True)
@@ -67,31 +74,27 @@ class Collected:
 
 
 def plan(corpus: Corpus, max_context: int = 256) -> Plan:
-    """Lay out all dialogues, and draw the occurrences that are kept.
-
-    Dialogues longer than `max_context` lose their beginning, as contexts do; CLS takes one place.
-    """
+    """Lay out all dialogues, without the beginning of overlong ones, and draw what is kept."""
     parts = []
     for number, split in enumerate(corpus.splits[name] for name in SPLITS):
         ends = split.turn_offsets[split.dialogue_offsets]
         whole = np.diff(ends)
-        length = np.minimum(whole, max_context - 1)
+        length = np.minimum(whole, max_context - 1)  # CLS takes one place
         inside = np.arange(ends[-1]) >= np.repeat(ends[1:] - length, whole)
         part = (np.asarray(split.tokens)[inside], split.speaker[inside])
         parts.append((*part, length, np.full(len(length), number)))
-    tokens, speaker, length, splits = (
-        np.concatenate(arrays).astype(np.int64) for arrays in zip(*parts, strict=True)
-    )
+    arrays = (np.concatenate(array).astype(np.int64) for array in zip(*parts, strict=True))
+    tokens, speaker, length, splits = arrays
     begin = np.cumsum(length) - length
     dialogue = np.repeat(np.arange(len(begin)), length)
     place = np.arange(len(tokens)) - begin[dialogue] + 1
     # Occurrences of one cell have the same word, speaker and place.
     cells = (tokens * 2 + (speaker == USR)) * (place.max(initial=0) + 1) + place
     kept, triples = _drawn(tokens, cells, dialogue, training=splits[dialogue] == 0)
-    left_out = sum(len(split.tokens) for split in corpus.splits.values()) - len(tokens)
     return Plan(
         tokens=tokens, speaker=speaker, dialogue=dialogue, place=place, begin=begin, length=length,
-        split=splits, left_out=left_out, kept=kept, pairs=np.searchsorted(kept, triples),
+        split=splits, left_out=sum(len(s.tokens) for s in corpus.splits.values()) - len(tokens),
+        kept=kept, pairs=np.searchsorted(kept, triples),
     )  # fmt: skip
 
 
@@ -120,25 +123,21 @@ def _drawn(tokens: Array, cells: Array, dialogue: Array, training: Array) -> tup
 def _rank(groups: Array) -> Array:
     """The number of earlier entries of the same group, for each entry."""
     order = np.argsort(groups, kind="stable")
-    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
-    rank = np.empty(len(groups), dtype=np.int64)
-    rank[order] = np.arange(len(groups)) - np.repeat(starts, sizes)
-    return rank
+    rank = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+    return rank[np.argsort(order)]
 
 
 def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
     """V_cos [R, L, 32] and H_s [R, L, 43] by Eq. (1) to (9), without knowledge and fusion.
 
-    `context` and `speaker` are [R, L] as in `Batch`. A model without state embedding
-    (`state=false`) raises a `RunError`.
+    `context` and `speaker` are [R, L] as in `Batch`. A `RunError`: the model has `state=false`.
     """
     mask = context != PAD
     words = model.embed.look_up({"context": context, "speaker": speaker, "labels": model.labels})
     embedded = model.embed(words["context"], words["speaker"])
-    features = {"vad": model.vad[context], "idf": model.idf[context].unsqueeze(-1)}
     states = model.emotion(
         context=model.encoder(embedded, mask), embedded=embedded, labels=words["labels"],
-        mask=mask, **features,
+        mask=mask, vad=model.vad[context], idf=model.idf[context].unsqueeze(-1),
     )  # fmt: skip
     if states.V_cos is None or states.H_s is None:
         raise RunError("This run was trained with state=false: it has no state inclination.")
@@ -148,12 +147,12 @@ def read_states(model: CTSM, context: Tensor, speaker: Tensor) -> tuple[Tensor, 
 def _blocks(laid: Plan) -> Iterator[Array]:
     """Dialogues of similar length, as many as fit into `TOKENS`."""
     block: list[int] = []
-    for dialogue in np.argsort(laid.length, kind="stable"):
+    order = np.argsort(laid.length, kind="stable")
+    for dialogue in order[laid.length[order] > 0]:
         if block and (len(block) + 1) * (laid.length[dialogue] + 1) > TOKENS:
             yield np.array(block)
             block = []
-        if laid.length[dialogue]:
-            block.append(dialogue)
+        block.append(dialogue)
     if block:
         yield np.array(block)
 
@@ -164,8 +163,7 @@ def collect_states(
 ) -> Collected:
     """Read every dialogue once; several processes share the reading, and all of them get all sums.
 
-    `words` is the size of the vocabulary, `mask` [W] are the words of the second sum over
-    dialogues. A model without state embedding raises a `RunError`.
+    `words` is the size of the vocabulary, `mask` [W] are the words of the second dialogue sum.
     """
     model.eval()
     width = len(EMOTIONS) + model.emotion.state_width
@@ -176,17 +174,14 @@ def collect_states(
     masks = torch.from_numpy(np.stack([np.arange(words) >= len(SPECIALS), mask]))  # [2, W]
     row_of = np.full(len(laid.tokens), -1)
     row_of[laid.kept] = np.arange(len(laid.kept))
-    blocks = list(_blocks(laid))[parallel.share()]
-    total = int(sum(laid.length[block].sum() for block in blocks))
-    bar = tqdm(total=total, desc="reading", unit=" words", unit_scale=True, disable=not progress)
-    for block in blocks:
+    blocks = list(_blocks(laid))[share()]
+    for block in tqdm(blocks, desc="reading", unit="block", disable=not progress):
         begin = laid.begin[block]
         length = laid.length[block]
         column = np.arange(length.max())
-        ids = []
-        for flat in (laid.tokens, laid.speaker):
-            rows = np.insert(padded_rows(flat, begin, length, len(column)), 0, CLS, axis=1)
-            ids.append(torch.from_numpy(rows).to(device))
+        flat = (laid.tokens, laid.speaker)
+        rows = (padded_rows(ids, begin, length, len(column)) for ids in flat)
+        ids = (torch.from_numpy(np.insert(row, 0, CLS, axis=1)).to(device) for row in rows)
         inclination, state = (part[:, 1:].float().cpu() for part in read_states(model, *ids))
         real = column < length[:, None]  # not by PAD: <unk> and typed special words count as well
         features = torch.cat([inclination, F.normalize(state, dim=-1)], dim=-1)[real].double()
@@ -199,14 +194,56 @@ def collect_states(
         dialogue_sums.index_add_(1, where, features * masks[:, word, None])
         row = torch.from_numpy(row_of[index])
         kept[row[row >= 0]] = features[row >= 0].float()
-        bar.update(len(word))
-    bar.close()
     counted = masks.numpy()[:, laid.tokens]  # [2, N]: is the occurrence in the sum?
+    size = len(laid.begin)
+    sums, squares, dialogue_sums, kept = map(all_sum, (sums, squares, dialogue_sums, kept))
     return Collected(
-        count=np.bincount(laid.tokens, minlength=words).astype(np.float64),
-        sums=parallel.all_sum(sums).numpy(),
-        squares=parallel.all_sum(squares).numpy(),
-        dialogue_sums=parallel.all_sum(dialogue_sums).numpy(),
-        dialogue_counts=np.stack([np.bincount(laid.dialogue, w, len(laid.begin)) for w in counted]),
-        kept=parallel.all_sum(kept).numpy(),
-    )
+        count=np.bincount(laid.tokens, minlength=words).astype(np.float64), sums=sums.numpy(),
+        squares=squares.numpy(), dialogue_sums=dialogue_sums.numpy(), kept=kept.numpy(),
+        dialogue_counts=np.stack([np.bincount(laid.dialogue, own, size) for own in counted]),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def word_in_contexts(
+    run: Run, word: str = "excited", contexts: Sequence[str] = PAPER_CONTEXTS,
+    provider: Provider | None = None, device: str = "cpu",
+) -> dict:  # fmt: skip
+    """A word's trait; in each context its state inclination and the emotions of the whole text.
+
+    Contexts are one turn of a speaker each; every occurrence of the word in one is a row of the
+    JSON data, with V_cos, H_s and the predicted emotions as `heard`, which alone commonsense
+    changes. `trait` is None where the word is unrated. A `DataError`: the run does not know the
+    word, or a context lacks it. Paper: Figure 1, Eq. (7).
+    """
+    word = word.strip().lower()
+    model = run.ctsm()
+    (index,) = run.vocabulary.encode([word])
+    if index == UNK:
+        words = f"The run's {len(run.vocabulary):,} words"
+        raise DataError(f"{words} do not include {word!r}. Choose another --word.")
+    turns = [clean_turn(text) for text in contexts]
+    inferences = [{} for _ in turns] if provider is None else provider.infer(turns, progress=False)
+    conversations = [[turn] for turn in turns]
+    batch = context_batch(conversations, inferences, run.vocabulary, run.config.max_context)
+    batch = batch.to(device)
+    inclination, state = read_states(model, batch.context, batch.speaker)
+    predicted = model.encode(batch).emotion_logits.float().softmax(dim=-1)
+    rows = []
+    for number, turn in enumerate(turns):
+        places = (batch.context[number] == index).nonzero().flatten().tolist()
+        if not places:
+            raise DataError(f"The context {turn!r} does not have the word {word!r}.")
+        for place in places:
+            values = {"V_cos": inclination[number, place], "H_s": state[number, place]}
+            values["heard"] = predicted[number]
+            row = {"context": turn, "number": number, "place": place}
+            rows.append(row | {key: rounded(own.tolist(), 5) for key, own in values.items()})
+    vad = dict(zip(("valence", "arousal", "dominance"), model.vad[index].tolist(), strict=True))
+    trait = rounded(vad, 3) if model.intensity[index] else None  # 0 for unrated words alone
+    valence = rounded(model.vad[model.labels, 0].tolist(), 3)
+    return {
+        "description": run.about(device), "note": run.note, "word": word, "trait": trait,
+        "emotions": list(EMOTIONS), "label_valence": valence,
+        "knowledge": provider.name if provider else "none", "rows": rows,
+    }  # fmt: skip

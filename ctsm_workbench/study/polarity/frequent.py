@@ -13,8 +13,8 @@ from ctsm_lib.errors import ConfigError
 from ctsm_lib.polarity import NO_STATE, TIE, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.sources import cache_folder
+from ctsm_workbench.study import sentence
 from ctsm_workbench.study.polarity.standards import word_scores
-from ctsm_workbench.study.sentences import sentence
 
 FIRST = len(SPECIALS)
 
@@ -22,8 +22,7 @@ FIRST = len(SPECIALS)
 def discrepant_words(prepared: Prepared, words: int = 12) -> dict:
     """The most frequent words that differ, by the paper's rule and among rated words only.
 
-    A row has word, count (in training), rated, trait, state and quotation. Paper: Sec. 5.4, which
-    counts such words and shows one.
+    Paper: Sec. 5.4, which counts such words and shows one.
     """
     corpus = prepared.corpus
     scores, rated, has = word_scores(prepared)
@@ -61,17 +60,16 @@ def words_around(corpus: Corpus, place: int, around: int = 4) -> tuple[str, str]
     begin, end = split.turn_offsets[turn : turn + 2].tolist()
     left = max(begin, place - around)
     right = min(end, place + around + 1)
-    before = corpus.vocabulary.decode(np.asarray(split.tokens[left:place]).tolist())
-    after = corpus.vocabulary.decode(np.asarray(split.tokens[place + 1 : right]).tolist())
+    parts = (split.tokens[left:place], split.tokens[place + 1 : right])
+    before, after = (corpus.vocabulary.decode(np.asarray(part).tolist()) for part in parts)
     return " ".join(["..."] * (left > begin) + before), " ".join(after + ["..."] * (right < end))
 
 
 def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: int = 0) -> dict:
     """Positions of the most frequent words on a map of their vectors, and both polarities.
 
-    Emotion labels are added to the `words` most frequent words with a vector. UMAP keeps so many
-    `neighbours` together. The columns are word, x, y, count, trait (1, 0, None where unrated) and
-    state. Without umap-learn, or with too few words, a `ConfigError` is raised.
+    Emotion labels are added to the `words` most frequent words with a vector. A `trait` is None
+    where the word is unrated. Too few words for the `neighbours`, or no umap-learn: `ConfigError`.
     """
     vocabulary = prepared.corpus.vocabulary
     counts = prepared.corpus.counts[FIRST:]
@@ -80,18 +78,18 @@ def word_map(prepared: Prepared, words: int = 8000, neighbours: int = 15, seed: 
     labels = np.array([vocabulary.index[emotion] - FIRST for emotion in EMOTIONS])
     chosen = order[has[order]][:words]
     chosen = np.concatenate([chosen, np.setdiff1d(labels[has[labels]], chosen)])
-    if len(chosen) <= neighbours:
-        found = f"{len(chosen)} words with a vector"
-        raise ConfigError(f"{found} are too few for a map with {neighbours} neighbours.")
+    if (n := len(chosen)) <= neighbours:
+        raise ConfigError(f"{n} words are too few for a map with {neighbours} neighbours.")
     place = _coordinates(prepared.vectors.matrix[FIRST:][chosen], neighbours, seed)
     trait = trait_polarity(scores["trait"])
+    x, y = place.T.round(3).tolist()
     return {
         "description": prepared.description,
         "note": sentence("map", "note"),
         "settings": {"neighbours": neighbours, "metric": "cosine", "seed": seed},
         "word": [vocabulary.words[FIRST + i] for i in chosen],
-        "x": place[:, 0].round(3).tolist(),
-        "y": place[:, 1].round(3).tolist(),
+        "x": x,
+        "y": y,
         "count": counts[chosen].tolist(),
         "trait": [int(trait[i]) if rated[i] else None for i in chosen],
         "state": (scores["state, rated centroids"][chosen] > 0).astype(int).tolist(),

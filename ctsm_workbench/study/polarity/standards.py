@@ -7,24 +7,21 @@ Shapes: n words, D dialogues, K bootstrap draws.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
-from scipy import sparse
+from scipy.sparse import csr_matrix, vstack
 
 from ctsm_lib import polarity as rule
 from ctsm_lib.corpus import EMOTIONS, SPECIALS, SPLITS, Corpus
 from ctsm_lib.lexicon import Lexicon
 from ctsm_lib.polarity import trait_polarity
 from ctsm_lib.prepare import Prepared
-from ctsm_workbench.study import intervals
+from ctsm_workbench.study import intervals, sentence
 from ctsm_workbench.study.intervals import Array
-from ctsm_workbench.study.polarity.choices import QUALITIES
-from ctsm_workbench.study.sentences import sentence
 
+QUALITIES = {"all": (0, 1, 2, 3), "published": (0, 1), "exact": (0,)}  # keys of `vectors.KINDS`
 FREQUENT = 10  # dialogues that a word must occur in, so that its share of positive ones is used
 Scores = dict[str, Array]  # name -> graded polarity of n words
-Counts: TypeAlias = sparse.csr_matrix  # [D, n]
 
 
 def label_sides(lexicon: Lexicon) -> Array:
@@ -38,7 +35,7 @@ def graded_states(
 ) -> Array:
     """Cosine to the positive minus cosine to the negative centroid, a row [n] for each choice.
 
-    A choice `members` [n] says by non-zero entries which words make the two centroids.
+    Non-zero entries of a choice `members` [n] are the words that make the two centroids.
     """
     weights = np.hstack([rule.group_weights(trait, some, unit=False) for some in members])
     leave_out = np.full(weights.shape[1], leave_one_out)
@@ -47,10 +44,9 @@ def graded_states(
 
 
 def word_scores(prepared: Prepared, quality: str = "all") -> tuple[Scores, Array, Array]:
-    """Graded polarities of the vocabulary without the special tokens.
+    """Graded polarities [n] by name, and [n] bool whether a word is rated, and has a vector.
 
-    `quality` is a key of `QUALITIES`: the vectors to use. The result is the scores [n] by name,
-    [n] bool rated, and [n] bool whether there is a vector.
+    Special tokens are left out. `quality` is a key of `QUALITIES`: the vectors to use.
     """
     first = len(SPECIALS)
     vad, rated = (array[first:] for array in prepared.lexicon.table(prepared.corpus.vocabulary))
@@ -63,25 +59,24 @@ def word_scores(prepared: Prepared, quality: str = "all") -> tuple[Scores, Array
     return scores, rated, lengths > 0
 
 
-def dialogue_words(corpus: Corpus, splits: Sequence[str] = SPLITS) -> tuple[Counts, Array]:
+def dialogue_words(corpus: Corpus, splits: Sequence[str] = SPLITS) -> tuple[csr_matrix, Array]:
     """[D, n] how often each dialogue has each word without special tokens, and the [D] labels."""
     parts = [corpus.splits[name] for name in splits]
     blocks = []
     for split in parts:
         ends = split.turn_offsets[split.dialogue_offsets]
         entries = (np.ones(int(ends[-1])), np.array(split.tokens), ends)
-        blocks.append(sparse.csr_matrix(entries, shape=(len(ends) - 1, len(corpus.vocabulary))))
-    counts = sparse.vstack(blocks, format="csr")
+        blocks.append(csr_matrix(entries, shape=(len(ends) - 1, len(corpus.vocabulary))))
+    counts = vstack(blocks, format="csr")
     counts.sum_duplicates()
     return counts[:, len(SPECIALS) :], np.concatenate([split.labels for split in parts])
 
 
-def against_labels(counts: Counts, sides: Array, scores: Scores, draws: int = 200) -> dict:
+def against_labels(counts: csr_matrix, sides: Array, scores: Scores, draws: int = 200) -> dict:
     """The AUC of word scores [n] for the polarity of dialogue labels; dialogues are resampled.
 
-    `counts` are [D, n]; `sides` [D] are 1, 0 or -1 (left out). The AUC of every score and its
-    difference to each before it are given by occurrence (each one is a case) and by dialogue (its
-    score is the mean over its words).
+    `counts` are [D, n]; `sides` [D] are 1, 0 or -1 (left out). A case is an occurrence of a word,
+    or a dialogue, whose score is the mean over its words.
     """
     kept = counts[sides >= 0]
     positive = sides[sides >= 0] == 1
@@ -124,11 +119,7 @@ def read_vader() -> dict[str, float] | None:
 
 
 def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
-    """The AUC of both polarities on the dialogues' labels and on VADER, by set of words.
-
-    The JSON data are labels (words x split), words (their share of positive dialogues), vader and
-    conclusion.
-    """
+    """The AUC of both polarities on labels (words x split), words (their labels), and VADER."""
     sides = label_sides(prepared.lexicon)
     scores, rated, has = word_scores(prepared)
     sets = {"all words with a vector": (scores, has), "rated words": (scores, rated & has)}
@@ -153,7 +144,7 @@ def outside_standards(prepared: Prepared, draws: int = 200) -> dict:
     return result | {"conclusion": _conclusion(result)}
 
 
-def _shares(occurs: Counts, side: Array, scores: Scores, draws: int) -> dict:
+def _shares(occurs: csr_matrix, side: Array, scores: Scores, draws: int) -> dict:
     """Correlations of scores with the share of positive dialogues among those with a word."""
     up, down = (np.asarray(occurs[side == s].sum(axis=0)).ravel() for s in (1, 0))
     often = up + down >= FREQUENT
