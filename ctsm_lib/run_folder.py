@@ -45,18 +45,15 @@ def read_run(folder: Path) -> tuple[Config, Vocabulary, dict]:
     """Configuration, vocabulary and description of a run; a `RunError` if it is none."""
     if not folder.is_dir():
         raise RunError(f"There is no run folder {folder}. `ctsm train --out {folder}` makes one.")
-    run = read_json(folder / "run.json")
-    if (
-        not isinstance(run, dict)
-        or run.get("format") != FORMAT
-        or not isinstance(run.get("config"), dict)
-    ):
-        path = folder / "run.json"
+    path = folder / "run.json"
+    run = read_json(path)
+    own = run.get("config") if isinstance(run, dict) else None
+    if not isinstance(own, dict) or run.get("format") != FORMAT:
         raise RunError(f"{path} is not of a run that this version can read (format {FORMAT}).")
     words = read_json(folder / "vocabulary.json")
     description = run.get("description") or {}
     try:
-        config = Config.from_dict(run["config"])
+        config = Config.from_dict(own)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise RunError("vocabulary.json is not a list of words")
         if not isinstance(description, dict):

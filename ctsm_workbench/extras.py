@@ -12,5 +12,4 @@ def needed_by(user: str, extra: str = "notebooks") -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        missing = f"{user} needs {error.name}"
-        raise ConfigError(f"{missing}: pip install 'ctsm-lab[{extra}]'.") from None
+        raise ConfigError(f"{user} needs {error.name}: pip install 'ctsm-lab[{extra}]'.") from None

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -37,7 +36,7 @@ def measure(
     for part in bar:
         bar.set_description(part)
         try:
-            measured = _rounded(_in_own_process(part, task))
+            measured = _in_own_process(part, task)
             result |= measured["facts"]
             result["parts"] |= measured["rows"]
             peaks = [row["peak_mb"] for row in result["parts"].values() if "peak_mb" in row]
@@ -106,10 +105,6 @@ def _in_own_process(part: str, task: Task) -> dict:
     if process.returncode:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise RunError(lines[-1] if lines else "its process ended without a message")
-    measured: dict = json.loads(output.splitlines()[-1])
-    return measured
-
-
-def _rounded(value: Any) -> Any:
-    """Five significant digits everywhere."""
-    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.5g}"))
+    # Five significant digits everywhere.
+    short = lambda text: float(f"{float(text):.5g}")  # noqa: E731
+    return dict(json.loads(output.splitlines()[-1], parse_float=short))

@@ -74,8 +74,8 @@ def figures(
     from ctsm_workbench import pictures
     from ctsm_workbench.pictures.diagram import write_diagram
     from ctsm_workbench.running.log import read_log
-    from ctsm_workbench.study import contexts
     from ctsm_workbench.study import polarity as study
+    from ctsm_workbench.study.contexts import reading
 
     wanted = names or (FROM_RUN if run else FROM_DATA)
     for name in wanted:
@@ -91,7 +91,7 @@ def figures(
         loaded = shared.open_run(run)
         provider, note = shared.provider_of(loaded)
         shared.print_notes(note)
-        data = contexts.word_in_contexts(loaded, word, context or contexts.PAPER_CONTEXTS, provider)
+        data = reading.word_in_contexts(loaded, word, context or reading.PAPER_CONTEXTS, provider)
         ending = "".join(letter if letter.isalnum() else "_" for letter in word)
         shared.draw(pictures.fig1(data), data, out, f"fig1_{ending}" if context else "fig1")
     if run and "training" in wanted:

@@ -34,7 +34,7 @@ WIDTH = int(_ROOT.get("width", 0))
 HEIGHT = int(_ROOT.get("height", 0))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Diagram:
     """Figure 2 as a notebook shows it: return it from a cell.
 
@@ -48,10 +48,11 @@ class Diagram:
         if self.lit not in ("", *PARTS):
             known = ", ".join(PARTS)
             raise ConfigError(f"no part of the diagram is called {self.lit!r}; there are: {known}")
+        self.boxes = [box for box in _BOXES if self.lit in ("", box.get("data-part"))]
 
     def __repr__(self) -> str:
         """The picture in words, and what is lit in it."""
-        names = [f"{box.findtext(_NAME)} ({box.findtext(_MODULE)})" for box in self._boxes()]
+        names = [f"{box.findtext(_NAME)} ({box.findtext(_MODULE)})" for box in self.boxes]
         lit = f"Lit: {'; '.join(names)}." if self.lit else "Every part is lit."
         return f"{_ROOT.findtext(f'{SVG}desc')} {lit}"
 
@@ -62,7 +63,7 @@ class Diagram:
 
     def _repr_svg_(self) -> str:
         """The picture as a stand-alone SVG, 1000 pixels wide."""
-        boxes = {box.get("data-box") for box in self._boxes()}
+        boxes = {box.get("data-box") for box in self.boxes}
         root = ET.fromstring(_DRAWING)
         for drawn in root.iter():
             ends = " ".join(drawn.get(key, "") for key in ("data-box", "data-from", "data-to"))
@@ -85,9 +86,6 @@ class Diagram:
     def link(self) -> str:
         """The SVG as an address that holds all of it."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self._repr_svg_().encode()).decode()}"
-
-    def _boxes(self) -> list[ET.Element]:
-        return [box for box in _BOXES if self.lit in ("", box.get("data-part"))]
 
 
 def write_diagram(out: Path) -> list[Path]:

@@ -89,10 +89,7 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
 
 
 def _results(key: str, folder: Path) -> dict[int, dict]:
-    """The results of a row by seed, each with the arrays of `write_examples` as `arrays`.
-
-    They keep the order of the folder: which seeds a bootstrap sample draws depends on it.
-    """
+    """The results of a row in order of seeds, each with the arrays of `write_examples`."""
     found = {}
     for result in map(read_json, folder.glob(f"{key}-seed*.json")):
         result["arrays"] = {}
@@ -100,7 +97,7 @@ def _results(key: str, folder: Path) -> dict[int, dict]:
             with np.load(path) as kept:
                 result["arrays"] = dict(kept)
         found[result["run"]["seed"]] = result
-    return found
+    return dict(sorted(found.items()))
 
 
 def _shared(results: Sequence[dict], folder: Path) -> dict:
@@ -185,10 +182,15 @@ def _against(ctsm: dict[int, dict], other: dict[int, dict]) -> dict:
 
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; quality; the shared facts."""
+    known = [row.get("scores", {}) for row in table["rows"]]
+    measured = {
+        name: head
+        for name, head in HEADS["quality"].items()
+        if any(scores.get(name) for scores in known)
+    }
     lines = []
     quality = []
-    for row in table["rows"]:
-        scores = row.get("scores", {})
+    for row, scores in zip(table["rows"], known, strict=True):
         against = row.get("against_ctsm", {})
         cells = [row["name"]]
         for score, paper in row["paper"].items():
@@ -197,11 +199,11 @@ def markdown(table: dict) -> str:
         cells += [f"{length['mean']:.1f}" if length else "-", str(len(row["seeds"]) or "not run")]
         better = [_verdict(against.get("acc"), "points", sign=1)]
         lines.append([*cells, *better, _verdict(against.get("ppl_peer"), "%", sign=-1)])
-        found = [scores.get(score) for score in HEADS["quality"]]
+        found = [scores.get(score) for score in measured]
         quality.append([row["name"], *(f"{one['mean']:.2f}" if one else "-" for one in found)])
     note = f"{caption(table)} {sentence('comparison', 'better')}\n"
     first = markdown_table(HEADS["table"], lines)
-    second = markdown_table(["", *HEADS["quality"].values()], quality)
+    second = markdown_table(["", *measured.values()], quality)
     return "\n".join([first, note, second, sentence("comparison", "quality"), ""])
 
 

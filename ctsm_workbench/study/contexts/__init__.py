@@ -15,14 +15,8 @@ from ctsm_lib.prepare import Prepared
 from ctsm_lib.registry import model_class
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_workbench.study import intervals, sentence
-from ctsm_workbench.study.contexts.reading import (
-    MIN_COUNT,
-    PAPER_CONTEXTS,
-    SPACES,
-    collect_states,
-    plan,
-    word_in_contexts,
-)
+from ctsm_workbench.study.contexts import reading
+from ctsm_workbench.study.contexts.reading import PAPER_CONTEXTS, SPACES, collect_states, plan
 from ctsm_workbench.study.contexts.variation import dependence, explained
 from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
 from ctsm_workbench.study.polarity import standards
@@ -100,7 +94,7 @@ def analyse_contexts(
     laid = study.laid
     result: dict = {"description": run.about(device, prepared.description)}
     result |= {"occurrences": len(laid.tokens), "left_out": laid.left_out}
-    result |= {"dialogues": len(laid.begin), "kept": len(laid.kept), "min_count": MIN_COUNT}
+    result |= {"dialogues": len(laid.begin), "kept": len(laid.kept), "min_count": reading.MIN_COUNT}
     result["intervals"] = sentence("contexts", "intervals", draws=draws)
     result["trained"] = study.results(run.ctsm(), device=device, progress=progress)
     result["words"] = _columns(study, leaning)
@@ -147,7 +141,7 @@ def _columns(study: Study, leaning: int) -> dict:
     """Polarity and dependence of frequent words, the most frequent first; inclinations of some."""
     count = study.states.count
     order = np.argsort(-count, kind="stable")
-    chosen = order[(count[order] >= MIN_COUNT) & (order >= len(SPECIALS))]
+    chosen = order[(count[order] >= reading.MIN_COUNT) & (order >= len(SPECIALS))]
     names = [study.words[i] for i in chosen]
     columns: dict = {"word": names, "count": count[chosen].astype(int).tolist()}
     for space in SPACES:
@@ -162,7 +156,7 @@ def _columns(study: Study, leaning: int) -> dict:
 def _agreement(study: Study) -> dict:
     """Polarity from contexts against the vector rule and the lexicon, for frequent words."""
     scores = {"vectors": study.vectors} | study.grades
-    some = (study.states.count >= MIN_COUNT) & ~np.isnan([*scores.values()]).any(axis=0)
+    some = (study.states.count >= reading.MIN_COUNT) & ~np.isnan([*scores.values()]).any(axis=0)
     some[: len(SPECIALS)] = False
     rated = some & study.rated
     positive = study.trait == 1

@@ -1,6 +1,6 @@
 """Take the two pictures of the explorers in README.md, from the embedded sample.
 
-    python scripts/explorer_pictures.py
+    python tests/explorer_pictures.py
 
 Needs the extra `dev` and Chromium or Chrome. The lessons' run is trained first where there is none.
 """
