@@ -102,3 +102,24 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     seeds = np.stack([without - 1, without, without + 1])
     between = 1 / np.sqrt(3)
     assert jackknife_error(seeds) == pytest.approx(np.hypot(expected, between))
+
+
+def test_a_part_of_a_split_is_scored_by_its_own_dialogues(tmp_path) -> None:
+    """`lessons.portion` keeps the first pairs of a split: their dialogues are counted, no others."""
+    from ctsm_lib.config import preset
+    from ctsm_lib.prepare import prepare
+    from ctsm_lib.runs import Run
+    from ctsm_lib.sources import SAMPLE, find_sources
+    from ctsm_lib.training import build_model
+    from ctsm_workbench.course import lessons
+    from ctsm_workbench.study.evaluation import evaluate
+
+    changes = ["dim=8", "heads=2", "key_depth=4", "ffn_dim=4", "knowledge=none", "max_response=3"]
+    config = preset("sample", changes)
+    prepared = lessons.portion(prepare(config, find_sources(SAMPLE), progress=False), test=7)
+    model = build_model(config, prepared)
+    run = Run(tmp_path, config, prepared.corpus.vocabulary, model, {}, prepared.description)
+    kept: dict = {}
+    scores, rows = evaluate(run, prepared, progress=False, on_scored=kept.update)
+    assert scores["n"] == len(rows) == len(kept["dialogue"]) == 7
+    assert len(kept["dist1_without"]) == kept["dialogue"].max() + 1

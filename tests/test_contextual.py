@@ -20,15 +20,8 @@ from ctsm_lib.model import CTSM
 from ctsm_lib.prepare import Prepared
 from ctsm_lib.runs import load_run
 from ctsm_workbench.study import contexts as study_of_contexts
-from ctsm_workbench.study.contexts import (
-    analyse_contexts,
-    collect_states,
-    explained,
-    plan,
-    reading,
-    word_in_contexts,
-)
-from ctsm_workbench.study.contexts.reading import Collected
+from ctsm_workbench.study.contexts import analyse_contexts, collect_states, explained, plan, reading
+from ctsm_workbench.study.contexts.reading import Collected, word_in_contexts
 from ctsm_workbench.study.contexts.variation import dependence, variance
 
 Turns = list[list[int]]

@@ -26,7 +26,8 @@ from ctsm_workbench.pictures import (
     word_map_figure,
 )
 from ctsm_workbench.study import sentence
-from ctsm_workbench.study.contexts import analyse_contexts, word_in_contexts
+from ctsm_workbench.study.contexts import analyse_contexts
+from ctsm_workbench.study.contexts.reading import word_in_contexts
 from ctsm_workbench.study.polarity import analyse_prepared, discrepant_words, word_map
 from ctsm_workbench.study.polarity.frequent import quotation
 

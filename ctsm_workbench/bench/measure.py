@@ -36,7 +36,9 @@ def measure(
     for part in bar:
         bar.set_description(part)
         try:
-            measured = _in_own_process(part, task)
+            text = json.dumps(_in_own_process(part, task))
+            # Five significant digits everywhere.
+            measured = json.loads(text, parse_float=lambda found: float(f"{float(found):.5g}"))
             result |= measured["facts"]
             result["parts"] |= measured["rows"]
             peaks = [row["peak_mb"] for row in result["parts"].values() if "peak_mb" in row]
@@ -105,6 +107,4 @@ def _in_own_process(part: str, task: Task) -> dict:
     if process.returncode:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise RunError(lines[-1] if lines else "its process ended without a message")
-    # Five significant digits everywhere.
-    short = lambda text: float(f"{float(text):.5g}")  # noqa: E731
-    return dict(json.loads(output.splitlines()[-1], parse_float=short))
+    return dict(json.loads(output.splitlines()[-1]))

@@ -54,7 +54,7 @@ def evaluate(
     scored = score_pairs(run.model, pairs, device, progress=progress)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
     scores |= {"acc_own": scores["acc"]} | expert_accuracies(run.model, pairs, device)
-    _, scored["dialogue"] = np.unique(pairs.split.pairs[:, 5], return_inverse=True)
+    _, scored["dialogue"] = np.unique(pairs.split.pairs[: len(pairs), 5], return_inverse=True)
     rows: list[dict] = []
     if run.model.predicts_words:
         answers, logits = answer_pairs(run.model, pairs, how, device=device, progress=progress)
