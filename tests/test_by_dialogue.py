@@ -105,7 +105,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
 
 
 def test_a_part_of_a_split_is_scored_by_its_own_dialogues(tmp_path) -> None:
-    """`lessons.portion` keeps the first pairs of a split: their dialogues are counted, no others."""
+    """`lessons.portion` keeps the first pairs of a split: only their dialogues count."""
     from ctsm_lib.config import preset
     from ctsm_lib.prepare import prepare
     from ctsm_lib.runs import Run
