@@ -114,9 +114,14 @@ def test_sentences_about_differences() -> None:
     accuracy = p("table1", "acc")
     below = {key for key, value in accuracy.items() if value < 0.05}
     assert below == {"multi-transformer", "moel", "mime", "empdg", "cem"}
-    assert max(accuracy[key] for key in below) <= 0.0105
-    for key, value in (("kemp", 0.37), ("case", 0.23), ("tfidf", 0.33)):
+    assert max(accuracy[key] for key in below) <= 0.0075
+    for key, value in (("kemp", 0.33), ("tfidf", 0.33)):
         assert round(accuracy[key], 2) == value
+    rows = {row["key"]: row.get("scores", {}) for row in load(RESULTS / "table1.json")["rows"]}
+    best = {score: sorted((found[score]["mean"], key) for key, found in rows.items()
+                          if found.get(score)) for score in ("acc", "dist2")}  # fmt: skip
+    assert best["acc"][-1][1] == "kemp"
+    assert {key for _, key in best["dist2"][-2:]} == {"cem", "ctsm"}  # lesson 09 says so, too
     assert min(p("table3", "acc").values()) >= 0.12
     perplexity = p("table3", "ppl_peer")
     assert {key for key, value in perplexity.items() if value < 0.05} == {
@@ -139,7 +144,7 @@ def test_tables_1_and_3(name: str, number: int) -> None:
         printed = ROWS[row["key"]].paper
         for (paper, ours), score, value in zip(pairs, SCORES, printed, strict=True):
             close(paper, value)
-            found = row["scores"].get(score) or {}
+            found = row.get("scores", {}).get(score) or {}
             close(ours, *(found.get(part) for part in ("mean", "low", "high")))
 
 
