@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from baseline_cases import SYSTEMS, tiny
-from helpers import close, collate, differ, random_pairs
+from helpers import close, collate, differ, random_pairs, randomise
 
+from ctsm_lib.config import preset
 from ctsm_lib.corpus import CLS, UNK
+from ctsm_lib.prepare import prepare
+from ctsm_lib.runs import Run
+from ctsm_lib.sources import SAMPLE, find_sources
+from ctsm_lib.training import build_model
 from ctsm_workbench.beyond.extras import mean_of_experts
+from ctsm_workbench.study.evaluation import evaluate
+
+TINY = ["dim=8", "heads=2", "key_depth=4", "ffn_dim=4", "knowledge=none", "max_response=3"]
 
 PREDICTING = [name for name in SYSTEMS if name != "transformer"]
 every = pytest.mark.parametrize("name", SYSTEMS)
@@ -88,3 +97,30 @@ def test_dropout_before_the_classifier_acts_in_training_only(name: str) -> None:
         first = model.train()(batch).emotion_logits
         second = model(batch).emotion_logits
     differ(first, second, 1e-3)
+
+
+def test_results_have_the_accuracy_of_the_system_and_of_its_bag(tmp_path) -> None:
+    """`acc_own` and `acc_bag` are those of the two experts, against the experts of `encode`."""
+    config = preset("sample", ["model=multi-transformer", *TINY, "bag_expert=true"])
+    prepared = prepare(config, find_sources(SAMPLE), progress=False)
+    model = randomise(build_model(config, prepared), 3)
+    run = Run(tmp_path, config, prepared.corpus.vocabulary, model.eval(), {}, prepared.description)
+    scores, _ = evaluate(run, prepared, progress=False)
+    pairs = prepared.pairs["test"]
+    batch = pairs.collate(np.arange(len(pairs)))
+    with torch.no_grad():
+        memory = model.encode(batch)
+    for name, logits in (("acc_own", memory.experts.own), ("acc_bag", memory.experts.bag)):
+        expected = 100 * float((logits.argmax(dim=1).numpy() == pairs.label).mean())
+        assert scores[name] == pytest.approx(expected), name
+    assert scores["acc_own"] != scores["acc_bag"]
+
+
+def test_without_a_bag_the_system_s_accuracy_is_the_accuracy(tmp_path) -> None:
+    config = preset("sample", ["model=multi-transformer", *TINY, "bag_expert=false"])
+    prepared = prepare(config, find_sources(SAMPLE), progress=False)
+    model = build_model(config, prepared)
+    run = Run(tmp_path, config, prepared.corpus.vocabulary, model, {}, prepared.description)
+    scores, _ = evaluate(run, prepared, progress=False)
+    assert scores["acc_own"] == scores["acc"]
+    assert scores["acc_bag"] is None

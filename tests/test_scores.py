@@ -13,7 +13,7 @@ from ctsm_lib.scores import (
     score_pairs,
     teacher_forced,
 )
-from ctsm_workbench.study.evaluation import loops, response_scores
+from ctsm_workbench.study.evaluation import expectation_adjusted, loops, response_scores, self_bleu
 
 
 def test_the_two_perplexities_of_a_constructed_case():
@@ -103,3 +103,24 @@ def test_score_pairs_is_the_same_for_every_batch_size_and_leaves_the_mode(tiny_r
     scores = teacher_forced(one)
     by_hand = [math.exp(np.mean([n / t for n, t in zip(one["nll"], one["tokens"], strict=True)]))]
     assert scores["ppl_peer"] == pytest.approx(by_hand[0])
+
+
+def test_distinct_words_beside_those_of_random_words() -> None:
+    """EAD-1: V (1 - (1 - 1/V)^C) distinct words are expected of C random ones out of V."""
+    words = [["a", "b", "a"], ["c", "a"]]
+    expected = 10 * (1 - (1 - 1 / 10) ** 5)
+    assert expectation_adjusted(words, 10) == pytest.approx(100 * 3 / expected)
+    many = np.random.default_rng(0).integers(0, 500, (400, 10)).astype(str).tolist()
+    assert expectation_adjusted(many, 500) == pytest.approx(100, abs=3)
+    assert expectation_adjusted([[]], 10) == 0
+
+
+def test_self_bleu_is_the_likeness_of_answers_to_each_other() -> None:
+    """Equal answers have 100, answers without a common word next to 0; one answer has none."""
+    same = [["i", "am", "so", "sorry", "to", "hear", "that"]] * 5
+    assert self_bleu(same) == pytest.approx(100)
+    apart = [[f"{answer}-{word}" for word in range(6)] for answer in range(5)]
+    assert self_bleu(apart) < 1
+    half = [same[0], [*same[0][:4], "x", "y", "z"]]
+    assert 1 < self_bleu(half) < 100
+    assert self_bleu(same[:1]) is None

@@ -63,7 +63,9 @@ class ExtendedCTSM(CTSM, Extras):
     def loss_weights(self, batch: Batch) -> ModelSettings:
         """Weights of Eq. (25); `peer_losses` turns means over words into sums over the batch."""
         config = self.config
-        words = float(batch.total_tokens) if config.peer_losses else 1.0
+        if not config.peer_losses:
+            return config
+        words = float(batch.total_tokens)
         diversity = config.weight_diversity * words
         generation = config.weight_generation * words
         return replace(config, weight_generation=generation, weight_diversity=diversity)

@@ -45,7 +45,7 @@ _MACROS: Any = _ENV.from_string((HERE / "texts.html").read_text("utf-8")).module
 
 
 def in_words(macro: str, *values: Any) -> str:
-    """What a macro of `texts.html` makes of its values, as HTML."""
+    """The HTML that a macro of `texts.html` makes from its values."""
     return str(getattr(_MACROS, macro)(*values))
 
 

@@ -53,15 +53,17 @@ def evaluate(
     pairs = prepared.pairs[split]
     scored = score_pairs(run.model, pairs, device, progress=progress)
     scores: dict = dict.fromkeys(SCORES) | teacher_forced(scored)
-    scores |= {"acc_own": scores["acc"]} | expert_accuracies(run.model, pairs, device)
+    scores["acc_own"] = scores["acc"]
+    if getattr(run.model, "bag", None) is not None:
+        scores |= expert_accuracies(run.model.bag, pairs, scored["logits"], device)
     _, scored["dialogue"] = np.unique(pairs.split.pairs[: len(pairs), 5], return_inverse=True)
     rows: list[dict] = []
     if run.model.predicts_words:
         answers, logits = answer_pairs(run.model, pairs, how, device=device, progress=progress)
         texts = [" ".join(run.vocabulary.decode(answer.ids)) for answer in answers]
         references = [pairs.split.response_text(pair) for pair in range(len(pairs))]
-        scores |= response_scores(texts, references, len(run.vocabulary.words))
         words = [response_tokens(text) for text in texts]
+        scores |= _scores_of(words, references, len(run.vocabulary.words))
         for size in (1, 2):
             scored[f"dist{size}_without"] = distinct_without(words, scored["dialogue"], size)
         alphas = [alpha for answer in answers for alpha in answer.alpha]
@@ -99,15 +101,14 @@ def answer_pairs(
 
 
 @torch.inference_mode()
-def expert_accuracies(model: Any, pairs: Pairs, device: torch.device | str) -> dict[str, float]:
-    """Accuracy of a system's own prediction and of the bag's, in percent; empty without a bag."""
-    if getattr(model, "bag", None) is None:
-        return {}
+def expert_accuracies(bag: Any, pairs: Pairs, logits: np.ndarray, device: str) -> dict[str, float]:
+    """Accuracy of a system without its bag, and of the bag, from the mean of both, [n, 32]."""
     right = np.zeros(2)
     for index in pairs.in_order(64):
-        experts = model.eval().encode(pairs.collate(index).to(device)).experts
-        predicted = torch.stack([experts.own, experts.bag]).argmax(dim=2).cpu().numpy()
-        right += (predicted == pairs.label[index]).sum(axis=1)
+        batch = pairs.collate(index).to(device)
+        own = bag(batch.context, batch.speaker).log_softmax(dim=1).cpu().numpy()
+        found = np.stack([2 * logits[index] - own, own])  # the mean holds the system's part
+        right += (found.argmax(axis=2) == pairs.label[index]).sum(axis=1)
     return dict(zip(("acc_own", "acc_bag"), (100 * right / len(pairs)).tolist(), strict=True))
 
 
@@ -130,7 +131,10 @@ def response_scores(
     BLEU is sacrebleu's on lower-cased words; None without references or without sacrebleu. EAD-1
     needs the size of the vocabulary; it does not favour short answers (Liu et al., 2022).
     """
-    words = [response_tokens(text) for text in responses]
+    return _scores_of(list(map(response_tokens, responses)), references, vocabulary)
+
+
+def _scores_of(words: list[list[str]], references: Sequence[str] | None, vocabulary: int) -> dict:
     count = max(len(words), 1)
     return {
         "dist1": distinct(words, 1),

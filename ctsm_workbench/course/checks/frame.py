@@ -1,4 +1,4 @@
-"""How a check runs and reports, and random inputs and formulas that several checks use."""
+"""The frame in which a check runs and reports, and inputs and formulas that several checks use."""
 
 import os
 import tomllib

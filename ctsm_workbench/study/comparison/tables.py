@@ -183,10 +183,8 @@ def _against(ctsm: dict[int, dict], other: dict[int, dict]) -> dict:
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; quality; the shared facts."""
     known = [row.get("scores", {}) for row in table["rows"]]
-    measured = {
-        name: head
-        for name, head in HEADS["quality"].items()
-        if any(scores.get(name) for scores in known)
+    heads = {
+        name: head for name, head in HEADS["quality"].items() if any(s.get(name) for s in known)
     }
     lines = []
     quality = []
@@ -199,11 +197,11 @@ def markdown(table: dict) -> str:
         cells += [f"{length['mean']:.1f}" if length else "-", str(len(row["seeds"]) or "not run")]
         better = [_verdict(against.get("acc"), "points", sign=1)]
         lines.append([*cells, *better, _verdict(against.get("ppl_peer"), "%", sign=-1)])
-        found = [scores.get(score) for score in measured]
+        found = [scores.get(score) for score in heads]
         quality.append([row["name"], *(f"{one['mean']:.2f}" if one else "-" for one in found)])
     note = f"{caption(table)} {sentence('comparison', 'better')}\n"
     first = markdown_table(HEADS["table"], lines)
-    second = markdown_table(["", *measured.values()], quality)
+    second = markdown_table(["", *heads.values()], quality)
     return "\n".join([first, note, second, sentence("comparison", "quality"), ""])
 
 
