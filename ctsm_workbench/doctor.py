@@ -23,7 +23,7 @@ Check = namedtuple("Check", ("sign", "name", "finding"))  # sign: OK, EXTRA or B
 
 def examine() -> Iterator[Check]:
     """Look at Python, packages, device, browser, disk, data and cache."""
-    yield Check(OK, "Python", platform.python_version())  # an older one cannot read this file
+    yield Check(OK, "Python", platform.python_version())
     for name, use in PACKAGES.items():
         lacking = f"missing, needed for {use} only" if use else "missing: pip install -e ."
         found = find_spec(name)

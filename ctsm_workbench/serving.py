@@ -21,11 +21,10 @@ def serve_page(
     The page calls the function `widget` of this package with the arguments (texts and numbers). If
     the port is taken, the next free one serves. `announce` receives the address, which holds the
     token that visitors need. Raises `ConfigError` where Voila is missing, no port is free, or the
-    theme is neither light nor dark. Errors of the widget itself come before anything is served.
+    theme is neither light nor dark. The title of the page is the name of the widget's package.
     """
     if theme not in ("light", "dark"):
         raise ConfigError(f"Theme {theme!r} is neither light nor dark.")
-    widget(*arguments)
     with needed_by("The page"):
         import nbformat
         from traitlets.config import Config
@@ -51,7 +50,6 @@ def serve_page(
     settings.Voila.update(ip=host, port=port, token=token)
     settings.VoilaConfiguration.theme = theme
     with tempfile.TemporaryDirectory() as place:
-        # The page shows the name of its notebook.
         path = Path(place) / f"{widget.__module__.split('.')[1]}.ipynb"
         nbformat.write(notebook, path)
         app = Page(config=settings)

@@ -1,4 +1,4 @@
-"""Take the two pictures of the explorers in README.md, from the embedded sample.
+"""Take the two pictures of the explorers in RESULTS.md, from the embedded sample.
 
     python tests/explorer_pictures.py
 

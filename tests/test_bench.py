@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, read_dialogues
+from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, read_dialogues
 from ctsm_lib.errors import ConfigError, RunError
 from ctsm_workbench.bench import PARTS, limits, measure, parts, peak_memory
 from ctsm_workbench.bench.limits import (
@@ -127,6 +127,8 @@ def test_cut_files_hold_whole_dialogues(sample_sources, tmp_path):
 def test_made_up_batches_have_the_size_asked_for_and_no_padding():
     batch = limits.made_up_batch(words=50, batch=3, length=9)
     assert batch.context.shape == batch.speaker.shape == (3, 9)
+    assert (batch.context[:, 0] == CLS).all() and (batch.speaker[:, 0] == CLS).all()
+    assert (batch.knowledge[..., 0] == CLS).all()
     assert (batch.context[:, 1:] >= len(SPECIALS)).all() and batch.context.max() < 50
     assert (batch.target[:, -1] == EOS).all() and batch.total_tokens == batch.target.numel()
 

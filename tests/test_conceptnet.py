@@ -66,7 +66,7 @@ def test_the_command_fills_a_data_folder(tmp_path: Path) -> None:
     arguments = ["data", "concepts", str(tmp_path / "assertions.csv"), "--out"]
     shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "data")])
     assert shown.exit_code == 0
-    assert "4 pairs of related words" in shown.stdout
+    assert "4 triples of words" in shown.stdout
     concepts = find_sources(tmp_path / "data").concepts
     assert concepts is not None
     assert read_conceptnet(concepts) == RIGHT

@@ -79,7 +79,8 @@ class Baseline(Extras):
     def make_decoder(self) -> Any:
         """A decoder of the configured backbone."""
         config = self.config
-        pointer = BiasedPointer if self.diverse else SmoothingPointer
+        smoothing = config.label_smoothing > 0 and not self.diverse
+        pointer = SmoothingPointer if smoothing else BiasedPointer
         return self.Decoder(
             config.dim, config.decoder_layers, config.layer, memory_dim=config.dim,
             make_pointer=lambda: pointer(config, self.log_unigram),

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -20,11 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ctsm_lib.batches import Batch
 from ctsm_lib.config import Config
-from ctsm_lib.corpus import EOS, SPECIALS, SPLITS, USR, Corpus
+from ctsm_lib.corpus import CLS, EOS, SPECIALS, SPLITS, USR, Corpus
 from ctsm_lib.interface import Tables
 from ctsm_lib.prepare import Prepared, prepare
 from ctsm_lib.registry import model_class
-from ctsm_lib.runs import load_run, require_same_words
+from ctsm_lib.runs import Run, load_run, require_same_words
 from ctsm_lib.sources import Sources
 from ctsm_workbench.bench import peak_memory
 
@@ -70,9 +70,14 @@ class Task:
         """The data, from the cache where it is there; with commonsense for these splits only."""
         config = self.config if splits else self.config.override(["knowledge=none"])
         found = prepare(config, self.sources, splits, progress=False)
-        if self.run:
-            require_same_words(load_run(self.run), found)
+        if self.loaded:
+            require_same_words(self.loaded, found)
         return found
+
+    @cached_property
+    def loaded(self) -> Run | None:
+        """The run, if there is one, read once."""
+        return load_run(self.run) if self.run else None
 
 
 def row(value: float, unit: str, began: float | None = None, **more: object) -> dict:
@@ -229,10 +234,12 @@ def made_up_batch(words: int, batch: int, length: int) -> Batch:
     knowledge = ids((batch, 5, KNOWLEDGE))
     target = ids((batch, TARGET))
     context = ids((batch, length))
+    speaker = torch.full_like(context, USR)
+    context[:, 0] = speaker[:, 0] = knowledge[..., 0] = CLS
     target[:, -1] = EOS
     pair = torch.arange(batch)
     return Batch(
-        context=context, speaker=torch.full_like(context, USR), knowledge=knowledge, target=target,
+        context=context, speaker=speaker, knowledge=knowledge, target=target,
         label=pair % 32, pair=pair, total_tokens=target.numel(), total_pairs=batch,
     )  # fmt: skip
 

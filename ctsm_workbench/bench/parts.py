@@ -24,7 +24,6 @@ from ctsm_lib.corpus import PAD, SOS, SPECIALS
 from ctsm_lib.decoding import Answer, Decoding, answer_batch
 from ctsm_lib.errors import CtsmError
 from ctsm_lib.prepare import Prepared, make_provider
-from ctsm_lib.runs import load_run
 from ctsm_lib.training import build_model, make_optimizer
 from ctsm_workbench.bench import limits, peak_memory
 from ctsm_workbench.bench.limits import Job, Measured, Step, Task, Work, corpus_row, count, row
@@ -123,7 +122,7 @@ def contextual(task: Task) -> Measured:
     prepared = task.prepared()
     mask = np.ones(len(prepared.corpus.vocabulary), dtype=bool)  # every word
     most = min(limits.dialogues_in(prepared.corpus), READ)
-    model: Any = load_run(task.run).ctsm() if task.run else build_model(task.config, prepared)
+    model: Any = task.loaded.ctsm() if task.loaded else build_model(task.config, prepared)
 
     def read(size: int) -> Job:
         laid = plan(limits.part_of(prepared.corpus, size), task.config.max_context)
@@ -271,7 +270,7 @@ def _answering(model: Any, batch: Batch, how: Decoding) -> tuple[Work, float]:
 def _tested(task: Task) -> tuple[Prepared, Any, list[np.ndarray], list[np.ndarray]]:
     """The data, the model, the batches of the test split, and up to twelve, of all lengths."""
     prepared = task.prepared("test")
-    model = load_run(task.run).model if task.run else build_model(task.config, prepared)
+    model = task.loaded.model if task.loaded else build_model(task.config, prepared)
     batches = list(prepared.pairs["test"].in_order(AT_ONCE))
     places = np.linspace(0, len(batches) - 1, min(len(batches), 12)).astype(int)
     return prepared, model.eval(), batches, [batches[place] for place in places]

@@ -104,12 +104,13 @@ class Extras(nn.Module):
     """Base class of a system that can have extras. Without any, it changes nothing."""
 
     config: Config
+    predicts_emotion: bool
     bag: BagExpert | None
 
     def add_extras(self, tables: Tables) -> None:
-        """Make the bag. It is the last part to be made and to draw random numbers."""
+        """Make the bag, if an emotion is predicted: the last part to draw random numbers."""
         self.bag = None
-        if self.config.bag_expert:
+        if self.config.bag_expert and self.predicts_emotion:
             # A model whose weights come from a checkpoint gets these weights from there, too.
             unknown = torch.zeros(2 * len(tables.vectors) + HASHED)
             self.bag = BagExpert(tables.more.get("bag", unknown))
@@ -189,7 +190,7 @@ class BiasedPointer(PointerGenerator):
 
 @dataclass
 class BiasedCache(DecoderCache):
-    """A cache that marks copied words of the context, and may replace the first input, SOS."""
+    """A cache that marks context words that the answer has, and may replace the input SOS."""
 
     used: Tensor | None = None  # B L
     first: Tensor | None = None  # B D, read in place of SOS (EmpDG, KEMP)

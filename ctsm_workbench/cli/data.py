@@ -15,10 +15,11 @@ def doctor() -> None:
     """Check whether this machine can run everything, and name what is missing."""
     from ctsm_workbench.doctor import BROKEN, examine
 
-    checks = list(examine())
-    for sign, name, finding in checks:
+    signs = set()
+    for sign, name, finding in examine():
         typer.echo(f"{sign} {name:<22} {finding}")
-    if any(check.sign == BROKEN for check in checks):
+        signs.add(sign)
+    if BROKEN in signs:
         raise typer.Exit(1)
 
 
@@ -75,13 +76,13 @@ def prepare(
     typer.echo(f"ready after {time.monotonic() - begun:.1f} s")
 
 
-def concepts(source: Path, out: Path | None = None) -> None:
+def concepts(source: Path, out: Path | None = None, quiet: bool = False) -> None:
     """Make the file of related words that KEMP and CASE use from a download of ConceptNet."""
     from ctsm_workbench.retrieval.conceptnet import write_conceptnet
 
     target = (out or sources.RAW) / "conceptnet.tsv"
     shared.check_writable(target)
-    typer.echo(f"{target}: {write_conceptnet(source, target):,} pairs of related words")
+    typer.echo(f"{target}: {write_conceptnet(source, target, not quiet):,} triples of words")
 
 
 def knowledge(

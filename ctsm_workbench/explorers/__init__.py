@@ -56,7 +56,13 @@ def serve(runs: Sequence[Path], **options: Any) -> None:
 
     `runs` are run folders; by default the lessons' run, which is trained now where it is missing.
     """
-    serve_page(explorer, *(str(run.expanduser().resolve()) for run in runs), **options)
+    folders = [run.expanduser().resolve() for run in runs or [lessons.trained_run().folder]]
+    # The page reads the runs again, in a process and a folder of its own: faults are found here.
+    _too_many(folders)
+    loaded = [load_run(folder) for folder in folders]
+    loaded[0].ctsm()
+    lessons.data()
+    serve_page(explorer, *map(str, folders), **options)
 
 
 def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
@@ -64,8 +70,12 @@ def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
 
     Raises `RunError` where a folder holds no run, or where there are more than `MOST_RUNS`.
     """
+    _too_many(runs)
+    chosen = runs or [lessons.trained_run()]
+    paths = (run if isinstance(run, Run) else Path(run).expanduser().resolve() for run in chosen)
+    return [Voice(run if isinstance(run, Run) else load_run(run)) for run in paths]
+
+
+def _too_many(runs: Sequence[Any]) -> None:
     if len(runs) > MOST_RUNS:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
-    chosen = runs or [lessons.trained_run()]
-    loaded = (run if isinstance(run, Run) else load_run(Path(run).expanduser()) for run in chosen)
-    return list(map(Voice, loaded))

@@ -76,7 +76,8 @@ def runs_beside(run: Run) -> dict[str, Path]:
     places = [run.folder.resolve().parent, *([PROJECT / "runs"] if PROJECT else [])]
     found = {run.folder.name: run.folder}
     for path in (path.parent for place in places for path in sorted(place.glob("*/run.json"))):
-        found.setdefault(path.name, path)
+        if path.resolve() != run.folder.resolve():  # a link to the same run is no second one
+            found.setdefault(path.name, path)
     return found
 
 

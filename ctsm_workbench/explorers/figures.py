@@ -40,7 +40,8 @@ def label(word: str) -> Markup:
 _ENV = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 _ENV.filters["label"] = label
 _ENV.globals |= {"STATES": STATES, "POLARITIES": POLARITIES, "NO_STATE": NO_STATE}
-_ENV.globals |= {"zip": zip} | vars(conversations)
+_HELPERS = ("EMOTIONS", "likeliest", "moved", "most_changed", "new_tokens")
+_ENV.globals |= {"zip": zip} | {name: getattr(conversations, name) for name in _HELPERS}
 _MACROS: Any = _ENV.from_string((HERE / "texts.html").read_text("utf-8")).module
 
 
@@ -54,7 +55,7 @@ def _trace(style: str, x: Iterable, y: Iterable, **more: Any) -> dict:
 
 
 def _figure(kind: str, alt: str, traces: list[dict], **layout: Any) -> dict:
-    """A figure of plotly.js. The house style is added last, since checking it takes long here."""
+    """A figure of plotly.js. The house style is added last, since plotly takes long to check it."""
     figure = go.Figure(traces, layout={"meta": {"alt": alt}})
     for part in (_STYLES["layouts"]["every figure"], _STYLES["layouts"][kind], layout):
         figure.update_layout(part)

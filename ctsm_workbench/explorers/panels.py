@@ -8,6 +8,7 @@ import gzip
 import json
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,7 +43,10 @@ class Library(ipw.Widget):
     packed: Any = traitlets.Bytes().tag(sync=True)
 
 
-LIBRARY = Library(packed=gzip.compress(get_plotlyjs().encode("utf-8"), mtime=0))
+@cache  # made when the first figure is shown
+def the_library() -> Library:
+    """The library that all figures share."""
+    return Library(packed=gzip.compress(get_plotlyjs().encode("utf-8"), mtime=0))
 
 
 class Figures(anywidget.AnyWidget):
@@ -77,7 +81,7 @@ class Panel(ipw.VBox):
 
     def __init__(self, *controls: Any):
         self.message = ipw.HTML()
-        self.figures = Figures(library=LIBRARY)
+        self.figures = Figures(library=the_library())
         self.below = ipw.HTML()
         parts = [*controls, self.message, self.figures, self.below]
         super().__init__(parts, layout={"width": "auto"})

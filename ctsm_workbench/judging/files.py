@@ -89,6 +89,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> dict[str, tuple[str, dict[s
     except DataError as error:
         export = f". {_EXPORT}" * isinstance(error.__cause__, UnicodeError)
         raise DataError(f"{error}{export}") from error
+    lines = "\n".join(lines).replace("\r", "\n").split("\n")  # old Macintosh files end lines so
     separator = max(",;\t", key=lines[0].count)
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
     begins = 1  # the line where a row begins

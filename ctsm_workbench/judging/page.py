@@ -124,4 +124,5 @@ def react(session: JudgingSession, message: Any) -> dict[str, Any]:
 
 def serve(folder: Path, judge: str, **options: Any) -> None:
     """Serve the judging screen as a page until Ctrl-C. Options are those of `serve_page`."""
+    JudgingSession(folder, judge)  # refuses what is wrong before a page is served
     serve_page(widget, str(folder.resolve()), judge, True, **options)

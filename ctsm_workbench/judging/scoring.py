@@ -30,7 +30,7 @@ from ctsm_workbench.judging import files
 from ctsm_workbench.judging.files import ASPECTS, CHOICES, Answers, Sheet
 from ctsm_workbench.pictures import template, write_figure
 from ctsm_workbench.pictures.house import COLOURS
-from ctsm_workbench.study.intervals import percentiles, resampled
+from ctsm_workbench.study.intervals import holm, percentiles, resampled
 
 OUTCOMES = ("win", "tie", "lose")
 HERE = Path(__file__).parent
@@ -114,10 +114,8 @@ def score(judgements: Judgements, *, draws: int = 2000, seed: int = 0) -> dict[s
             table.append(names | _row(codes, draws, seed))
     # Holm's correction: among many tests some have a small p by chance alone.
     if tested := [row for row in table if row["test"]["p"] is not None]:
-        from statsmodels.stats.multitest import multipletests
-
-        corrected = multipletests([row["test"]["p"] for row in tested], method="holm")[1]
-        for row, p in zip(tested, corrected.tolist(), strict=True):
+        corrected = holm([row["test"]["p"] for row in tested])
+        for row, p in zip(tested, corrected, strict=True):
             row["p_holm"] = p
     return {
         "sheet": judgements.sheet.number, "systems": judgements.key["systems"], "table": table,

@@ -110,8 +110,11 @@ def write_figure(
     document = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     texts = {f"{name}.html": page(figure, name, extra), f"{name}.json": document}
     out.mkdir(parents=True, exist_ok=True)
-    # A library that is there may be of an older plotly.
-    for file, text in ({"plotly.min.js": plotly.offline.get_plotlyjs()} | texts).items():
+    library = out / "plotly.min.js"
+    newest = plotly.offline.get_plotlyjs().encode()
+    if not library.is_file() or library.stat().st_size != len(newest):  # none, or an older one
+        library.write_bytes(newest)
+    for file, text in texts.items():
         (out / file).write_text(text, encoding="utf-8")
     picture: dict[str, Any] = figure.to_dict()
     picture["layout"].pop("updatemenus", None)  # nobody can press a button of a still picture

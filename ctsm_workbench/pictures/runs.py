@@ -84,7 +84,7 @@ def tradeoff_figure(rows: Sequence[dict]) -> go.Figure:
 
 
 def _lines(rows: Sequence[dict]) -> Iterator[tuple[int, str, str, list[dict]]]:
-    """Number among its like, name, setting that varies, and points of each line.
+    """Each line's number among those of its kind, its name, the setting that varies, its points.
 
     Lines go along one setting of the answers of a run, or along the strength of L_div of runs.
     """

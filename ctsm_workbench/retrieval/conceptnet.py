@@ -8,6 +8,7 @@ of ConceptNet 5 as downloaded, packed or not. Single English words count, in bot
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def read_conceptnet(path: Path) -> dict[str, list[str]]:
     """
     related: dict[str, dict[str, None]] = {}
     for relation, head, tail in _triples(path):
-        if relation not in UNRELATED and head != tail:
+        if relation.partition("/")[0] not in UNRELATED and head != tail:
             related.setdefault(head, {})[tail] = None
             related.setdefault(tail, {})[head] = None
     if not related:
@@ -40,9 +41,9 @@ def read_conceptnet(path: Path) -> dict[str, list[str]]:
     return {word: list(others) for word, others in related.items()}
 
 
-def write_conceptnet(source: Path, target: Path) -> int:
+def write_conceptnet(source: Path, target: Path, progress: bool = True) -> int:
     """Write the triples of single English words as a table; returns their number."""
-    triples = dict.fromkeys(_triples(source, progress=True))
+    triples = dict.fromkeys(_triples(source, progress))
     if not triples:
         raise DataError(f"{source} holds no triple of single English words. {WAY_OUT}")
     write_text(target, "".join("\t".join(row) + "\n" for row in (COLUMNS, *triples)))
@@ -55,7 +56,7 @@ def _triples(path: Path, progress: bool = False) -> Iterator[tuple[str, str, str
     header: list[int] = []  # the columns of the three, where the file names them
     try:
         with opened(path, "rt", encoding="utf-8-sig") as file:
-            lines = tqdm(file, path.name, unit=" lines", disable=not progress)
+            lines = tqdm(file, path.name, unit=" lines", disable=not progress or None)
             for number, line in enumerate(lines, start=1):
                 cells = line.rstrip("\r\n").split("\t")
                 if number == 1 and set(COLUMNS) <= set(cells):
@@ -68,9 +69,11 @@ def _triples(path: Path, progress: bool = False) -> Iterator[tuple[str, str, str
                         raise DataError(f"{path}:{number}: {expected}. {WAY_OUT}")
                     relation, *terms = (cells[column] for column in columns)
                     head, tail = (_TERM.sub(r"\1", term).strip().lower() for term in terms)
-                    if _WORD.fullmatch(head) and _WORD.fullmatch(tail):
+                    # (CN-100K marks false triples by a score of 0.)
+                    false = not header and len(cells) == 4 and float(cells[3]) == 0
+                    if _WORD.fullmatch(head) and _WORD.fullmatch(tail) and not false:
                         yield relation.removeprefix("/r/"), head, tail
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read: {reason}. {WAY_OUT}") from error
 

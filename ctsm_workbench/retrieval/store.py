@@ -99,7 +99,9 @@ class _Store:
         """The action's result, or None. A damaged file is renamed, and the action begins `anew`."""
         if not self.usable:
             return None
+        inode = 0
         try:
+            inode = self.path.stat().st_ino if self.path.exists() else 0
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as db, db:
                 db.text_factory = bytes  # a damaged row need not be UTF-8
@@ -109,12 +111,15 @@ class _Store:
             # sqlite calls a full or read-only disk "operational", too; of those errors only one
             # about the table's columns means that the file must be replaced.
             operational = isinstance(error, (OSError, sqlite3.OperationalError))
-            if not anew and (not operational or "column" in str(error)):
+            if not anew and inode and (not operational or "column" in str(error)):
+                # A second process may have put a new file there already: that one stays.
+                if not self.path.exists() or self.path.stat().st_ino != inode:
+                    return self._try(verb, action, anew=True)
                 aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
                 log.warning("%s is damaged; it is renamed to %s", self.path, aside)
                 # A journal that stayed behind would be applied to the new file.
                 for suffix in ("", "-journal"):
-                    with suppress(OSError):
+                    with suppress(FileNotFoundError):
                         os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
                 return self._try(verb, action, anew=True)
             log.warning("cannot %s %s (%s); going on without", verb, self.path, error)

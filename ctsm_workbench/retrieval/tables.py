@@ -13,7 +13,7 @@ from ctsm_lib.dialogues import report_malformed
 from ctsm_lib.errors import DataError
 from ctsm_lib.files import read_lines
 from ctsm_lib.knowledge import RELATIONS
-from ctsm_workbench.retrieval.words import clean_phrase, stems_of, words_of
+from ctsm_workbench.retrieval.words import WORDS, clean_phrase, stems_of, words_of
 
 # The stems of an event without its persons: ATOMIC has "PersonX" where users write "I".
 Event = tuple[str, ...]
@@ -23,7 +23,7 @@ COLUMNS = ["head", "relation", "tail"]  # in this order where a file has no head
 WAY_OUT = "or use `--set knowledge=none`."
 # Columns of ATOMIC 2019 and of Event2Mind, in lower case -> relation.
 CSV_NAMES = {name.lower(): name for name in RELATIONS} | {"xemotion": "xReact"}
-_RELATION = re.compile(r"(?:[ox]|is)?[A-Z][A-Za-z]+")  # of ATOMIC 2020, too
+KNOWN = set(WORDS["atomic"].split())  # relations of ATOMIC 2019 and 2020; five of them are used
 _PERSONS = re.compile(r"\b(?:person ?[xyz]|john|tom)(?:'s|s')?(?!\w)", re.IGNORECASE)
 
 
@@ -83,24 +83,30 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
     if path.suffix == ".jsonl":
         yield from ((n, [], [line]) for n, line in enumerate(lines, start=1) if line.strip())
         return
-    tabs: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix == ".tsv" else {}
-    rows = csv.reader(lines, strict=True, **tabs)
+    tabs = path.suffix == ".tsv"
+    reader = csv.reader(lines, strict=True)
+    rows = ((n, line.split("\t")) for n, line in enumerate(lines, start=1))
+    if not tabs:
+        rows = ((reader.line_num, cells) for cells in reader)
     try:
-        first = next(rows, [])
+        _, first = next(rows, (1, []))
         columns = [CSV_NAMES.get(name.lower(), name.lower()) for name in first]
         lists = "event" in columns and not set(RELATIONS).isdisjoint(columns)
         header = lists or set(COLUMNS) <= set(columns)
         if not header:
-            if not (tabs and len(first) == 3 and _RELATION.fullmatch(first[1])):
+            if not (tabs and len(first) == 3 and first[1] in KNOWN):
                 known = "ATOMIC 2019 (event, xNeed, ...), Event2Mind or head, relation, tail"
                 found = f"found {lines[0][:100]!r}"
-                raise DataError(f"{path}:1: expected the columns of {known}, {found}.")
+                way_out = f"Fetch it again, {WAY_OUT}"
+                raise DataError(f"{path}:1: expected the columns of {known}, {found}. {way_out}")
             columns = COLUMNS
-        for cells in itertools.chain([] if header else [first], rows):
+        for number, cells in itertools.chain([] if header else [(1, first)], rows):
             if any(map(str.strip, cells)):
-                yield rows.line_num, columns, cells
+                yield number, columns, cells
     except csv.Error as error:
-        raise DataError(f"{path}:{rows.line_num}: not CSV: {error}. Mend it, {WAY_OUT}") from error
+        raise DataError(
+            f"{path}:{reader.line_num}: not CSV: {error}. Mend it, {WAY_OUT}"
+        ) from error
 
 
 def _parsed(columns: list[str], cells: list[str]) -> tuple[str, dict[str, list[str]]]:
@@ -112,8 +118,8 @@ def _parsed(columns: list[str], cells: list[str]) -> tuple[str, dict[str, list[s
         raise ValueError("not a JSON object")
     event = row.get("head", row.get("event"))
     found: dict[str, Any]
-    if "tail" in columns:
-        if not _RELATION.fullmatch(row["relation"]):
+    if set(COLUMNS) <= set(columns):
+        if row["relation"] not in KNOWN:
             raise ValueError(f"{row['relation'][:20]!r} is not a relation of ATOMIC")
         found = {row["relation"]: [row["tail"]]}
     elif columns:

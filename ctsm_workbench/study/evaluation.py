@@ -64,7 +64,7 @@ def evaluate(
         references = [pairs.split.response_text(pair) for pair in range(len(pairs))]
         words = [response_tokens(text) for text in texts]
         scores |= _scores_of(words, references, len(run.vocabulary.words))
-        for size in (1, 2):
+        for size in (1, 2) if on_scored else ():
             scored[f"dist{size}_without"] = distinct_without(words, scored["dialogue"], size)
         alphas = [alpha for answer in answers for alpha in answer.alpha]
         scores["copy_rate"] = 100 * (1 - sum(alphas) / len(alphas)) if alphas else None
@@ -103,17 +103,18 @@ def answer_pairs(
 @torch.inference_mode()
 def expert_accuracies(bag: Any, pairs: Pairs, logits: np.ndarray, device: str) -> dict[str, float]:
     """Accuracy of a system without its bag, and of the bag, from the mean of both, [n, 32]."""
-    right = np.zeros(2)
-    for index in pairs.in_order(64):
+    right = torch.zeros(2, dtype=torch.float64)
+    for index in list(pairs.in_order(64))[share()]:
         batch = pairs.collate(index).to(device)
         own = bag(batch.context, batch.speaker).log_softmax(dim=1).cpu().numpy()
         found = np.stack([2 * logits[index] - own, own])  # the mean holds the system's part
-        right += (found.argmax(axis=2) == pairs.label[index]).sum(axis=1)
-    return dict(zip(("acc_own", "acc_bag"), (100 * right / len(pairs)).tolist(), strict=True))
+        right += torch.from_numpy((found.argmax(axis=2) == pairs.label[index]).sum(axis=1))
+    shares = 100 * all_sum(right) / len(pairs)
+    return dict(zip(("acc_own", "acc_bag"), shares.tolist(), strict=True))
 
 
 def loops(words: Sequence[str]) -> bool:
-    """Whether one to four words, not only marks, occur three times in a row."""
+    """True if one to four words, not only marks, occur three times in a row."""
     words = list(words)
     return any(
         words[i : i + 3 * n] == 3 * words[i : i + n]

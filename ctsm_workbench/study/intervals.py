@@ -34,7 +34,7 @@ def resampled(
 
 @lru_cache(maxsize=2)  # the same draws of dialogues and of seeds for all rows of a table
 def times_drawn(cases: int, draws: int, seed: int = 0) -> Array:
-    """How often each case is in each bootstrap sample, [1 + K, n]; row 0 has every case once."""
+    """The times that each case is in each bootstrap sample, [1 + K, n]; row 0: every case once."""
     times = np.ones((1 + draws, cases))
     if cases:
         even = np.full(cases, 1 / cases)
@@ -46,14 +46,18 @@ def resampled_means(values_SN: Array, dialogue_N: Array, draws: int) -> Array:
     """The mean over all seeds and pairs, and means of samples, [1 + K].
 
     A sample draws whole dialogues with replacement, and also seeds where there are several (a
-    hierarchical bootstrap).
+    hierarchical bootstrap). Few seeds lie too near to their own mean, so the drawn differences
+    between seeds are scaled by sqrt(S / (S - 1)).
     """
     pairs = np.bincount(dialogue_N)  # G
     sums = np.array([np.bincount(dialogue_N, values) for values in values_SN])  # S G
     times = times_drawn(len(pairs), draws)  # 1+K G
     seeds = len(values_SN)
     shares = times_drawn(seeds, draws, seed=1)  # 1+K S
-    return (shares * (times @ sums.T)).sum(axis=1) / (seeds * (times @ pairs))
+    means_KS = times @ sums.T / (times @ pairs)[:, None]
+    middle = means_KS.mean(axis=1, keepdims=True)
+    apart = (shares * (means_KS - middle)).mean(axis=1) * np.sqrt(seeds / max(seeds - 1, 1))
+    return middle[:, 0] + apart
 
 
 def means(values: Array, draws: int, random: np.random.Generator) -> Array:

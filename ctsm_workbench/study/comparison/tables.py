@@ -183,9 +183,10 @@ def _against(ctsm: dict[int, dict], other: dict[int, dict]) -> dict:
 def markdown(table: dict) -> str:
     """The table as Markdown: the paper's numbers, ours, intervals; quality; the shared facts."""
     known = [row.get("scores", {}) for row in table["rows"]]
-    heads = {
-        name: head for name, head in HEADS["quality"].items() if any(s.get(name) for s in known)
-    }
+    measured = {name for scores in known for name, found in scores.items() if found}
+    if "acc_bag" not in measured:
+        measured -= {"acc_own"}  # without a bag it is the accuracy
+    heads = {name: head for name, head in HEADS["quality"].items() if name in measured}
     lines = []
     quality = []
     for row, scores in zip(table["rows"], known, strict=True):
@@ -201,6 +202,8 @@ def markdown(table: dict) -> str:
         quality.append([row["name"], *(f"{one['mean']:.2f}" if one else "-" for one in found)])
     note = f"{caption(table)} {sentence('comparison', 'better')}\n"
     first = markdown_table(HEADS["table"], lines)
+    if not heads:
+        return "\n".join([first, note])
     second = markdown_table(["", *heads.values()], quality)
     return "\n".join([first, note, second, sentence("comparison", "quality"), ""])
 
@@ -236,4 +239,5 @@ def _verdict(difference: dict | None, unit: str, sign: int) -> str:
         return "-"
     text = f"{sign * difference['difference']:+.2f} {unit}"
     p = difference["p_holm"]
-    return f"{text}, {'not clear, ' if p > 0.05 else ''}p = {p:.3f}"
+    relation = "<=" if difference["p"] <= 1 / DRAWS else "="  # no sample had the other sign
+    return f"{text}, {'not clear, ' if p > 0.05 else ''}p {relation} {p:.4f}"

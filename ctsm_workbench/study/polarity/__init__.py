@@ -103,7 +103,7 @@ def _matters(rule: Rule, data: Words) -> bool:
 
 
 def _evaluate(data: Words, rules: list[Rule], random: np.random.Generator) -> tuple[list, list]:
-    """For every rule trait [n], state [n] and cosines [n, 2], and its row of the result."""
+    """Trait [n], state [n] and cosines [n, 2] of every rule, and its row of the result."""
     polarities = []
     rows = []
     coin = random.integers(0, 2, len(data.words))
