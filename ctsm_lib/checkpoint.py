@@ -85,7 +85,8 @@ def load_weights(path: Path, model: nn.Module) -> dict:
     tensors.pop("decoder.pointer.usual", None)  # a copy of log_unigram, in files of older versions
     for name in sorted(own.keys() ^ tensors.keys()):
         lacks = "the file lacks" if name in own else "the model lacks"
-        raise RunError(f"{path} is of another model: {lacks} {name[:80]}.")
+        way_out = "Read it with the version that wrote it, or train again."
+        raise RunError(f"{path} is of another model: {lacks} {name[:80]}. {way_out}")
     for name, tensor in sorted(tensors.items()):
         if (tensor.dtype, tensor.shape) != (own[name].dtype, own[name].shape):
             expected = _kind(own[name])

@@ -64,9 +64,8 @@ def read_json(path: Path) -> Any:
         found = f"{path} is missing: {path.parent} is not a run folder of `ctsm train`."
         raise RunError(found) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(
-            f"{path} is damaged ({error}). Restore it from a copy, or train again."
-        ) from error
+        mend = "Restore it from a copy, or train again."
+        raise RunError(f"{path} is damaged ({error}). {mend}") from error
 
 
 def read_lines(path: Path, way_out: str) -> list[str]:

@@ -197,12 +197,8 @@ def _entries(opened: Any) -> Iterator[tuple[str, bool, int, Callable]]:
     for info in opened.infolist():
         if not info.is_dir():
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 in archives that Unix did not make
-            yield (
-                info.filename,
-                kind in (0, stat.S_IFREG),
-                info.file_size,
-                partial(opened.open, info),
-            )
+            plain = kind in (0, stat.S_IFREG)
+            yield info.filename, plain, info.file_size, partial(opened.open, info)
 
 
 def _verify(part: Part, files: Sequence[Path], target: Path) -> None:

@@ -40,8 +40,8 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import CLS, EOS, PAD, SOS
 from ctsm_lib.interface import Output
 from ctsm_lib.model import CTSM
+from ctsm_workbench.beyond.extended import JointFusion
 from ctsm_workbench.beyond.extras import BiasedPointer
-from ctsm_workbench.beyond.fusion import JointFusion
 
 Make = Callable[[], CTSM]
 FIVE_PAIRS = [  # Eq. (22)

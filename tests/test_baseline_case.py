@@ -314,20 +314,28 @@ def test_intensity_weighs_tokens_and_concepts() -> None:
 
 
 def test_commonsense_reaches_every_word_of_the_answer_through_the_memory() -> None:
-    """NaN in place of the inferences makes each word's probability NaN, without attention to them.
+    """Other inferences change each word's probability, also without attention to their graph.
 
-    So does NaN in the emotion alone: both are merged into the context that the decoder reads.
+    So does another reaction: both are merged into the context that the decoder reads. NaN in their
+    place makes all of that context NaN.
     """
     case, batch = model().eval(), collate(PAIRS)
     for layer in case.decoder.layers:  # the decoder no longer reads the graphs themselves
         layer.cognition_attention.result.weight.data.zero_()
         layer.affect_attention.result.weight.data.zero_()
-    assert torch.isfinite(case(batch).token_nll).all()
+    before = case(batch).token_nll
+
+    def changed(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return output.roll(1, dims=-1)
 
     def spoiled(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         return torch.full_like(output, float("nan"))
 
     for part in (case.knowledge, case.refine_out):
+        handle = part.register_forward_hook(changed)
+        nll = case(batch).token_nll
+        handle.remove()
+        assert torch.isfinite(nll).all() and (nll - before).abs().min() > 1e-7
         handle = part.register_forward_hook(spoiled)
         memory = case.encode(batch)
         handle.remove()

@@ -25,7 +25,7 @@ from helpers import (
 from torch import nn
 
 from ctsm_lib.corpus import CLS, SOS
-from ctsm_workbench.beyond.fusion import JointFusion
+from ctsm_workbench.beyond.extended import JointFusion
 
 PAIRS = random_pairs(5)
 

@@ -306,7 +306,7 @@ def test_a_bag_of_words_learns_on_its_own() -> None:
             batch = collate([given])
             memory = model.eval().encode(batch)
             assert isinstance(memory, ExpertsMemory)
-            bags.append(memory.experts.bag)
+            bags.append(memory.bag_logits)
             students.append(model.read(batch).student_logits)
             assert torch.equal(memory.emotion_logits, mean_of_experts(students[-1], bags[-1]))
     assert torch.equal(*bags)
@@ -329,7 +329,7 @@ def test_hidden_words_are_read_as_unknown_in_training_only() -> None:
     memory = model.remember(batch, read)
     assert isinstance(memory, ExpertsMemory)
     assert torch.equal(memory.context, batch.context)
-    close(memory.experts.bag, model.bag(batch.context, batch.speaker), 1e-6)
+    close(memory.bag_logits, model.bag(batch.context, batch.speaker), 1e-6)
     differ(model.eval().read(batch).E_C, expected.E_C, 1e-3)
 
 

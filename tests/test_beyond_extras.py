@@ -34,12 +34,10 @@ def test_the_bag_contributes_to_the_emotion_of_every_system(name: str) -> None:
         memory = tiny(name, bag_expert=True).eval().encode(batch)
         alone = tiny(name).eval().encode(batch)
         bag = tiny(name, bag_expert=True).bag(batch.context, batch.speaker)
-    close(memory.experts.bag, bag, 1e-6)
-    assert torch.equal(
-        memory.emotion_logits, mean_of_experts(memory.experts.own, memory.experts.bag)
-    )
-    assert getattr(alone, "experts", None) is None
-    assert memory.experts.own.shape == alone.emotion_logits.shape
+    close(memory.bag_logits, bag, 1e-6)
+    assert torch.equal(memory.emotion_logits, mean_of_experts(memory.own_logits, memory.bag_logits))
+    assert getattr(alone, "own_logits", None) is None
+    assert memory.own_logits.shape == alone.emotion_logits.shape
 
 
 @predicting
@@ -61,8 +59,20 @@ def test_the_bag_learns_from_a_loss_of_its_own(name: str) -> None:
 
 def test_a_system_that_predicts_no_emotion_has_no_bag_s_emotion() -> None:
     memory = tiny("transformer", bag_expert=True).eval().encode(collate(random_pairs(3)))
-    assert memory.experts is None
+    assert memory.own_logits is None
     assert not memory.emotion_logits.any()
+
+
+def test_a_system_without_an_emotion_is_scored_with_the_extras(tmp_path) -> None:
+    """Preset `best` has a bag; the Transformer gets none, and can be scored."""
+    config = preset("sample", ["model=transformer", *TINY, "bag_expert=true"])
+    prepared = prepare(config, find_sources(SAMPLE), progress=False)
+    model = build_model(config, prepared)
+    assert model.bag is None
+    run = Run(tmp_path, config, prepared.corpus.vocabulary, model, {}, prepared.description)
+    scores, _ = evaluate(run, prepared, progress=False)
+    assert scores["acc"] is scores["acc_own"] is scores["acc_bag"] is None
+    assert scores["ppl_peer"] > 1
 
 
 @every
@@ -110,7 +120,7 @@ def test_results_have_the_accuracy_of_the_system_and_of_its_bag(tmp_path) -> Non
     batch = pairs.collate(np.arange(len(pairs)))
     with torch.no_grad():
         memory = model.encode(batch)
-    for name, logits in (("acc_own", memory.experts.own), ("acc_bag", memory.experts.bag)):
+    for name, logits in (("acc_own", memory.own_logits), ("acc_bag", memory.bag_logits)):
         expected = 100 * float((logits.argmax(dim=1).numpy() == pairs.label).mean())
         assert scores[name] == pytest.approx(expected), name
     assert scores["acc_own"] != scores["acc_bag"]

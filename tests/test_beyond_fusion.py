@@ -19,7 +19,7 @@ from torch import nn
 
 from ctsm_lib.model.layers import Encoder
 from ctsm_lib.settings import LayerSizes
-from ctsm_workbench.beyond.fusion import JointFusion
+from ctsm_workbench.beyond.extended import JointFusion
 
 FFNS = ("linear", "conv")
 

@@ -72,7 +72,7 @@ COMMANDS = [
     "command",
     [
         *COMMANDS,
-        *(f"data {c}" for c in ("fetch", "status", "prepare", "knowledge")),
+        *(f"data {c}" for c in ("fetch", "status", "prepare", "knowledge", "concepts")),
         *(f"judge {c}" for c in ("make", "serve", "score")),
     ],
 )

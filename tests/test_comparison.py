@@ -419,7 +419,7 @@ def test_paired_difference_sees_what_unpaired_intervals_hide(tmp_path: Path) -> 
     )
     text = markdown(collect(TABLES["table1"], tmp_path))
     assert (
-        "+3.00 points, p = " in text
+        "+3.00 points, p <= 0.0015" in text
         and "not clear" in text
         and "| TF-IDF + logistic regression |" in text
     )

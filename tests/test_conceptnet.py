@@ -1,4 +1,4 @@
-"""Related words from ConceptNet, in the three forms that people have."""
+"""Related words from ConceptNet, in the forms that people have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ train\tRelatedTo\tfear\tstorm
 train\tRelatedTo\tmother-in-law\tfamily
 train\tRelatedTo\tjoy\tjoy
 """
-CN100K = "Causes\tstorm\tfear\t2.3\nIsA\tstorm\tdanger\t1.0\nRelatedTo\tmother-in-law\tfamily\t1\n"
+SHORT = "relation\thead\ttail\nCauses\tstorm\tfear\nIsA\tstorm\tdanger\nX\tmother-in-law\tfamily\n"
 ASSERTIONS = """\
 /a/[/r/Causes/,/c/en/storm/n/,/c/en/fear/]\t/r/Causes\t/c/en/storm/n\t/c/en/fear\t{"weight": 2.0}
 /a/[/r/IsA/,/c/en/storm/,/c/en/danger/]\t/r/IsA\t/c/en/storm\t/c/en/danger/n\t{"weight": 1.0}
@@ -31,6 +31,7 @@ ASSERTIONS = """\
 /a/[x]\t/r/RelatedTo\t/c/en/mother-in-law\t/c/en/family\t{"weight": 1.0}
 /a/[x]\t/r/Antonym\t/c/en/storm\t/c/en/calm\t{"weight": 1.0}
 /a/[x]\t/r/RelatedTo\t/c/en/dog\t/c/en/local_park\t{"weight": 1.0}
+/a/[x]\t/r/dbpedia/genre\t/c/en/storm\t/c/en/jazz\t{"weight": 1.0}
 """
 RIGHT = {
     "storm": ["fear", "danger"],
@@ -41,9 +42,9 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("text", [TABLE, CN100K, ASSERTIONS, "\ufeff" + TABLE])
+@pytest.mark.parametrize("text", [TABLE, SHORT, ASSERTIONS, "\ufeff" + TABLE])
 @pytest.mark.parametrize("packed", [False, True])
-def test_three_forms_give_the_same_words(tmp_path: Path, text: str, packed: bool) -> None:
+def test_all_forms_give_the_same_words(tmp_path: Path, text: str, packed: bool) -> None:
     """Opposites, phrases, other languages and a word's own self do not count."""
     path = tmp_path / ("concepts.csv.gz" if packed else "concepts.tsv")
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
@@ -54,7 +55,8 @@ def test_a_written_table_reads_the_same(tmp_path: Path) -> None:
     source = tmp_path / "assertions.csv"
     source.write_text(ASSERTIONS)
     target = tmp_path / "data" / "conceptnet.tsv"
-    assert write_conceptnet(source, target) == 4  # with the opposites, which reading leaves out
+    # With the opposites and dbpedia, which reading leaves out.
+    assert write_conceptnet(source, target) == 5
     assert target.read_text().splitlines()[0] == "relation\thead\ttail"
     assert read_conceptnet(target) == RIGHT
 
@@ -66,7 +68,7 @@ def test_the_command_fills_a_data_folder(tmp_path: Path) -> None:
     arguments = ["data", "concepts", str(tmp_path / "assertions.csv"), "--out"]
     shown = CliRunner().invoke(app, [*arguments, str(tmp_path / "data")])
     assert shown.exit_code == 0
-    assert "4 triples of words" in shown.stdout
+    assert "5 triples of words" in shown.stdout
     concepts = find_sources(tmp_path / "data").concepts
     assert concepts is not None
     assert read_conceptnet(concepts) == RIGHT
@@ -79,7 +81,8 @@ def test_the_command_fills_a_data_folder(tmp_path: Path) -> None:
         (TABLE.encode() + b"train\tIsA\n", "concepts.tsv:9: expected relation"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"", "no pair of related English words"),
-        (b"IsA\tein hund\tein tier\t1.0\n", "no pair of related English words"),
+        (b"relation\thead\ttail\nIsA\tein hund\tein tier\n", "no pair of related English words"),
+        (b"IsA\tdog\tanimal\t1.0\n", "concepts.tsv:1: expected relation"),
     ],
 )
 def test_another_form_is_refused_by_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -92,6 +95,10 @@ def test_another_form_is_refused_by_line(tmp_path: Path, content: bytes, message
 
 def test_a_damaged_packed_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "assertions.csv.gz"
-    path.write_bytes(gzip.compress(ASSERTIONS.encode())[:-20])
-    with pytest.raises(DataError, match="cannot be read"):
-        read_conceptnet(path)
+    whole = gzip.compress(ASSERTIONS.encode())
+    flipped = bytearray(whole)
+    flipped[40] ^= 0xFF
+    for damaged in (whole[:-20], bytes(flipped)):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot be read"):
+            read_conceptnet(path)

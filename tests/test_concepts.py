@@ -51,7 +51,7 @@ def test_a_data_folder_with_concepts_gives_them_to_models(tmp_path: Path, monkey
     without = prepare(config, find_sources(folder), splits=(), progress=False)
     assert without.description["concepts"] == "none"
     assert "concepts" not in without.tables(config).more
-    rows = "Causes\tdog\thappy\t1\nCauses\tdog\tjoy\t1\nCauses\train\tsad\t1\n"
+    rows = "relation\thead\ttail\nC\tdog\thappy\nC\tdog\tjoy\nC\train\tsad\n"
     (folder / "conceptnet.tsv").write_text(rows)
     prepared = prepare(config, find_sources(folder), splits=(), progress=False)
     assert prepared.description["concepts"] == "conceptnet.tsv (5 words)"

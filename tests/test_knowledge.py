@@ -268,6 +268,20 @@ def test_files_as_downloaded(tmp_path: Path, name: str, text: str, expected: dic
     assert {relation: set(found) for relation, found in tails["lose", "wallet"].items()} == expected
 
 
+def test_an_odd_row_or_relation_costs_that_row_only(tmp_path: Path) -> None:
+    """A bare carriage return, a very long cell and a misspelt relation leave the other rows."""
+    long = "x" * 140_000
+    odd = f"PersonX sings\txReact\tso\rhappy\nPersonX eats\txReact\t{long}\n"
+    wrong = "PersonX runs\tXReact\ttired\nPersonX runs\tReact\ttired\n"
+    (tmp_path / "train.tsv").write_bytes((ATOMIC_2020 + odd + wrong).encode())
+    tails, problems = read_atomic(tmp_path)
+    assert tails["lose", "wallet"]["xReact"] == Counter({"worried": 1})
+    assert not any("run" in event for event in tails)
+    assert [problem.partition(": ")[2] for problem in problems] == [
+        "'XReact' is not a relation of ATOMIC", "'React' is not a relation of ATOMIC"
+    ]  # fmt: skip
+
+
 def test_atomic_2019_counts_once(tmp_path: Path) -> None:
     """The whole table, the one of events and the three parts hold the same: one is read."""
     for part in ("all", "all_agg", "trn", "dev"):

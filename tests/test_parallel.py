@@ -212,9 +212,7 @@ def test_each_text_is_inferred_once_by_one_of_them(folder: Path, count: int) -> 
 def test_processes_with_different_data_or_checkpoints_refuse(folder: Path, count: int) -> None:
     for rank in range(count):
         said = json.loads((folder / f"found-{count}-{rank}.json").read_text())["refused"]
-        assert said.startswith(
-            "Process 1 has iteration=1, the main process iteration=0. All machines need the same"
-        )
+        assert said.startswith("Process 1 has iteration=1, the main process 0. All need the same")
 
 
 # ------------------------------------------------------------------------------------- two machines

@@ -15,9 +15,8 @@ from ctsm_lib.errors import DataError
 from ctsm_lib.lexicon import Lexicon
 from ctsm_lib.polarity import NO_STATE, TIE, centroids, state_polarity, trait_polarity
 from ctsm_lib.vectors import Vectors
-from ctsm_workbench.study.polarity import QUALITIES, Rule, Words, analyse_prepared
+from ctsm_workbench.study.polarity import QUALITIES, Rule, Words, analyse_prepared, shuffled_shares
 from ctsm_workbench.study.polarity import analyse as analyse_words
-from ctsm_workbench.study.polarity.chance import shuffled_shares
 
 # Two good words, two bad ones, and "surprised": its valence is good, but it lies among the bad.
 WORDS = ["good", "fine", "bad", "awful", "surprised"]

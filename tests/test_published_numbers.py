@@ -114,7 +114,7 @@ def test_sentences_about_differences() -> None:
     accuracy = p("table1", "acc")
     below = {key for key, value in accuracy.items() if value < 0.05}
     assert below == {"multi-transformer", "moel", "mime", "empdg", "cem"}
-    assert max(accuracy[key] for key in below) <= 0.0075
+    assert max(accuracy[key] for key in below) < 0.01
     for key, value in (("kemp", 0.33), ("tfidf", 0.33)):
         assert round(accuracy[key], 2) == value
     rows = {row["key"]: row.get("scores", {}) for row in load(RESULTS / "table1.json")["rows"]}
@@ -127,8 +127,12 @@ def test_sentences_about_differences() -> None:
     assert {key for key, value in perplexity.items() if value < 0.05} == {
         "wo-see", "wo-egm", "wo-egm-ccl"
     }  # fmt: skip
-    for key, value in (("wo-see", 0.003), ("wo-egm", 0.011), ("wo-egm-ccl", 0.003)):
-        assert round(perplexity[key], 3) == value
+    assert max(value for value in perplexity.values() if value < 0.05) < 0.011
+    rows = {row["key"]: row for row in load(RESULTS / "table3.json")["rows"]}
+    worse = {key: -rows[key]["against_ctsm"]["ppl_peer"]["difference"] for key in perplexity}
+    assert {key: round(value, 2) for key, value in worse.items()} == {
+        "wo-tee": 0.34, "wo-see": 0.7, "wo-egm": -0.54, "wo-ccl": -0.12, "wo-egm-ccl": -1.26
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "number"), [("table1", 0), ("table3", 1)])

@@ -26,6 +26,10 @@ from ctsm_lib.decoding import Decoding, answer_batch
 from ctsm_lib.errors import ConfigError, DataError, RunError
 from ctsm_lib.lexicon import NEUTRAL_VAD
 from ctsm_lib.runs import load_run
+
+pytest.importorskip("anywidget", reason="the explorers need the extra `notebooks`")
+pytest.importorskip("ipywidgets", reason="the explorers need the extra `notebooks`")
+
 from ctsm_workbench import explorers
 from ctsm_workbench.explorers.conversations import (
     Column,
@@ -650,12 +654,6 @@ def test_the_drawing_puts_no_text_into_markup():
 
 @pytest.fixture
 def panels():
-    pytest.importorskip(
-        "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
-    )
-    pytest.importorskip(
-        "ipywidgets", reason="the panels need ipywidgets: pip install -e '.[notebooks]'"
-    )
     from ctsm_workbench.explorers import panels
 
     return panels
@@ -793,9 +791,6 @@ def test_without_anywidget_the_way_out_is_named(monkeypatch):
 def test_what_cannot_be_explored_is_said_before_anything_is_served(
     tmp_path, tiny_run, tiny_prepared, monkeypatch
 ):
-    pytest.importorskip(
-        "anywidget", reason="the panels need anywidget: pip install -e '.[notebooks]'"
-    )
     from ctsm_workbench.course import lessons
     from ctsm_workbench.explorers import serve
 

@@ -27,31 +27,26 @@ from ctsm_lib.model.generation import Taught, previous_words
 from ctsm_lib.model.layers import Encoder, TokenEmbedding
 from ctsm_lib.model.pointer import Mixture, Scores, mixture_at
 from ctsm_lib.parallel import world
-from ctsm_workbench.beyond.extras import (
-    BiasedCache,
-    BiasedDecoder,
-    BiasedPointer,
-    ExpertsMemory,
-    Extras,
-)
+from ctsm_workbench.beyond import extras
+from ctsm_workbench.beyond.extras import BiasedCache, BiasedPointer
 
 
 @dataclass
-class BaselineMemory(ExpertsMemory):
+class BaselineMemory(extras.ExpertsMemory):
     """An encoded context, and what a baseline adds to it."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)  # in training: B, or of the whole batch
     first: Tensor | None = None  # B D, read by the decoder in place of SOS
 
 
-class Baseline(Extras):
+class Baseline(extras.Extras):
     """A Transformer with the emotion `l = W h_CLS + b`, of which every baseline changes parts."""
 
     predicts_emotion = True
     predicts_words = True
     diverse = False  # whether there is a diversity loss, in place of label smoothing
     uses: frozenset[str] = frozenset()
-    Decoder: type[BiasedDecoder] = BiasedDecoder
+    Decoder: type[extras.BiasedDecoder] = extras.BiasedDecoder
 
     def __init__(self, config: Config, tables: Tables):
         super().__init__()
@@ -173,11 +168,11 @@ class Baseline(Extras):
         if config.peer_losses:
             total = total * float(batch.total_tokens)
         if self.predicts_emotion:
-            logits = memory.experts.own if memory.experts else memory.emotion_logits
+            logits = memory.emotion_logits if memory.own_logits is None else memory.own_logits
             losses["emotion"] = mean_label_loss(logits, batch)
             total = total + config.weight_emotion * losses["emotion"]
-            if memory.experts:
-                losses["bag"] = mean_label_loss(memory.experts.bag, batch)
+            if memory.bag_logits is not None:
+                losses["bag"] = mean_label_loss(memory.bag_logits, batch)
                 total = total + config.weight_emotion * losses["bag"]
         own = memory.losses | (self.taught_losses(memory, taught) if self.training else {})
         whole = {name: loss for name, loss in own.items() if loss.dim() == 0}

@@ -228,7 +228,6 @@ class CASE(ReadsConcepts):
         nodes = self.affect(torch.cat([states, concepts], dim=1), edges)
         weights = intensity_weights(self.intensity[ids], ids != PAD)
         affect = Graph(nodes * weights.unsqueeze(-1), ids != PAD)
-
         query = self.prior(states[:, 0]).tanh()
         prior = (cognition.select(query), affect.select(query))
         (_, c_cog), (_, c_aff) = prior

@@ -86,7 +86,6 @@ class MIME(Baseline):
         gold = batch.label if self.training else None
         emotion = logits.argmax(dim=-1) if gold is None else gold
         negative = self.negative[emotion].unsqueeze(1)  # B 1
-
         positive_e, positive_prior = self.latents[0](query, self.emotions[~self.negative])
         negative_e, negative_prior = self.latents[1](query, self.emotions[self.negative])
         m = torch.where(negative, negative_e, positive_e)

@@ -105,11 +105,9 @@ class Listeners(nn.Module):
         cache.listener_past = (key, value)
         attended = self._attend(query, cache.listener_past, masks.causal)
         states = x_BTD.unsqueeze(1) + self.dropout(attended @ weights["own_result"].mT)
-
         query = self._heads(self._norm("query", states, who) @ weights["query"].mT)
         attended = self._attend(query, cache.listener_memory, masks.context)
         states = states + self.dropout(attended @ weights["result"].mT)
-
         hidden = self._norm("first", states, who) @ weights["first"].mT + self.biases["first"][who]
         hidden = self.dropout(hidden.relu())
         result = hidden @ weights["second"].mT + self.biases["second"][who]

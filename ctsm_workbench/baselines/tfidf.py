@@ -62,7 +62,6 @@ class TfIdf(nn.Module):
         # (scikit-learn's TfidfTransformer rounds otherwise, which moves the published numbers.)
         model = LogisticRegression(C=self.config.bag_strength, max_iter=200)
         model.fit(csr_array(rows / lengths.reshape(-1, 1)), pairs.label)
-
         weights = np.column_stack([model.coef_, model.intercept_])
         if len(weights) == 1:  # scikit-learn keeps one row for two classes
             weights = np.concatenate([-weights, weights]) / 2

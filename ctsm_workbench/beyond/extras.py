@@ -85,19 +85,12 @@ class BagExpert(nn.Module):
             return STEEP * (scaled.unsqueeze(1) @ self.votes(ids)).squeeze(1) + self.bias
 
 
-@dataclass
-class Experts:
-    """The two predictions of emotion whose mean a memory has."""
-
-    own: Tensor  # B 32, of the system itself
-    bag: Tensor  # B 32, of the bag of words
-
-
 @dataclass(kw_only=True)
 class ExpertsMemory(Memory):
     """An encoded context, whose emotion is the mean of two experts where there is a bag."""
 
-    experts: Experts | None = None
+    own_logits: Tensor | None = None  # B 32, of the system itself, where there is a bag
+    bag_logits: Tensor | None = None  # B 32
 
 
 class Extras(nn.Module):
@@ -140,8 +133,9 @@ class Extras(nn.Module):
     def ask_bag(self, memory: ExpertsMemory, batch: Batch) -> None:
         """Let the bag, if there is one, contribute to a memory's emotion."""
         if self.bag is not None:
-            memory.experts = Experts(memory.emotion_logits, self.bag(batch.context, batch.speaker))
-            memory.emotion_logits = mean_of_experts(memory.experts.own, memory.experts.bag)
+            memory.own_logits = memory.emotion_logits
+            memory.bag_logits = self.bag(batch.context, batch.speaker)
+            memory.emotion_logits = mean_of_experts(memory.own_logits, memory.bag_logits)
 
 
 def mean_of_experts(first_BK: Tensor, second_BK: Tensor) -> Tensor:

@@ -139,7 +139,6 @@ def bench(
     config = preset_of(preset, settings or [])
     if run:
         read_run(run)  # a damaged run is found before anything is measured
-
     wanted = shared.parts(parts) or fitting(config, QUICK if quick else PARTS)
     task = Task(config, sources.find_sources(vectors=vectors), seconds, run, grow=not quick)
     result = measure(

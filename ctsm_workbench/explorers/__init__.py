@@ -56,13 +56,11 @@ def serve(runs: Sequence[Path], **options: Any) -> None:
 
     `runs` are run folders; by default the lessons' run, which is trained now where it is missing.
     """
-    folders = [run.expanduser().resolve() for run in runs or [lessons.trained_run().folder]]
     # The page reads the runs again, in a process and a folder of its own: faults are found here.
-    _too_many(folders)
-    loaded = [load_run(folder) for folder in folders]
+    loaded = _loaded(runs)
     loaded[0].ctsm()
     lessons.data()
-    serve_page(explorer, *map(str, folders), **options)
+    serve_page(explorer, *(str(run.folder.resolve()) for run in loaded), **options)
 
 
 def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
@@ -70,12 +68,12 @@ def load_voices(runs: Sequence[Run | Path | str]) -> list[Voice]:
 
     Raises `RunError` where a folder holds no run, or where there are more than `MOST_RUNS`.
     """
-    _too_many(runs)
-    chosen = runs or [lessons.trained_run()]
-    paths = (run if isinstance(run, Run) else Path(run).expanduser().resolve() for run in chosen)
-    return [Voice(run if isinstance(run, Run) else load_run(run)) for run in paths]
+    return list(map(Voice, _loaded(runs)))
 
 
-def _too_many(runs: Sequence[Any]) -> None:
+def _loaded(runs: Sequence[Run | Path | str]) -> list[Run]:
     if len(runs) > MOST_RUNS:
         raise RunError(f"{len(runs)} runs are too many for one explorer: name at most {MOST_RUNS}.")
+    chosen = runs or [lessons.trained_run()]
+    paths = [run if isinstance(run, Run) else Path(run).expanduser().resolve() for run in chosen]
+    return [path if isinstance(path, Run) else load_run(path) for path in paths]

@@ -41,7 +41,6 @@ def fig1(data: dict) -> go.Figure:
     text = ["not in the lexicon" if x is None else f"{x:.3f}" for x in trait.values()]
     x = [value or 0 for value in trait.values()]
     figure.add_bar(x=x, y=list(trait), text=text, **style["trait"])
-
     order = np.argsort(data["label_valence"], kind="stable")
     inclination = np.array([row["V_cos"] for row in rows])[:, order]
     predicted = np.array([contexts[letter]["heard"] for letter in letters])[:, order] * 100

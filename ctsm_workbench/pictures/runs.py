@@ -157,9 +157,8 @@ def _draw_speeds(figure: go.Figure, rows: dict, second: int) -> None:
 def _draw_growth(figure: go.Figure, rows: dict, axis: str, column: int) -> None:
     """Lines from (1, 1), size and time in units of the smallest; dotted: time grows as size."""
     panel = {"row": 2, "col": column}
-    grown = {
-        name: row["growth"][axis] for name, row in rows.items() if axis in row.get("growth", {})
-    }
+    every = {name: row.get("growth", {}) for name, row in rows.items()}
+    grown = {name: found[axis] for name, found in every.items() if axis in found}
     key = []
     most = max(max(found["sizes"]) / found["sizes"][0] for found in grown.values())
     symbols = _BENCH["symbols"].items()

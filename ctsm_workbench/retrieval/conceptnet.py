@@ -1,8 +1,8 @@
 """Related words from ConceptNet (Speer et al., 2017), from which emotion concepts are chosen.
 
-Three forms are read: a table with the columns `relation`, `head` and `tail` (others may stand
-beside them), CN-100K as released (relation, head, tail and a score, no header), and the assertions
-of ConceptNet 5 as downloaded, packed or not. Single English words count, in both directions.
+Two forms are read: a table with the columns `relation`, `head` and `tail` (others may stand beside
+them), and the assertions of ConceptNet 5 as downloaded, packed or not. Single English words count,
+in both directions.
 """
 
 import gzip
@@ -22,14 +22,13 @@ COLUMNS = ("relation", "head", "tail")
 UNRELATED = WORDS["unrelated"].split()
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _TERM = re.compile(r"^/c/en/([^/]+).*")
-_NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
 WAY_OUT = "See data/README.md for the forms of ConceptNet that are read."
 
 
 def read_conceptnet(path: Path) -> dict[str, list[str]]:
     """Related words of each word, in the file's order, without repetitions.
 
-    Raises a `DataError` if the file is unreadable or has none of the three forms.
+    Raises a `DataError` if the file is unreadable or has neither form.
     """
     related: dict[str, dict[str, None]] = {}
     for relation, head, tail in _triples(path):
@@ -53,33 +52,27 @@ def write_conceptnet(source: Path, target: Path, progress: bool = True) -> int:
 def _triples(path: Path, progress: bool = False) -> Iterator[tuple[str, str, str]]:
     """Relation, head and tail of every line that has two single English words."""
     opened = gzip.open if path.suffix == ".gz" else open
-    header: list[int] = []  # the columns of the three, where the file names them
+    columns = [1, 2, 3]  # of relation, head and tail in the assertions, which have no header
+    count = 5
+    prefix = "/r/"
     try:
         with opened(path, "rt", encoding="utf-8-sig") as file:
             lines = tqdm(file, path.name, unit=" lines", disable=not progress or None)
             for number, line in enumerate(lines, start=1):
                 cells = line.rstrip("\r\n").split("\t")
                 if number == 1 and set(COLUMNS) <= set(cells):
-                    header = [cells.index(column) for column in COLUMNS]
+                    columns = [cells.index(column) for column in COLUMNS]
+                    count = len(cells)
+                    prefix = ""
                 elif line.strip():
-                    columns = header or _columns(cells)
-                    if max(columns, default=len(cells)) >= len(cells):
+                    if len(cells) != count or not cells[columns[0]].startswith(prefix):
                         found = json.dumps(line.rstrip("\r\n")[:80], ensure_ascii=False)
                         expected = f"expected relation, head and tail, found {found}"
                         raise DataError(f"{path}:{number}: {expected}. {WAY_OUT}")
                     relation, *terms = (cells[column] for column in columns)
                     head, tail = (_TERM.sub(r"\1", term).strip().lower() for term in terms)
-                    # (CN-100K marks false triples by a score of 0.)
-                    false = not header and len(cells) == 4 and float(cells[3]) == 0
-                    if _WORD.fullmatch(head) and _WORD.fullmatch(tail) and not false:
+                    if _WORD.fullmatch(head) and _WORD.fullmatch(tail):
                         yield relation.removeprefix("/r/"), head, tail
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read: {reason}. {WAY_OUT}") from error
-
-
-def _columns(cells: list[str]) -> list[int]:
-    """The columns of relation, head and tail in a line of a file without a header, if any."""
-    if len(cells) == 5 and cells[1].startswith("/r/"):
-        return [1, 2, 3]
-    return [0, 1, 2] if len(cells) == 4 and _NUMBER.fullmatch(cells[3]) else []

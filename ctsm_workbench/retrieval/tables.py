@@ -104,9 +104,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
             if any(map(str.strip, cells)):
                 yield number, columns, cells
     except csv.Error as error:
-        raise DataError(
-            f"{path}:{reader.line_num}: not CSV: {error}. Mend it, {WAY_OUT}"
-        ) from error
+        place = f"{path}:{reader.line_num}"
+        raise DataError(f"{place}: not CSV: {error}. Mend it, {WAY_OUT}") from error
 
 
 def _parsed(columns: list[str], cells: list[str]) -> tuple[str, dict[str, list[str]]]:

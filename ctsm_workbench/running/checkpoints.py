@@ -70,10 +70,9 @@ def save_checkpoint(
             save_tensors(side / "random.safetensors", random)
             write_json(side / "state.json", state | {"sha256": digest(state)})
     except (OSError, RunError) as error:
-        raise RunError(
-            f"The checkpoint of iteration {iteration} cannot be written to {folder} ({error}). "
-            "The one before it is complete: make room, and continue with --resume."
-        ) from error
+        found = f"The checkpoint of iteration {iteration} cannot be written to {folder} ({error})."
+        kept = "The one before it is complete: make room, and continue with --resume."
+        raise RunError(f"{found} {kept}") from error
     remove(*older)
 
 

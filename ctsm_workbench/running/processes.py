@@ -74,8 +74,6 @@ def require_alike(facts: dict[str, Any]) -> None:
     for number, other in enumerate(others, start=1):
         for name, value in other.items():
             if value != first[name]:
-                raise ConfigError(
-                    f"Process {number} has {name}={value}, the main process {name}={first[name]}. "
-                    "All machines need the same data (CTSM_DATA), the same settings, and a run "
-                    "folder that they share."
-                )
+                found = f"Process {number} has {name}={value}, the main process {first[name]}."
+                rule = "All need the same data (CTSM_DATA) and settings, and share a run folder."
+                raise ConfigError(f"{found} {rule}")

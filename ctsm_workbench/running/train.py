@@ -184,10 +184,9 @@ class LongRunGuard(Guard):
             facts = {"iteration": iteration, "lr": learning_rate(run.config, iteration), "odd": odd}
             save_tensors(path, {n: v for n, v in batch.items() if isinstance(v, Tensor)}, facts)
         found = ", ".join(f"{name} is {value}" for name, value in odd.items())
-        raise RunError(
-            f"Iteration {iteration}: {found}. Its batch is in {path}; the saved weights are from "
-            "before. Lower learning_rate, or set clip=1."
-        )
+        kept = f"Its batch is in {path}; the saved weights are from before."
+        way_out = "Lower learning_rate, or set clip=1."
+        raise RunError(f"Iteration {iteration}: {found}. {kept} {way_out}")
 
     def after_dev(self, run: Training, scores: dict[str, float]) -> None:
         """Log and print the scores."""

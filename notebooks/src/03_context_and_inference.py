@@ -501,7 +501,7 @@ print("Z", list(Z.shape), " H", list(H.shape), "equals the library's.")
 # > fusion. The next cell counts the parameters of both at the paper's width of 300:
 
 # %%
-from ctsm_workbench.beyond.fusion import JointFusion
+from ctsm_workbench.beyond.extended import JointFusion
 
 for kind in (SeparateFusion, JointFusion):
     count = sum(p.numel() for p in kind(300, small).parameters())

@@ -90,7 +90,7 @@ table("table1")
 
 # %% [markdown]
 # Look at the column Dist-2. CEM and CTSM use the diversity loss of lesson 06. They have the
-# highest values among our runs.
+# highest values among our runs. (CASE uses this loss, too, but it has no run yet.)
 #
 # The next list shows longer runs, of presets `paper`, `improved` and `best`. Before you compare
 # two runs, ask what else differs between them. Our result files contain the answer:
@@ -201,7 +201,9 @@ for reduction, factor in (("mean", 1.0), ("sum", tokens)):
 # > sum again. In section 5 we train in both ways and look at what the emotion part learns.
 #
 # What happens on the real data? Here is MoEL, once as in the table above and once with the sum.
-# Everything else is the same:
+# The run with the sum is of an earlier version, in which an oracle chose the listener in most
+# of the training. That version had an accuracy of 39.53 with the mean, so the sum is the main
+# difference between the two lines:
 
 # %%
 for reduction, folder in (("mean", RESULTS), ("sum", RESULTS / "peer_losses")):
@@ -289,7 +291,8 @@ for who, which in (
 # %% [markdown]
 # Each of the two is right in some cases in which the other is wrong. So it may help to combine
 # them. Preset `best` trains a bag of words beside the student, each with its own loss, and
-# takes the mean of their logits (`model/bag`; the results are in `figures/results/search.md`).
+# takes the mean of their logits (`ctsm_workbench/beyond/extras.py`; the results are in
+# `figures/results/search.md`).
 
 # %% [markdown]
 # ## 4 · Remove parts
@@ -368,7 +371,9 @@ for name, changes in ABLATIONS.items():
 # $N$ cases, the standard error of $p$ is $\sqrt{p(1-p)/N}$. The standard error of the
 # difference of two systems is $\sqrt{2p(1-p)(1-\rho)/N}$. Here $\rho$ is the correlation
 # between the two: it is high if both are right on the *same* pairs. The paper does not print
-# $\rho$, so we draw the interval for $\rho = 0$ and for $\rho = 0.6$.
+# $\rho$, so we draw the interval for $\rho = 0$ and for $\rho = 0.6$. Both formulas treat the
+# pairs as independent. They are not: a dialogue has two pairs on average, with the same label.
+# The true intervals are therefore wider.
 
 # %%
 whole, *parts = TABLES["table3"]

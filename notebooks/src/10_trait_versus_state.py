@@ -308,7 +308,7 @@ def shuffled_shares(vectors, trait, side_of, draws, seed):
 checks.shuffled_shares(shuffled_shares)
 
 # %%
-from ctsm_workbench.study.polarity.chance import shuffled_shares
+from ctsm_workbench.study.polarity import shuffled_shares
 
 chance = shuffled_shares(x[r], t[r], np.ones(r.sum(), bool), draws=200, seed=0)
 observed = 100 * (t[r] != only).mean()

@@ -163,7 +163,6 @@ def pointer_mixture(mine: Answer, expect: Expect) -> None:
     expect.close(probability[0, 4], expected[0, 4], "twice")
     expect.close(probability.sum(dim=1), [1.0, 1.0], "sum")
     expect.close(probability, expected, "formula")
-
     far = torch.tensor([[300.0, 0.0, 0.0, 0.0, 0.0, 0.0]], requires_grad=True)
     open_gate = torch.tensor([[200.0]], requires_grad=True)
     weights = copy[1:].clone().requires_grad_()  # its PAD cannot be copied

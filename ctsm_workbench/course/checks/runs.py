@@ -55,10 +55,7 @@ def nucleus(mine: Answer, expect: Expect) -> None:
 
 @check("8.2")
 def two_perplexities(mine: Answer, expect: Expect) -> None:
-    """`mine(nll [n], tokens [n]) -> (ppl_peer, ppl_token)`; nll is summed over an answer's tokens.
-
-    `ppl_peer` is the perplexity as the baselines' released code computes it.
-    """
+    """`mine(nll [n], tokens [n]) -> (ppl_peer, ppl_token)`; nll [n] are sums over tokens."""
     nll = np.array([2.0, 30.0, 12.0])
     tokens = np.array([2.0, 10.0, 6.0])
     result = mine(nll.copy(), tokens.copy())

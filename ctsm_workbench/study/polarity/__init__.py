@@ -16,11 +16,10 @@ import numpy as np
 from ctsm_lib import polarity as paper
 from ctsm_lib.corpus import EMOTIONS, SPECIALS
 from ctsm_lib.errors import DataError
-from ctsm_lib.polarity import NO_STATE, lengths_of, trait_polarity
+from ctsm_lib.polarity import NO_STATE, TIE, blocks, group_sums, lengths_of, trait_polarity
 from ctsm_lib.prepare import Prepared
 from ctsm_workbench.study import sentence
 from ctsm_workbench.study.intervals import Array, percentiles, resampled, rounded
-from ctsm_workbench.study.polarity.chance import shuffled_shares
 from ctsm_workbench.study.polarity.frequent import discrepant_words, word_map
 from ctsm_workbench.study.polarity.standards import QUALITIES, outside_standards
 
@@ -260,3 +259,25 @@ def _conclusion(result: dict) -> str:
         return f"{start} {sentence('polarity', 'no_rated')}"
     fewer = "fewer" if chance["p"] < 0.05 else "no fewer"
     return f"{start} {sentence('polarity', 'rated', rated=rated, chance=chance, fewer=fewer)}"
+
+
+def shuffled_shares(
+    vectors: np.ndarray, trait: np.ndarray, free: np.ndarray, draws: int, seed: int
+) -> np.ndarray:
+    """[K] per cent of words whose state differs from a shuffled trait: the share by chance.
+
+    Traits are shuffled among the words of `free` [n]; the others keep theirs. No vector may be
+    zero. All draws share two products: the groups' sums, and the differences of the cosines.
+    """
+    random = np.random.default_rng(seed)
+    dealt = np.repeat(np.asarray(trait, dtype=bool)[None], draws, axis=0)
+    for labels in dealt:
+        labels[free] = random.permutation(labels[free])
+    positive = group_sums(vectors, dealt.T)
+    negative = group_sums(vectors, np.ones((len(trait), 1))) - positive
+    axis = positive / np.fmax(lengths_of(positive), 1e-30)[:, None]
+    axis -= negative / np.fmax(lengths_of(negative), 1e-30)[:, None]
+    differ = np.zeros(draws)
+    for rows, block in blocks(vectors):
+        differ += ((axis @ block.T > TIE * lengths_of(block)) != dealt[:, rows]).sum(axis=1)
+    return 100 * differ / len(trait)
