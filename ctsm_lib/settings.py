@@ -111,6 +111,7 @@ class BaselineSettings:
     label_smoothing: float = 0.1  # of the words, in the systems whose papers have it
     bag_strength: float = 1.0  # TF-IDF: inverse strength of the L2 penalty, scikit-learn's C
     concepts: bool = True  # KEMP, CASE: use emotion concepts where the data folder has them
+    cem_fusion: Literal["separate", "joint"] = "separate"  # as in CEM's paper, or as in `improved`
     peer_losses: bool = False  # sum the words' loss over a batch, as MoEL's and MIME's code does
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from baseline_cases import tiny
+from beyond_cases import slow_joint_fusion
 from helpers import (
     Pair,
     array,
@@ -109,6 +110,19 @@ def test_of_the_phrases_only_the_reaction_moves_the_emotion() -> None:
 def test_fusion_is_the_separate_one_whatever_the_setting_for_ctsm() -> None:
     cem = tiny("cem", fusion="joint")
     assert not any(isinstance(part, JointFusion) for part in cem.modules())
+
+
+def test_with_joint_fusion_one_result_is_read_by_emotion_and_answer() -> None:
+    """`H` is the joint fusion's result, and `l = W H[CLS]`."""
+    cem = model(cem_fusion="joint")
+    memory = cem.encode(collate(PAIRS, extra=2))
+    for row, pair in enumerate(PAIRS):
+        embedded = slow_embedding(cem.embed, pair.context, pair.speaker)
+        inferences = [slow_embedding(cem.embed, [CLS, *ids]) for ids in pair.knowledge]
+        knowledge = slow_knowledge(cem.knowledge, inferences)
+        states = slow_joint_fusion(cem.fusion, slow_encoder(cem.encoder, embedded), knowledge)
+        close(memory.states[row, : len(states)], states)
+        close(memory.emotion_logits[row], slow_linear(cem.classify, states[:1])[0])
 
 
 def test_without_any_phrase_the_learned_vectors_are_read_and_learned() -> None:

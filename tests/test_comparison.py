@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ctsm_lib.config import ABLATIONS, preset
 from ctsm_lib.errors import ConfigError, DataError, RunError
@@ -22,6 +23,7 @@ from ctsm_lib.registry import model_class
 from ctsm_lib.run_folder import read_run
 from ctsm_lib.runs import load_run
 from ctsm_lib.settings import AnswerBias
+from ctsm_workbench.cli import app
 from ctsm_workbench.pictures.runs import tradeoff_figure
 from ctsm_workbench.study.comparison import (
     ROWS,
@@ -103,6 +105,10 @@ def test_rows_are_those_of_the_paper() -> None:
     }
     assert ROWS["ctsm"].paper == (43.41, 34.56, 2.00, 7.34)
     assert ROWS["wo-egm-ccl"].paper == (41.88, 36.35, 1.57, 5.42)
+    for row in TABLES["variants"]:  # each changes one setting of a system of Table 1
+        assert (row in TABLES["table1"]) != bool(row.variant)
+        assert len(row.settings) == bool(row.variant)
+    assert len({row.key for row in TABLES["variants"]}) == len(TABLES["variants"])
 
 
 def test_every_run_of_a_plan_has_the_same_budget_and_data_settings(tmp_path: Path) -> None:
@@ -120,7 +126,9 @@ def test_every_run_of_a_plan_has_the_same_budget_and_data_settings(tmp_path: Pat
         differing = {name for name, value in own.items() if value != whole[name]}
         left_out = set(ABLATIONS.get(key, {}))
         own_model = {"model"} if ROWS[key].model != "ctsm" else set()
-        assert differing == {"seed"} | own_model | ({"preset"} | left_out if left_out else set())
+        changed = {text.partition("=")[0] for text in ROWS[key].settings}
+        allowed = {"seed"} | own_model | ({"preset"} | left_out if left_out else set())
+        assert differing == allowed | changed
 
 
 @pytest.mark.parametrize(
@@ -612,3 +620,21 @@ def test_runs_that_differ_in_the_diversity_loss_alone_are_a_line(sample_run) -> 
     line = names["preset sample, 6 iterations: L_div in training"]
     assert (list(line.text), list(line.y)) == (["0", "0.3", "3"], [0.0, row["acc"], 3.0])
     assert list(names) == ["longer: copying", line.name, "the paper (test)"]
+
+
+def test_a_table_is_written_where_it_has_a_row_besides_ctsm(tmp_path: Path, monkeypatch) -> None:
+    """CTSM stands in all three tables; its run alone must not make a table of ablations."""
+    monkeypatch.setattr("ctsm_workbench.pictures.house.write_stills", lambda *_: [])
+    folder = tmp_path / "comparison" / "sample-4"
+    arguments = ["compare", "--only-tables", "--preset", "sample", "--budget", "4", "--quiet"]
+    for key, written in (
+        ("ctsm", {"table1"}),
+        ("cem-joint", {"table1", "variants"}),
+        ("wo-see", {"table1", "variants", "table3"}),
+    ):
+        result(folder, key, 0, drawn(0.5, 0), np.ones(PAIRS))
+        done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        assert {path.stem for path in tmp_path.glob("*.md")} == written
+    text = (tmp_path / "variants.md").read_text(encoding="utf-8")
+    assert f"| CEM, joint fusion | - | {100 * drawn(0.5, 0).mean():.2f}" in text

@@ -16,22 +16,27 @@ from ctsm_lib.batches import Batch
 from ctsm_lib.corpus import EMOTIONS
 from ctsm_lib.model.context import KnowledgeEncoder, SeparateFusion
 from ctsm_workbench.baselines.base import Baseline, BaselineMemory
+from ctsm_workbench.beyond.extended import JointFusion
 
 
 class CEM(Baseline):
-    """Commonsense-aware EMpathetic chatting machine. The setting `fusion` does not change it."""
+    """Commonsense-aware EMpathetic chatting machine. Only `cem_fusion` chooses its fusion."""
 
     diverse = True
     uses = frozenset({"knowledge"})
 
     def make_parts(self, dim: int) -> None:
         self.knowledge = KnowledgeEncoder(dim, self.small_encoder)
-        self.fusion = SeparateFusion(dim, self.small_encoder)
+        joint = self.config.cem_fusion == "joint"
+        self.fusion = (JointFusion if joint else SeparateFusion)(dim, self.small_encoder)
         self.classify = nn.Linear(dim, len(EMOTIONS), bias=False)
 
     def understand(self, batch: Batch, words: dict[str, Tensor]) -> BaselineMemory:
         context, mask = self.encode_context(batch, words)
         knowledge = self.knowledge(batch.knowledge, self.embed(words["knowledge"]))  # B 5 D
-        states, emotional = self.fusion.fuse(context, knowledge, mask)
+        if isinstance(self.fusion, JointFusion):  # one result, for emotion and answer alike
+            states = emotional = self.fusion(context, knowledge, mask)
+        else:
+            states, emotional = self.fusion.fuse(context, knowledge, mask)
         logits = self.classify(emotional[:, 0]).float()
         return BaselineMemory(states, mask, batch.context, emotion_logits=logits)

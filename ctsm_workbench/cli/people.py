@@ -119,10 +119,7 @@ def score(
 
     judgements = scoring.gather(folders, key, only_complete)
     result = scoring.score(judgements, draws=draws, seed=seed)
-    if show_json:
-        shared.print_json(result)
-    else:
-        typer.echo(scoring.markdown(result, note), nl=False)
+    shared.print_json(result) if show_json else typer.echo(scoring.markdown(result, note), nl=False)
     if out:
         for path in scoring.write_table(result, out, note):
             typer.echo(f"wrote {path}", err=True)

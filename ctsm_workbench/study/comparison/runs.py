@@ -59,11 +59,11 @@ class Plan:
         return preset(name, self.changes(row, seed))
 
     def changes(self, row: Row, seed: int) -> list[str]:
-        """Settings that differ from the preset; the same for all rows except model and seed."""
+        """Settings that differ from the preset; the same for all rows but what makes the row."""
         every = max(1, self.budget // CHECKPOINTS)
         changes = [f"max_iterations={self.budget}", f"check_every={every}", "patience=0"]
         changes += [f"check_from={self.budget}", *self.settings]
-        return [*changes, f"model={row.model}", f"seed={seed}"]
+        return [*changes, *row.settings, f"model={row.model}", f"seed={seed}"]
 
     def result(self, key: str, seed: int) -> Path:
         """The file with the scores of one run; its examples lie beside it."""

@@ -39,12 +39,14 @@ class Row:
     model: str  # for `ctsm train --model`
     tables: list[str]  # that have this row
     part: str = ""  # the ablation, as presets name it
+    variant: str = ""  # the name of a row that differs from another one in its settings
+    settings: tuple[str, ...] = ()  # `key=value` of this row alone
     printed: dict[str, float] = field(default_factory=dict)  # score -> the paper's number
 
     @property
     def key(self) -> str:
         """The row's name in files and for `--models`."""
-        return self.part or self.model
+        return self.variant or self.part or self.model
 
     @property
     def paper(self) -> tuple[float | None, ...]:
@@ -54,7 +56,8 @@ class Row:
 
 _ROWS = [Row(**fields) for fields in _TABLES["row"]]
 ROWS = {row.key: row for row in _ROWS}
-TABLES = {name: [row for row in _ROWS if name in row.tables] for name in ("table1", "table3")}
+TITLES: dict[str, str] = _TABLES["titles"]
+TABLES = {name: [row for row in _ROWS if name in row.tables] for name in TITLES}
 
 
 def collect(rows: Sequence[Row], folder: Path) -> dict:
@@ -79,8 +82,8 @@ def collect(rows: Sequence[Row], folder: Path) -> dict:
         table.append(entry)
     # A p value has to hold for all rows of the table together.
     for score in PARTS:
-        against = [entry.get("against_ctsm", {}).get(score) for entry in table]
-        differences = [difference for difference in against if difference]
+        against = (entry.get("against_ctsm", {}).get(score) for entry in table)
+        differences = list(filter(None, against))
         corrected = intervals.holm([difference["p"] for difference in differences])
         for difference, p in zip(differences, corrected, strict=True):
             difference["p_holm"] = p

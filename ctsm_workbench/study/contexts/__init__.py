@@ -16,13 +16,10 @@ from ctsm_lib.registry import model_class
 from ctsm_lib.runs import Run, require_same_words
 from ctsm_workbench.study import intervals, sentence
 from ctsm_workbench.study.contexts import reading
-from ctsm_workbench.study.contexts.reading import PAPER_CONTEXTS, SPACES, collect_states, plan
+from ctsm_workbench.study.contexts.reading import SPACES, collect_states, plan
 from ctsm_workbench.study.contexts.variation import dependence, explained
 from ctsm_workbench.study.intervals import Array, percent, rank_correlation, rounded
 from ctsm_workbench.study.polarity import standards
-
-__all__ = ["PAPER_CONTEXTS", "analyse_contexts", "collect_states", "explained", "plan"]
-__all__ += ["word_in_contexts"]
 
 COMMON = 200  # occurrences of a word that may be listed as most or least dependent
 LISTED = 15  # words in these lists
