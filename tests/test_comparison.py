@@ -623,12 +623,13 @@ def test_runs_that_differ_in_the_diversity_loss_alone_are_a_line(sample_run) -> 
 
 
 def test_a_table_is_written_where_it_has_a_row_besides_ctsm(tmp_path: Path, monkeypatch) -> None:
-    """CTSM stands in all three tables; its run alone must not make a table of ablations."""
+    """CTSM stands in all three tables, CEM in two; their runs must not make the other tables."""
     monkeypatch.setattr("ctsm_workbench.pictures.house.write_stills", lambda *_: [])
     folder = tmp_path / "comparison" / "sample-4"
     arguments = ["compare", "--only-tables", "--preset", "sample", "--budget", "4", "--quiet"]
     for key, written in (
         ("ctsm", {"table1"}),
+        ("cem", {"table1"}),
         ("cem-joint", {"table1", "variants"}),
         ("wo-see", {"table1", "variants", "table3"}),
     ):

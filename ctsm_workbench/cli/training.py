@@ -110,8 +110,8 @@ def compare(
         raise ConfigError(f"{folder} holds no results. To make them, leave out --only-tables.")
     for table, rows in TABLES.items():
         found = collect(rows, folder)
-        # CTSM stands in all tables: its row alone makes the first one only.
-        if "budget" in found and (table == "table1" or len(found["not_run"]) < len(rows) - 1):
+        # Rows of another table that stand in this one, too, do not make a table alone.
+        if {row.name for row in rows if row.tables[0] == table} - set(found["not_run"]):
             write_text(out / f"{table}.md", markdown(found))
             typer.echo(f"\n{markdown(found)}")
             shared.draw(comparison_figure(found, TITLES[table]), found, out, table)

@@ -89,8 +89,8 @@ def table(name):
 table("table1")
 
 # %% [markdown]
-# Look at the column Dist-2. CEM and CTSM use the diversity loss of lesson 06. They have the
-# highest values among our runs. (CASE uses this loss, too, but it has no run yet.)
+# Look at the column Dist-2. CASE, CEM and CTSM use the diversity loss of lesson 06. They have the
+# highest values among our runs.
 #
 # The next list shows longer runs, of presets `paper`, `improved` and `best`. Before you compare
 # two runs, ask what else differs between them. Our result files contain the answer:
