@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from ctsm_workbench.study.comparison import ROWS, SCORES
+from ctsm_workbench.study import contexts, polarity
+from ctsm_workbench.study.comparison import ROWS, SCORES, markdown
+from ctsm_workbench.study.polarity import standards
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "figures" / "results"
@@ -185,3 +187,19 @@ def test_numbers_with_a_path() -> None:
     for line, found in rows:
         shown = line[: found.start()].rstrip("| ").split("|")[-1]
         close(shown, value_at(found[1], found[2]))
+
+
+def test_conclusions_are_worded_as_the_code_words_them() -> None:
+    """Sentences that were stored with a result follow from its numbers, in today's words."""
+    found = load(ROOT / "figures" / "contextual.json")
+    assert found["conclusion"] == contexts._conclusion(found)
+    found = load(ROOT / "figures" / "polarity.json")
+    assert found["conclusion"] == polarity._conclusion(found)
+    assert found["labels_note"] == polarity._labels_note(found["labels"])
+    assert found["standards"]["conclusion"] == standards._conclusion(found["standards"])
+
+
+@pytest.mark.parametrize("table", ["table1", "table3", "best/table1"])
+def test_tables_in_markdown_are_those_of_their_json(table: str) -> None:
+    text = (RESULTS / f"{table}.md").read_text(encoding="utf-8")
+    assert text == markdown(load(RESULTS / f"{table}.json"))

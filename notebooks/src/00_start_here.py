@@ -9,7 +9,7 @@
 #
 # **What you need.** Only this notebook. Run it from top to bottom. About 15 minutes.
 #
-# *Paper: Sec. 1. Library: `config`, `downloads`, `doctor`, `runs`.*
+# *Paper: Sec. 1. Library: `config`, `runs`; workbench: `downloads`, `doctor`.*
 
 # %%
 import time
@@ -68,9 +68,10 @@ for name, value in prepared.description.items():
 # | `data/raw` | run `ctsm data fetch` |
 # | any other folder | set `CTSM_DATA` before you start JupyterLab |
 #
-# `ctsm data fetch` downloads EmpatheticDialogues, NRC VAD and GloVe (1.7 GB on disk) and asks
-# you to read their terms first. The laboratory takes all data from one folder and never mixes
-# the sample with real data. Every result states which data it was made with.
+# `ctsm data fetch` downloads dialogues, lexicon, word vectors and commonsense (about 1.4 GB on
+# disk). It asks you to accept the terms of the lexicon first. The laboratory takes all data
+# from one folder and never mixes the sample with real data. Every result states which data it
+# was made with.
 
 # %%
 from ctsm_lib.corpus import EMOTIONS
@@ -163,9 +164,11 @@ lessons.play(talk, sentence=lessons.text("I failed my driving test for the third
 # | 06 | How do answers match an emotion? | `model/generation, pointer, contrast` | 3.6 | 75 |
 # | 07 | How are all parts trained? | `model/ctsm, training, checkpoint` | 3.6.2, 4.2 | 60 |
 # | 08 | How good are the answers? | `decoding, scores, runs` | 4.3, 5.1, 5.5 | 60 |
-# | 09 | How much does each part contribute? | `baselines, comparison` | 4.1, 5.1, 5.3 | 60 |
-# | 10 | How often do trait and state emotion differ? | `polarity, contextual` | 5.4 | 60 |
-# | 11 | How do people judge empathy? | `judging` | 4.3.2, 5.2 | 45 |
+# | 09 | How much does each part contribute? | *`baselines, study`* | 4.1, 5.1, 5.3 | 60 |
+# | 10 | How often do trait and state emotion differ? | `polarity`, *`study`* | 5.4 | 60 |
+# | 11 | How do people judge empathy? | *`judging`* | 4.3.2, 5.2 | 45 |
+#
+# Modules are in the package `ctsm_lib`; those in italics are in `ctsm_workbench`.
 #
 # - Each lesson first **writes a part of the model in a few lines of plain PyTorch** and then
 #   shows that the result equals the library's version.

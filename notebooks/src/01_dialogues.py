@@ -354,9 +354,9 @@ print(f"\nThe first dialogue's pairs match its turns. There are {len(train.pairs
 # %% [markdown]
 # > **Departure.** A script that reads the file row by row may store each dialogue only when the
 # > *next* one begins. Then it never stores the last dialogue. The preprocessing scripts that
-# > the public baselines share have this error. They lose the last dialogue of each split, so
-# > their arrays hold only 5,255 test pairs. We keep the last dialogue. How many pairs does this
-# > add here?
+# > the public baselines share have this error. They lose the last dialogue of each split: their
+# > arrays hold only 5,255 test pairs. We keep the last dialogue of every file. How many pairs
+# > does this add here?
 
 # %%
 for split, found in dialogues.items():

@@ -28,8 +28,8 @@ lessons.begin("context")
 # %% [markdown]
 # The highlighted boxes are the parts that this lesson builds. The model has two inputs: the
 # words of the dialogue, and commonsense phrases that are not in the dialogue but that a
-# listener would infer. We use a trained model, so every number below is one that the model
-# really uses.
+# listener would infer. We use a trained model, so most numbers below are ones that it really
+# uses. Where we try a part that this model does not have, its weights are random.
 
 # %%
 prepared, run = lessons.data(), lessons.trained_run()
@@ -289,10 +289,10 @@ torch.testing.assert_close(H_C[mask], read.H_C[mask])
 print("H_C", list(H_C.shape), "equals the library's at every real token.")
 
 # %% [markdown]
-# The systems that the paper compares CTSM with use another feed-forward network. It consists of
-# two convolutions, and each of them reads a token and its two neighbours. At the end of a
-# sentence, the next neighbour is PAD. Does PAD change the result? We process the same sentence
-# with and without PAD behind it:
+# The baselines of the paper have another feed-forward network. It consists of two convolutions,
+# and each of them reads a token and its two neighbours. At the end of a sentence, the next
+# neighbour is PAD. Does PAD change the result? We process the same sentence with and without
+# PAD behind it:
 
 # %%
 from ctsm_lib.model.layers import FeedForward

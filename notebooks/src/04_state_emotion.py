@@ -506,8 +506,8 @@ lessons.show(
 #
 # One word in two sentences is only an example. Now we measure all words in many dialogues. For
 # each word, we compute the mean distance (1 - cosine) between two of its occurrences. We call
-# this number the **bend** of the word, because it measures how far the context bends the
-# direction of its vector.
+# this number the **context variation** of the word: it measures how much the direction of its
+# vector varies between contexts.
 #
 # A loop over all pairs of occurrences is slow, because a frequent word such as "i" has very
 # many pairs. There is a faster way. For unit vectors $u_1, \dots, u_n$
@@ -517,9 +517,9 @@ lessons.show(
 # so the sum over all pairs follows from one sum over all occurrences.
 
 # %% [markdown]
-# ### Exercise 4.3 · How far context bends a word
+# ### Exercise 4.3 · The context variation of a word
 #
-# **Goal:** compute the bend of every word at once, with the equation above.
+# **Goal:** compute the context variation of every word at once, with the equation above.
 # **Difficulty:** ★★★ **Minutes:** 25
 #
 # <details><summary>Hint</summary>
@@ -532,7 +532,7 @@ lessons.show(
 
 
 # %%
-def bend(states, words, size):
+def variation(states, words, size):
     """[size] mean cosine distances over all pairs of occurrences of a word.
 
     states [N, W] are the vectors of the occurrences; words [N] are their ids, below `size`.
@@ -547,10 +547,10 @@ def bend(states, words, size):
 
 
 # %%
-checks.bend(bend)
+checks.variation(variation)
 
 # %% [markdown]
-# The project's own function for this is `context_variation`. To interpret a bend, we need
+# The project's own function for this is `context_variation`. To interpret the number, we need
 # something to compare it with: the mean distance between any two tokens, whatever their words
 # are.
 
@@ -560,22 +560,22 @@ from ctsm_workbench.study.contexts.variation import context_variation
 ids = some.context[real]
 count = torch.bincount(ids, minlength=len(vocabulary))
 often = torch.nonzero(count >= 10).squeeze(1)
-bends = {}
+variations = {}
 for when, parts in states.items():
     for part in ("V_cos", "H_s"):
         same_word = context_variation(parts[part], ids, len(vocabulary))[often]
         any_two = context_variation(parts[part], torch.zeros_like(ids), 1)[0]
-        bends[when, part] = same_word / any_two
+        variations[when, part] = same_word / any_two
         print(
-            f"{when:6} {part:5} bend of a word:",
+            f"{when:6} {part:5} variation of a word:",
             f"{same_word.mean() / any_two:.0%} of the distance between any two tokens",
         )
 
 # %%
-share = bends["after", "H_s"]
+share = variations["after", "H_s"]
 order = share.argsort(descending=True)
 shown = torch.cat([order[:10], order[-10:]])
-values = {part: bends["after", part][shown].tolist() for part in ("V_cos", "H_s")}
+values = {part: variations["after", part][shown].tolist() for part in ("V_cos", "H_s")}
 lessons.show(
     lessons.bars(
         values,

@@ -467,8 +467,8 @@ lessons.show(
 #
 # How much harm does a missing stop-gradient do? We train a new teacher and a new student on
 # fixed inputs: the dialogues of our batch, one for each emotion. We do this in four ways: with
-# and without the stop-gradient, and with and without the label loss $L_{tchr}$. The cell really
-# trains, so it takes a moment.
+# and without the stop-gradient, and with and without the label loss $L_{tchr}$. The cell trains
+# four pairs of networks, which takes a few seconds.
 
 # %%
 from ctsm_lib.model.guidance import EmotionPredictor
@@ -549,6 +549,6 @@ lessons.show(
 #   the missing $n$ in Eq. (11), and the index in Eq. (18).
 #
 # In the library, all this is in `model/guidance`. A setting beyond the paper,
-# `student_label_weight`, adds the label to the student's loss. Without it, the student's
-# accuracy is lower than the teacher's early in training. Lesson 06 uses the student's context
-# $H^{stu}$ to write an answer.
+# `student_label_weight`, adds the label to the student's loss. Without it, the student learns
+# only from the teacher's probabilities, which say little before the teacher has learned
+# something. Lesson 06 uses the student's context $H^{stu}$ to write an answer.

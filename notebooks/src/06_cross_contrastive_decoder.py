@@ -506,7 +506,7 @@ for kind, found in kinds.items():
 # them.
 #
 # > **Departure.** The paper takes all other dialogues as negatives, but does not say in which
-# > view. Preset `paper` takes both views, as NT-Xent does. The other presets set
+# > view. Presets `paper` and `faithful` take both views, as NT-Xent does. The other presets set
 # > `contrast_negatives="cross"`: they use the other dialogues in the *other* view only. This
 # > loss starts near its chance value, $\ln B$.
 #
@@ -555,7 +555,7 @@ lessons.play(
 # L_{div} = \frac{1}{N} \sum_t w_{y_t}\, (-\log P(y_t)) $$
 
 # %% [markdown]
-# ### Exercise 6.3 · Weights against chatter
+# ### Exercise 6.3 · The weights of the diversity loss
 #
 # **Goal:** compute the weight of each target word from the counts. It must also work before
 # anything has been counted. **Difficulty:** ★★ **Minutes:** 8

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 07 · Train everything together
 #
-# **What you will do.** You add five losses up to one total. You write the learning-rate
-# schedule and the training loop, and you watch each loss by its name. You press Ctrl-C in the
-# middle of training and continue as if nothing had happened.
+# **What you will do.** You add up the losses of all parts. You write the learning-rate schedule
+# and the training loop, and you watch each loss by its name. You press Ctrl-C in the middle of
+# training and continue as if nothing had happened.
 #
 # **What you will learn.** Eq. (25); why the learning rate first rises and then falls; when to
 # stop; what a checkpoint must contain; how several GPUs can take the same steps as one GPU.
@@ -69,8 +69,8 @@ print(f"parameters: {sum(p.numel() for p in model.parameters()):,}")
 #
 # The model returns all of them by name, together with their weighted sum, `total`. Presets
 # `improved` and `sample` add one term that the paper does not have: the student is also trained
-# on the gold label (`student_label_weight=1`). Without this term the student learns more slowly
-# at first, as the end of lesson 05 shows. Let us add the losses up by hand:
+# on the gold label (`student_label_weight=1`). Without this term the student has only the
+# teacher's predictions to learn from. Let us add up the losses by hand:
 
 # %%
 batch = pairs.collate(Shuffled(pairs, config.batch_size, config.seed)[0])
@@ -379,7 +379,7 @@ for path in sorted(checkpoint.iterdir()):
 # | `model` | everything is lost (it also holds the counts of the diversity loss) |
 # | `optimizer` | Adam has lost its averages, and the first steps go in other directions |
 # | `random` | dropout switches off other units |
-# | `state` | the data come in another order, or training stops too late |
+# | `state` | the batches come in another order, or training stops too late |
 #
 # (`state` holds the position in the data, the best dev score and the number of bad checks.)
 #
@@ -551,8 +551,9 @@ print(f"two means, averaged      {float(gradient(own)[0]) / 2:.6f}")
 # ```
 #
 # On a GPU that supports bfloat16, add `--set precision=bf16`. `batch_size` is the total over
-# all processes, so the result does not depend on their number. To open your run in the other
-# lessons, set `CTSM_RUN` to its folder. How long does a full run take?
+# all processes. Without dropout the result does not depend on their number; with dropout, each
+# process draws random numbers of its own. To open your run in the other lessons, set `CTSM_RUN`
+# to its folder. How long does a full run take?
 
 # %%
 results = (PROJECT or Path("..")) / "figures" / "results"

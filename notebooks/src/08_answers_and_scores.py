@@ -240,7 +240,7 @@ lessons.show(
 
 # %% [markdown]
 # Now try different settings. A temperature below 1 makes the probabilities sharper. The slider
-# `rare` lowers the scores of very frequent words.
+# `penalty` lowers the scores of very frequent words.
 
 
 # %%
@@ -249,14 +249,14 @@ print(note or f"commonsense: {provider.name}")
 
 
 def talk(said="I failed my driving test again.", method="greedy", temperature=1.0, top_p=0.9,
-         beams=3, rare=0.0, seed=0):  # fmt: skip
+         beams=3, penalty=0.0, seed=0):  # fmt: skip
     """A figure of the answer, with the model's probability of each word."""
     how = Decoding(
         method=method,
         temperature=temperature,
         top_p=top_p,
         beams=beams,
-        unigram_penalty=rare,
+        unigram_penalty=penalty,
         seed=seed,
         max_length=25,
     )
@@ -283,7 +283,7 @@ lessons.play(
     temperature=FloatSlider(1.0, min=0.2, max=2.0, step=0.1, continuous_update=False),
     top_p=FloatSlider(0.9, min=0.05, max=1.0, step=0.05, continuous_update=False),
     beams=IntSlider(3, min=1, max=8, continuous_update=False),
-    rare=FloatSlider(0.0, min=0.0, max=0.6, step=0.1, continuous_update=False),
+    penalty=FloatSlider(0.0, min=0.0, max=0.6, step=0.1, continuous_update=False),
     seed=IntSlider(0, min=0, max=20, continuous_update=False),
 )
 
@@ -430,7 +430,7 @@ MANNERS = {
     "beam 3": Decoding(method="beam", beams=3, max_length=30),
     "nucleus 0.9": Decoding(method="nucleus", max_length=30),
     "nucleus, temperature 0.7": Decoding(method="nucleus", temperature=0.7, max_length=30),
-    "greedy, rare words 0.3": Decoding(unigram_penalty=0.3, max_length=30),
+    "greedy, penalty 0.3": Decoding(unigram_penalty=0.3, max_length=30),
     "greedy, no pair twice": Decoding(block_ngrams=2, max_length=30),
 }
 spoken = {name: [text(answer.ids) for answer in speak(how)[0]] for name, how in MANNERS.items()}
@@ -505,7 +505,7 @@ for pair in (3, N // 2, N - 1):
     label = EMOTIONS[pairs.label[pair]]
     last = split.context_texts(pair)[-1]
     print(f"{label} (predicted: {heard})   ... {last[-140:]}")
-    for name in ("greedy", "beam 3", "nucleus 0.9", "greedy, rare words 0.3", "people"):
+    for name in ("greedy", "beam 3", "nucleus 0.9", "greedy, penalty 0.3", "people"):
         print(f"    {name:<24} {spoken[name][pair]}")
 
 # %%
@@ -513,7 +513,7 @@ nostalgic = (
     "Last week when Toys R Us closed, it really made me start thinking of the 90s and my "
     "childhood."
 )
-for name in ("greedy", "beam 3", "nucleus 0.9", "greedy, rare words 0.3"):
+for name in ("greedy", "beam 3", "nucleus 0.9", "greedy, penalty 0.3"):
     answer = run.respond([[nostalgic]], provider, MANNERS[name])[0]
     print(f"{name:<24} {answer.text}")
 print("predicted:", ", ".join(f"{e} {p:.2f}" for e, p in list(answer.emotions.items())[:4]))

@@ -2,16 +2,16 @@
 # # 09 · Test what each part contributes
 #
 # **What you will do.** You put the paper's Tables 1 and 3 beside the runs of this laboratory.
-# You find out how a loss can become a few hundred times larger, only because it is a sum and
-# not a mean. You train a bag of words as a baseline. Then you remove a part of CTSM and test
-# whether anything changes.
+# You find out that a loss is a few hundred times larger if it is a sum and not a mean. You
+# train a bag of words as a baseline. Then you remove a part of CTSM and test whether anything
+# changes.
 #
 # **What you will learn.** How to read a table of results: what is the same in two rows, what is
 # different, and how much may be chance.
 #
 # **What you need.** Lessons 07 and 08. About 60 minutes.
 #
-# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Library: `baselines`, `comparison`; results in
+# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Workbench: `baselines`, `study`; results in
 # `figures/results`.*
 
 # %%
@@ -49,9 +49,9 @@ print(lessons.describe())
 #
 # The paper compares CTSM with seven systems, from a plain Transformer to CASE. Each one was
 # published with its own code, and this code differs in details: another tokenizer, a summed
-# loss, a test split of half the length. In this laboratory all systems use **one** backbone,
-# and `ctsm train --model moel` trains any of them. Only the ideas differ. The list below shows
-# each system with the losses that it computes for a batch:
+# loss, a test split of half the length. In this laboratory all systems share their backbone:
+# word table, encoder, decoder, optimizer and scores. `ctsm train --model moel` trains any of
+# them. The list below shows each system with the losses that it computes for a batch:
 
 # %%
 config = lessons.lesson_config(origin)
@@ -89,8 +89,8 @@ def table(name):
 table("table1")
 
 # %% [markdown]
-# Look at the column Dist-2. CASE, CEM and CTSM use the diversity loss of lesson 06. They have the
-# highest values among our runs.
+# Look at the column Dist-2. CASE, CEM and CTSM use the diversity loss of lesson 06. They have
+# the highest values among our runs.
 #
 # The next list shows longer runs, of presets `paper`, `improved` and `best`. Before you compare
 # two runs, ask what else differs between them. Our result files contain the answer:
@@ -118,20 +118,20 @@ for path in sorted([*RESULTS.glob("*_test.json"), *best]):
 # layer that shares its weights with the word embeddings. If it scores better than preset
 # `paper`, this comparison cannot say which of these changes is the reason.
 #
-# ## 2 · A factor of a few hundred
+# ## 2 · Sum or mean of the word losses
 #
 # Some of the systems in Table 1 recognise the emotion in a third of all cases, others in two
 # fifths. Their papers explain the difference by the architecture. The released code suggests
 # another possible reason. A loss reduces many numbers to one, by a **mean** or by a **sum**. In
-# the code of Transformer, MoEL and MIME, the loss of the words is *summed* over the batch,
-# while the loss of the emotion is a *mean* over dialogues. How many words does a batch have?
+# the code of MoEL and MIME, the loss of the words is *summed* over the batch, while the loss of
+# the emotion is a *mean* over dialogues. How many words does a batch have?
 
 # %%
 tokens = batch_size * float((pairs.target_length + 1).mean())
 print(f"words in the answers of a batch of {batch_size}: {tokens:.0f} on average")
 
 # %% [markdown]
-# ### Exercise 9.1 · One loss out of two tasks
+# ### Exercise 9.1 · One loss for two tasks
 #
 # **Goal:** add the loss of the words and the loss of the emotion. The words are reduced by
 # "mean" or by "sum"; the emotion is always a mean. **Difficulty:** ★ **Minutes:** 10

@@ -12,7 +12,8 @@
 # **What you need.** Lesson 02 (valence), and lesson 04 for the last part. The last part trains
 # a small model if there is none. About 60 minutes.
 #
-# *Paper: Sec. 5.4 and Figure 3. Library: `polarity`, `contextual`, `figures`, `vectors`.*
+# *Paper: Sec. 5.4 and Figure 3. Library: `polarity`, `vectors`; workbench:
+# `study`, `pictures`.*
 
 # %%
 import dataclasses
@@ -275,7 +276,7 @@ for name, some in (("all words", np.ones_like(r)), ("rated words", r)):
 # the whole procedure, with new centroids.
 
 # %% [markdown]
-# ### Exercise 10.3 · The share under chance
+# ### Exercise 10.3 · The share expected by chance
 #
 # **Goal:** compute the share of words that differ, in per cent, for each of `draws` shuffles of
 # the labels. **Difficulty:** ★★ **Minutes:** 10
@@ -525,7 +526,7 @@ widgets.word_explorer("surprised")
 # two groups, their size and the direction of the axes have no meaning, and another seed gives
 # another map.
 #
-# ## 9 · Which of the two is right?
+# ## 9 · Which of the two agrees better with other standards?
 #
 # If two of our own measures disagree, we cannot tell from them alone which one to trust. An
 # external standard can help. **Dialogue labels:** we take the mean of a measure over the rated

@@ -11,7 +11,7 @@
 # **What you need.** NumPy; an idea of greedy and nucleus answers (lesson 08). You also need a
 # trained model: if there is none, the notebook trains a small one. About 45 minutes.
 #
-# *Paper: Sec. 4.3.2 and 5.2 (Table 2). Library: `judging`.*
+# *Paper: Sec. 4.3.2 and 5.2 (Table 2). Workbench: `judging`.*
 
 # %%
 import math
@@ -163,7 +163,7 @@ judging.widget(yours, "you")
 #   It is the sum of a mean lead (`LEAD`) and a random value with standard deviation 1. Each
 #   item has one random value, which is the same for all judges. In attention checks the right
 #   answer has a lead of 4.
-# - Each judge perceives this lead with individual *noise*, and with a *bias* towards the left
+# - Each judge sees this lead plus a random error (*noise*) and a *bias* towards the left
 #   answer. If the absolute value of the result is below 0.5, the judge chooses *tie*.
 # - A *careless* judge does not read a certain share of the questions, and guesses there.
 
@@ -516,7 +516,7 @@ for name, ours_left in {
 # a judge is another question. Fix the rule *before* anybody sees the table. Otherwise the table
 # may influence the rule.
 #
-# ## 8 · Table 2, in the paper's form
+# ## 8 · Table 2 for the simulated judges
 
 # %%
 Markdown(judging.markdown(result, MADE_UP))

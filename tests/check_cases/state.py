@@ -60,7 +60,7 @@ def embedding_at_pad(embedded, labels, w1, b1, w2, b2, idf, meaning, mask):
     return torch.cat([cosine, idf.unsqueeze(-1), meaning], dim=-1)
 
 
-def bend(states, words, size, normalise=True, itself=False):
+def variation(states, words, size, normalise=True, itself=False):
     unit = F.normalize(states, dim=-1) if normalise else states
     sums = torch.zeros(size, states.shape[1]).index_add(0, words, unit)
     count = torch.bincount(words, minlength=size)
@@ -70,26 +70,26 @@ def bend(states, words, size, normalise=True, itself=False):
     return (1 - (sums.square().sum(dim=-1) - count) / pairs.clamp(min=1)) * (count > 1)
 
 
-def bend_with_itself(states, words, size):
-    return bend(states, words, size, itself=True)
+def variation_with_itself(states, words, size):
+    return variation(states, words, size, itself=True)
 
 
-def bend_of_long_states(states, words, size):
-    return bend(states, words, size, normalise=False)
+def variation_of_long_states(states, words, size):
+    return variation(states, words, size, normalise=False)
 
 
-def bend_with_nan(states, words, size):
+def variation_with_nan(states, words, size):
     sums = torch.zeros(size, states.shape[1]).index_add(0, words, F.normalize(states, dim=-1))
     count = torch.bincount(words, minlength=size)
     return 1 - (sums.square().sum(dim=-1) - count) / (count * (count - 1))
 
 
-def bend_one_for_rare_words(states, words, size):
+def variation_one_for_rare_words(states, words, size):
     count = torch.bincount(words, minlength=size)
-    return torch.where(count > 1, bend(states, words, size), 1.0)
+    return torch.where(count > 1, variation(states, words, size), 1.0)
 
 
-def bend_between_neighbours(states, words, size):
+def variation_between_neighbours(states, words, size):
     result = torch.zeros(size)
     for word in range(size):
         unit = F.normalize(states[words == word], dim=-1)
@@ -120,14 +120,14 @@ CASES = {
             (embedding_at_pad, "in all 43 columns"),
         ],
     ),
-    "bend": (
-        bend,
+    "variation": (
+        variation,
         [
-            (bend_with_itself, "with itself counted"),
-            (bend_of_long_states, "length 1 first"),
-            (bend_with_nan, "not NaN"),
-            (bend_one_for_rare_words, "does not occur has 0"),
-            (bend_between_neighbours, "their three pairs"),
+            (variation_with_itself, "with itself counted"),
+            (variation_of_long_states, "length 1 first"),
+            (variation_with_nan, "not NaN"),
+            (variation_one_for_rare_words, "does not occur has 0"),
+            (variation_between_neighbours, "their three pairs"),
         ],
     ),
 }

@@ -63,7 +63,7 @@ def state_embedding(mine: Answer, expect: Expect) -> None:
 
 
 @check("4.3")
-def bend(mine: Answer, expect: Expect) -> None:
+def variation(mine: Answer, expect: Expect) -> None:
     """`mine(states [N, W], words [N], size) -> [size]`, mean distance between occurrences."""
     states = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, 2.0], [3.0, 0.0], [2.0, 1.0]])
     words = torch.tensor([0, 0, 2, 3, 3, 3])
