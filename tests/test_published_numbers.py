@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "figures" / "results"
 COLUMNS = ("acc", "ppl_peer", "ppl_token", "dist1", "dist2", "mean_length", "distinct_responses")
 PRESETS = "| | iterations x batch"
+CONTROL = "Transformer + emotion with the extras of `best`"
 PATH = re.compile(r"\[.+\]\((figures/[^)]+\.json)\) \| `([^`]+)` \|$")
 
 
@@ -79,7 +80,7 @@ def test_single_runs(name: str, file: str) -> None:
 def test_preset_best() -> None:
     """The mean of the seeds and its interval, from the table that `ctsm compare` wrote."""
     table = load(RESULTS / "best" / "table1.json")
-    (row,) = (row for row in table["rows"] if row["seeds"])
+    (row,) = (row for row in table["rows"] if row["key"] == "ctsm")
     shown = rows_of(PRESETS)
     schedule, seeds, *cells = shown["preset `best`"]
     assert numbers(schedule) == [str(table["budget"]), str(table["batch_size"])]
@@ -88,9 +89,24 @@ def test_preset_best() -> None:
     assert len(runs) == len(row["seeds"])
     for cell, score in zip(cells, COLUMNS, strict=True):
         close(cell, mean(runs, score))
+    control = load(RESULTS / "best/comparison/best-8625/multi-transformer-seed0.json")
+    for cell, score in zip(shown[CONTROL][2:], COLUMNS, strict=True):
+        close(cell, control[score])
     intervals = shown["95 % interval"][2:]
     for cell, score in zip(intervals, COLUMNS[:5], strict=False):
         close(cell, row["scores"][score]["low"], row["scores"][score]["high"])
+
+
+def test_sentences_about_the_control() -> None:
+    """What README and RESULTS.md say of CTSM beside a system with the same extras."""
+    rows = {row["key"]: row for row in load(RESULTS / "best" / "table1.json")["rows"]}
+    against = rows["multi-transformer"]["against_ctsm"]
+    assert against["seeds"] == [0]
+    assert round(against["acc"]["difference"], 2) == 0.61 and round(against["acc"]["p"], 2) == 0.20
+    assert round(against["ppl_peer"]["difference"], 2) == -1.40
+    assert against["ppl_peer"]["p_holm"] < 0.001
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "not clearly more accurate" in readme and "(0.61\npoints with the same seed" in readme
 
 
 def test_a_decoder_that_was_tuned() -> None:
@@ -160,6 +176,9 @@ def test_the_small_table_of_the_readme() -> None:
         "preset `paper`, 1 seed": [load(RESULTS / "paper_test.json")],
         "preset `improved`, 1 seed": [load(RESULTS / "improved_test.json")],
         "preset `best`, mean of 3 seeds": runs_of("best/comparison/best-8625"),
+        f"{CONTROL}, 1 seed": [
+            load(RESULTS / "best/comparison/best-8625/multi-transformer-seed0.json")
+        ],
     }
     assert list(shown) == ["CTSM as printed in the paper", *runs]
     assert len(runs["preset `best`, mean of 3 seeds"]) == 3
