@@ -324,7 +324,7 @@ def test_the_whole_analysis_of_a_run(result: dict, tiny_run: Any, tiny_prepared:
     assert all(len(row) == len(EMOTIONS) for row in columns["inclination"].values())
     for grade, polarity in zip(columns["H_s"]["grade"], columns["H_s"]["polarity"], strict=True):
         assert polarity == (grade > 0)
-    assert "no other word reaches it" in result["conclusion"]
+    assert "so the other words have no influence on it" in result["conclusion"]
     again = analyse_contexts(
         load_run(tiny_run), tiny_prepared, draws=10, leaning=5, control=False, progress=False
     )

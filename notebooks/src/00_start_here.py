@@ -9,7 +9,8 @@
 #
 # **What you need.** Only this notebook. Run it from top to bottom. About 15 minutes.
 #
-# *Paper: Sec. 1. Library: `config`, `runs`; workbench: `downloads`, `doctor`.*
+# *Paper: Sec. 1. Library: `config`, `runs`; `downloads`, `doctor` in
+# `ctsm_workbench`.*
 
 # %%
 import time

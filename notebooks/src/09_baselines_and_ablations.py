@@ -11,8 +11,8 @@
 #
 # **What you need.** Lessons 07 and 08. About 60 minutes.
 #
-# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Workbench: `baselines`, `study`; results in
-# `figures/results`.*
+# *Paper: Sec. 4.1, 5.1 and 5.3 (Tables 1 and 3). Library: `baselines`, `study` in
+# `ctsm_workbench`; results in `figures/results`.*
 
 # %%
 import json

@@ -12,8 +12,8 @@
 # **What you need.** Lesson 02 (valence), and lesson 04 for the last part. The last part trains
 # a small model if there is none. About 60 minutes.
 #
-# *Paper: Sec. 5.4 and Figure 3. Library: `polarity`, `vectors`; workbench:
-# `study`, `pictures`.*
+# *Paper: Sec. 5.4 and Figure 3. Library: `polarity`, `vectors`; `study`,
+# `pictures` in `ctsm_workbench`.*
 
 # %%
 import dataclasses

@@ -11,7 +11,8 @@
 # **What you need.** NumPy; an idea of greedy and nucleus answers (lesson 08). You also need a
 # trained model: if there is none, the notebook trains a small one. About 45 minutes.
 #
-# *Paper: Sec. 4.3.2 and 5.2 (Table 2). Workbench: `judging`.*
+# *Paper: Sec. 4.3.2 and 5.2 (Table 2). Library: `judging` in
+# `ctsm_workbench`.*
 
 # %%
 import math

@@ -119,7 +119,7 @@ CASES = {
             (softmax_without_mask, "exactly 0"),
             (softmax_over_the_wrong_axis, "over the last axis"),
             (softmax_masked_afterwards, "before the softmax"),
-            (softmax_with_nan, "nothing but -inf"),
+            (softmax_with_nan, "all scores in the row are -inf"),
             (softmax_with_large_number, "spreads weight over PAD"),
             (softmax_wiped, "gradient is NaN"),
             (softmax_by_hand, "overflow"),

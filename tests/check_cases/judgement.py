@@ -79,9 +79,9 @@ CASES = {
     "fleiss_kappa": (
         kappa,
         [
-            (kappa_without_chance, "bare agreement"),
+            (kappa_without_chance, "the observed agreement"),
             (kappa_not_scaled, "Divide by 1 - P_e"),
-            (kappa_with_oneself, "makes a pair alone"),
+            (kappa_with_oneself, "no pair with himself or herself"),
             (kappa_even_chance, "not 1 / K"),
             (kappa_of_three_judges, "neither number is fixed"),
             (kappa_of_each_item, "one number for the whole table"),

@@ -89,7 +89,7 @@ CASES = {
     ),
     "leave_one_out_cosine": (
         left_out,
-        [(left_in, "still vote for themselves"), (left_out_for_all, "subtract nothing")],
+        [(left_in, "still part of its own centroid"), (left_out_for_all, "subtract nothing")],
     ),
     "shuffled_shares": (
         dealt,

@@ -72,7 +72,7 @@ CASES = {
         intensity,
         [
             (intensity_of_unrated, "unrated word has exactly 0"),
-            (intensity_full_arousal, "enters halved"),
+            (intensity_full_arousal, "uses half of it"),
             (intensity_without_root, "take the root"),
         ],
     ),
