@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ctsm_workbench.downloads import load_registry
+from ctsm_workbench.pictures import words
 from ctsm_workbench.study import contexts, polarity
 from ctsm_workbench.study.comparison import ROWS, SCORES, markdown
 from ctsm_workbench.study.polarity import standards
@@ -105,6 +107,10 @@ def test_sentences_about_the_control() -> None:
     assert round(against["acc"]["difference"], 2) == 0.61 and round(against["acc"]["p"], 2) == 0.20
     assert round(against["ppl_peer"]["difference"], 2) == -1.40
     assert against["ppl_peer"]["p_holm"] < 0.001
+    scores = {key: rows[key]["scores"] for key in ("ctsm", "multi-transformer")}
+    for score, ctsm, control in (("acc", 46.72, 46.11), ("dist2", 8.60, 4.82)):
+        assert round(scores["ctsm"][score]["values"][0], 2) == ctsm
+        assert round(scores["multi-transformer"][score]["values"][0], 2) == control
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "not clearly more accurate" in readme and "(0.61\npoints with the same seed" in readme
 
@@ -216,6 +222,46 @@ def test_conclusions_are_worded_as_the_code_words_them() -> None:
     assert found["conclusion"] == polarity._conclusion(found)
     assert found["labels_note"] == polarity._labels_note(found["labels"])
     assert found["standards"]["conclusion"] == standards._conclusion(found["standards"])
+
+
+def test_sentences_with_rounded_numbers() -> None:
+    """Ranges in RESULTS.md, MODEL_CARD.md and the lessons, which stand in no table."""
+    tables = {name: load(RESULTS / f"{name}.json")["rows"] for name in ("table1", "table3")}
+    rows = {row["key"]: row for table in tables.values() for row in table}
+    ahead = {k: r["against_ctsm"]["acc"]["difference"] for k, r in rows.items()
+             if r.get("against_ctsm", {}).get("acc")}  # fmt: skip
+    clear = [ahead[key] for key in ("multi-transformer", "moel", "mime", "empdg", "cem")]
+    assert (round(min(clear), 1), round(max(clear), 1)) == (2.0, 3.4)
+    close_by = {key: round(ahead[key], 2) for key in ("kemp", "case", "tfidf")}
+    assert close_by == {"kemp": -0.67, "case": 0.23, "tfidf": 1.14}
+    early = [rows[k]["scores"]["acc"]["mean"] - rows[k]["paper"]["acc"]
+             for k in ("moel", "mime", "empdg")]  # fmt: skip
+    assert (round(min(early), 1), round(max(early), 1)) == (4.6, 7.3)
+    near = [rows[k]["scores"]["ppl_peer"]["mean"]
+            for k in ("ctsm", "cem", "empdg", "mime", "multi-transformer")]  # fmt: skip
+    assert max(near) / min(near) < 1.02
+    parts = [row["key"] for row in tables["table3"] if row["key"] != "ctsm"]
+    higher = [-ahead[key] for key in parts]
+    assert (round(min(higher), 1), round(max(higher), 1)) == (0.5, 1.3)
+    dist = {key: rows[key]["scores"]["dist2"]["mean"] for key in ("ctsm", *parts)}
+    falls = [dist["ctsm"] - dist[key] for key in parts if key != "wo-tee"]
+    assert (round(min(falls), 2), round(max(falls), 2)) == (0.42, 0.89)
+    assert dist["wo-tee"] > dist["ctsm"]
+    shown = words._rows(load(ROOT / "figures" / "polarity.json"))
+    shares = [row["share"] for row in shown if row["series"] != "chance" and row["share"]]
+    assert (round(min(shares)), round(max(shares))) == (9, 74)
+    choices = [row["share"] for row in load(ROOT / "figures" / "polarity.json")["choices"]]
+    assert (round(min(choices)), round(max(choices))) == (5, 89)
+    rate = mean(runs_of("best/comparison/best-8625"), "copy_rate")
+    others = [load(RESULTS / f"{name}_test.json")["copy_rate"] for name in ("paper", "improved")]
+    copied = [rate / other for other in others]
+    assert 2 <= min(copied) and max(copied) < 3.5
+    assert (
+        round(load(RESULTS / "search.json")["before_they_were_mended_test"]["moel"]["acc"], 2)
+        == 39.53
+    )
+    usual = [part for part in load_registry().values() if not part.optional]
+    assert round(sum(part.unpacked for part in usual) / 1e9, 1) == 1.4  # lesson 00
 
 
 @pytest.mark.parametrize("table", ["table1", "table3", "best/table1"])
