@@ -468,7 +468,7 @@ lessons.show(
 # How much harm does a missing stop-gradient do? We train a new teacher and a new student on
 # fixed inputs: the dialogues of our batch, one for each emotion. We do this in four ways: with
 # and without the stop-gradient, and with and without the label loss $L_{tchr}$. The cell trains
-# four pairs of networks, which takes a few seconds.
+# four pairs of networks:
 
 # %%
 from ctsm_lib.model.guidance import EmotionPredictor
