@@ -109,9 +109,10 @@ def compare(
     if only_tables and not any(folder.glob("*-seed*.json")):
         raise ConfigError(f"{folder} holds no results. To make them, leave out --only-tables.")
     for table, rows in TABLES.items():
-        found = collect(rows, folder)
         # Rows of another table that stand in this one, too, do not make a table alone.
-        if {row.name for row in rows if row.tables[0] == table} - set(found["not_run"]):
+        own = [row.key for row in rows if row.tables[0] == table]
+        if any(list(folder.glob(f"{key}-seed*.json")) for key in own):
+            found = collect(rows, folder)
             write_text(out / f"{table}.md", markdown(found))
             typer.echo(f"\n{markdown(found)}")
             shared.draw(comparison_figure(found, TITLES[table]), found, out, table)
